@@ -1,0 +1,127 @@
+//! The overview's first row: numbers that say at a glance whether to read on.
+
+use super::panel::Panel;
+use super::promql::{JUDGED, MODEL, UPSTREAM, grown, quantile};
+use super::values::{UPSTREAM_PAGE_OF_SERIES, words};
+
+/// What is under way, what came of the rest, and whether the upstreams answer.
+pub fn numbers() -> Vec<Panel> {
+    let mut panels = active();
+    panels.extend(ended());
+    panels.push(upstreams());
+    panels
+}
+
+fn active() -> Vec<Panel> {
+    let count =
+        |status: &str| format!(r#"sum(videogen_tasks{{{MODEL},status="{status}"}}) or vector(0)"#);
+    let oldest =
+        format!("time() - min(videogen_oldest_active_task_submit_timestamp_seconds{{{MODEL}}})");
+    vec![
+        Panel::row("Now"),
+        Panel::stat("Running", "Tasks that an upstream is working on now.")
+            .size(3, 4)
+            .unit("short")
+            .thresholds(&[(None, "blue")])
+            .instant(&count("running"), ""),
+        Panel::stat(
+            "Queued",
+            "Tasks that an upstream has accepted and not started.",
+        )
+        .size(3, 4)
+        .unit("short")
+        .thresholds(&[(None, "green"), (Some(10.0), "orange"), (Some(50.0), "red")])
+        .instant(&count("queued"), ""),
+        Panel::stat(
+            "Oldest active task",
+            "Time since the oldest task that has not ended was submitted.",
+        )
+        .size(3, 4)
+        .unit("s")
+        .decimals(0)
+        .thresholds(&[
+            (None, "green"),
+            (Some(900.0), "orange"),
+            (Some(3600.0), "red"),
+        ])
+        .no_value("none active")
+        .instant(&oldest, ""),
+    ]
+}
+
+fn ended() -> Vec<Panel> {
+    let ended = |statuses: &str| {
+        grown(
+            "",
+            &format!(r#"videogen_tasks_finished_total{{{MODEL},status=~"{statuses}"}}"#),
+        )
+    };
+    let slowest = quantile(
+        "0.95",
+        "",
+        &format!(r#"videogen_task_latency_seconds_bucket{{{MODEL},status="succeeded"}}[$__range]"#),
+    );
+    vec![
+        Panel::stat(
+            "Success ratio",
+            "Succeeded / (succeeded + failed + expired + lost) in the selected range; \
+cancelled tasks do not count.",
+        )
+        .size(3, 4)
+        .unit("percentunit")
+        .decimals(1)
+        .thresholds(&[(None, "red"), (Some(0.9), "orange"), (Some(0.95), "green")])
+        .no_value("none ended")
+        .instant(
+            &format!("{} / ({} > 0)", ended("succeeded"), ended(JUDGED)),
+            "",
+        ),
+        Panel::stat("Failed", "Tasks that failed in the selected range.")
+            .size(2, 4)
+            .unit("short")
+            .decimals(0)
+            .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(9.5), "red")])
+            .instant(&format!("{} or vector(0)", ended("failed")), ""),
+        Panel::stat(
+            "Expired or lost",
+            "Tasks that ran out of time, or that their upstream no longer knows, in the \
+selected range.",
+        )
+        .size(3, 4)
+        .unit("short")
+        .decimals(0)
+        .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(4.5), "red")])
+        .instant(&format!("{} or vector(0)", ended("expired|lost")), ""),
+        Panel::stat(
+            "Latency p95",
+            "95 % of the tasks that succeeded in the selected range took no longer than this, \
+from submission to finish.",
+        )
+        .size(3, 4)
+        .unit("s")
+        .decimals(1)
+        .thresholds(&[
+            (None, "green"),
+            (Some(600.0), "orange"),
+            (Some(1200.0), "red"),
+        ])
+        .no_value("none ended")
+        .instant(&slowest, ""),
+    ]
+}
+
+fn upstreams() -> Panel {
+    Panel::stat(
+        "Upstreams",
+        "Whether each upstream answered the latest request. A click leads to its page.",
+    )
+    .size(4, 4)
+    .unit("none")
+    .mappings(&words(&[(0, "DOWN", "red"), (1, "UP", "green")]))
+    .no_value("none asked")
+    .link("Upstream page", UPSTREAM_PAGE_OF_SERIES)
+    .instant(
+        &format!("min by (upstream) (videogen_upstream_up{{{UPSTREAM}}})"),
+        "{{upstream}}",
+    )
+}

@@ -1,0 +1,148 @@
+//! A whole Grafana dashboard in the classic JSON model: its variables, links, annotations and grid.
+
+use serde_json::{Value, json};
+
+use super::panel::Panel;
+use super::promql;
+use super::values::datasource;
+
+/// Grafana's grid is this many columns wide.
+const COLUMNS: u64 = 24;
+
+/// The tag that gathers our dashboards in one drop-down.
+const TAG: &str = "videogen-exporter";
+
+/// One dashboard, its panels from left to right and top to bottom.
+pub struct Dashboard {
+    /// Also the file's stem; links depend on it, so it never changes.
+    pub uid: &'static str,
+    pub title: &'static str,
+    pub description: &'static str,
+    pub variables: Vec<Value>,
+    pub panels: Vec<Panel>,
+}
+
+impl Dashboard {
+    /// The file's name and its text.
+    pub fn into_file(self) -> (String, String) {
+        let name = format!("{}.json", self.uid);
+        let mut model = self.model();
+        // The order of keys must not depend on a feature that another crate switches on.
+        model.sort_all_objects();
+        (name, format!("{model:#}\n"))
+    }
+
+    fn model(self) -> Value {
+        let mut variables = vec![json!({
+            "type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus",
+            "current": {"text": "default", "value": "default"}, "options": [], "refresh": 1, "regex": "",
+            "hide": 0, "multi": false, "includeAll": false, "skipUrlSync": false,
+        })];
+        variables.extend(self.variables);
+        json!({
+            "uid": self.uid,
+            "title": self.title,
+            "description": self.description,
+            "tags": [TAG],
+            "schemaVersion": 42,
+            "version": 1,
+            "editable": false,
+            "graphTooltip": 1,
+            "timezone": "browser",
+            "refresh": "30s",
+            "time": {"from": "now-6h", "to": "now"},
+            "fiscalYearStartMonth": 0,
+            "weekStart": "",
+            "liveNow": false,
+            "links": [{
+                "type": "dashboards", "title": "Videogen", "tags": [TAG], "asDropdown": true,
+                "includeVars": true, "keepTime": true, "targetBlank": false, "icon": "external link",
+                "tooltip": "The other dashboards, with the same choice and time", "url": "",
+            }],
+            "templating": {"list": variables},
+            "annotations": {"list": [
+                {
+                    "name": "Annotations & Alerts", "builtIn": 1, "type": "dashboard", "enable": true,
+                    "hide": true, "iconColor": "rgba(0, 211, 255, 1)",
+                    "datasource": {"type": "grafana", "uid": "-- Grafana --"},
+                },
+                {
+                    "name": "Firing alerts", "enable": true, "hide": false, "iconColor": "red",
+                    "datasource": datasource(),
+                    "expr": promql::alerts(r#"severity=~"warning|critical""#),
+                    "titleFormat": "{{alertname}}", "textFormat": "{{upstream}} {{model}} {{task_id}}",
+                    "step": "60s",
+                },
+            ]},
+            "panels": on_grid(self.panels),
+        })
+    }
+}
+
+/// Packs the panels into lines; a row's title begins a new line.
+fn on_grid(panels: Vec<Panel>) -> Vec<Value> {
+    let (mut x, mut y, mut line) = (0, 0, 0);
+    let mut placed = Vec::new();
+    for (id, panel) in (1_u64..).zip(panels) {
+        let (width, height) = (panel.width, panel.height);
+        if x + width > COLUMNS {
+            y += line;
+            (x, line) = (0, 0);
+        }
+        let mut model = panel.into_model();
+        model["id"] = json!(id);
+        model["gridPos"] = json!({"x": x, "y": y, "w": width, "h": height});
+        placed.push(model);
+        x += width;
+        line = line.max(height);
+    }
+    placed
+}
+
+/// A variable that is filled by `query` and may hold several values or all of them.
+pub fn variable(name: &str, label: &str, query: &str) -> Value {
+    json!({
+        "type": "query", "name": name, "label": label, "datasource": datasource(),
+        "query": {"query": query, "refId": "StandardVariableQuery"}, "definition": query,
+        "refresh": 2, "sort": 1, "multi": true, "includeAll": true, "allValue": ".+",
+        "current": {"text": "All", "value": "$__all"}, "options": [], "regex": "", "hide": 0,
+        "skipUrlSync": false,
+    })
+}
+
+/// Which exporter.
+pub fn job() -> Value {
+    variable(
+        "job",
+        "Job",
+        "label_values(videogen_exporter_build_info, job)",
+    )
+}
+
+/// Which gateway or provider account.
+pub fn upstream() -> Value {
+    let query = r#"label_values(videogen_upstream_request_errors_total{job=~"$job"}, upstream)"#;
+    variable("upstream", "Upstream", query)
+}
+
+/// Which model.
+pub fn model() -> Value {
+    let query = r#"label_values(videogen_tasks{job=~"$job",upstream=~"$upstream"}, model)"#;
+    variable("model", "Model", query)
+}
+
+/// Which tasks: those seen in the dashboard's time range, the highest ids first.
+///
+/// It has no "All": thousands of tasks in every panel help nobody.
+pub fn task() -> Value {
+    let query = format!(
+        "label_values(videogen_task_info{{{}}}, task_id)",
+        promql::MODEL
+    );
+    let mut task = variable("task", "Task", &query);
+    task["sort"] = json!(2);
+    task["includeAll"] = json!(false);
+    task["allValue"] = json!(null);
+    task["current"] = json!({});
+    task
+}

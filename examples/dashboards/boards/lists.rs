@@ -1,0 +1,181 @@
+//! The overview's lists: every task on the page now, the alerts, and the exporter's own state.
+
+use serde_json::{Value, json};
+
+use super::panel::Panel;
+use super::promql::{JOB, KEY, UPSTREAM, alerts, grown, of_model, state};
+use super::values::{TASK_PAGE, UPSTREAM_PAGE, by_name, link, status_words, thresholds, words};
+
+/// The tasks of the chosen models, with what is known about each.
+pub fn tasks() -> Vec<Panel> {
+    let newest = |metric: &str| format!("max by ({KEY}) ({metric}{{{UPSTREAM}}})");
+    let tokens =
+        format!("sum by ({KEY}) (max by ({KEY}, token_type) (videogen_task_tokens{{{UPSTREAM}}}))");
+    let age = |metric: &str| format!("time() - {}", newest(metric));
+    let columns = [
+        ("task_id", "Task"),
+        ("upstream", "Upstream"),
+        ("model", "Model"),
+        ("Value #A", "State"),
+        ("Value #B", "Progress"),
+        ("Value #C", "Submitted ago"),
+        ("Value #D", "Latency"),
+        ("Value #E", "Tokens"),
+        ("Value #F", "Last change ago"),
+        ("Value #G", "Polls failed"),
+    ];
+    vec![
+        Panel::row("Which tasks"),
+        Panel::table(
+            "Tasks on /metrics now",
+            "Every task that the exporter shows now. A click on its id opens its life, a \
+click on its upstream that upstream's page.",
+        )
+        .size(24, 11)
+        .no_value("no task")
+        .joined(&columns, &["Time", "job"])
+        .sorted_by("Submitted ago", false)
+        .columns(task_columns())
+        .rows(&of_model(&state(UPSTREAM)))
+        .rows(&of_model(&newest("videogen_task_progress_ratio")))
+        .rows(&of_model(&age("videogen_task_submit_timestamp_seconds")))
+        .rows(&of_model(&newest("videogen_task_duration_seconds")))
+        .rows(&of_model(&tokens))
+        .rows(&of_model(&age(
+            "videogen_task_last_change_timestamp_seconds",
+        )))
+        .rows(&of_model(&newest(
+            "videogen_task_consecutive_poll_failures",
+        ))),
+    ]
+}
+
+fn task_columns() -> Vec<Value> {
+    let coloured = json!({"type": "color-background", "mode": "basic"});
+    let seconds = |name: &str| by_name(name, &[("unit", json!("s")), ("custom.width", json!(130))]);
+    vec![
+        by_name(
+            "Task",
+            &[
+                ("links", json!([link("Task page", TASK_PAGE)])),
+                ("custom.minWidth", json!(220)),
+            ],
+        ),
+        by_name(
+            "Upstream",
+            &[("links", json!([link("Upstream page", UPSTREAM_PAGE)]))],
+        ),
+        by_name(
+            "State",
+            &[
+                ("mappings", status_words()),
+                ("custom.cellOptions", coloured.clone()),
+                ("custom.width", json!(110)),
+                ("color", json!({"mode": "thresholds"})),
+                ("thresholds", thresholds(&[(None, "text")])),
+            ],
+        ),
+        by_name(
+            "Progress",
+            &[
+                ("unit", json!("percentunit")),
+                ("min", json!(0)),
+                ("max", json!(1)),
+                (
+                    "custom.cellOptions",
+                    json!({"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}),
+                ),
+                ("color", json!({"mode": "fixed", "fixedColor": "blue"})),
+                ("custom.width", json!(180)),
+            ],
+        ),
+        seconds("Submitted ago"),
+        seconds("Latency"),
+        seconds("Last change ago"),
+        by_name("Tokens", &[("custom.width", json!(100))]),
+        by_name(
+            "Polls failed",
+            &[
+                ("custom.width", json!(110)),
+                ("custom.cellOptions", coloured),
+                ("color", json!({"mode": "thresholds"})),
+                (
+                    "thresholds",
+                    thresholds(&[
+                        (None, "transparent"),
+                        (Some(1.0), "orange"),
+                        (Some(5.0), "red"),
+                    ]),
+                ),
+            ],
+        ),
+    ]
+}
+
+/// What alerts said, and whether the exporter can be trusted.
+pub fn health() -> Vec<Panel> {
+    let firing = alerts(r#"upstream=~"$upstream|""#);
+    let labels = "alertname, severity, upstream, model, task_id";
+    let now_or_then = format!(
+        "max by ({labels}) ({firing}) or 0 * max by ({labels}) \
+(last_over_time({firing}[$__range]))"
+    );
+    let columns = [
+        ("alertname", "Alert"),
+        ("Value", "Now"),
+        ("severity", "Severity"),
+        ("upstream", "Upstream"),
+        ("model", "Model"),
+        ("task_id", "Task"),
+    ];
+    let stat = |title: &str, description: &str| Panel::stat(title, description).size(4, 4);
+    vec![
+        Panel::row("Alerts, and the exporter itself"),
+        Panel::table("Alerts", "Alerts that fired in the selected range, those about the exporter itself included.")
+            .size(24, 7)
+            .no_value("no alert fired")
+            .joined(&columns, &["Time"])
+            .sorted_by("Now", true)
+            .columns(vec![
+                by_name("Now", &[
+                    ("mappings", words(&[(0, "over", "green"), (1, "firing", "red")])),
+                    ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
+                    ("custom.width", json!(90)),
+                ]),
+                by_name("Task", &[("links", json!([link("Task page", TASK_PAGE)]))]),
+                by_name("Upstream", &[("links", json!([link("Upstream page", UPSTREAM_PAGE)]))]),
+            ])
+            .rows(&now_or_then),
+        stat("Exporter", "Whether Prometheus can scrape the exporter.")
+            .unit("none")
+            .mappings(&words(&[(0, "DOWN", "red"), (1, "UP", "green")]))
+            .instant(&format!("min by (instance) (up{{{JOB}}} * on (job, instance) group_left () max by (job, \
+instance) (last_over_time(videogen_exporter_build_info{{{JOB}}}[$__range])))"), "{{instance}}"),
+        stat("Version", "The version that runs.")
+            .unit("none")
+            .plain().names_only()
+            .instant(&format!("max by (version, revision) (videogen_exporter_build_info{{{JOB}}})"), "{{version}} {{revision}}"),
+        stat("Task series in use", "Tasks with series of their own, of the number allowed. At the limit the oldest \
+ended task gives way.")
+            .unit("percentunit")
+            .decimals(1)
+            .thresholds(&[(None, "green"), (Some(0.8), "orange"), (Some(0.95), "red")])
+            .instant(&format!("max(videogen_exporter_task_series_tasks{{{JOB}}} / \
+videogen_exporter_task_series_limit{{{JOB}}})"), ""),
+        stat("Tasks without series", "Tasks that found no room for series of their own in the selected range; they are \
+still counted.")
+            .unit("short")
+            .decimals(0)
+            .thresholds(&[(None, "green"), (Some(0.5), "red")])
+            .instant(&grown("", &format!("videogen_exporter_task_series_refused_total{{{JOB}}}")), ""),
+        stat("Configuration", "Whether the last reload succeeded; if not, the exporter runs with the one before.")
+            .unit("none")
+            .mappings(&words(&[(0, "OLD", "red"), (1, "OK", "green")]))
+            .instant(&format!("min(videogen_exporter_config_last_reload_successful{{{JOB}}})"), ""),
+        stat("Warnings and errors logged", "Lines in the exporter's log at those levels, in the selected range.")
+            .unit("short")
+            .decimals(0)
+            .thresholds(&[(None, "green"), (Some(0.5), "orange")])
+            .instant(&format!("{} or vector(0)", grown("", &format!(r#"videogen_exporter_log_messages_total{{{JOB},level=~"(?i)warn(ing)?|error"}}"#))), ""),
+    ]
+}

@@ -1,0 +1,26 @@
+//! The dashboards as data: a name and a text for each, nothing read and nothing written.
+
+mod facts;
+mod glance;
+mod grafana;
+mod kinds;
+mod lists;
+mod overview;
+mod panel;
+mod promql;
+mod schedule;
+mod task;
+mod upstream;
+mod values;
+
+/// Every dashboard: its file name and its JSON.
+pub fn all() -> Vec<(String, String)> {
+    [
+        overview::dashboard(),
+        task::dashboard(),
+        upstream::dashboard(),
+    ]
+    .into_iter()
+    .map(grafana::Dashboard::into_file)
+    .collect()
+}

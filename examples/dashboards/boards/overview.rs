@@ -1,0 +1,233 @@
+//! The first page of whoever is on call: do tasks get through, how fast, and which do not?
+
+use super::glance;
+use super::grafana::{Dashboard, job, model, upstream};
+use super::lists;
+use super::panel::Panel;
+use super::promql::{ERRORS, JUDGED, MODEL, grown, per_minute, quantile};
+use super::values::UPSTREAM_PAGE_OF_SERIES;
+
+pub fn dashboard() -> Dashboard {
+    let panels = [
+        glance::numbers(),
+        flow(),
+        speed(),
+        failures(),
+        usage(),
+        lists::tasks(),
+        lists::health(),
+    ];
+    Dashboard {
+        uid: "videogen-overview",
+        title: "Videogen / Overview",
+        description: "Do tasks get through, how fast, and which do not? Start here, then follow a task \
+or an upstream.",
+        variables: vec![job(), upstream(), model()],
+        panels: panels.into_iter().flatten().collect(),
+    }
+}
+
+fn flow() -> Vec<Panel> {
+    let finished = format!("videogen_tasks_finished_total{{{MODEL}}}");
+    let transitions = format!("videogen_status_transitions_total{{{MODEL}}}");
+    let oldest = format!(
+        "time() - min by (upstream, status) \
+(videogen_oldest_active_task_submit_timestamp_seconds{{{MODEL}}})"
+    );
+    vec![
+        Panel::row("Flow"),
+        Panel::stacked(
+            "Tasks by status",
+            "Tasks that are active, or were read as ended within the exporter's retention.",
+        )
+        .unit("short")
+        .coloured_by_status()
+        .no_value("no task")
+        .range(
+            &format!("sum by (status) (videogen_tasks{{{MODEL}}}) > 0"),
+            "{{status}}",
+        ),
+        Panel::bars(
+            "Ends per minute",
+            "Tasks that ended, per minute, by how they ended.",
+        )
+        .unit("short")
+        .coloured_by_status()
+        .every("5m")
+        .no_value("none ended")
+        .range(&per_minute("status", &finished), "{{status}}"),
+        Panel::lines(
+            "Oldest active task",
+            "Time since the oldest task in each status was submitted. A line that climbs \
+without end is a task that does not move. Dashed: 15 min, where a queued task \
+raises an alert.",
+        )
+        .unit("s")
+        .limit(900.0)
+        .no_value("none active")
+        .range(&oldest, "{{upstream}} {{status}}"),
+        Panel::bars(
+            "Status changes per minute",
+            "How tasks move from one status to the next. Submitted work that stops becoming \
+running points at the upstream's capacity.",
+        )
+        .unit("short")
+        .every("5m")
+        .no_value("none moved")
+        .range(&per_minute("from, to", &transitions), "{{from}} → {{to}}"),
+    ]
+}
+
+fn speed() -> Vec<Panel> {
+    let latency =
+        format!(r#"videogen_task_latency_seconds_bucket{{{MODEL},status="succeeded"}}[15m]"#);
+    let queue = format!("videogen_task_queue_seconds_bucket{{{MODEL}}}[15m]");
+    let run = format!("videogen_task_run_seconds_bucket{{{MODEL}}}[15m]");
+    vec![
+        Panel::row("How long they take"),
+        Panel::lines(
+            "Latency",
+            "Submission to finish of succeeded tasks, over 15 min. Dashed: 20 min, the \
+alert's limit.",
+        )
+        .size(8, 9)
+        .no_value("none ended")
+        .unit("s")
+        .limit(1200.0)
+        .exemplars(&quantile("0.50", "", &latency), "p50", "time_series")
+        .exemplars(&quantile("0.95", "", &latency), "p95", "time_series")
+        .exemplars(&quantile("0.99", "", &latency), "p99", "time_series"),
+        Panel::lines(
+            "Queue and run time",
+            "Waiting before the start and working after it, over 15 min. A slow queue is \
+capacity, a slow run is the model.",
+        )
+        .size(8, 9)
+        .no_value("none ended")
+        .unit("s")
+        .range(&quantile("0.50", "", &queue), "queue p50")
+        .range(&quantile("0.95", "", &queue), "queue p95")
+        .range(&quantile("0.50", "", &run), "run p50")
+        .range(&quantile("0.95", "", &run), "run p95"),
+        Panel::heatmap(
+            "Latency distribution",
+            "How latencies spread over time, ends of every kind. Exemplars, where stored, \
+name a task.",
+        )
+        .size(8, 9)
+        .every("5m")
+        .no_value("none ended")
+        .unit("s")
+        .exemplars(
+            &format!(
+                "sum by (le) \
+(increase(videogen_task_latency_seconds_bucket{{{MODEL}}}[$__rate_interval]))"
+            ),
+            "{{le}}",
+            "heatmap",
+        ),
+    ]
+}
+
+fn failures() -> Vec<Panel> {
+    let ends = |statuses: &str| {
+        format!(
+            r#"sum by (upstream) (rate(videogen_tasks_finished_total{{{MODEL},status=~"{statuses}"}}[1h]))"#
+        )
+    };
+    let by_class = per_minute(
+        "failure_class",
+        &format!("videogen_task_failures_total{{{MODEL}}}"),
+    );
+    let by_model = grown(
+        "model, status",
+        &format!(r#"videogen_tasks_finished_total{{{MODEL},status=~"{ERRORS}"}}"#),
+    );
+    vec![
+        Panel::row("What fails"),
+        Panel::lines(
+            "Error ratio",
+            "(failed + expired + lost) / ended, over 1 h. Dashed: the 5 % that the error \
+budget allows.",
+        )
+        .size(8, 9)
+        .unit("percentunit")
+        .limit(0.05)
+        .link("Upstream page", UPSTREAM_PAGE_OF_SERIES)
+        .no_value("none ended")
+        .range(
+            &format!("{} / ({} > 0)", ends(ERRORS), ends(JUDGED)),
+            "{{upstream}}",
+        ),
+        Panel::bars(
+            "Failures per minute by class",
+            "Ends other than succeeded, by the cause that the upstream's error code stands for.",
+        )
+        .size(8, 9)
+        .unit("short")
+        .no_value("no failure")
+        .every("5m")
+        .range(&by_class, "{{failure_class}}"),
+        Panel::bar_gauge(
+            "Failures by model",
+            "Failed, expired and lost tasks in the selected range.",
+        )
+        .size(8, 9)
+        .unit("short")
+        .decimals(0)
+        .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(9.5), "red")])
+        .no_value("no failure")
+        .instant(
+            &format!("sort_desc({by_model} > 0)"),
+            "{{model}} {{status}}",
+        ),
+    ]
+}
+
+fn usage() -> Vec<Panel> {
+    vec![
+        Panel::row("What they use"),
+        Panel::bars(
+            "Tokens per minute",
+            "Tokens of ended tasks, by model and kind.",
+        )
+        .size(8, 9)
+        .every("5m")
+        .unit("short")
+        .no_value("none reported")
+        .range(
+            &per_minute(
+                "model, token_type",
+                &format!("videogen_tokens_total{{{MODEL}}}"),
+            ),
+            "{{model}} {{token_type}}",
+        ),
+        Panel::bars(
+            "Video made per minute",
+            "Length of the succeeded tasks' videos, by resolution.",
+        )
+        .size(8, 9)
+        .every("5m")
+        .unit("s")
+        .no_value("none reported")
+        .range(
+            &per_minute(
+                "resolution",
+                &format!("videogen_video_seconds_total{{{MODEL}}}"),
+            ),
+            "{{resolution}}",
+        ),
+        Panel::lines(
+            "Quota per minute",
+            "Quota that each gateway charged, in its own units: compare a line with itself only.",
+        )
+        .size(8, 9)
+        .every("5m")
+        .unit("short")
+        .no_value("none reported")
+        .range(
+            &per_minute("upstream", &format!("videogen_quota_total{{{MODEL}}}")),
+            "{{upstream}}",
+        ),
+    ]
+}

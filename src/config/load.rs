@@ -1,0 +1,173 @@
+//! From a file and the environment to a checked configuration, or to every problem at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use figment::providers::Env;
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+use super::problem::{Place, Problem, Problems, told};
+use super::yaml::{self, Document};
+use super::{Config, File, upstream};
+
+/// What overrides begin with. Not the program's name: Kubernetes sets `VIDEOGEN_EXPORTER_PORT` for a Service of that name.
+const PREFIX: &str = "VGX__";
+
+/// More problems than this are not looked for.
+const MAX_PROBLEMS: usize = 200;
+
+/// Every problem of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(pub Vec<Problem>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration is not valid")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Reads the file at `path`, lays `VGX__…` variables over it, and checks everything, files that it refers to included.
+///
+/// # Errors
+/// With every problem that was found.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let one = |message| ConfigError(vec![Problem { place: Place::File(path.to_owned(), None), key: String::new(), message }]);
+    let text = fs::read_to_string(path).map_err(|error| one(format!("cannot read it: {error}")))?;
+    parse(&text, path)
+}
+
+/// The same for a text that stands, or could stand, at `path`.
+///
+/// # Errors
+/// With every problem that was found.
+pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    let document = yaml::parse(text).map_err(|error| {
+        ConfigError(vec![Problem { place: Place::File(path.to_owned(), error.at), key: String::new(), message: error.message }])
+    })?;
+    let sources = Sources { path: path.to_owned(), variables: variables(), document };
+    let mut problems = Problems::default();
+    let file = sources.extract(&mut problems);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let upstreams = file.check(folder, &mut problems);
+    if problems.is_empty() {
+        return Ok(Config { file, upstreams });
+    }
+    Err(ConfigError(problems.placed(|key| sources.place(key))))
+}
+
+impl File {
+    fn check(&self, folder: &Path, problems: &mut Problems) -> Vec<upstream::Upstream> {
+        let polling = self.polling.over(None, "polling", problems);
+        self.tasks.check("tasks", problems);
+        self.metrics.check("metrics", problems);
+        upstream::check_all(&self.upstreams, &polling, &self.polling, folder, problems)
+    }
+}
+
+/// Override variables by the key that they set.
+fn variables() -> BTreeMap<String, String> {
+    let env = Env::prefixed(PREFIX).split("__");
+    env.iter()
+        .map(|(key, _)| {
+            let key = key.into_string();
+            let name = format!("{PREFIX}{}", key.replace('.', "__").to_uppercase());
+            (key, name)
+        })
+        .collect()
+}
+
+/// The file and the environment.
+struct Sources {
+    path: PathBuf,
+    variables: BTreeMap<String, String>,
+    document: Document,
+}
+
+impl Provider for &Sources {
+    fn metadata(&self) -> Metadata {
+        Metadata::from("YAML file", self.path.as_path())
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        let dict = match &self.document.value {
+            Some(Value::Dict(_, dict)) => dict.clone(),
+            _ => Dict::new(),
+        };
+        Ok(Map::from([(Profile::Default, dict)]))
+    }
+}
+
+impl Sources {
+    /// The typed file. What does not fit is noted, taken out, and the rest is tried again: so all problems are found.
+    fn extract(&self, problems: &mut Problems) -> File {
+        if !matches!(self.document.value, None | Some(Value::Dict(..))) {
+            problems.add("", "the file must be a mapping of sections such as `upstreams:`");
+            return File::default();
+        }
+        let figment = Figment::new().merge(self).merge(Env::prefixed(PREFIX).split("__"));
+        let mut value: Value = match figment.extract() {
+            Ok(value) => value,
+            Err(error) => {
+                problems.add("", told(&error.kind));
+                return File::default();
+            }
+        };
+        for _ in 0..MAX_PROBLEMS {
+            match value.deserialize() {
+                Ok(file) => return file,
+                Err(error) => {
+                    problems.add(error.path.join("."), told(&error.kind));
+                    if !take_out(&mut value, &error.path) {
+                        break;
+                    }
+                }
+            }
+        }
+        File::default()
+    }
+
+    fn place(&self, key: &str) -> Place {
+        let mut part = key;
+        loop {
+            if let Some(name) = self.variables.get(part) {
+                return Place::Variable(name.clone());
+            }
+            if let Some(at) = self.document.places.get(part) {
+                return Place::File(self.path.clone(), Some(*at));
+            }
+            match part.rsplit_once('.') {
+                Some((parent, _)) => part = parent,
+                None => return Place::File(self.path.clone(), None),
+            }
+        }
+    }
+}
+
+/// Removes the value at `path`; false when there is none to remove.
+///
+/// An element of a list is replaced by an empty one of its kind, so that the places of the others stay right.
+fn take_out(value: &mut Value, path: &[String]) -> bool {
+    let Some((key, rest)) = path.split_first() else { return false };
+    match value {
+        Value::Dict(_, dict) => match dict.get_mut(key) {
+            Some(inner) if !rest.is_empty() => take_out(inner, rest),
+            _ => dict.remove(key).is_some(),
+        },
+        Value::Array(_, items) => {
+            let Some(at) = key.parse::<usize>().ok().filter(|at| *at < items.len()) else { return false };
+            if rest.is_empty() {
+                items.remove(at);
+                true
+            } else {
+                take_out(&mut items[at], rest)
+            }
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,111 @@
+//! Values that carry their unit, and texts that look like numbers.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::SpanRelativeTo;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::{Serialize, Serializer};
+
+/// A duration written with its unit, such as `15s`, `1h30m` or `30d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+/// Longest accepted duration.
+const LONGEST: Duration = Duration::from_hours(24 * 3660);
+
+impl Span {
+    /// That many seconds.
+    pub const fn secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        const SHAPE: &str = "a duration has its unit in the value, such as 15s, 2m, 1h30m or 30d";
+        let span: jiff::Span = text.trim().parse().map_err(|_| SHAPE)?;
+        let exact = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| SHAPE)?;
+        let duration = Duration::try_from(exact).map_err(|_| "a duration must not be negative")?;
+        if duration > LONGEST { Err("a duration must not be longer than ten years") } else { Ok(Self(duration)) }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")] {
+            if millis >= unit && millis.is_multiple_of(unit) {
+                return write!(f, "{}{name}", millis / unit);
+            }
+        }
+        if millis == 0 { f.write_str("0s") } else { write!(f, "{millis}ms") }
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+/// A text, also when it is written like a number or a boolean.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Text(pub String);
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyScalar;
+        impl Visitor<'_> for AnyScalar {
+            type Value = Text;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_owned()))
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
+                Ok(Text(value.to_string()))
+            }
+        }
+        deserializer.deserialize_any(AnyScalar)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written_with_their_unit() {
+        for (text, secs, again) in
+            [("15s", 15, "15s"), ("2m", 120, "2m"), ("1h30m", 5400, "90m"), ("30d", 2_592_000, "30d"), ("0s", 0, "0s")]
+        {
+            let span = Span::parse(text).unwrap();
+            assert_eq!((span.0.as_secs(), span.to_string().as_str()), (secs, again));
+        }
+        for text in ["15", "soon", "", "-5s", "20000d", "1y"] {
+            assert!(Span::parse(text).is_err(), "{text}");
+        }
+    }
+}

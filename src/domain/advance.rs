@@ -1,0 +1,270 @@
+//! The one place where a task changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::FailureClass;
+use crate::domain::Status;
+use crate::domain::Task;
+use crate::domain::Timestamp;
+use crate::domain::labels::sanitise;
+use crate::domain::reading::{Answer, Clock, Reading, Times, TokenType};
+use crate::domain::reason::words;
+use crate::domain::task::{ResolutionClass, Strikes, is_possible_span};
+
+/// Answers of the kind "never heard of it" that it takes to call a task lost.
+pub const LOST_AFTER_STRIKES: u32 = 3;
+
+/// And the time over which they must be spread: a gateway may answer so for a moment right after creation.
+pub const LOST_AFTER: Duration = Duration::from_mins(1);
+
+/// From when on tasks that are found already ended are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountSince {
+    /// Whenever they finished.
+    Always,
+    /// At or after this moment.
+    Moment(Timestamp),
+}
+
+/// The rules that a transition depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Which of the tasks found already ended are counted.
+    pub count_since: CountSince,
+    /// A first sight of an end older than this is history.
+    pub forget_after: Duration,
+}
+
+words! {
+    /// A span of a task's life.
+    Span {
+        /// Submit to finish.
+        Latency = "latency",
+        /// Submit to start.
+        Queue = "queue",
+        /// Start to finish.
+        Run = "run",
+    }
+}
+
+words! {
+    /// What is wrong with a span.
+    SpanProblem {
+        /// It ends before it begins.
+        Negative = "negative",
+        /// Over 30 days.
+        TooLong = "too_long",
+    }
+}
+
+/// One thing to count under a task's aggregate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Increment {
+    /// The task counts, and its model is known or it has ended.
+    Submitted,
+    /// Its status changed.
+    Moved(Status, Status),
+    /// It reached an end that was not counted before.
+    Finished(Status),
+    /// That end was no success.
+    Failure(Status, FailureClass),
+    /// Seconds from submit to finish.
+    Latency(Status, f64),
+    /// Seconds from submit to start.
+    Queue(f64),
+    /// Seconds from start to finish.
+    Run(Status, f64),
+    /// A span that cannot be.
+    InvalidDuration(Span, SpanProblem),
+    /// Tokens used.
+    Tokens(TokenType, f64),
+    /// Gateway units used.
+    Quota(f64),
+    /// Seconds of finished video.
+    VideoSeconds(ResolutionClass, f64),
+}
+
+/// What a reading did to a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// The task afterwards.
+    pub task: Task,
+    /// Where it stood before.
+    pub from: Status,
+    /// What has to be counted, all of it under the aggregate of the task afterwards.
+    pub increments: Vec<Increment>,
+    /// The row has to be committed before anything is shown or counted.
+    pub durable: bool,
+}
+
+/// Moves `task` by one reading; pure, total, and the only function that changes a task.
+pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -> Transition {
+    let mut next = task.clone();
+    match reading {
+        Reading::Failed => next.poll_failures = next.poll_failures.saturating_add(1),
+        Reading::NotFound => {
+            next.poll_failures = next.poll_failures.saturating_add(1);
+            let strikes = next.strikes.get_or_insert(Strikes { count: 0, since: now });
+            strikes.count = strikes.count.saturating_add(1);
+            let full = strikes.count >= LOST_AFTER_STRIKES && now.duration_since(strikes.since) >= LOST_AFTER;
+            if full && task.is_active() {
+                lose(&mut next, None);
+            }
+        }
+        Reading::GivenUp => {
+            if task.is_active() {
+                lose(&mut next, Some(FailureClass::Timeout.as_str()));
+            }
+        }
+        Reading::Answer(answer) => learn(&mut next, *answer, now),
+    }
+    if next.status != task.status || next.progress != task.progress {
+        next.last_change = now;
+    }
+    if next.status.is_end() && next.ended_seen.is_none() {
+        next.ended_seen = Some(now);
+    }
+    let increments = count(task, &mut next, policy, now);
+    let durable = next.status != task.status || !increments.is_empty();
+    Transition { task: next, from: task.status, increments, durable }
+}
+
+fn lose(task: &mut Task, code: Option<&str>) {
+    task.status = Status::Lost;
+    task.progress = None;
+    task.failure = FailureClass::of(Status::Lost, code, None);
+}
+
+fn learn(task: &mut Task, answer: Answer, now: Timestamp) {
+    task.last_poll = Some(now);
+    task.poll_failures = 0;
+    task.strikes = None;
+    task.read_has_side_effect |= answer.read_has_side_effect;
+    if task.status.is_end() && !answer.status.is_end() {
+        return; // An end stands until another end takes its place.
+    }
+    task.failure =
+        FailureClass::of(answer.status, answer.error_code.as_deref(), answer.error_message.as_deref());
+    task.status = answer.status;
+    task.progress = answer.progress;
+    task.synthetic_progress = answer.synthetic_progress;
+    task.seen_active |= !answer.status.is_end();
+    task.times = merged(task.times, answer.times);
+    task.finish_made_up = answer.finish_made_up;
+    task.video_seconds = answer.video_seconds.or(task.video_seconds);
+    task.quota = answer.credits.or(task.quota);
+    if !answer.tokens.is_empty() {
+        task.tokens = answer.tokens;
+    }
+    keep(&mut task.upstream_model, answer.model_upstream.as_deref());
+    keep(&mut task.resolution, answer.resolution.as_deref());
+    keep(&mut task.service_tier, answer.service_tier.as_deref());
+}
+
+/// A known text stays when an answer leaves it out, and an unchanged one is not allocated again.
+fn keep(field: &mut Option<Arc<str>>, text: Option<&str>) {
+    let Some(text) = text.map(sanitise).filter(|text| !text.is_empty()) else { return };
+    if field.as_deref() != Some(&*text) {
+        *field = Some(text.into());
+    }
+}
+
+/// The newer times; what they leave out stays known, unless that would mix two clocks unnoticed.
+fn merged(old: Times, new: Times) -> Times {
+    if new.submit.is_none() && old.submit.is_some() {
+        let clock = if new.finish.is_some() && new.clock != old.clock { Clock::Mixed } else { old.clock };
+        return Times { start: new.start.or(old.start), submit: old.submit, finish: new.finish, clock };
+    }
+    let start = new.start.or(if new.clock == old.clock { old.start } else { None });
+    Times { start, ..new }
+}
+
+/// Rule 4 of counting: is this task ours to count, or history?
+fn counts(task: &Task, policy: &Policy, now: Timestamp) -> bool {
+    if task.seen_active || policy.count_since == CountSince::Always {
+        return true;
+    }
+    let CountSince::Moment(since) = policy.count_since else { return true };
+    match task.times.finish {
+        Some(finish) => finish >= since && finish >= now - policy.forget_after,
+        None => task.brought_late,
+    }
+}
+
+fn count(before: &Task, task: &mut Task, policy: &Policy, now: Timestamp) -> Vec<Increment> {
+    let mut found = Vec::new();
+    let ended = task.status.is_end();
+    if !(ended || task.seen_active) || !counts(task, policy, now) {
+        return found;
+    }
+    if !task.counted.submitted && (task.model.is_some() || ended) {
+        task.counted.submitted = true;
+        found.push(Increment::Submitted);
+    }
+    if task.status != before.status {
+        found.push(Increment::Moved(before.status, task.status));
+    }
+    let bit = 1u8 << task.status.index();
+    if ended && task.counted.ends & bit == 0 {
+        task.counted.ends |= bit;
+        found.push(Increment::Finished(task.status));
+        if let Some(class) = task.failure {
+            found.push(Increment::Failure(task.status, class));
+        }
+    }
+    if ended && task.status != Status::Lost {
+        count_spans(task, &mut found);
+        count_usage(task, &mut found);
+    }
+    found
+}
+
+fn count_spans(task: &mut Task, found: &mut Vec<Increment>) {
+    let Times { submit, start, finish, .. } = task.times;
+    let real_finish = finish.filter(|_| !task.finish_made_up);
+    let status = task.status;
+    for (span, seconds, done) in [
+        (Span::Latency, task.span(submit, real_finish), task.counted.latency),
+        (Span::Queue, task.span(submit, start), task.counted.queue),
+        (Span::Run, task.span(start, real_finish), task.counted.run),
+    ] {
+        let Some(seconds) = seconds.filter(|_| !done) else { continue };
+        found.push(if !is_possible_span(seconds) {
+            let problem = if seconds < 0.0 { SpanProblem::Negative } else { SpanProblem::TooLong };
+            Increment::InvalidDuration(span, problem)
+        } else {
+            match span {
+                Span::Latency => Increment::Latency(status, seconds),
+                Span::Queue => Increment::Queue(seconds),
+                Span::Run => Increment::Run(status, seconds),
+            }
+        });
+        match span {
+            Span::Latency => task.counted.latency = true,
+            Span::Queue => task.counted.queue = true,
+            Span::Run => task.counted.run = true,
+        }
+    }
+}
+
+fn count_usage(task: &mut Task, found: &mut Vec<Increment>) {
+    if !task.counted.tokens && !task.tokens.is_empty() {
+        task.counted.tokens = true;
+        for (kind, tokens) in task.tokens.parts() {
+            found.extend(tokens.map(|tokens| Increment::Tokens(kind, tokens)));
+        }
+    }
+    if task.status != Status::Succeeded {
+        return;
+    }
+    if let Some(quota) = task.quota.filter(|_| !task.counted.quota) {
+        task.counted.quota = true;
+        found.push(Increment::Quota(quota));
+    }
+    if let Some(seconds) = task.video_seconds.filter(|_| !task.counted.video) {
+        task.counted.video = true;
+        let class = ResolutionClass::of(task.resolution.as_deref());
+        found.push(Increment::VideoSeconds(class, seconds));
+    }
+}

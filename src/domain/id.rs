@@ -1,0 +1,82 @@
+//! The id of a task at its upstream.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest accepted id, in bytes.
+pub const MAX_TASK_ID: usize = 256;
+
+/// An id that is safe as one URL path segment and as a label: 1 to 256 bytes of printable ASCII, not `.` or `..`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(Arc<str>);
+
+/// Why a text is no task id; never contains the text itself, which may be long or hostile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTaskId {
+    /// Nothing there.
+    #[error("a task id must not be empty")]
+    Empty,
+    /// Over [`MAX_TASK_ID`] bytes.
+    #[error("a task id has at most 256 bytes, this one has {0}")]
+    TooLong(usize),
+    /// `.` or `..`, which a URL would swallow.
+    #[error("a task id must not be `.` or `..`")]
+    Dots,
+    /// A byte outside printable ASCII.
+    #[error("a task id is printable ASCII, byte {0} of this one is not")]
+    NotPrintable(usize),
+}
+
+impl TaskId {
+    /// Accepts `text` or says why not.
+    pub fn parse(text: &str) -> Result<Self, InvalidTaskId> {
+        if text.is_empty() {
+            return Err(InvalidTaskId::Empty);
+        }
+        if text.len() > MAX_TASK_ID {
+            return Err(InvalidTaskId::TooLong(text.len()));
+        }
+        if text == "." || text == ".." {
+            return Err(InvalidTaskId::Dots);
+        }
+        match text.bytes().position(|byte| !(b' '..=b'~').contains(&byte)) {
+            Some(at) => Err(InvalidTaskId::NotPrintable(at)),
+            None => Ok(Self(text.into())),
+        }
+    }
+
+    /// The id as the upstream knows it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_ids_are_refused_with_the_reason_and_odd_ones_kept() {
+        let long = "x".repeat(257);
+        for (text, why) in [
+            ("", InvalidTaskId::Empty),
+            (".", InvalidTaskId::Dots),
+            ("..", InvalidTaskId::Dots),
+            (long.as_str(), InvalidTaskId::TooLong(257)),
+            ("a\nb", InvalidTaskId::NotPrintable(1)),
+            ("task\u{7f}", InvalidTaskId::NotPrintable(4)),
+            ("🎬", InvalidTaskId::NotPrintable(0)),
+        ] {
+            assert_eq!(TaskId::parse(text), Err(why), "{text:?}");
+        }
+        for text in ["../keys?all=1", "a b", "\"quoted\\\"", &"y".repeat(256)] {
+            assert_eq!(TaskId::parse(text).unwrap().as_str(), text);
+        }
+    }
+}

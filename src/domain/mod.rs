@@ -1,0 +1,21 @@
+//! What a video-generation task is and how it moves: plain types and pure functions, no I/O and no clock.
+
+pub mod advance;
+pub mod failure;
+pub mod id;
+pub mod labels;
+pub mod reading;
+pub mod reason;
+pub mod schedule;
+pub mod status;
+pub mod task;
+pub mod time;
+
+pub use advance::{Increment, Policy, Transition, advance};
+pub use failure::FailureClass;
+pub use id::TaskId;
+pub use reading::{Answer, Reading};
+pub use reason::{ApiError, Reason};
+pub use status::Status;
+pub use task::{NewTask, Task};
+pub use time::Timestamp;

@@ -1,0 +1,90 @@
+//! Why a request to an upstream gave no task.
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every value, in the order of the contract.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word used as a label value.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// The closed set of request errors; also the error `kind` that `decode` prints.
+    Reason {
+        /// The host name did not resolve.
+        Dns = "dns",
+        /// No connection.
+        Connect = "connect",
+        /// The TLS handshake failed.
+        Tls = "tls",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The connection broke in the middle.
+        Reset = "reset",
+        /// A 3xx, never followed.
+        Redirect = "redirect",
+        /// Too fast.
+        RateLimited = "rate_limited",
+        /// Out of money, not out of speed.
+        QuotaExhausted = "quota_exhausted",
+        /// The key is wrong.
+        Unauthorized = "unauthorized",
+        /// The key is right but not allowed.
+        Forbidden = "forbidden",
+        /// The upstream does not know the task.
+        NotFound = "not_found",
+        /// The upstream does not know the path.
+        WrongPath = "wrong_path",
+        /// The upstream dislikes the request.
+        BadRequest = "bad_request",
+        /// The upstream is in trouble.
+        ServerError = "server_error",
+        /// The answer is larger than we read.
+        BodyTooLarge = "body_too_large",
+        /// The answer is not what it should be.
+        InvalidBody = "invalid_body",
+        /// HTTP 200 with an error code that no table knows.
+        ApiError = "api_error",
+        /// Any other HTTP status.
+        HttpOther = "http_other",
+    }
+}
+
+impl Reason {
+    /// True where the fault is one task's, not the upstream's: `videogen_upstream_up` stays 1.
+    pub const fn is_about_one_task(self) -> bool {
+        matches!(self, Self::NotFound | Self::BadRequest)
+    }
+}
+
+/// An answer that is an error, whatever its HTTP status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// The kind, closed.
+    pub kind: Reason,
+    /// The upstream's own code, where it gives one; never a label.
+    pub code: Option<String>,
+}
+
+impl ApiError {
+    /// An error without a code.
+    pub const fn new(kind: Reason) -> Self {
+        Self { kind, code: None }
+    }
+
+    /// An error with the upstream's code.
+    pub fn coded(kind: Reason, code: impl Into<String>) -> Self {
+        Self { kind, code: Some(code.into()) }
+    }
+}

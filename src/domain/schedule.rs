@@ -1,0 +1,102 @@
+//! When a task is asked again: by its state, its age and its expected end.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use crate::domain::Task;
+use crate::domain::TaskId;
+use crate::domain::Timestamp;
+
+/// Share of the interval by which two polls of one task may differ, either way.
+pub const JITTER: f64 = 0.1;
+
+/// Slowest reading of a task whose reading makes the gateway act (Veo behind new-api).
+pub const SIDE_EFFECT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A task this far along is about to end.
+const NEARLY_DONE: f64 = 0.9;
+
+/// A task is asked about this many times within its age so far, and not more.
+const POLLS_PER_AGE: u32 = 40;
+
+/// The bounds within which the interval moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The usual wait.
+    pub interval: Duration,
+    /// The shortest.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// The wait before `task` is asked again, with `chance` (0 to 1) deciding the jitter.
+///
+/// The usual interval; half of it near the end; longer for a task that is old for its kind or whose polls keep failing.
+pub fn wait(task: &Task, pace: &Pace, now: Timestamp, chance: f64) -> Duration {
+    let age = now.duration_since(task.age_start());
+    let nearly_done = !task.synthetic_progress && task.progress.is_some_and(|progress| progress >= NEARLY_DONE);
+    let base = if task.poll_failures > 0 {
+        pace.interval.saturating_mul(1 << task.poll_failures.min(6).saturating_sub(1))
+    } else if nearly_done {
+        pace.interval / 2
+    } else {
+        pace.interval.max(age / POLLS_PER_AGE)
+    };
+    let jittered = base.clamp(pace.min, pace.max).mul_f64(1.0 + JITTER * (2.0 * chance - 1.0));
+    let wait = jittered.clamp(pace.min, pace.max);
+    if task.read_has_side_effect { wait.max(SIDE_EFFECT_INTERVAL) } else { wait }
+}
+
+/// Where within `window` the first poll of a task is placed: a hash of its id, so that tasks loaded together spread out.
+pub fn first_wait(id: &TaskId, window: Duration) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    let place = u32::try_from(hasher.finish() >> 32).expect("32 bits are left");
+    window.mul_f64(f64::from(place) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::NewTask;
+    use std::sync::Arc;
+
+    const PACE: Pace =
+        Pace { interval: Duration::from_secs(15), min: Duration::from_secs(5), max: Duration::from_secs(60) };
+
+    fn task() -> Task {
+        let new = NewTask { id: TaskId::parse("t").unwrap(), labels: Arc::default() };
+        Task::new("u".into(), "new_api", new, Timestamp::from_secs(1_000_000))
+    }
+
+    #[test]
+    fn the_wait_follows_age_progress_and_failures_within_the_bounds() {
+        let at = |age: i64| Timestamp::from_secs(1_000_000 + age);
+        let secs = |task: &Task, age| wait(task, &PACE, at(age), 0.5).as_secs();
+        assert_eq!(secs(&task(), 10), 15);
+        assert_eq!(secs(&task(), 1200), 30);
+        assert_eq!(secs(&task(), 86_400), 60);
+        assert_eq!(secs(&Task { progress: Some(0.95), ..task() }, 1200), 7);
+        assert_eq!(secs(&Task { progress: Some(0.95), synthetic_progress: true, ..task() }, 1200), 30);
+        assert_eq!(secs(&Task { poll_failures: 1, ..task() }, 0), 15);
+        assert_eq!(secs(&Task { poll_failures: 3, ..task() }, 0), 60);
+        assert_eq!(secs(&Task { poll_failures: u32::MAX, ..task() }, 0), 60);
+        assert_eq!(secs(&Task { read_has_side_effect: true, progress: Some(0.99), ..task() }, 0), 30);
+        for chance in [0.0, 1.0] {
+            let wait = wait(&task(), &PACE, at(0), chance);
+            assert!((13_500..=16_500).contains(&wait.as_millis()), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn tasks_loaded_at_once_spread_over_the_whole_window() {
+        let window = Duration::from_secs(10);
+        let mut slots = [0u32; 10];
+        for n in 0..10_000 {
+            let wait = first_wait(&TaskId::parse(&format!("task_{n}")).unwrap(), window);
+            slots[usize::try_from(wait.as_secs()).unwrap().min(9)] += 1;
+        }
+        assert!(slots.iter().all(|n| (850..=1150).contains(n)), "{slots:?}");
+    }
+}

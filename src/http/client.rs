@@ -1,0 +1,261 @@
+//! The client of one upstream.
+
+use std::error::Error as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Identity, Proxy, Url};
+
+use crate::domain::Reason;
+use crate::http::Request;
+use crate::secret::Secret;
+
+/// How TLS is done with an upstream.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// Trust these certificates and no others.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+    /// The name that the upstream's certificate is for, where it is not that of the URL.
+    pub server_name: Option<String>,
+}
+
+/// What a client is built from.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Everything is asked below this URL.
+    pub base_url: String,
+    /// From connecting to the last byte.
+    pub timeout: Duration,
+    /// Most bytes of a body that are read, as sent: no compression is asked for.
+    pub max_body_size: u64,
+    /// TLS.
+    pub tls: Tls,
+    /// Through this proxy.
+    pub proxy_url: Option<String>,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The URL is none, or one with a key in it.
+    #[error("{0}")]
+    BaseUrl(&'static str),
+    /// A file could not be read.
+    #[error("cannot read {0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// The rest: certificates, keys, proxy, the client itself.
+    #[error("{0}: {1}")]
+    Part(&'static str, String),
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// The `Retry-After` header.
+    pub retry_after: Option<String>,
+    /// The body up to the cap; [`Reason::BodyTooLarge`] or [`Reason::Reset`] where it did not come whole.
+    pub body: Result<Vec<u8>, Reason>,
+}
+
+/// A client that knows one upstream and keeps its connections.
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    host: Option<HeaderValue>,
+    max_body: usize,
+}
+
+/// Checks a URL that everything is asked below.
+pub fn is_base_url(text: &str) -> Result<(), ClientError> {
+    base_url(text).map(|_| ())
+}
+
+fn base_url(text: &str) -> Result<Url, ClientError> {
+    let url = Url::parse(text).map_err(|_| ClientError::BaseUrl("it is not a URL such as https://api.example.com"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(ClientError::BaseUrl("it must begin with http:// or https:// and name a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(ClientError::BaseUrl("it must not carry a user or password: keys are files or variables"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(ClientError::BaseUrl("it must not have a query or fragment"));
+    }
+    Ok(url)
+}
+
+impl Client {
+    /// Builds it; reads the certificate files.
+    ///
+    /// # Errors
+    /// When the URL, a certificate, a key or the proxy is no good.
+    #[expect(clippy::disallowed_methods, reason = "the one place where a client is made")]
+    pub fn new(options: &Options) -> Result<Self, ClientError> {
+        // A second call finds the provider installed, which is what is wanted.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut base = base_url(&options.base_url)?;
+        let mut builder = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .timeout(options.timeout)
+            .connect_timeout(options.timeout)
+            .no_proxy()
+            .user_agent(concat!("videogen-exporter/", env!("CARGO_PKG_VERSION")));
+        let part = |name| move |error: reqwest::Error| ClientError::Part(name, error_text(&error));
+        if let Some(path) = &options.tls.ca_file {
+            let certificates = Certificate::from_pem_bundle(&read(path)?).map_err(part("tls_config.ca_file"))?;
+            if certificates.is_empty() {
+                return Err(ClientError::Part("tls_config.ca_file", "there is no certificate in it".to_owned()));
+            }
+            builder = builder.tls_certs_only(certificates);
+        }
+        if let (Some(cert), Some(key)) = (&options.tls.cert_file, &options.tls.key_file) {
+            let pem = [read(cert)?, read(key)?].join(&b'\n');
+            builder = builder.identity(Identity::from_pem(&pem).map_err(part("tls_config.cert_file"))?);
+        }
+        if let Some(proxy) = &options.proxy_url {
+            // reqwest's own message would repeat the URL, which may carry a password.
+            let proxy = Proxy::all(proxy).map_err(|_| ClientError::Part("proxy_url", "it is not a URL".to_owned()))?;
+            builder = builder.proxy(proxy);
+        }
+        let mut host = None;
+        if let Some(name) = &options.tls.server_name {
+            let (resolver, header) = renamed(&mut base, name)?;
+            host = Some(header);
+            builder = builder.dns_resolver(Arc::new(resolver)).http1_only();
+        }
+        let http = builder.build().map_err(part("the HTTP client"))?;
+        let max_body = usize::try_from(options.max_body_size).unwrap_or(usize::MAX);
+        Ok(Self { http, base, host, max_body })
+    }
+
+    /// Where a request goes, in full.
+    pub fn url(&self, request: &Request) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(&request.segments);
+        }
+        url
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// One of the transport reasons, when there was no answer at all.
+    pub async fn send(&self, request: &Request, key: Option<&Secret>) -> Result<Response, Reason> {
+        let mut building = self.http.get(self.url(request)).header(ACCEPT, "application/json");
+        if let Some(host) = &self.host {
+            building = building.header(HOST, host.clone());
+        }
+        if let Some(key) = key {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| Reason::Unauthorized)?;
+            value.set_sensitive(true);
+            building = building.header(AUTHORIZATION, value);
+        }
+        let mut response = building.send().await.map_err(|error| reason(&error))?;
+        let status = response.status().as_u16();
+        let retry_after =
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let body = self.body(&mut response).await;
+        Ok(Response { status, retry_after, body })
+    }
+
+    async fn body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Reason> {
+        if response.content_length().is_some_and(|length| length > self.max_body as u64) {
+            return Err(Reason::BodyTooLarge);
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| reason(&error))? {
+            if body.len() + chunk.len() > self.max_body {
+                return Err(Reason::BodyTooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.into())
+    }
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>, ClientError> {
+    fs::read(path).map_err(|error| ClientError::File(path.clone(), error))
+}
+
+/// Puts `name` into the URL, for SNI and the certificate's check, and keeps the true host for DNS and the Host header.
+fn renamed(base: &mut Url, name: &str) -> Result<(Renamed, HeaderValue), ClientError> {
+    let bad = |_| ClientError::Part("tls_config.server_name", "it is not a host name".to_owned());
+    let host = base.host_str().unwrap_or_default().to_owned();
+    let port = base.port_or_known_default().unwrap_or(443);
+    let header = match base.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.clone(),
+    };
+    base.set_host(Some(name)).map_err(|error| bad(error.to_string()))?;
+    let header = HeaderValue::from_str(&header).map_err(|error| bad(error.to_string()))?;
+    Ok((Renamed { host: host.trim_matches(['[', ']']).to_owned(), port }, header))
+}
+
+/// Resolves whatever is asked as the true host.
+struct Renamed {
+    host: String,
+    port: u16,
+}
+
+impl Resolve for Renamed {
+    fn resolve(&self, _: Name) -> Resolving {
+        let (host, port) = (self.host.clone(), self.port);
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// An error's text with its causes and without its URL.
+fn error_text(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    if text.is_empty() { "it cannot be used".to_owned() } else { text }
+}
+
+/// Which of the transport reasons an error is.
+fn reason(error: &reqwest::Error) -> Reason {
+    if error.is_timeout() {
+        return Reason::Timeout;
+    }
+    let mut causes = String::new();
+    let mut tls = false;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        tls |= error.is::<rustls::Error>()
+            || error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).is_some_and(|e| e.is::<rustls::Error>());
+        causes.push_str(&error.to_string());
+        causes.push('\n');
+        cause = error.source();
+    }
+    if tls {
+        Reason::Tls
+    } else if causes.contains("dns error") || causes.contains("failed to lookup") {
+        Reason::Dns
+    } else if error.is_connect() {
+        Reason::Connect
+    } else if error.is_decode() && !causes.contains("connection") {
+        Reason::InvalidBody
+    } else {
+        Reason::Reset
+    }
+}

@@ -1,0 +1,46 @@
+//! The `Retry-After` header (RFC 9110, section 10.2.3).
+
+use std::time::Duration;
+
+use jiff::fmt::rfc2822::DateTimeParser;
+
+use crate::domain::Timestamp;
+
+/// No upstream is left alone for longer than this, whatever it says.
+pub const LONGEST: Duration = Duration::from_hours(1);
+
+/// Seconds, or an HTTP date; `None` for anything else. A date that has passed is no wait at all.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
+        let seconds = value.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds).min(LONGEST));
+    }
+    let date = DateTimeParser::new().parse_timestamp(value).ok()?;
+    Some(Timestamp::from_millis(date.as_millisecond()).duration_since(now).min(LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_and_dates_are_read_and_nonsense_is_not() {
+        let now = Timestamp::from_secs(784_111_777 - 90);
+        for (value, wait) in [
+            ("5", Some(5)),
+            (" 0 ", Some(0)),
+            ("180", Some(180)),
+            ("99999999999999999999999", Some(3600)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(90)),
+            ("Sat, 05 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Sun, 06 Nov 2094 08:49:37 GMT", None),
+            ("", None),
+            ("soon", None),
+            ("-3", None),
+            ("1.5", None),
+        ] {
+            assert_eq!(retry_after(value, now).map(|wait| wait.as_secs()), wait, "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Answers that are errors: from HTTP status, code and message to one kind.
+
+use serde_json::Value;
+
+use crate::domain::{ApiError, Reason};
+use crate::provider::json;
+
+/// Longest error code that is kept.
+const MAX_CODE: usize = 128;
+
+/// Codes whose meaning does not follow from the HTTP status (docs/upstreams.md 1.5).
+const CODES: &[(&str, Reason)] = &[
+    ("task_not_exist", Reason::NotFound),
+    ("insufficient_quota", Reason::QuotaExhausted),
+    ("insufficient_balance_error", Reason::QuotaExhausted),
+    ("AccountOverdueError", Reason::QuotaExhausted),
+    ("InvalidApiKey", Reason::Unauthorized),
+    ("AUTH_UNAUTHORIZED", Reason::Unauthorized),
+];
+
+/// `MiniMax`'s and Kling's numeric codes, which may come with HTTP 200.
+const NUMBERS: &[(&str, Reason)] = &[
+    // MiniMax base_resp.status_code
+    ("1002", Reason::RateLimited),
+    ("1039", Reason::RateLimited),
+    ("2049", Reason::Unauthorized),
+    ("1008", Reason::QuotaExhausted),
+    ("1013", Reason::ServerError),
+    ("1026", Reason::BadRequest),
+    ("1027", Reason::BadRequest),
+    ("2013", Reason::BadRequest),
+    // Kling code
+    ("1100", Reason::QuotaExhausted),
+    ("1101", Reason::QuotaExhausted),
+    ("1102", Reason::QuotaExhausted),
+    ("1103", Reason::Forbidden),
+    ("1304", Reason::Forbidden),
+    ("1302", Reason::RateLimited),
+    ("1303", Reason::RateLimited),
+    ("1202", Reason::NotFound),
+    ("1203", Reason::NotFound),
+    ("1200", Reason::BadRequest),
+    ("1201", Reason::BadRequest),
+    ("1300", Reason::BadRequest),
+    ("1301", Reason::BadRequest),
+    ("5000", Reason::ServerError),
+    ("5001", Reason::ServerError),
+    ("5002", Reason::ServerError),
+    ("1004", Reason::Unauthorized),
+];
+
+/// What stands in an error body.
+#[derive(Debug, Default, PartialEq)]
+pub struct ErrorBody {
+    /// The code, by the order of docs/upstreams.md 1.4.
+    pub code: Option<String>,
+    /// The message.
+    pub message: Option<String>,
+    /// The code is `MiniMax`'s `base_resp.status_code`.
+    pub base_resp: bool,
+}
+
+/// Finds code and message: `error.{status|code|type}`, `base_resp`, else the top level; a one-element list is opened.
+pub fn error_body(body: &Value) -> ErrorBody {
+    let body = match body {
+        Value::Array(items) if items.len() == 1 => &items[0],
+        other => other,
+    };
+    let short = |code: std::borrow::Cow<'_, str>| code.chars().take(MAX_CODE).collect::<String>();
+    if let Some(error) = body.get("error") {
+        if let Some(message) = error.as_str() {
+            return ErrorBody { code: json::text(body, "code").map(short), message: Some(message.to_owned()), base_resp: false };
+        }
+        if error.is_object() {
+            let code = json::text(error, "status")
+                .or_else(|| json::text(error, "code"))
+                .or_else(|| json::text(error, "type"))
+                .or_else(|| json::text(body, "code"));
+            return ErrorBody { code: code.map(short), message: json::owned(error, "message"), base_resp: false };
+        }
+    }
+    if let Some(base) = body.get("base_resp").filter(|base| base.is_object()) {
+        return ErrorBody {
+            code: json::text(base, "status_code").map(short),
+            message: json::owned(base, "status_msg"),
+            base_resp: true,
+        };
+    }
+    ErrorBody { code: json::text(body, "code").map(short), message: json::owned(body, "message"), base_resp: false }
+}
+
+/// The kind of an answer whose HTTP status is not 2xx.
+pub fn http_error(status: u16, body: &[u8]) -> ApiError {
+    let found = serde_json::from_slice(body).map(|body: Value| error_body(&body)).unwrap_or_default();
+    let code = found.code.as_deref().unwrap_or("");
+    let message = found.message.as_deref().unwrap_or("");
+    let kind = match status {
+        300..=399 => Reason::Redirect,
+        400 | 403 | 404 | 429 => by_code(&found).filter(|kind| is_refinement(status, *kind)).unwrap_or(match status {
+            400 if message.contains("API key not valid") => Reason::Unauthorized,
+            400 => Reason::BadRequest,
+            403 => Reason::Forbidden,
+            404 if message.starts_with("Invalid URL") => Reason::WrongPath,
+            404 => Reason::NotFound,
+            _ => Reason::RateLimited,
+        }),
+        401 => Reason::Unauthorized,
+        402 => Reason::QuotaExhausted,
+        500..=599 => Reason::ServerError,
+        _ => Reason::HttpOther,
+    };
+    ApiError { kind, code: Some(code.to_owned()).filter(|code| !code.is_empty()) }
+}
+
+/// A code says more than its HTTP status only where upstreams are known to use it so.
+fn is_refinement(status: u16, kind: Reason) -> bool {
+    match status {
+        400 => matches!(kind, Reason::NotFound | Reason::QuotaExhausted | Reason::Unauthorized),
+        403 | 404 => kind == Reason::QuotaExhausted,
+        _ => matches!(kind, Reason::QuotaExhausted | Reason::Forbidden),
+    }
+}
+
+/// The kind of an answer with HTTP 200 that carries an error.
+pub fn ok_error(body: &Value) -> ApiError {
+    let found = error_body(body);
+    let message = found.message.as_deref().unwrap_or("");
+    let refused = body.get("success") == Some(&Value::Bool(false)) && message.starts_with("Unauthorized");
+    let kind = if refused { Reason::Unauthorized } else { by_code(&found).unwrap_or(Reason::ApiError) };
+    ApiError { kind, code: found.code }
+}
+
+fn by_code(found: &ErrorBody) -> Option<Reason> {
+    let code = found.code.as_deref()?;
+    if code == "2013" && found.message.as_deref().is_some_and(|message| message.contains("task_id")) {
+        return Some(Reason::NotFound);
+    }
+    match (code, found.base_resp) {
+        ("1000" | "1001", true) => return Some(Reason::ServerError),
+        ("1000" | "1001" | "1002" | "1003" | "1004", false) => return Some(Reason::Unauthorized),
+        _ => {}
+    }
+    if code.starts_with("Throttling") {
+        return Some(Reason::RateLimited);
+    }
+    NUMBERS.iter().chain(CODES).find(|(known, _)| *known == code).map(|(_, kind)| *kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn http_errors_have_their_kind() {
+        for (status, body, kind, code) in [
+            (400, json!({"code":"task_not_exist","message":"x","data":null}), Reason::NotFound, Some("task_not_exist")),
+            (400, json!({"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}), Reason::Unauthorized, Some("INVALID_ARGUMENT")),
+            (400, json!({"code":"InvalidParameter"}), Reason::BadRequest, Some("InvalidParameter")),
+            (401, json!({"error":{"code":"","message":"无效的令牌","type":"new_api_error"}}), Reason::Unauthorized, Some("new_api_error")),
+            (402, json!({}), Reason::QuotaExhausted, None),
+            (403, json!({"error":{"code":"AccountOverdueError"}}), Reason::QuotaExhausted, Some("AccountOverdueError")),
+            (404, json!({"error":{"message":"Invalid URL (GET /v1/x)","type":"invalid_request_error","code":""}}), Reason::WrongPath, Some("invalid_request_error")),
+            (404, json!([{"error":{"code":404,"status":"NOT_FOUND"}}]), Reason::NotFound, Some("NOT_FOUND")),
+            (429, json!({"code":1303,"message":"parallel"}), Reason::RateLimited, Some("1303")),
+            (429, json!({"code":1102,"message":"depleted"}), Reason::QuotaExhausted, Some("1102")),
+            (429, json!({"error":{"type":"insufficient_quota","code":null}}), Reason::QuotaExhausted, Some("insufficient_quota")),
+            (301, json!(null), Reason::Redirect, None),
+            (418, json!("teapot"), Reason::HttpOther, None),
+            (529, json!({"type":"error","error":{"type":"overloaded_error"}}), Reason::ServerError, Some("overloaded_error")),
+        ] {
+            let error = http_error(status, body.to_string().as_bytes());
+            assert_eq!((error.kind, error.code.as_deref()), (kind, code), "{status} {body}");
+        }
+        assert_eq!(http_error(502, b"<html>bad gateway</html>"), ApiError::new(Reason::ServerError));
+    }
+
+    #[test]
+    fn an_error_inside_a_200_has_its_kind() {
+        for (body, kind) in [
+            (json!({"success":false,"message":"Unauthorized, invalid access token"}), Reason::Unauthorized),
+            (json!({"code":"task_not_exist","data":null}), Reason::NotFound),
+            (json!({"base_resp":{"status_code":2013,"status_msg":"invalid params, invalid task_id"}}), Reason::NotFound),
+            (json!({"base_resp":{"status_code":1000}}), Reason::ServerError),
+            (json!({"code":1000,"message":"authentication failed"}), Reason::Unauthorized),
+            (json!({"code":"Throttling.RateQuota"}), Reason::RateLimited),
+            (json!({"code":"something_new"}), Reason::ApiError),
+        ] {
+            assert_eq!(ok_error(&body).kind, kind, "{body}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Logs: where they go, how they look, and how many there were.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `level=… msg` with `key=value` fields.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Log messages so far, by level.
+#[derive(Debug, Clone, Default)]
+pub struct LogCounts(Arc<[AtomicU64; 5]>);
+
+/// The levels in the order of [`LogCounts::read`].
+pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+impl LogCounts {
+    /// The counts, in the order of [`LEVELS`].
+    pub fn read(&self) -> [u64; 5] {
+        std::array::from_fn(|n| self.0[n].load(Ordering::Relaxed))
+    }
+}
+
+impl<S: Subscriber> Layer<S> for LogCounts {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let place = match *event.metadata().level() {
+            Level::ERROR => 0,
+            Level::WARN => 1,
+            Level::INFO => 2,
+            Level::DEBUG => 3,
+            Level::TRACE => 4,
+        };
+        self.0[place].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Starts logging to standard error; called once, by the program and not by the library.
+///
+/// # Errors
+/// When logging was started before.
+pub fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<LogCounts> {
+    let counts = LogCounts::default();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    let lines = match format {
+        LogFormat::Logfmt => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    // Only our own targets: a client library's debug lines may carry headers.
+    let ours = tracing_subscriber::filter::Targets::new().with_target("videogen_exporter", level);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(ours.clone()))
+        .with(counts.clone().with_filter(ours))
+        .try_init()?;
+    Ok(counts)
+}
