@@ -1,8 +1,16 @@
+pub mod agent;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod metrics;
 pub mod provider;
 pub mod secret;
+pub mod server;
+pub mod simulate;
+pub mod source;
+pub mod store;
 pub mod supervise;
 pub mod telemetry;

@@ -36,7 +36,7 @@ pub fn numbers() -> Vec<Panel> {
     };
     let tokens = format!(
         "sum by ({KEY}) (max by ({KEY}, token_type) \
-(last_over_time(videogen_task_tokens{{{TASK}}}[$__range])))"
+         (last_over_time(videogen_task_tokens{{{TASK}}}[$__range])))"
     );
     vec![
         Panel::row("Facts"),
@@ -117,7 +117,7 @@ pub fn identity() -> Vec<Panel> {
     // The series that was shown last wins: a task may have begun with the model "unknown".
     let newest = format!(
         "topk by ({KEY}) (1, max by ({KEY}, {labels}) \
-(max_over_time(timestamp(videogen_task_info{{{TASK_INFO}}})[$__range:1m])))"
+         (max_over_time(timestamp(videogen_task_info{{{TASK_INFO}}})[$__range:1m])))"
     );
     let columns = [
         ("task_id", "Task"),
@@ -134,9 +134,9 @@ pub fn identity() -> Vec<Panel> {
         Panel::table(
             "What it is",
             "What was asked of whom. Progress is reported by the upstream or made up from its \
-status (synthetic). A click leads to the upstream's page.",
+             status (synthetic). A click leads to the upstream's page.",
         )
-        .size(24, 4)
+        .size(24, 5)
         .no_value("not seen in this range")
         .joined(&columns, &["Time", "job"])
         .columns(vec![
@@ -149,9 +149,13 @@ status (synthetic). A click leads to the upstream's page.",
                 "Last seen",
                 &[
                     ("unit", json!("dateTimeAsIso")),
-                    ("custom.minWidth", json!(160)),
+                    ("custom.width", json!(170)),
                 ],
             ),
+            by_name("Provider", &[("custom.width", json!(130))]),
+            by_name("Resolution", &[("custom.width", json!(100))]),
+            by_name("Tier", &[("custom.width", json!(90))]),
+            by_name("Progress", &[("custom.width", json!(110))]),
             by_name("Model at the upstream", &[("custom.minWidth", json!(200))]),
         ])
         .rows(&format!("1000 * {newest}")),

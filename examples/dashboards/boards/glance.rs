@@ -65,7 +65,7 @@ fn ended() -> Vec<Panel> {
         Panel::stat(
             "Success ratio",
             "Succeeded / (succeeded + failed + expired + lost) in the selected range; \
-cancelled tasks do not count.",
+             cancelled tasks do not count.",
         )
         .size(3, 4)
         .unit("percentunit")
@@ -85,7 +85,7 @@ cancelled tasks do not count.",
         Panel::stat(
             "Expired or lost",
             "Tasks that ran out of time, or that their upstream no longer knows, in the \
-selected range.",
+             selected range.",
         )
         .size(3, 4)
         .unit("short")
@@ -95,7 +95,7 @@ selected range.",
         Panel::stat(
             "Latency p95",
             "95 % of the tasks that succeeded in the selected range took no longer than this, \
-from submission to finish.",
+             from submission to finish.",
         )
         .size(3, 4)
         .unit("s")

@@ -29,12 +29,12 @@ pub fn tasks() -> Vec<Panel> {
         Panel::table(
             "Tasks on /metrics now",
             "Every task that the exporter shows now. A click on its id opens its life, a \
-click on its upstream that upstream's page.",
+             click on its upstream that upstream's page.",
         )
         .size(24, 11)
         .no_value("no task")
         .joined(&columns, &["Time", "job"])
-        .sorted_by("Submitted ago", false)
+        .sorted_by(&[("State", false), ("Submitted ago", true)])
         .columns(task_columns())
         .rows(&of_model(&state(UPSTREAM)))
         .rows(&of_model(&newest("videogen_task_progress_ratio")))
@@ -114,11 +114,17 @@ fn task_columns() -> Vec<Value> {
 
 /// What alerts said, and whether the exporter can be trusted.
 pub fn health() -> Vec<Panel> {
+    let mut panels = vec![Panel::row("Alerts, and the exporter itself"), alert_table()];
+    panels.extend(exporter());
+    panels
+}
+
+fn alert_table() -> Panel {
     let firing = alerts(r#"upstream=~"$upstream|""#);
     let labels = "alertname, severity, upstream, model, task_id";
     let now_or_then = format!(
-        "max by ({labels}) ({firing}) or 0 * max by ({labels}) \
-(last_over_time({firing}[$__range]))"
+        "max by ({labels}) ({firing}) \
+         or 0 * max by ({labels}) (last_over_time({firing}[$__range]))"
     );
     let columns = [
         ("alertname", "Alert"),
@@ -128,54 +134,96 @@ pub fn health() -> Vec<Panel> {
         ("model", "Model"),
         ("task_id", "Task"),
     ];
-    let stat = |title: &str, description: &str| Panel::stat(title, description).size(4, 4);
+    let link_to = |column: &str, title: &str, url: &str| {
+        by_name(column, &[("links", json!([link(title, url)]))])
+    };
+    let now = [
+        (
+            "mappings",
+            words(&[(0, "over", "green"), (1, "firing", "red")]),
+        ),
+        (
+            "custom.cellOptions",
+            json!({"type": "color-background", "mode": "basic"}),
+        ),
+        ("custom.width", json!(90)),
+    ];
+    Panel::table(
+        "Alerts",
+        "Alerts that fired in the selected range, those about the exporter itself included.",
+    )
+    .size(24, 7)
+    .no_value("no alert fired")
+    .joined(&columns, &["Time"])
+    .sorted_by(&[("Now", true)])
+    .columns(vec![
+        by_name("Now", &now),
+        link_to("Task", "Task page", TASK_PAGE),
+        link_to("Upstream", "Upstream page", UPSTREAM_PAGE),
+    ])
+    .rows(&now_or_then)
+}
+
+fn exporter() -> Vec<Panel> {
+    // An exporter that cannot be scraped has no build_info; the last one tells which targets are ours.
+    let known = format!("last_over_time(videogen_exporter_build_info{{{JOB}}}[$__range])");
+    let answers = format!(
+        "min by (instance) \
+         (up{{{JOB}}} * on (job, instance) group_left () max by (job, instance) ({known}))"
+    );
+    let version = format!("max by (version, revision) (videogen_exporter_build_info{{{JOB}}})");
+    let used = format!(
+        "max(videogen_exporter_task_series_tasks{{{JOB}}} \
+         / videogen_exporter_task_series_limit{{{JOB}}})"
+    );
+    let refused = format!("videogen_exporter_task_series_refused_total{{{JOB}}}");
+    let reload = format!("min(videogen_exporter_config_last_reload_successful{{{JOB}}})");
+    let logged =
+        format!(r#"videogen_exporter_log_messages_total{{{JOB},level=~"(?i)warn(ing)?|error"}}"#);
     vec![
-        Panel::row("Alerts, and the exporter itself"),
-        Panel::table("Alerts", "Alerts that fired in the selected range, those about the exporter itself included.")
-            .size(24, 7)
-            .no_value("no alert fired")
-            .joined(&columns, &["Time"])
-            .sorted_by("Now", true)
-            .columns(vec![
-                by_name("Now", &[
-                    ("mappings", words(&[(0, "over", "green"), (1, "firing", "red")])),
-                    ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
-                    ("custom.width", json!(90)),
-                ]),
-                by_name("Task", &[("links", json!([link("Task page", TASK_PAGE)]))]),
-                by_name("Upstream", &[("links", json!([link("Upstream page", UPSTREAM_PAGE)]))]),
-            ])
-            .rows(&now_or_then),
-        stat("Exporter", "Whether Prometheus can scrape the exporter.")
+        Panel::stat("Exporter", "Whether Prometheus can scrape the exporter.")
             .unit("none")
             .mappings(&words(&[(0, "DOWN", "red"), (1, "UP", "green")]))
-            .instant(&format!("min by (instance) (up{{{JOB}}} * on (job, instance) group_left () max by (job, \
-instance) (last_over_time(videogen_exporter_build_info{{{JOB}}}[$__range])))"), "{{instance}}"),
-        stat("Version", "The version that runs.")
+            .no_value("not seen")
+            .instant(&answers, "{{instance}}"),
+        Panel::stat("Version", "The version that runs.")
             .unit("none")
-            .plain().names_only()
-            .instant(&format!("max by (version, revision) (videogen_exporter_build_info{{{JOB}}})"), "{{version}} {{revision}}"),
-        stat("Task series in use", "Tasks with series of their own, of the number allowed. At the limit the oldest \
-ended task gives way.")
-            .unit("percentunit")
-            .decimals(1)
-            .thresholds(&[(None, "green"), (Some(0.8), "orange"), (Some(0.95), "red")])
-            .instant(&format!("max(videogen_exporter_task_series_tasks{{{JOB}}} / \
-videogen_exporter_task_series_limit{{{JOB}}})"), ""),
-        stat("Tasks without series", "Tasks that found no room for series of their own in the selected range; they are \
-still counted.")
-            .unit("short")
-            .decimals(0)
-            .thresholds(&[(None, "green"), (Some(0.5), "red")])
-            .instant(&grown("", &format!("videogen_exporter_task_series_refused_total{{{JOB}}}")), ""),
-        stat("Configuration", "Whether the last reload succeeded; if not, the exporter runs with the one before.")
-            .unit("none")
-            .mappings(&words(&[(0, "OLD", "red"), (1, "OK", "green")]))
-            .instant(&format!("min(videogen_exporter_config_last_reload_successful{{{JOB}}})"), ""),
-        stat("Warnings and errors logged", "Lines in the exporter's log at those levels, in the selected range.")
-            .unit("short")
-            .decimals(0)
-            .thresholds(&[(None, "green"), (Some(0.5), "orange")])
-            .instant(&format!("{} or vector(0)", grown("", &format!(r#"videogen_exporter_log_messages_total{{{JOB},level=~"(?i)warn(ing)?|error"}}"#))), ""),
+            .plain()
+            .names_only()
+            .no_value("not seen")
+            .instant(&version, "{{version}} {{revision}}"),
+        Panel::stat(
+            "Task series in use",
+            "Tasks with series of their own, of the number allowed. At the limit the oldest ended \
+             task gives way.",
+        )
+        .unit("percentunit")
+        .decimals(1)
+        .thresholds(&[(None, "green"), (Some(0.8), "orange"), (Some(0.95), "red")])
+        .instant(&used, ""),
+        Panel::stat(
+            "Tasks without series",
+            "Tasks that found no room for series of their own in the selected range; they are \
+             still counted.",
+        )
+        .unit("short")
+        .decimals(0)
+        .thresholds(&[(None, "green"), (Some(0.5), "red")])
+        .instant(&grown("", &refused), ""),
+        Panel::stat(
+            "Configuration",
+            "Whether the last reload succeeded; if not, the exporter runs with the one before.",
+        )
+        .unit("none")
+        .mappings(&words(&[(0, "OLD", "red"), (1, "OK", "green")]))
+        .instant(&reload, ""),
+        Panel::stat(
+            "Warnings and errors logged",
+            "Lines in the exporter's log at those levels, in the selected range.",
+        )
+        .unit("short")
+        .decimals(0)
+        .thresholds(&[(None, "green"), (Some(0.5), "orange")])
+        .instant(&format!("{} or vector(0)", grown("", &logged)), ""),
     ]
 }

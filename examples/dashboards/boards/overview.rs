@@ -21,7 +21,7 @@ pub fn dashboard() -> Dashboard {
         uid: "videogen-overview",
         title: "Videogen / Overview",
         description: "Do tasks get through, how fast, and which do not? Start here, then follow a task \
-or an upstream.",
+        or an upstream.",
         variables: vec![job(), upstream(), model()],
         panels: panels.into_iter().flatten().collect(),
     }
@@ -32,7 +32,7 @@ fn flow() -> Vec<Panel> {
     let transitions = format!("videogen_status_transitions_total{{{MODEL}}}");
     let oldest = format!(
         "time() - min by (upstream, status) \
-(videogen_oldest_active_task_submit_timestamp_seconds{{{MODEL}}})"
+         (videogen_oldest_active_task_submit_timestamp_seconds{{{MODEL}}})"
     );
     vec![
         Panel::row("Flow"),
@@ -59,8 +59,8 @@ fn flow() -> Vec<Panel> {
         Panel::lines(
             "Oldest active task",
             "Time since the oldest task in each status was submitted. A line that climbs \
-without end is a task that does not move. Dashed: 15 min, where a queued task \
-raises an alert.",
+             without end is a task that does not move. Dashed: 15 min, where a queued task \
+             raises an alert.",
         )
         .unit("s")
         .limit(900.0)
@@ -69,7 +69,7 @@ raises an alert.",
         Panel::bars(
             "Status changes per minute",
             "How tasks move from one status to the next. Submitted work that stops becoming \
-running points at the upstream's capacity.",
+             running points at the upstream's capacity.",
         )
         .unit("short")
         .every("5m")
@@ -88,7 +88,7 @@ fn speed() -> Vec<Panel> {
         Panel::lines(
             "Latency",
             "Submission to finish of succeeded tasks, over 15 min. Dashed: 20 min, the \
-alert's limit.",
+             alert's limit.",
         )
         .size(8, 9)
         .no_value("none ended")
@@ -100,7 +100,7 @@ alert's limit.",
         Panel::lines(
             "Queue and run time",
             "Waiting before the start and working after it, over 15 min. A slow queue is \
-capacity, a slow run is the model.",
+             capacity, a slow run is the model.",
         )
         .size(8, 9)
         .no_value("none ended")
@@ -112,7 +112,7 @@ capacity, a slow run is the model.",
         Panel::heatmap(
             "Latency distribution",
             "How latencies spread over time, ends of every kind. Exemplars, where stored, \
-name a task.",
+             name a task.",
         )
         .size(8, 9)
         .every("5m")
@@ -121,7 +121,7 @@ name a task.",
         .exemplars(
             &format!(
                 "sum by (le) \
-(increase(videogen_task_latency_seconds_bucket{{{MODEL}}}[$__rate_interval]))"
+                 (increase(videogen_task_latency_seconds_bucket{{{MODEL}}}[$__rate_interval]))"
             ),
             "{{le}}",
             "heatmap",
@@ -148,7 +148,7 @@ fn failures() -> Vec<Panel> {
         Panel::lines(
             "Error ratio",
             "(failed + expired + lost) / ended, over 1 h. Dashed: the 5 % that the error \
-budget allows.",
+             budget allows.",
         )
         .size(8, 9)
         .unit("percentunit")

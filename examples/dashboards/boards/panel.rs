@@ -156,9 +156,13 @@ impl Panel {
         self
     }
 
-    /// The column that a table is sorted by at first.
-    pub fn sorted_by(mut self, column: &str, descending: bool) -> Self {
-        self.model["options"]["sortBy"] = json!([{"displayName": column, "desc": descending}]);
+    /// The columns that a table is sorted by at first.
+    pub fn sorted_by(mut self, columns: &[(&str, bool)]) -> Self {
+        let order: Vec<Value> = columns
+            .iter()
+            .map(|(column, descending)| json!({"displayName": column, "desc": descending}))
+            .collect();
+        self.model["options"]["sortBy"] = Value::Array(order);
         self
     }
 
@@ -174,7 +178,8 @@ impl Panel {
         self.model["transformations"] = json!([
             {"id": "merge", "options": {}},
             {"id": "organize", "options": {
-                "indexByName": order, "renameByName": names, "excludeByName": excluded, "includeByName": {},
+                "indexByName": order, "renameByName": names,
+                "excludeByName": excluded, "includeByName": {},
             }},
         ]);
         self
@@ -182,40 +187,43 @@ impl Panel {
 
     /// A query over the range.
     pub fn range(self, expr: &str, legend: &str) -> Self {
-        self.target(expr, &json!({"legendFormat": legend, "range": true, "instant": false, "format": "time_series"}))
+        self.target(expr, legend, "time_series", "range")
     }
 
     /// A query over the range whose exemplars lead to tasks.
     pub fn exemplars(self, expr: &str, legend: &str, format: &str) -> Self {
-        self.target(
-            expr,
-            &json!({"legendFormat": legend, "range": true, "instant": false, "format": format, "exemplar": true}),
-        )
+        let mut panel = self.target(expr, legend, format, "range");
+        let targets = panel.model["targets"].as_array_mut();
+        if let Some(target) = targets.and_then(|targets| targets.last_mut()) {
+            target["exemplar"] = json!(true);
+        }
+        panel
     }
 
     /// A query at the end of the range.
     pub fn instant(self, expr: &str, legend: &str) -> Self {
-        self.target(expr, &json!({"legendFormat": legend, "range": false, "instant": true, "format": "time_series"}))
+        self.target(expr, legend, "time_series", "instant")
     }
 
     /// A query at the end of the range, its labels as columns.
     pub fn rows(self, expr: &str) -> Self {
-        self.target(
-            expr,
-            &json!({"legendFormat": "", "range": false, "instant": true, "format": "table"}),
-        )
+        self.target(expr, "", "table", "instant")
     }
 
-    fn target(mut self, expr: &str, how: &Value) -> Self {
+    fn target(mut self, expr: &str, legend: &str, format: &str, when: &str) -> Self {
         let targets = self.model["targets"]
             .as_array_mut()
-            .expect("a panel with queries has targets");
-        let mut target = how.clone();
+            .expect("only a row has no targets, and a row asks nothing");
         let letter = u8::try_from(targets.len()).expect("a panel has few queries") + b'A';
-        target["refId"] = json!(char::from(letter).to_string());
-        target["datasource"] = datasource();
-        target["expr"] = json!(expr);
-        targets.push(target);
+        targets.push(json!({
+            "refId": char::from(letter).to_string(),
+            "datasource": datasource(),
+            "expr": expr,
+            "legendFormat": legend,
+            "format": format,
+            "range": when == "range",
+            "instant": when == "instant",
+        }));
         self
     }
 

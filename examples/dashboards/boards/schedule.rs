@@ -19,7 +19,7 @@ pub fn schedule() -> Vec<Panel> {
     let lag = format!("videogen_poll_lag_seconds_bucket{{{UPSTREAM}}}[$__rate_interval]");
     let oldest = format!(
         "time() - min by (upstream) \
-(videogen_oldest_active_task_poll_timestamp_seconds{{{UPSTREAM}}})"
+         (videogen_oldest_active_task_poll_timestamp_seconds{{{UPSTREAM}}})"
     );
     let third = |title: &str, description: &str| Panel::lines(title, description).size(8, 9);
     vec![
@@ -27,7 +27,7 @@ pub fn schedule() -> Vec<Panel> {
         third(
             "Oldest poll of an active task",
             "Time since the active task that waits longest was last read. Dashed: 5 min, the \
-alert's limit.",
+             alert's limit.",
         )
         .unit("s")
         .limit(300.0)
@@ -44,7 +44,7 @@ alert's limit.",
         third(
             "Polls in flight",
             "Requests that are open. A line at the configured max_in_flight is one that holds \
-polls back.",
+             polls back.",
         )
         .unit("short")
         .soft_max(5.0)
@@ -56,13 +56,13 @@ polls back.",
         third(
             "Waiting for our own rate limit",
             "Seconds that polls waited for requests_per_second, for each second that passed; \
-1 is one poll always waiting.",
+             1 is one poll always waiting.",
         )
         .unit("short")
         .range(
             &format!(
                 "sum by (upstream) \
-(rate(videogen_upstream_throttle_wait_seconds_total{{{UPSTREAM}}}[$__rate_interval]))"
+                 (rate(videogen_upstream_throttle_wait_seconds_total{{{UPSTREAM}}}[$__rate_interval]))"
             ),
             "{{upstream}}",
         ),
@@ -75,7 +75,7 @@ polls back.",
         third(
             "Answers that make no sense",
             "Statuses that we do not know, and spans that were left out because they are \
-negative or too long, in each interval. They should not occur.",
+             negative or too long, in each interval. They should not occur.",
         )
         .unit("short")
         .soft_max(5.0)
@@ -83,14 +83,14 @@ negative or too long, in each interval. They should not occur.",
         .range(
             &format!(
                 "sum by (upstream) \
-(increase(videogen_unknown_statuses_total{{{UPSTREAM}}}[$__rate_interval]))"
+                 (increase(videogen_unknown_statuses_total{{{UPSTREAM}}}[$__rate_interval]))"
             ),
             "{{upstream}} unknown status",
         )
         .range(
             &format!(
                 "sum by (upstream) \
-(increase(videogen_invalid_durations_total{{{UPSTREAM}}}[$__rate_interval]))"
+                 (increase(videogen_invalid_durations_total{{{UPSTREAM}}}[$__rate_interval]))"
             ),
             "{{upstream}} span left out",
         ),
@@ -130,7 +130,7 @@ pub fn discovery() -> Vec<Panel> {
         Panel::table(
             "Sources",
             "What each source names now, when it last answered, and how often in the selected \
-range it failed or gave only a part.",
+             range it failed or gave only a part.",
         )
         .size(12, 8)
         .no_value("no source")
@@ -163,7 +163,7 @@ range it failed or gave only a part.",
         Panel::bars(
             "New tasks per minute",
             "Tasks seen for the first time, by the source that brought them. Nothing new \
-while work is submitted means that the list is stale.",
+             while work is submitted means that the list is stale.",
         )
         .unit("short")
         .every("5m")

@@ -3,10 +3,7 @@
 use super::facts;
 use super::grafana::{Dashboard, job, model, task, upstream};
 use super::panel::Panel;
-use super::promql::{
-    KEY, MODEL, TASK, TASK_INFO, UPSTREAM, of_task, quantile, rate,
-    state,
-};
+use super::promql::{KEY, MODEL, TASK, TASK_INFO, UPSTREAM, of_task, quantile, rate, state};
 use super::values::{UPSTREAM_PAGE_OF_SERIES, status_words};
 
 pub fn dashboard() -> Dashboard {
@@ -21,7 +18,7 @@ pub fn dashboard() -> Dashboard {
         uid: "videogen-task",
         title: "Videogen / Task",
         description: "The life of a task. Its facts stay readable after it has left /metrics, as long \
-as the time range covers it.",
+        as the time range covers it.",
         variables: vec![job(), upstream(), model(), task()],
         panels: panels.into_iter().flatten().collect(),
     }
@@ -30,7 +27,7 @@ as the time range covers it.",
 fn life() -> Vec<Panel> {
     let submitted = format!(
         "(max by ({KEY}) (videogen_task_submit_timestamp_seconds{{{TASK}}}) or max by \
-({KEY}) (videogen_task_first_seen_timestamp_seconds{{{TASK}}}))"
+         ({KEY}) (videogen_task_first_seen_timestamp_seconds{{{TASK}}}))"
     );
     let active = format!(
         r#"max by ({KEY}) (videogen_task_status{{{TASK},status=~"queued|running|unknown"}}) == 1"#
@@ -40,7 +37,7 @@ fn life() -> Vec<Panel> {
         Panel::state_timeline(
             "Status",
             "A stripe for each task. A gap means that Prometheus had no sample; after its end \
-a task stays for the exporter's retention.",
+             a task stays for the exporter's retention.",
         )
         .size(24, 6)
         .unit("none")
@@ -64,7 +61,7 @@ a task stays for the exporter's retention.",
         Panel::lines(
             "Time in flight",
             "Time since submission while the task has not ended. Dashed: 15 min, where a task \
-that is still queued raises an alert.",
+             that is still queued raises an alert.",
         )
         .legend_below()
         .unit("s")
@@ -84,7 +81,7 @@ fn freshness() -> Vec<Panel> {
         Panel::lines(
             "Age of what we know",
             "Time since the last good answer, and since status or progress last changed. An \
-ended task is no longer asked, so there both climb.",
+             ended task is no longer asked, so there both climb.",
         )
         .legend_below()
         .unit("s")
@@ -119,7 +116,7 @@ fn context() -> Vec<Panel> {
     let chosen = |by: &str| {
         format!(
             "and on ({by}) max by ({by}) \
-(last_over_time(videogen_task_info{{{TASK_INFO}}}[$__range] @ end()))"
+             (last_over_time(videogen_task_info{{{TASK_INFO}}}[$__range] @ end()))"
         )
     };
     let bucket =
@@ -141,7 +138,7 @@ fn context() -> Vec<Panel> {
         Panel::lines(
             "Latency of the same model",
             "Latency of succeeded tasks of this model at this upstream, over 1 h: is the task \
-slow, or are all of them?",
+             slow, or are all of them?",
         )
         .legend_below()
         .unit("s")
@@ -151,7 +148,7 @@ slow, or are all of them?",
         Panel::lines(
             "Errors of the same upstream",
             "Failed requests to this task's upstream per second, by reason. A click leads to \
-the upstream's page.",
+             the upstream's page.",
         )
         .legend_below()
         .unit("reqps")

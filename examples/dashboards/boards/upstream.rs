@@ -19,7 +19,7 @@ pub fn dashboard() -> Dashboard {
         uid: "videogen-upstream",
         title: "Videogen / Upstream",
         description: "Is an upstream unwell, is it our key, or do we ask too much? Requests, errors, \
-limits and schedule.",
+        limits and schedule.",
         variables: vec![job(), upstream()],
         panels: panels.into_iter().flatten().collect(),
     }
@@ -34,11 +34,11 @@ fn now() -> Vec<Panel> {
     let share = |by: &str| format!("{} / ({} > 0)", grown(by, &errors), grown(by, &requests));
     let answered = format!(
         "time() - max by (upstream) \
-(videogen_upstream_last_success_timestamp_seconds{{{UPSTREAM}}})"
+         (videogen_upstream_last_success_timestamp_seconds{{{UPSTREAM}}})"
     );
     let oldest = format!(
         "time() - min by (upstream) \
-(videogen_oldest_active_task_poll_timestamp_seconds{{{UPSTREAM}}})"
+         (videogen_oldest_active_task_poll_timestamp_seconds{{{UPSTREAM}}})"
     );
     let columns = [
         ("upstream", "Upstream"),
@@ -69,7 +69,7 @@ fn now() -> Vec<Panel> {
         Panel::stat(
             "Errors",
             "Failed requests / requests in the selected range, ids that an upstream does not \
-know left out.",
+             know left out.",
         )
         .size(6, 4)
         .unit("percentunit")
@@ -89,7 +89,7 @@ know left out.",
         Panel::stat(
             "Oldest poll",
             "Time since the active task that waits longest was last read. From 5 min on an \
-alert fires.",
+             alert fires.",
         )
         .size(6, 4)
         .unit("s")
@@ -104,7 +104,7 @@ alert fires.",
         Panel::table(
             "Upstreams",
             "Each upstream: its state now, and its requests in the selected range. A click \
-leads to its tasks.",
+             leads to its tasks.",
         )
         .size(24, 6)
         .no_value("no upstream")
@@ -211,8 +211,11 @@ fn requests() -> Vec<Panel> {
     let seconds = format!(
         "videogen_upstream_request_duration_seconds_bucket{{{UPSTREAM}}}[$__rate_interval]"
     );
+    let errors =
+        format!(r#"videogen_upstream_request_errors_total{{{UPSTREAM},reason!="not_found"}}"#);
     let ratio = format!(
-        r#"sum by (upstream) (rate(videogen_upstream_request_errors_total{{{UPSTREAM},reason!="not_found"}}[5m])) / (sum by (upstream) (rate(videogen_upstream_requests_total{{{UPSTREAM}}}[5m])) > 0)"#
+        "sum by (upstream) (rate({errors}[5m])) \
+         / (sum by (upstream) (rate(videogen_upstream_requests_total{{{UPSTREAM}}}[5m])) > 0)"
     );
     vec![
         Panel::row("Requests and errors"),
@@ -232,8 +235,8 @@ fn requests() -> Vec<Panel> {
         Panel::stacked(
             "Errors by reason",
             "Failed requests per second. unauthorized, forbidden: our key. rate_limited, \
-quota_exhausted: our use. wrong_path, bad_request: our configuration. The \
-others: the way there, or the upstream.",
+             quota_exhausted: our use. wrong_path, bad_request: our configuration. The \
+             others: the way there, or the upstream.",
         )
         .unit("reqps")
         .no_value("no error")
@@ -247,7 +250,7 @@ others: the way there, or the upstream.",
         Panel::lines(
             "Error ratio",
             "Failed requests / requests over 5 min, ids that the upstream does not know left \
-out. Dashed: 10 %, the alert's limit.",
+             out. Dashed: 10 %, the alert's limit.",
         )
         .unit("percentunit")
         .limit(0.1)

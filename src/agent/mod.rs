@@ -1,0 +1,132 @@
+//! The agent: finds tasks, polls them, moves them, counts them, forgets them.
+
+mod backoff;
+mod discover;
+mod poll;
+mod sweep;
+mod tracker;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::{Config, CountSinceConfig, PerTask};
+use crate::domain::advance::CountSince;
+use crate::domain::{Policy, Timestamp};
+use crate::metrics::{Metrics, Snapshot};
+use crate::source::Source;
+use crate::store::Store;
+use crate::supervise::Tasks;
+
+pub use tracker::{SeriesLimits, Tracker};
+
+/// What outlives a configuration: the table, the state and the counters.
+pub struct Shared {
+    /// The working set.
+    pub tracker: Tracker,
+    /// What survives.
+    pub store: Store,
+    /// What is shown.
+    pub metrics: Metrics,
+}
+
+/// The rules of one configuration.
+#[derive(Debug, Clone)]
+struct Rules {
+    policy: Policy,
+    give_up_after: Duration,
+    retention: Duration,
+    forget_after: Duration,
+    aggregate_labels: Vec<String>,
+}
+
+/// The agent under one configuration.
+pub struct Agent {
+    first_reads: Arc<AtomicUsize>,
+}
+
+impl Agent {
+    /// Starts everything that polls and discovers under `config` in `tasks`; all of it ends when `stop` is cancelled.
+    ///
+    /// # Errors
+    /// When a client cannot be built, which `config` has tried, or the state cannot be asked.
+    pub async fn start(config: &Config, shared: &Arc<Shared>, tasks: &mut Tasks, stop: &CancellationToken) -> anyhow::Result<Self> {
+        let now = clock::now().into();
+        let rules = Arc::new(Rules::of(config, shared.store.first_start()));
+        let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        shared.store.keep_upstreams(&names);
+        shared.store.unname_all(now);
+        shared.tracker.keep_upstreams(&names);
+        shared.metrics.configured(&config.file.metrics, |name| names.contains(name), now);
+        shared.tracker.limit(SeriesLimits {
+            max: if config.file.metrics.per_task == PerTask::Off { 0 } else { config.file.metrics.max_task_series },
+            only_active: config.file.metrics.per_task == PerTask::Active,
+            off: config.file.metrics.per_task == PerTask::Off,
+        });
+        let first_reads = Arc::new(AtomicUsize::new(0));
+        for upstream in &config.upstreams {
+            shared.metrics.announce(&upstream.name, upstream.provider.name());
+            let poller = poll::Poller::new(upstream.clone(), shared.clone(), rules.clone())?;
+            tasks.start(format!("polling {}", upstream.name), poller.run(stop.clone()));
+            let mut first_loads = HashMap::new();
+            for (label, source) in Source::of(upstream) {
+                // A source is known by what it reads and not by its place: all static ids of an upstream are one.
+                let first_load = match first_loads.entry(source.identity()) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(new) => {
+                        let first = shared.store.is_first_load(&upstream.name, new.key()).await?;
+                        *new.insert(first)
+                    }
+                };
+                shared.metrics.announce_source(&upstream.name, &label, now);
+                first_reads.fetch_add(1, Ordering::Relaxed);
+                let discoverer = discover::Discoverer {
+                    upstream: upstream.clone(),
+                    label,
+                    shared: shared.clone(),
+                    rules: rules.clone(),
+                    first_load,
+                    first_reads: first_reads.clone(),
+                };
+                tasks.start(format!("discovery of {}", upstream.name), discoverer.run(source, stop.clone()));
+            }
+        }
+        tasks.start("sweeping".to_owned(), sweep::run(shared.clone(), rules, stop.clone()));
+        Ok(Self { first_reads })
+    }
+
+    /// True once every source was read for the first time.
+    pub fn is_ready(&self) -> bool {
+        self.first_reads.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Rules {
+    fn of(config: &Config, first_start: Timestamp) -> Self {
+        let tasks = &config.file.tasks;
+        let count_since = match tasks.count_since {
+            CountSinceConfig::FirstStart => CountSince::Moment(first_start),
+            CountSinceConfig::Always => CountSince::Always,
+            CountSinceConfig::Moment(moment) => CountSince::Moment(moment),
+        };
+        Self {
+            policy: Policy { count_since, forget_after: tasks.forget_after.0 },
+            give_up_after: tasks.give_up_after.0,
+            retention: tasks.retention.0,
+            forget_after: tasks.forget_after.0,
+            aggregate_labels: config.file.metrics.aggregate_labels.iter().map(|label| label.0.clone()).collect(),
+        }
+    }
+}
+
+impl Shared {
+    /// The tasks as they are now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.tracker.snapshot()
+    }
+}

@@ -1,0 +1,226 @@
+//! The table in memory: every task that is active, or has ended and is still shown.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::domain::{Task, TaskId, Timestamp};
+use crate::metrics::Snapshot;
+
+/// Which tasks may have series of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesLimits {
+    /// Most tasks at once.
+    pub max: usize,
+    /// Only tasks that have not ended.
+    pub only_active: bool,
+    /// None at all, which refuses nobody.
+    pub off: bool,
+}
+
+/// The table. Its lock is held for moments only, never over I/O.
+pub struct Tracker {
+    held: Mutex<Held>,
+}
+
+struct Held {
+    upstreams: BTreeMap<Arc<str>, Table>,
+    limits: SeriesLimits,
+    refused: u64,
+}
+
+#[derive(Default)]
+struct Table {
+    entries: BTreeMap<TaskId, Entry>,
+    /// Added and not yet scheduled.
+    fresh: Vec<TaskId>,
+    wake: Arc<Notify>,
+}
+
+struct Entry {
+    task: Arc<Task>,
+    has_series: bool,
+    was_refused: bool,
+}
+
+impl Tracker {
+    /// An empty table.
+    pub fn new() -> Self {
+        let limits = SeriesLimits { max: 0, only_active: false, off: true };
+        Self { held: Mutex::new(Held { upstreams: BTreeMap::new(), limits, refused: 0 }) }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes new limits.
+    pub fn limit(&self, limits: SeriesLimits) {
+        let mut held = self.held();
+        held.limits = limits;
+        held.grant();
+    }
+
+    /// Adds tasks of one upstream; one that is there already stays as it is.
+    pub fn add(&self, upstream: &Arc<str>, tasks: Vec<Task>) {
+        let mut held = self.held();
+        let table = held.upstreams.entry(upstream.clone()).or_default();
+        for task in tasks {
+            let id = task.id.clone();
+            table.entries.entry(id.clone()).or_insert_with(|| Entry {
+                task: Arc::new(task),
+                has_series: false,
+                was_refused: false,
+            });
+            table.fresh.push(id);
+        }
+        table.wake.notify_one();
+        held.grant();
+    }
+
+    /// Ids that were added since the last call.
+    pub fn take_fresh(&self, upstream: &Arc<str>) -> Vec<TaskId> {
+        let mut held = self.held();
+        held.upstreams.get_mut(upstream).map(|table| std::mem::take(&mut table.fresh)).unwrap_or_default()
+    }
+
+    /// What is notified when there are fresh ids.
+    pub fn wake(&self, upstream: &Arc<str>) -> Arc<Notify> {
+        self.held().upstreams.entry(upstream.clone()).or_default().wake.clone()
+    }
+
+    /// Ids of the active tasks of an upstream.
+    pub fn active(&self, upstream: &Arc<str>) -> Vec<TaskId> {
+        let held = self.held();
+        let Some(table) = held.upstreams.get(upstream) else { return Vec::new() };
+        table.entries.iter().filter(|(_, entry)| entry.task.is_active()).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// A task as it is now.
+    pub fn get(&self, upstream: &Arc<str>, id: &TaskId) -> Option<Arc<Task>> {
+        Some(self.held().upstreams.get(upstream)?.entries.get(id)?.task.clone())
+    }
+
+    /// Puts the new record of a task in the place of the old one; nothing if the task is gone.
+    pub fn apply(&self, task: Task) {
+        let mut held = self.held();
+        if let Some(entry) = held.upstreams.get_mut(&task.upstream).and_then(|table| table.entries.get_mut(&task.id)) {
+            entry.task = Arc::new(task);
+        }
+    }
+
+    /// Lets go of tasks that ended more than `retention` ago, and decides anew who has series.
+    pub fn sweep(&self, retention: Duration, now: Timestamp) {
+        let mut held = self.held();
+        for table in held.upstreams.values_mut() {
+            table.entries.retain(|_, entry| entry.task.ended_seen.is_none_or(|ended| ended + retention > now));
+        }
+        held.grant();
+    }
+
+    /// Drops the tasks of upstreams that are not among these, and gives all others to their pollers anew.
+    pub fn keep_upstreams(&self, names: &HashSet<Arc<str>>) {
+        let mut held = self.held();
+        held.upstreams.retain(|name, _| names.contains(name));
+    }
+
+    /// All tasks as they are now.
+    pub fn snapshot(&self) -> Snapshot {
+        let held = self.held();
+        let entries = || held.upstreams.values().flat_map(|table| table.entries.values());
+        Snapshot {
+            tasks: entries().map(|entry| entry.task.clone()).collect(),
+            with_series: entries()
+                .filter(|entry| entry.has_series && (entry.task.is_active() || !held.limits.only_active))
+                .map(|entry| entry.task.clone())
+                .collect(),
+            refused: held.refused,
+        }
+    }
+}
+
+impl Default for Tracker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Held {
+    /// Gives series to those who may have them: active tasks before ended ones, then the ones that came first, then the
+    /// ones that ended last. Whoever has to go without is counted once.
+    fn grant(&mut self) {
+        let limits = self.limits;
+        let mut wanting: Vec<&mut Entry> = self.upstreams.values_mut().flat_map(|table| table.entries.values_mut()).collect();
+        if limits.only_active {
+            wanting.retain_mut(|entry| {
+                entry.has_series &= entry.task.is_active();
+                entry.task.is_active()
+            });
+        }
+        if wanting.len() > limits.max && !limits.off {
+            wanting.sort_by_key(|entry| {
+                let ended = entry.task.ended_seen.map(|at| -at.as_millis());
+                (ended.is_some(), ended, entry.task.first_seen)
+            });
+        }
+        for (n, entry) in wanting.into_iter().enumerate() {
+            entry.has_series = n < limits.max;
+            if !entry.has_series && !limits.off && !entry.was_refused {
+                entry.was_refused = true;
+                self.refused += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::NewTask;
+    use crate::domain::Status;
+
+    fn task(id: &str, status: Status, seen: i64) -> Task {
+        let new = NewTask { id: TaskId::parse(id).unwrap(), labels: Arc::default() };
+        let at = Timestamp::from_secs(seen);
+        let ended_seen = status.is_end().then_some(at);
+        Task { status, ended_seen, ..Task::new("u".into(), "new_api", new, at) }
+    }
+
+    fn shown(tracker: &Tracker) -> Vec<String> {
+        tracker.snapshot().with_series.iter().map(|task| task.id.to_string()).collect()
+    }
+
+    #[test]
+    fn when_full_the_oldest_ended_task_gives_way_to_an_active_one() {
+        let tracker = Tracker::new();
+        tracker.limit(SeriesLimits { max: 2, only_active: false, off: false });
+        let upstream: Arc<str> = "u".into();
+        tracker.add(&upstream, vec![task("e1", Status::Failed, 10), task("e2", Status::Succeeded, 20)]);
+        assert_eq!(shown(&tracker), ["e1", "e2"]);
+        tracker.add(&upstream, vec![task("a1", Status::Running, 30)]);
+        assert_eq!(shown(&tracker), ["a1", "e2"]);
+        tracker.add(&upstream, vec![task("a2", Status::Queued, 40), task("a3", Status::Queued, 50)]);
+        assert_eq!(shown(&tracker), ["a1", "a2"]);
+        assert_eq!(tracker.snapshot().refused, 3, "e1, e2 and a3, each once");
+        tracker.limit(SeriesLimits { max: 9, only_active: true, off: false });
+        assert_eq!(shown(&tracker), ["a1", "a2", "a3"]);
+        tracker.limit(SeriesLimits { max: 0, only_active: false, off: true });
+        assert!(shown(&tracker).is_empty());
+        assert_eq!(tracker.snapshot().refused, 3);
+    }
+
+    #[test]
+    fn an_ended_task_goes_after_its_retention() {
+        let tracker = Tracker::new();
+        let upstream: Arc<str> = "u".into();
+        tracker.add(&upstream, vec![task("e", Status::Lost, 100), task("a", Status::Unknown, 0)]);
+        let hour = Duration::from_hours(1);
+        tracker.sweep(hour, Timestamp::from_secs(100 + 3599));
+        assert_eq!(tracker.snapshot().tasks.len(), 2);
+        tracker.sweep(hour, Timestamp::from_secs(100 + 3600));
+        assert_eq!(tracker.snapshot().tasks.len(), 1);
+        assert_eq!(tracker.active(&upstream).len(), 1);
+    }
+}

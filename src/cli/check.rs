@@ -1,0 +1,45 @@
+//! `check`: is the configuration right, and what would run?
+
+use std::path::Path;
+
+use super::Failure;
+use crate::config::{self, PerTask, TaskStatusForm};
+use crate::source::Source;
+
+/// Lines of a task beside its status, where everything is known.
+const LINES_BESIDE_STATUS: usize = 14;
+
+/// Checks the file and what it refers to.
+pub fn run(path: &Path) -> Result<(), Failure> {
+    let config = config::load(path)?;
+    let mut total = 0;
+    let mut problems = Vec::new();
+    println!("{}: the configuration is valid", path.display());
+    for upstream in &config.upstreams {
+        let auth = if upstream.key.is_some() { "with a key" } else { "without a key" };
+        println!("upstream {}: provider {}, {}, {auth}", upstream.name, upstream.provider.name(), upstream.http.base_url);
+        let polling = &upstream.polling;
+        println!(
+            "  polled every {}, at most {} requests per second and {} at once",
+            config::Span(polling.pace.interval), polling.requests_per_second, polling.max_in_flight
+        );
+        for (label, mut source) in Source::of(upstream) {
+            let listing = source.read();
+            total += listing.tasks.len();
+            println!("  source {label}: {} tasks", listing.tasks.len());
+            if listing.errors > 0 {
+                problems.push(format!("upstream {}, source {label}: {} errors", upstream.name, listing.errors));
+            }
+        }
+    }
+    let metrics = &config.file.metrics;
+    let status = if metrics.task_status == TaskStatusForm::Set { 8 } else { 1 };
+    let shown = if metrics.per_task == PerTask::Off { 0 } else { total.min(metrics.max_task_series) };
+    println!("{total} tasks; up to {} series of their own", shown * (status + LINES_BESIDE_STATUS));
+    if problems.is_empty() { Ok(()) } else { Err(Failure::Input(explained(path, &problems))) }
+}
+
+/// The files say nothing themselves in `check`, so they are read again by whoever wants the places: in the log.
+fn explained(path: &Path, problems: &[String]) -> String {
+    format!("{}: task files are not all good\n  {}", path.display(), problems.join("\n  "))
+}

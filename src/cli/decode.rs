@@ -1,0 +1,114 @@
+//! `decode`: what does a saved answer say?
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Map, Number, Value, json};
+
+use super::Failure;
+use crate::domain::{Answer, ApiError, Reason, Status, Timestamp};
+use crate::provider::{self, Provider};
+
+/// An answer larger than this is not read, as the exporter would not.
+const MAX_BODY: u64 = 4 << 20;
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub struct Decode {
+    /// The dialect: new_api, tikhub_seedance or tokenhot.
+    #[arg(long, value_name = "NAME", value_parser = known)]
+    provider: &'static str,
+    /// The HTTP status that the answer came with.
+    #[arg(long, value_name = "STATUS", default_value_t = 200, value_parser = clap::value_parser!(u16).range(100..=599))]
+    http_status: u16,
+    /// A header that the answer came with, as 'Name: value'; can be given several times.
+    #[arg(long = "header", value_name = "HEADER", value_parser = header)]
+    headers: Vec<String>,
+    /// The file that holds the body, or - for standard input.
+    file: PathBuf,
+}
+
+fn known(name: &str) -> Result<&'static str, String> {
+    provider::named(name).map(Provider::name).ok_or_else(|| format!("known are {}", provider::names()))
+}
+
+fn header(text: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some((name, _)) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) => Ok(text.to_owned()),
+        _ => Err("expected 'Name: value'".to_owned()),
+    }
+}
+
+impl Decode {
+    /// Reads the file and prints one line.
+    pub fn run(&self) -> Result<(), Failure> {
+        let Some(provider) = provider::named(self.provider) else {
+            return Err(Failure::Input(format!("unknown provider; known are {}", provider::names())));
+        };
+        let mut body = Vec::new();
+        let read = if self.file.as_os_str() == "-" {
+            io::stdin().lock().take(MAX_BODY + 1).read_to_end(&mut body)
+        } else {
+            File::open(&self.file).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body))
+        };
+        read.map_err(|error| Failure::Input(format!("{}: cannot read it: {error}", self.file.display())))?;
+        let too_large = body.len() as u64 > MAX_BODY && (200..300).contains(&self.http_status);
+        let result = if too_large { Err(ApiError::new(Reason::BodyTooLarge)) } else { provider.read(self.http_status, &body) };
+        let line = match &result {
+            Ok(answer) => json!({"kind": "task", "task": task(answer)}),
+            Err(error) => json!({"kind": "error", "error": self::error(error)}),
+        };
+        writeln!(io::stdout(), "{line}").map_err(|error| Failure::Other(error.into()))
+    }
+}
+
+/// An error as JSON.
+pub fn error(error: &ApiError) -> Value {
+    let mut fields = Map::new();
+    fields.insert("kind".to_owned(), error.kind.as_str().into());
+    fields.extend(error.code.as_deref().map(|code| ("code".to_owned(), code.into())));
+    fields.into()
+}
+
+/// An answer as JSON; what is absent is left out.
+pub fn task(answer: &Answer) -> Value {
+    let moment = |at: Option<Timestamp>| at.map(|at| number(at.as_secs_f64()));
+    let status = |status: Option<Status>| status.map(|status| Value::from(status.as_str()));
+    let text = |text: &Option<String>| text.as_deref().map(Value::from);
+    let fields = [
+        ("task_id", text(&answer.task_id)),
+        ("status", status(Some(answer.status))),
+        ("progress", answer.progress.map(Value::from)),
+        ("submit", moment(answer.times.submit)),
+        ("start", moment(answer.times.start)),
+        ("finish", moment(answer.times.finish)),
+        ("model_upstream", text(&answer.model_upstream)),
+        ("model_origin", text(&answer.model_origin)),
+        ("duration", answer.video_seconds.map(number)),
+        ("resolution", text(&answer.resolution)),
+        ("tokens_prompt", answer.tokens.prompt.map(number)),
+        ("tokens_completion", answer.tokens.completion.map(number)),
+        ("tokens_total", answer.tokens.total.map(number)),
+        ("credits", answer.credits.map(number)),
+        ("error_code", text(&answer.error_code)),
+        ("error_message", text(&answer.error_message)),
+        ("has_result_url", Some(answer.has_result_url.into())),
+        ("expires_at", moment(answer.expires_at)),
+        ("gateway_status", status(answer.gateway_status)),
+        ("upstream_status", status(answer.upstream_status)),
+    ];
+    let there = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    there.collect::<Map<_, _>>().into()
+}
+
+/// A whole number without a point.
+fn number(value: f64) -> Value {
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+    if value.fract() == 0.0 && value.abs() < EXACT {
+        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+        return Value::Number((value as i64).into());
+    }
+    Number::from_f64(value).map_or(Value::Null, Value::Number)
+}

@@ -1,0 +1,86 @@
+//! `probe`: ask once, and show everything but the secrets.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Failure, decode, redact, wait_for};
+use crate::clock;
+use crate::config::{self, TaskStatusForm, Upstream};
+use crate::domain::advance::CountSince;
+use crate::domain::labels::sanitise;
+use crate::domain::{Answer, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
+use crate::http::Client;
+use crate::metrics::{Page, Text};
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// The name of the upstream in the configuration.
+    upstream: String,
+    /// The id of the task at that upstream.
+    task_id: String,
+}
+
+impl Probe {
+    /// Asks and prints.
+    pub fn run(&self, config: &Path) -> Result<(), Failure> {
+        let config = config::load(config)?;
+        let id = TaskId::parse(&self.task_id).map_err(|error| Failure::Input(error.to_string()))?;
+        let Some(upstream) = config.upstreams.iter().find(|upstream| *upstream.name == *self.upstream) else {
+            let names: Vec<_> = config.upstreams.iter().map(|upstream| &*upstream.name).collect();
+            return Err(Failure::Input(format!("there is no upstream of that name; there are {}", names.join(", "))));
+        };
+        wait_for(ask(upstream, &id))
+    }
+}
+
+async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
+    let client = Client::new(&upstream.http).map_err(|error| Failure::Other(error.into()))?;
+    let key = upstream.key.as_ref().map(|key| key.get());
+    let request = upstream.provider.request(id);
+    println!("GET {}", client.url(&request));
+    if key.is_some() {
+        println!("Authorization: Bearer <redacted>");
+    }
+    let sent = clock::instant();
+    let result = match client.send(&request, key.as_ref()).await {
+        Err(reason) => {
+            println!("\nno answer: {}", reason.as_str());
+            return Err(Failure::Other(anyhow::anyhow!("no answer: {}", reason.as_str())));
+        }
+        Ok(response) => {
+            println!("\nHTTP {} after {:.3} s", response.status, sent.elapsed().as_secs_f64());
+            if let Some(retry_after) = &response.retry_after {
+                println!("Retry-After: {retry_after}");
+            }
+            let body = response.body.unwrap_or_default();
+            println!("{}", redact::body(&body, key.as_ref().map(|key| key.expose())));
+            upstream.provider.read(response.status, &body)
+        }
+    };
+    match result {
+        Ok(answer) => {
+            println!("\nread as {}\n", decode::task(&answer));
+            show_metrics(upstream, id, answer);
+        }
+        Err(error) => println!("\nread as {}", decode::error(&error)),
+    }
+    Ok(())
+}
+
+/// The lines that a scrape would have for this task after this answer.
+fn show_metrics(upstream: &Upstream, id: &TaskId, answer: Answer) {
+    let now = Timestamp::from(clock::now());
+    let new = NewTask { id: id.clone(), labels: Arc::default() };
+    let mut task = Task::new(upstream.name.clone(), upstream.provider.name(), new, now);
+    let named = answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or(upstream.model.as_deref());
+    task.model = named.map(|name| Arc::from(&*sanitise(name)));
+    let policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
+    let task = advance(&task, Reading::Answer(Box::new(answer)), &policy, now).task;
+    for piece in Page::new(Text::default(), TaskStatusForm::Set, vec![Arc::new(task)]) {
+        print!("{}", String::from_utf8_lossy(&piece));
+    }
+}

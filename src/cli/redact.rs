@@ -1,0 +1,56 @@
+//! Taking secrets out of an answer before a person sees it.
+
+use serde_json::Value;
+
+/// Fields that hold a user's words.
+const WORDS: [&str; 8] =
+    ["prompt", "orig_prompt", "actual_prompt", "revised_prompt", "negative_prompt", "input", "username", "user_id"];
+
+/// The answer without URLs, prompts and the key that was sent; a body that is no JSON is only described.
+pub fn body(body: &[u8], key: Option<&str>) -> String {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(mut value) => {
+            redact(&mut value, key);
+            serde_json::to_string_pretty(&value).unwrap_or_default()
+        }
+        Err(_) => format!("({} bytes that are not JSON)", body.len()),
+    }
+}
+
+fn redact(value: &mut Value, key: Option<&str>) {
+    match value {
+        Value::String(text) => {
+            if let Ok(mut inner @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
+                redact(&mut inner, key);
+                *text = inner.to_string();
+            } else if text.contains("://") || key.is_some_and(|key| text.contains(key)) {
+                *text = "<redacted>".to_owned();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, key)),
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                if WORDS.contains(&name.as_str()) && !field.is_null() {
+                    *field = Value::from("<redacted>");
+                } else {
+                    redact(field, key);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_prompts_and_the_key_are_not_shown() {
+        let secret = r#"{"data":{"result_url":"https://x.y/v?sig=S3CRET","n":5,"properties":{"input":"S3CRET cat"},
+            "data":"{\"url\":\"http://S3CRET\"}","echo":"you sent sk-S3CRET"}}"#;
+        let shown = body(secret.as_bytes(), Some("sk-S3CRET"));
+        assert!(!shown.contains("S3CRET") && shown.contains("\"n\": 5"), "{shown}");
+        assert_eq!(body(b"<html>S3CRET", None), "(12 bytes that are not JSON)");
+    }
+}

@@ -1,0 +1,343 @@
+//! What is counted about tasks: it outlives them, never falls, and never carries a task id.
+//!
+//! A label set is born at 0 when its first task is tracked and stays shown at 0 for `metrics.zero_hold`, so that
+//! `increase()` sees the first event. What happened meanwhile is released together, by time and not by being looked at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::families::{self, Family, LIFE_BUCKETS};
+use super::text::{Text, to_f64};
+use crate::domain::advance::{Span, SpanProblem};
+use crate::domain::failure::FailureClass;
+use crate::domain::reading::TokenType;
+use crate::domain::task::{Agg, ResolutionClass};
+use crate::domain::{Increment, Status, Timestamp};
+
+/// Ends with a latency and a run time of their own; `lost` has none.
+const TIMED_ENDS: [Status; 4] = [Status::Succeeded, Status::Failed, Status::Cancelled, Status::Expired];
+
+/// All label sets.
+#[derive(Debug)]
+pub struct Aggregates {
+    hold: Duration,
+    labels: Vec<String>,
+    sets: BTreeMap<Agg, Set>,
+    discovered: BTreeMap<(Arc<str>, String), Discovered>,
+    unknown_words: BTreeMap<(Arc<str>, &'static str), u64>,
+}
+
+/// The counters and histograms of one aggregate.
+#[derive(Debug)]
+struct Set {
+    created: Timestamp,
+    held: Vec<Increment>,
+    shown: Counts,
+}
+
+#[derive(Debug)]
+struct Discovered {
+    created: Timestamp,
+    held: u64,
+    shown: u64,
+}
+
+#[derive(Debug)]
+struct Counts {
+    submitted: u64,
+    finished: BTreeMap<Status, u64>,
+    failures: BTreeMap<(Status, FailureClass), u64>,
+    latency: BTreeMap<Status, Histogram>,
+    queue: Histogram,
+    run: BTreeMap<Status, Histogram>,
+    tokens: BTreeMap<TokenType, f64>,
+    quota: f64,
+    video: BTreeMap<ResolutionClass, f64>,
+    moved: BTreeMap<(Status, Status), u64>,
+    invalid: BTreeMap<(Span, SpanProblem), u64>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Histogram {
+    counts: [u64; LIFE_BUCKETS.len() + 1],
+    sum: f64,
+}
+
+impl Histogram {
+    fn observe(&mut self, seconds: f64) {
+        let place = LIFE_BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(LIFE_BUCKETS.len());
+        self.counts[place] += 1;
+        self.sum += seconds;
+    }
+}
+
+impl Default for Counts {
+    /// Every series that can ever be, at 0.
+    fn default() -> Self {
+        let failures = Status::ENDS.iter().flat_map(|end| FailureClass::possible(*end).iter().map(|class| ((*end, *class), 0)));
+        let moves = Status::ALL.iter().flat_map(|from| Status::ALL.iter().map(|to| (*from, *to)));
+        // A task that has ended only ever moves to another end.
+        let moves = moves.filter(|(from, to)| from != to && (!from.is_end() || to.is_end()));
+        let spans = Span::ALL.iter().flat_map(|span| SpanProblem::ALL.iter().map(|problem| ((*span, *problem), 0)));
+        Self {
+            submitted: 0,
+            finished: Status::ENDS.map(|end| (end, 0)).into(),
+            failures: failures.collect(),
+            latency: TIMED_ENDS.map(|end| (end, Histogram::default())).into(),
+            queue: Histogram::default(),
+            run: TIMED_ENDS.map(|end| (end, Histogram::default())).into(),
+            tokens: TokenType::ALL.iter().map(|kind| (*kind, 0.0)).collect(),
+            quota: 0.0,
+            video: ResolutionClass::ALL.iter().map(|class| (*class, 0.0)).collect(),
+            moved: moves.map(|pair| (pair, 0)).collect(),
+            invalid: spans.collect(),
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, increment: Increment) {
+        match increment {
+            Increment::Submitted => self.submitted += 1,
+            Increment::Moved(from, to) => *self.moved.entry((from, to)).or_default() += 1,
+            Increment::Finished(end) => *self.finished.entry(end).or_default() += 1,
+            Increment::Failure(end, class) => *self.failures.entry((end, class)).or_default() += 1,
+            Increment::Latency(end, seconds) => self.latency.entry(end).or_default().observe(seconds),
+            Increment::Queue(seconds) => self.queue.observe(seconds),
+            Increment::Run(end, seconds) => self.run.entry(end).or_default().observe(seconds),
+            Increment::InvalidDuration(span, problem) => *self.invalid.entry((span, problem)).or_default() += 1,
+            Increment::Tokens(kind, tokens) => *self.tokens.entry(kind).or_default() += tokens,
+            Increment::Quota(quota) => self.quota += quota,
+            Increment::VideoSeconds(class, seconds) => *self.video.entry(class).or_default() += seconds,
+        }
+    }
+}
+
+impl Aggregates {
+    /// Nothing counted yet.
+    pub fn new(hold: Duration, labels: Vec<String>) -> Self {
+        Self { hold, labels, sets: BTreeMap::new(), discovered: BTreeMap::new(), unknown_words: BTreeMap::new() }
+    }
+
+    /// Takes a new hold and new aggregate labels; sets under other labels go, because their series would clash.
+    pub fn configure(&mut self, hold: Duration, labels: Vec<String>) {
+        self.hold = hold;
+        if self.labels != labels {
+            self.sets.clear();
+            self.labels = labels;
+        }
+    }
+
+    /// Creates the set of `agg` at 0, if it is new.
+    pub fn born(&mut self, agg: Agg, now: Timestamp) {
+        self.sets.entry(agg).or_insert_with(|| Set { created: now, held: Vec::new(), shown: Counts::default() });
+    }
+
+    /// Adds the increments of one transition.
+    pub fn add(&mut self, agg: Agg, increments: &[Increment], now: Timestamp) {
+        if increments.is_empty() {
+            return;
+        }
+        let hold = self.hold;
+        let set = self.sets.entry(agg).or_insert_with(|| Set { created: now, held: Vec::new(), shown: Counts::default() });
+        set.held.extend_from_slice(increments);
+        set.release(hold, now);
+    }
+
+    /// Creates the counter of a source at 0.
+    pub fn source(&mut self, upstream: Arc<str>, source: &str, now: Timestamp) {
+        let new = Discovered { created: now, held: 0, shown: 0 };
+        self.discovered.entry((upstream, source.to_owned())).or_insert(new);
+    }
+
+    /// Counts tasks that a source brought first.
+    pub fn discovered(&mut self, upstream: Arc<str>, source: &str, tasks: u64, now: Timestamp) {
+        let new = Discovered { created: now, held: 0, shown: 0 };
+        self.discovered.entry((upstream, source.to_owned())).or_insert(new).held += tasks;
+    }
+
+    /// Creates the counter of unknown status words of an upstream at 0.
+    pub fn upstream(&mut self, upstream: Arc<str>, provider: &'static str) {
+        self.unknown_words.entry((upstream, provider)).or_default();
+    }
+
+    /// Counts an answer with a status word that no table knows.
+    pub fn unknown_word(&mut self, upstream: Arc<str>, provider: &'static str) {
+        *self.unknown_words.entry((upstream, provider)).or_default() += 1;
+    }
+
+    /// Forgets upstreams that are not configured any more.
+    pub fn keep_upstreams(&mut self, keep: impl Fn(&str) -> bool) {
+        self.sets.retain(|agg, _| keep(&agg.upstream));
+        self.discovered.retain(|(upstream, _), _| keep(upstream));
+        self.unknown_words.retain(|(upstream, _), _| keep(upstream));
+    }
+
+    /// The sets that there are.
+    pub fn aggs(&self) -> impl Iterator<Item = &Agg> {
+        self.sets.keys()
+    }
+
+    /// The names of the labels that aggregates carry, as they are shown.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// Writes every family of this module as it is shown at `now`.
+    pub fn write(&mut self, text: &mut Text, now: Timestamp) {
+        let hold = self.hold;
+        for set in self.sets.values_mut() {
+            set.release(hold, now);
+        }
+        for source in self.discovered.values_mut() {
+            if source.created + hold <= now {
+                source.shown += std::mem::take(&mut source.held);
+            }
+        }
+        self.write_sources(text);
+        self.write_counters(text);
+        self.write_histograms(text);
+    }
+
+    fn write_sources(&self, text: &mut Text) {
+        rows(text, &families::DISCOVERED, &self.discovered, |text, family, ((upstream, source), counts)| {
+            text.sample(family.name, [("upstream", &**upstream), ("source", source)], to_f64(counts.shown));
+        });
+        rows(text, &families::UNKNOWN_STATUSES, &self.unknown_words, |text, family, ((upstream, provider), count)| {
+            text.sample(family.name, [("upstream", &**upstream), ("provider", *provider)], to_f64(*count));
+        });
+    }
+
+    fn write_counters(&self, text: &mut Text) {
+        self.family(text, &families::SUBMITTED, |c, row| row(&[], to_f64(c.submitted)));
+        self.family(text, &families::FINISHED, |c, row| {
+            c.finished.iter().for_each(|(end, n)| row(&[("status", end.as_str())], to_f64(*n)));
+        });
+        self.family(text, &families::FAILURES, |c, row| {
+            for ((end, class), n) in &c.failures {
+                row(&[("status", end.as_str()), ("failure_class", class.as_str())], to_f64(*n));
+            }
+        });
+        self.family(text, &families::TOKENS, |c, row| {
+            c.tokens.iter().for_each(|(kind, n)| row(&[("token_type", kind.as_str())], *n));
+        });
+        self.family(text, &families::QUOTA, |c, row| row(&[], c.quota));
+        self.family(text, &families::VIDEO_SECONDS, |c, row| {
+            c.video.iter().for_each(|(class, n)| row(&[("resolution", class.as_str())], *n));
+        });
+        self.family(text, &families::TRANSITIONS, |c, row| {
+            for ((from, to), n) in &c.moved {
+                row(&[("from", from.as_str()), ("to", to.as_str())], to_f64(*n));
+            }
+        });
+        self.family(text, &families::INVALID_DURATIONS, |c, row| {
+            for ((span, problem), n) in &c.invalid {
+                row(&[("span", span.as_str()), ("problem", problem.as_str())], to_f64(*n));
+            }
+        });
+    }
+
+    fn write_histograms(&self, text: &mut Text) {
+        for (family, pick) in [
+            (&families::LATENCY, (|c: &Counts| &c.latency) as fn(&Counts) -> &BTreeMap<Status, Histogram>),
+            (&families::RUN, |c: &Counts| &c.run),
+        ] {
+            rows(text, family, &self.sets, |text, family, (agg, set)| {
+                for (end, histogram) in pick(&set.shown) {
+                    let labels = self.with_agg(agg, &[("status", end.as_str())]);
+                    text.histogram(family.name, &labels, &LIFE_BUCKETS, &histogram.counts, histogram.sum);
+                }
+            });
+        }
+        rows(text, &families::QUEUE, &self.sets, |text, family, (agg, set)| {
+            let queue = &set.shown.queue;
+            text.histogram(family.name, &self.with_agg(agg, &[]), &LIFE_BUCKETS, &queue.counts, queue.sum);
+        });
+    }
+
+    /// One family over all sets; `each` gives its rows by their own labels.
+    fn family(&self, text: &mut Text, family: &Family, each: impl Fn(&Counts, &mut dyn FnMut(&[(&str, &str)], f64))) {
+        rows(text, family, &self.sets, |text, family, (agg, set)| {
+            each(&set.shown, &mut |own, value| text.sample(family.name, self.with_agg(agg, own), value));
+        });
+    }
+
+    /// The labels of `agg` and then `own`.
+    pub fn with_agg<'a>(&'a self, agg: &'a Agg, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let mut labels = vec![("upstream", &*agg.upstream), ("provider", agg.provider), ("model", &*agg.model)];
+        labels.extend(self.labels.iter().zip(agg.labels.iter()).map(|(name, value)| (name.as_str(), &**value)));
+        labels.extend_from_slice(own);
+        labels
+    }
+}
+
+impl Set {
+    fn release(&mut self, hold: Duration, now: Timestamp) {
+        if self.created + hold <= now {
+            for increment in std::mem::take(&mut self.held) {
+                self.shown.add(increment);
+            }
+        }
+    }
+}
+
+/// A family's header and rows; nothing at all when there are none.
+fn rows<T>(text: &mut Text, family: &Family, items: impl IntoIterator<Item = T>, mut row: impl FnMut(&mut Text, &Family, T)) {
+    let mut items = items.into_iter().peekable();
+    if items.peek().is_none() {
+        return;
+    }
+    text.header(family);
+    for item in items {
+        row(text, family, item);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_secs(120);
+
+    fn agg() -> Agg {
+        Agg { upstream: "u".into(), provider: "new_api", model: "m".into(), labels: Arc::new([]) }
+    }
+
+    fn page(aggregates: &mut Aggregates, secs: i64) -> String {
+        let mut text = Text::default();
+        aggregates.write(&mut text, Timestamp::from_secs(secs));
+        text.take()
+    }
+
+    #[test]
+    fn a_set_is_born_at_zero_held_and_then_released_together() {
+        let mut aggregates = Aggregates::new(HOLD, Vec::new());
+        aggregates.born(agg(), Timestamp::from_secs(0));
+        let ending = [Increment::Finished(Status::Failed), Increment::Latency(Status::Failed, 30.0)];
+        aggregates.add(agg(), &ending, Timestamp::from_secs(100));
+        let finished = "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"}";
+        let count = "videogen_task_latency_seconds_count{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"}";
+        for (at, value) in [(100, 0), (119, 0), (120, 1), (500, 1)] {
+            let page = page(&mut aggregates, at);
+            assert!(page.contains(&format!("{finished} {value}\n")), "{at}: {page}");
+            assert!(page.contains(&format!("{count} {value}\n")), "{at}: {page}");
+        }
+        aggregates.add(agg(), &ending, Timestamp::from_secs(501));
+        assert!(page(&mut aggregates, 501).contains(&format!("{finished} 2\n")), "an old set is not held");
+    }
+
+    #[test]
+    fn every_possible_series_is_there_from_the_start() {
+        let mut aggregates = Aggregates::new(Duration::ZERO, Vec::new());
+        aggregates.born(agg(), Timestamp::from_secs(0));
+        let before = page(&mut aggregates, 0).lines().count();
+        for end in Status::ENDS {
+            let mut increments = vec![Increment::Finished(end), Increment::Moved(Status::Running, end)];
+            increments.extend(FailureClass::possible(end).iter().map(|class| Increment::Failure(end, *class)));
+            aggregates.add(agg(), &increments, Timestamp::from_secs(1));
+        }
+        aggregates.add(agg(), &[Increment::Latency(Status::Expired, 1e6), Increment::Quota(0.5)], Timestamp::from_secs(1));
+        assert_eq!(page(&mut aggregates, 2).lines().count(), before);
+    }
+}

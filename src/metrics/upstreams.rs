@@ -1,0 +1,168 @@
+//! Requests, back-off, polling and discovery: counters of the process, in the `prometheus` crate's registry.
+//!
+//! That crate keys the children of a `*Vec` by a hash of the label values written without a separator, and merges two
+//! whose values run together. Here every set of values can be told apart from its right end (an operation, code, reason
+//! or source of ours follows the upstream's name), so no two of them do. Nothing else may go through these `*Vec`s.
+
+use std::time::Duration;
+
+use prometheus::{
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
+
+use super::families::{self, Family, LAG_BUCKETS, REQUEST_BUCKETS};
+use crate::domain::{Reason, Timestamp};
+
+/// The one operation of this version: asking for one task.
+pub const GET: &str = "get";
+
+/// The families of upstreams and discovery.
+#[derive(Debug, Clone)]
+pub struct UpstreamMetrics {
+    up: GaugeVec,
+    last_success: GaugeVec,
+    requests: IntCounterVec,
+    errors: IntCounterVec,
+    duration: HistogramVec,
+    throttle_wait: CounterVec,
+    backoff_until: GaugeVec,
+    poll_lag: HistogramVec,
+    in_flight: IntGaugeVec,
+    discovery_tasks: IntGaugeVec,
+    discovery_last_success: GaugeVec,
+    discovery_errors: IntCounterVec,
+    discovery_truncated: IntCounterVec,
+}
+
+/// A request as it ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// HTTP status, where there was an answer.
+    pub code: Option<u16>,
+    /// What was wrong.
+    pub reason: Option<Reason>,
+    /// From sending it to having read the answer.
+    pub took: Duration,
+    /// When.
+    pub at: Timestamp,
+}
+
+fn opts(family: &Family) -> Opts {
+    Opts::new(family.name, family.help)
+}
+
+fn buckets(family: &Family, buckets: &[f64]) -> HistogramOpts {
+    HistogramOpts::new(family.name, family.help).buckets(buckets.to_vec())
+}
+
+impl UpstreamMetrics {
+    /// Registers all of them.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        macro_rules! metric {
+            ($kind:ident, $family:ident) => {
+                metric!($kind, $family, opts(&families::$family))
+            };
+            ($kind:ident, $family:ident, $opts:expr) => {{
+                let metric = $kind::new($opts, families::$family.labels)?;
+                registry.register(Box::new(metric.clone()))?;
+                metric
+            }};
+        }
+        Ok(Self {
+            up: metric!(GaugeVec, UPSTREAM_UP),
+            last_success: metric!(GaugeVec, UPSTREAM_LAST_SUCCESS),
+            requests: metric!(IntCounterVec, UPSTREAM_REQUESTS),
+            errors: metric!(IntCounterVec, UPSTREAM_REQUEST_ERRORS),
+            duration: metric!(
+                HistogramVec,
+                UPSTREAM_REQUEST_DURATION,
+                buckets(&families::UPSTREAM_REQUEST_DURATION, &REQUEST_BUCKETS)
+            ),
+            throttle_wait: metric!(CounterVec, UPSTREAM_THROTTLE_WAIT),
+            backoff_until: metric!(GaugeVec, UPSTREAM_BACKOFF_UNTIL),
+            poll_lag: metric!(HistogramVec, POLL_LAG, buckets(&families::POLL_LAG, &LAG_BUCKETS)),
+            in_flight: metric!(IntGaugeVec, POLLS_IN_FLIGHT),
+            discovery_tasks: metric!(IntGaugeVec, DISCOVERY_TASKS),
+            discovery_last_success: metric!(GaugeVec, DISCOVERY_LAST_SUCCESS),
+            discovery_errors: metric!(IntCounterVec, DISCOVERY_ERRORS),
+            discovery_truncated: metric!(IntCounterVec, DISCOVERY_TRUNCATED),
+        })
+    }
+
+    /// Shows what an upstream can count at 0.
+    pub fn announce(&self, upstream: &str) {
+        for reason in Reason::ALL {
+            self.errors.with_label_values(&[upstream, GET, reason.as_str()]);
+        }
+        self.duration.with_label_values(&[upstream, GET]);
+        self.throttle_wait.with_label_values(&[upstream]);
+        self.poll_lag.with_label_values(&[upstream]);
+        self.in_flight.with_label_values(&[upstream]).set(0);
+    }
+
+    /// Shows what a source can count at 0.
+    pub fn announce_source(&self, upstream: &str, source: &str) {
+        self.discovery_tasks.with_label_values(&[upstream, source]);
+        self.discovery_errors.with_label_values(&[upstream, source]);
+        self.discovery_truncated.with_label_values(&[upstream, source]);
+    }
+
+    /// Forgets an upstream's gauges when its polling stops.
+    pub fn forget(&self, upstream: &str, sources: &[String]) {
+        let _ = self.up.remove_label_values(&[upstream]);
+        let _ = self.backoff_until.remove_label_values(&[upstream]);
+        let _ = self.in_flight.remove_label_values(&[upstream]);
+        for source in sources {
+            let _ = self.discovery_tasks.remove_label_values(&[upstream, source]);
+            let _ = self.discovery_last_success.remove_label_values(&[upstream, source]);
+        }
+    }
+
+    /// A poll was sent this much later than due.
+    pub fn poll_sent(&self, upstream: &str, lag: Duration) {
+        self.poll_lag.with_label_values(&[upstream]).observe(lag.as_secs_f64());
+        self.in_flight.with_label_values(&[upstream]).inc();
+    }
+
+    /// A poll came back.
+    pub fn poll_ended(&self, upstream: &str, ended: &Ended) {
+        self.in_flight.with_label_values(&[upstream]).dec();
+        let code = ended.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        self.requests.with_label_values(&[upstream, GET, &code]).inc();
+        self.duration.with_label_values(&[upstream, GET]).observe(ended.took.as_secs_f64());
+        match ended.reason {
+            Some(reason) => self.errors.with_label_values(&[upstream, GET, reason.as_str()]).inc(),
+            None => self.last_success.with_label_values(&[upstream, GET]).set(ended.at.as_secs_f64()),
+        }
+        let up = ended.reason.is_none_or(Reason::is_about_one_task);
+        self.up.with_label_values(&[upstream]).set(f64::from(u8::from(up)));
+    }
+
+    /// Due polls waited this long for the rate limit.
+    pub fn throttled(&self, upstream: &str, wait: Duration) {
+        self.throttle_wait.with_label_values(&[upstream]).inc_by(wait.as_secs_f64());
+    }
+
+    /// The upstream is left alone until then, or no longer.
+    pub fn backoff(&self, upstream: &str, until: Option<Timestamp>) {
+        match until {
+            Some(until) => self.backoff_until.with_label_values(&[upstream]).set(until.as_secs_f64()),
+            None => drop(self.backoff_until.remove_label_values(&[upstream])),
+        }
+    }
+
+    /// A source was read: how many ids it names, how many errors there were on the way, and whether it was read well.
+    pub fn source_read(&self, upstream: &str, source: &str, tasks: usize, errors: u64, good_at: Option<Timestamp>) {
+        let labels = [upstream, source];
+        self.discovery_tasks.with_label_values(&labels).set(i64::try_from(tasks).unwrap_or(i64::MAX));
+        self.discovery_errors.with_label_values(&labels).inc_by(errors);
+        if let Some(at) = good_at {
+            self.discovery_last_success.with_label_values(&labels).set(at.as_secs_f64());
+        }
+    }
+
+    /// A source was not read to its end.
+    pub fn source_truncated(&self, upstream: &str, source: &str) {
+        self.discovery_truncated.with_label_values(&[upstream, source]).inc();
+    }
+}

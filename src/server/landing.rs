@@ -1,0 +1,130 @@
+//! The page for people: the tasks with status and progress, and where else to look.
+
+use std::cmp::Reverse;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::task::UNKNOWN_MODEL;
+use crate::domain::{Status, Task, Timestamp};
+
+/// More rows than this help nobody; the counts above them are of all tasks.
+const MAX_ROWS: usize = 500;
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--line:#8884;--soft:#8882}\
+body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem}\
+h1{font-size:1.4rem;margin:0}nav a{margin-right:1rem}header{display:flex;justify-content:space-between;align-items:baseline;flex-wrap:wrap}\
+.counts{display:flex;flex-wrap:wrap;gap:.6rem;margin:1.2rem 0}.counts div{border:1px solid var(--line);border-radius:.5rem;padding:.4rem .9rem}\
+.counts b{font-size:1.3rem;margin-right:.35rem}\
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--line)}\
+th{font-weight:600;background:var(--soft)}td.n{text-align:right;font-variant-numeric:tabular-nums}code{font-size:.9em;overflow-wrap:anywhere}\
+.s{border-radius:.4rem;padding:.05rem .5rem;color:#fff;white-space:nowrap}\
+.queued{background:#3274d9}.running{background:#b58900}.succeeded{background:#37872d}.failed{background:#c4162a}\
+.cancelled{background:#8f3bb8}.expired{background:#d9660a}.lost{background:#7c2318}.unknown{background:#666}\
+progress{width:7rem;vertical-align:middle}p.none{padding:2rem;text-align:center;border:1px dashed var(--line)}";
+
+/// The page.
+pub fn page(tasks: &[Arc<Task>], telemetry_path: &str, now: Timestamp) -> String {
+    let mut out = String::new();
+    let _ = write!(
+        out,
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
+         <title>videogen-exporter</title><style>{STYLE}</style>\
+         <header><h1>videogen-exporter <small>{}</small></h1><nav><a href='{}'>Metrics</a><a href='/config'>Configuration</a>\
+         <a href='/-/ready'>Ready</a><a href='/-/healthy'>Healthy</a></nav></header><div class=counts>",
+        env!("CARGO_PKG_VERSION"),
+        Escaped(telemetry_path),
+    );
+    for status in Status::ALL {
+        let count = tasks.iter().filter(|task| task.status == status).count();
+        let _ = write!(out, "<div><b>{count}</b><span class='s {0}'>{0}</span></div>", status.as_str());
+    }
+    out.push_str("</div>");
+    if tasks.is_empty() {
+        out.push_str("<p class=none>No task is tracked yet. Name some under <code>static_configs</code> or in a file of <code>file_sd_configs</code>.</p>");
+        return out;
+    }
+    out.push_str("<table><thead><tr><th>Task<th>Upstream<th>Model<th>Status<th>Progress<th>Age or duration<th>Last answer</thead><tbody>");
+    let mut shown: Vec<&Arc<Task>> = tasks.iter().collect();
+    shown.sort_by_key(|task| (!task.is_active(), Reverse(task.last_change)));
+    for task in shown.iter().take(MAX_ROWS) {
+        row(&mut out, task, now);
+    }
+    out.push_str("</tbody></table>");
+    if shown.len() > MAX_ROWS {
+        let _ = write!(out, "<p>{} more are not shown; active ones come first.</p>", shown.len() - MAX_ROWS);
+    }
+    out
+}
+
+fn row(out: &mut String, task: &Task, now: Timestamp) {
+    let status = task.status.as_str();
+    let _ = write!(
+        out,
+        "<tr><td><code>{}</code><td>{}<td>{}<td><span class='s {status}'>{status}</span><td>",
+        Escaped(task.id.as_str()),
+        Escaped(&task.upstream),
+        Escaped(task.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
+    );
+    if let Some(ratio) = task.progress {
+        let _ = write!(out, "<progress value={ratio}></progress> {:.0} %", ratio * 100.0);
+    } else if let Some(failure) = task.failure {
+        let _ = write!(out, "{}", failure.as_str().replace('_', " "));
+    }
+    let age = match task.duration() {
+        Some(seconds) => spell(Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+        None if task.is_active() => spell(now.duration_since(task.age_start())),
+        None => String::new(),
+    };
+    let polled = task.last_poll.map_or_else(|| "never".to_owned(), |at| format!("{} ago", spell(now.duration_since(at))));
+    let _ = write!(out, "<td class=n>{age}<td class=n>{polled}</tr>");
+}
+
+/// A span in its two largest units.
+fn spell(span: Duration) -> String {
+    let secs = span.as_secs();
+    match secs {
+        0..60 => format!("{secs} s"),
+        60..3600 => format!("{} min {} s", secs / 60, secs % 60),
+        3600..86_400 => format!("{} h {} min", secs / 3600, secs % 3600 / 60),
+        _ => format!("{} d {} h", secs / 86_400, secs % 86_400 / 3600),
+    }
+}
+
+/// Text that cannot be markup.
+struct Escaped<'a>(&'a str);
+
+impl std::fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{NewTask, TaskId};
+
+    #[test]
+    fn a_task_is_shown_and_its_id_is_no_markup() {
+        let now = Timestamp::from_secs(10_000);
+        let new = NewTask { id: TaskId::parse("<script>'&").unwrap(), labels: Arc::default() };
+        let task = Task { progress: Some(0.5), status: Status::Running, ..Task::new("gw".into(), "new_api", new, now - Duration::from_secs(90)) };
+        let page = page(&[Arc::new(task)], "/metrics", now);
+        assert!(!page.contains("<script"), "{page}");
+        for part in ["&lt;script&gt;&#39;&amp;", "<progress value=0.5>", "class='s running'", "1 min 30 s", "never"] {
+            assert!(page.contains(part), "no {part} in {page}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What is served over HTTP: the metrics, a page for people, and whether we are well.
+
+mod landing;
+
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Agent, Shared};
+use crate::clock;
+use crate::domain::Timestamp;
+use crate::metrics::CONTENT_TYPE;
+
+/// What the server may see of the program.
+pub struct Handle {
+    shared: Arc<Shared>,
+    telemetry_path: String,
+    in_force: RwLock<Option<InForce>>,
+}
+
+/// The agent that runs and the configuration it runs under.
+struct InForce {
+    agent: Agent,
+    config: String,
+}
+
+impl Handle {
+    /// Of a program whose agent has not started yet: not ready.
+    pub fn new(shared: Arc<Shared>, telemetry_path: String) -> Self {
+        Self { shared, telemetry_path, in_force: RwLock::new(None) }
+    }
+
+    /// Another agent runs now, under this configuration (as text, redacted); or none, while the program stops.
+    pub fn put_in_force(&self, agent: Option<(Agent, String)>) {
+        let in_force = agent.map(|(agent, config)| InForce { agent, config });
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = in_force;
+    }
+
+    fn is_ready(&self) -> bool {
+        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        in_force.as_ref().is_some_and(|in_force| in_force.agent.is_ready())
+    }
+
+    fn config(&self) -> Option<String> {
+        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        in_force.as_ref().map(|in_force| in_force.config.clone())
+    }
+}
+
+/// Every route.
+pub fn router(handle: Arc<Handle>) -> Router {
+    let telemetry_path = handle.telemetry_path.clone();
+    let mut router = Router::new()
+        .route("/-/healthy", get(|| async { "videogen-exporter is healthy.\n" }))
+        .route("/-/ready", get(ready))
+        .route("/config", get(config))
+        .route(&telemetry_path, get(metrics));
+    if telemetry_path != "/" {
+        router = router.route("/", get(landing_page));
+    }
+    router.with_state(handle).layer(middleware::from_fn(careful_headers))
+}
+
+/// How long answers that have begun may take to be read at the end.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// Serves `router` until `stop`, then finishes what has begun; a reader that stalls is left.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    let lingered = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LINGER).await;
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        served = serving => Ok(served?),
+        () = lingered => {
+            tracing::warn!("closed connections whose readers have stalled");
+            Ok(())
+        }
+    }
+}
+
+/// Nothing of ours is framed, sniffed, cached or scripted.
+async fn careful_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn metrics(State(handle): State<Arc<Handle>>) -> Response {
+    let page = handle.shared.metrics.page(handle.shared.snapshot(), Timestamp::from(clock::now()));
+    let pieces = futures_util::stream::iter(page.map(Ok::<_, Infallible>));
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], Body::from_stream(pieces)).into_response()
+}
+
+async fn ready(State(handle): State<Arc<Handle>>) -> Response {
+    if handle.is_ready() {
+        "videogen-exporter is ready.\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "videogen-exporter is not ready: not every task source was read yet.\n").into_response()
+    }
+}
+
+async fn config(State(handle): State<Arc<Handle>>) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match handle.config() {
+        Some(config) => (headers, config).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "no configuration is in force\n").into_response(),
+    }
+}
+
+async fn landing_page(State(handle): State<Arc<Handle>>) -> Html<String> {
+    let now = Timestamp::from(clock::now());
+    Html(landing::page(&handle.shared.snapshot().tasks, &handle.telemetry_path, now))
+}

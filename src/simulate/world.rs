@@ -1,0 +1,75 @@
+//! All tasks of the fake gateway: as many alive as were asked for, the ended ones for as long as there is room.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::life::Life;
+use crate::domain::Timestamp;
+
+/// Most tasks that are remembered beside the living ones.
+const MAX_ENDED: usize = 20_000;
+
+/// The tasks.
+pub struct World {
+    chance: fastrand::Rng,
+    speed: f64,
+    born: u64,
+    living: Vec<String>,
+    known: HashMap<String, Life>,
+    order: VecDeque<String>,
+}
+
+impl World {
+    /// `tasks` tasks that were born over the last while, so that they do not all end together.
+    pub fn new(tasks: usize, seed: u64, speed: f64, now: Timestamp) -> Self {
+        let mut world = Self {
+            chance: fastrand::Rng::with_seed(seed),
+            speed,
+            born: 0,
+            living: Vec::new(),
+            known: HashMap::new(),
+            order: VecDeque::new(),
+        };
+        for _ in 0..tasks {
+            let ago = Duration::from_secs_f64(60.0 * world.chance.f64() / speed);
+            let id = world.bear(now - ago);
+            world.living.push(id);
+        }
+        world
+    }
+
+    fn bear(&mut self, at: Timestamp) -> String {
+        self.born += 1;
+        let id = format!("task_sim{:08}", self.born);
+        let life = Life::new(&mut self.chance, at, self.speed);
+        self.known.insert(id.clone(), life);
+        self.order.push_back(id.clone());
+        id
+    }
+
+    /// Lets time pass: whoever has ended makes room for another.
+    pub fn live(&mut self, now: Timestamp) {
+        for n in 0..self.living.len() {
+            if self.known.get(&self.living[n]).is_none_or(|life| life.finish <= now) {
+                let pause = Duration::from_secs_f64(5.0 * self.chance.f64() / self.speed);
+                let id = self.bear(now + pause);
+                self.living[n] = id;
+            }
+        }
+        while self.order.len() > MAX_ENDED + self.living.len() {
+            if let Some(id) = self.order.pop_front() {
+                self.known.remove(&id);
+            }
+        }
+    }
+
+    /// The life behind an id.
+    pub fn get(&self, id: &str) -> Option<&Life> {
+        self.known.get(id)
+    }
+
+    /// Every known id, oldest first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.order.iter().map(String::as_str)
+    }
+}

@@ -1,0 +1,199 @@
+//! Ids in files of Prometheus's `file_sd` format, YAML or JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Listing;
+use super::watch::Watch;
+use crate::config::{self, TargetGroup, Text, from_text, group_label_problem};
+use crate::domain::{NewTask, TaskId};
+
+/// After a change is told of, the writer gets this long to finish.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Files larger than this are not task lists.
+const MAX_FILE: u64 = 64 << 20;
+
+/// The source.
+pub struct FileSource {
+    config: config::FileSource,
+    watch: Option<Watch>,
+    /// By path: the text that was read last and what it named; a broken text keeps the tasks of the last good one.
+    files: BTreeMap<PathBuf, Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    text: String,
+    tasks: Vec<NewTask>,
+    broken: bool,
+}
+
+impl FileSource {
+    /// Of a checked entry; reads nothing yet.
+    pub fn new(config: config::FileSource) -> Self {
+        Self { config, watch: None, files: BTreeMap::new() }
+    }
+
+    pub(super) fn identity(&self) -> String {
+        let names = self.config.patterns.iter().map(|pattern| pattern.display().to_string());
+        format!("file:{}", names.collect::<Vec<_>>().join("|"))
+    }
+
+    pub(super) async fn changed(&mut self) {
+        let watch = self.watch.get_or_insert_with(|| Watch::new(&self.config.patterns));
+        if tokio::time::timeout(self.config.refresh_interval, watch.changed()).await.is_ok() {
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+
+    pub(super) fn read(&mut self) -> Listing {
+        let mut listing = Listing { complete: true, ..Listing::default() };
+        let found = self.found(&mut listing);
+        self.files.retain(|path, _| found.contains(path));
+        for path in found {
+            match read(&path) {
+                Ok(text) => self.take(&path, text, &mut listing),
+                Err(error) => {
+                    tracing::warn!(file = %path.display(), error, "keeping the last good list of this file");
+                    listing.errors += 1;
+                    listing.complete = false;
+                }
+            }
+        }
+        listing.tasks = self.files.values().flat_map(|held| held.tasks.iter().cloned()).collect();
+        listing
+    }
+
+    fn found(&self, listing: &mut Listing) -> BTreeSet<PathBuf> {
+        let mut found = BTreeSet::new();
+        for pattern in &self.config.patterns {
+            // The pattern was checked with the configuration; a folder that cannot be read is an error of this read.
+            for path in glob::glob(&pattern.to_string_lossy()).into_iter().flatten() {
+                match path {
+                    Ok(path) => _ = found.insert(path),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot look for files");
+                        listing.errors += 1;
+                        listing.complete = false;
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn take(&mut self, path: &Path, text: String, listing: &mut Listing) {
+        let held = self.files.entry(path.to_owned()).or_default();
+        if held.text != text {
+            held.text = text;
+            match decode(path, &held.text) {
+                Ok((tasks, refused)) => {
+                    held.tasks = tasks;
+                    held.broken = false;
+                    listing.errors += refused;
+                    if refused > 0 {
+                        tracing::warn!(file = %path.display(), refused, "left out what are no task ids");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(file = %path.display(), error, "keeping the last good list of this file");
+                    held.broken = true;
+                }
+            }
+        }
+        if held.broken {
+            listing.errors += 1;
+            listing.complete = false;
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if size > MAX_FILE {
+        return Err(format!("it is larger than {} MiB", MAX_FILE >> 20));
+    }
+    fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+/// The tasks of a text, and how many of its ids are none.
+fn decode(path: &Path, text: &str) -> Result<(Vec<NewTask>, u64), String> {
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
+    let groups: Vec<TargetGroup> = if is_json {
+        // Without the value that was found: it could be anything.
+        serde_json::from_str(text).map_err(|error| format!("{}:{}: not a list of target groups", error.line(), error.column()))?
+    } else {
+        from_text(text)?
+    };
+    let mut tasks = Vec::new();
+    let mut refused = 0;
+    for group in groups {
+        if let Some(problem) = group_label_problem(&group) {
+            return Err(problem);
+        }
+        let labels = group.clean_labels();
+        for Text(id) in &group.targets {
+            match TaskId::parse(id) {
+                Ok(id) => tasks.push(NewTask { id, labels: labels.clone() }),
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    Ok((tasks, refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(listing: &Listing) -> Vec<&str> {
+        listing.tasks.iter().map(|task| task.id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_broken_file_keeps_its_last_good_list_and_the_others_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let patterns = vec![folder.path().join("*.yml"), folder.path().join("*.json")];
+        let config = config::FileSource { patterns, refresh_interval: Duration::from_secs(30) };
+        let mut source = FileSource::new(config);
+        assert_eq!(source.read(), Listing { complete: true, ..Listing::default() }, "no file is no error");
+
+        write("a.yml", "- targets: [t1, 0123]\n  labels: {team: x}\n");
+        write("b.json", r#"[{"targets": ["t2", "../x?y=1", "bad\nid", ""], "labels": {}}]"#);
+        let listing = source.read();
+        assert_eq!(ids(&listing), ["t1", "0123", "t2", "../x?y=1"]);
+        assert_eq!((listing.errors, listing.complete), (2, true));
+        assert_eq!(source.read().errors, 0, "an unchanged file is not complained about again");
+
+        write("a.yml", "- targets: [t1\n");
+        write("b.json", r#"[{"targets": ["t3"]}]"#);
+        for _ in 0..2 {
+            let listing = source.read();
+            assert_eq!(ids(&listing), ["t1", "0123", "t3"]);
+            assert_eq!((listing.errors, listing.complete), (1, false));
+        }
+        write("a.yml", "- targets: [t9]\n");
+        assert_eq!(ids(&source.read()), ["t9", "t3"]);
+        fs::remove_file(folder.path().join("a.yml")).unwrap();
+        assert_eq!(ids(&source.read()), ["t3"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_with_its_place() {
+        for (name, text, message) in [
+            ("a.yml", "targets: [x]\n", "1:1: found a mapping, expected"),
+            ("a.yml", "- targets: [x]\n  label: {}\n", "2:3: 0.label: unknown key"),
+            ("a.yml", "- targets: [{}]\n", "1:13: 0.targets.0: found a mapping, expected a text"),
+            ("a.yml", "- targets: [x]\n  labels: {'9a': b}\n", "a label name is"),
+            ("a.json", "[{\"targets\": 5}]", "1:14: not a list of target groups"),
+            ("a.json", "", "1:0: not a list of target groups"),
+        ] {
+            let error = decode(Path::new(name), text).unwrap_err();
+            assert!(error.starts_with(message), "{text:?}: {error}");
+        }
+    }
+}

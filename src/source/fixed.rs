@@ -1,0 +1,20 @@
+//! Ids that stand in the configuration: read once, never changed.
+
+use super::Listing;
+use crate::config;
+
+/// The source.
+pub struct StaticSource {
+    tasks: Vec<crate::domain::NewTask>,
+}
+
+impl StaticSource {
+    /// Of a checked entry.
+    pub fn new(source: config::StaticSource) -> Self {
+        Self { tasks: source.tasks }
+    }
+
+    pub(super) fn read(&mut self) -> Listing {
+        Listing { tasks: self.tasks.clone(), errors: 0, complete: true }
+    }
+}

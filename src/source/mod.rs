@@ -1,0 +1,65 @@
+//! Where task ids come from: one file a kind.
+
+mod file;
+mod fixed;
+mod watch;
+
+use crate::config;
+use crate::domain::NewTask;
+
+pub use file::FileSource;
+pub use fixed::StaticSource;
+
+/// What a source names at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The tasks.
+    pub tasks: Vec<NewTask>,
+    /// What went wrong: reads that failed and ids that are none.
+    pub errors: u64,
+    /// Everything was read well.
+    pub complete: bool,
+}
+
+/// The kinds of source. An `enum`, because the set is closed and its functions wait.
+pub enum Source {
+    /// Ids in the configuration.
+    Static(StaticSource),
+    /// Ids in files.
+    File(FileSource),
+}
+
+impl Source {
+    /// The sources of an upstream with their `source` labels: kind and place in the file.
+    pub fn of(upstream: &config::Upstream) -> Vec<(String, Self)> {
+        let statics = upstream.statics.iter().cloned().enumerate();
+        let statics = statics.map(|(n, source)| (format!("static/{n}"), Self::Static(StaticSource::new(source))));
+        let files = upstream.files.iter().cloned().enumerate();
+        let files = files.map(|(n, source)| (format!("file/{n}"), Self::File(FileSource::new(source))));
+        statics.chain(files).collect()
+    }
+
+    /// What the source is known by, whatever its place: its kind and its files.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Static(_) => "static".to_owned(),
+            Self::File(file) => file.identity(),
+        }
+    }
+
+    /// Reads it now.
+    pub fn read(&mut self) -> Listing {
+        match self {
+            Self::Static(fixed) => fixed.read(),
+            Self::File(file) => file.read(),
+        }
+    }
+
+    /// Waits until it is worth reading again.
+    pub async fn changed(&mut self) {
+        match self {
+            Self::Static(_) => std::future::pending().await,
+            Self::File(file) => file.changed().await,
+        }
+    }
+}
