@@ -43,26 +43,16 @@ fn write(expected: &BTreeMap<String, String>) -> io::Result<()> {
 /// Names every file that differs from what would be written, and every JSON file that nothing writes.
 fn check(expected: &BTreeMap<String, String>) -> io::Result<ExitCode> {
     let found = read(Path::new(FOLDER))?;
-    let stale: Vec<&String> = expected
-        .iter()
-        .filter(|(name, text)| found.get(*name) != Some(text))
-        .map(|(name, _)| name)
-        .collect();
-    let strays: Vec<&String> = found
-        .keys()
-        .filter(|name| !expected.contains_key(*name))
-        .collect();
+    let stale: Vec<&String> =
+        expected.iter().filter(|(name, text)| found.get(*name) != Some(text)).map(|(name, _)| name).collect();
+    let strays: Vec<&String> = found.keys().filter(|name| !expected.contains_key(*name)).collect();
     for name in &stale {
         eprintln!("{FOLDER}/{name}: stale, run `cargo run --example dashboards`");
     }
     for name in &strays {
         eprintln!("{FOLDER}/{name}: written by no dashboard, remove it");
     }
-    Ok(if stale.is_empty() && strays.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if stale.is_empty() && strays.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn read(folder: &Path) -> io::Result<BTreeMap<String, String>> {
@@ -72,15 +62,10 @@ fn read(folder: &Path) -> io::Result<BTreeMap<String, String>> {
     }
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
+        if path.extension().is_some_and(|extension| extension == "json")
             && let Some(name) = path.file_name()
         {
-            found.insert(
-                name.to_string_lossy().into_owned(),
-                fs::read_to_string(&path)?,
-            );
+            found.insert(name.to_string_lossy().into_owned(), fs::read_to_string(&path)?);
         }
     }
     Ok(found)

@@ -49,7 +49,14 @@ impl Backoff {
     }
 
     /// Takes note of a request that was `sent` then and ended `now`; `chance` (0 to 1) spreads the waits.
-    pub fn ended(&mut self, reason: Option<Reason>, retry_after: Option<Duration>, sent: Instant, now: Instant, chance: f64) {
+    pub fn ended(
+        &mut self,
+        reason: Option<Reason>,
+        retry_after: Option<Duration>,
+        sent: Instant,
+        now: Instant,
+        chance: f64,
+    ) {
         if let Some(wait) = retry_after {
             self.until = self.until.max(Some(now + wait));
             self.decided = Some(now);

@@ -58,7 +58,8 @@ impl Discoverer {
         self.shared.metrics.upstreams.source_read(name, &self.label, tasks.len(), listing.errors, good_at);
 
         let gone: HashSet<TaskId> = named.iter().filter(|id| !tasks.contains_key(*id)).cloned().collect();
-        let found: Vec<Task> = tasks.into_values().filter(|task| !named.contains(&task.id)).map(|new| self.task(new, late, now)).collect();
+        let found: Vec<Task> =
+            tasks.into_values().filter(|task| !named.contains(&task.id)).map(|new| self.task(new, late, now)).collect();
         let ids: Vec<TaskId> = found.iter().map(|task| task.id.clone()).collect();
         if let Err(error) = self.shared.store.unname(name, &gone, now).await {
             tracing::error!(upstream.name = %name, source = self.label, %error, "trying again at the next read");
@@ -75,7 +76,9 @@ impl Discoverer {
                     self.shared.tracker.add(name, new);
                 }
             }
-            Err(error) => tracing::error!(upstream.name = %name, source = self.label, %error, "trying again at the next read"),
+            Err(error) => {
+                tracing::error!(upstream.name = %name, source = self.label, %error, "trying again at the next read")
+            }
         }
     }
 

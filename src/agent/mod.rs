@@ -55,7 +55,12 @@ impl Agent {
     ///
     /// # Errors
     /// When a client cannot be built, which `config` has tried, or the state cannot be asked.
-    pub async fn start(config: &Config, shared: &Arc<Shared>, tasks: &mut Tasks, stop: &CancellationToken) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: &Config,
+        shared: &Arc<Shared>,
+        tasks: &mut Tasks,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
         let now = clock::now().into();
         let rules = Arc::new(Rules::of(config, shared.store.first_start()));
         let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();

@@ -244,7 +244,12 @@ impl Poller {
     }
 
     /// Moves a task: decide, commit, then show and count. Gives the task back if it has to be asked again.
-    async fn advance(&self, task: &Task, reading: Reading, names: Option<(Option<String>, Option<String>)>) -> Option<Task> {
+    async fn advance(
+        &self,
+        task: &Task,
+        reading: Reading,
+        names: Option<(Option<String>, Option<String>)>,
+    ) -> Option<Task> {
         let now = Timestamp::from(clock::now());
         let metrics = &self.shared.metrics;
         let mut task = task.clone();

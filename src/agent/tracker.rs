@@ -152,7 +152,8 @@ impl Held {
     /// ones that ended last. Whoever has to go without is counted once.
     fn grant(&mut self) {
         let limits = self.limits;
-        let mut wanting: Vec<&mut Entry> = self.upstreams.values_mut().flat_map(|table| table.entries.values_mut()).collect();
+        let mut wanting: Vec<&mut Entry> =
+            self.upstreams.values_mut().flat_map(|table| table.entries.values_mut()).collect();
         if limits.only_active {
             wanting.retain_mut(|entry| {
                 entry.has_series &= entry.task.is_active();

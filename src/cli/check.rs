@@ -17,11 +17,18 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     println!("{}: the configuration is valid", path.display());
     for upstream in &config.upstreams {
         let auth = if upstream.key.is_some() { "with a key" } else { "without a key" };
-        println!("upstream {}: provider {}, {}, {auth}", upstream.name, upstream.provider.name(), upstream.http.base_url);
+        println!(
+            "upstream {}: provider {}, {}, {auth}",
+            upstream.name,
+            upstream.provider.name(),
+            upstream.http.base_url
+        );
         let polling = &upstream.polling;
         println!(
             "  polled every {}, at most {} requests per second and {} at once",
-            config::Span(polling.pace.interval), polling.requests_per_second, polling.max_in_flight
+            config::Span(polling.pace.interval),
+            polling.requests_per_second,
+            polling.max_in_flight
         );
         for (label, mut source) in Source::of(upstream) {
             let listing = source.read();

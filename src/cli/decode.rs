@@ -55,7 +55,8 @@ impl Decode {
         };
         read.map_err(|error| Failure::Input(format!("{}: cannot read it: {error}", self.file.display())))?;
         let too_large = body.len() as u64 > MAX_BODY && (200..300).contains(&self.http_status);
-        let result = if too_large { Err(ApiError::new(Reason::BodyTooLarge)) } else { provider.read(self.http_status, &body) };
+        let result =
+            if too_large { Err(ApiError::new(Reason::BodyTooLarge)) } else { provider.read(self.http_status, &body) };
         let line = match &result {
             Ok(answer) => json!({"kind": "task", "task": task(answer)}),
             Err(error) => json!({"kind": "error", "error": self::error(error)}),

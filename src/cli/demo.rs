@@ -34,7 +34,9 @@ impl Demo {
         wait_for(async {
             let stop = stop_on_signal()?;
             let bind = |address: SocketAddr| async move {
-                TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; try another --listen"))
+                TcpListener::bind(address)
+                    .await
+                    .with_context(|| format!("cannot listen on {address}; try another --listen"))
             };
             let (gateway_listener, listener) = (bind(self.gateway_listen).await?, bind(self.listen).await?);
             let address = |listener: &TcpListener| listener.local_addr().context("a socket without an address");
@@ -52,7 +54,8 @@ impl Demo {
             tasks.start("the gateway".to_owned(), simulate::serve(gateway_listener, gateway.clone(), stop.clone()));
             let (writes, runs) = (stop.clone(), stop.clone());
             tasks.start("the targets file".to_owned(), async move { gateway.write_targets(&targets, writes).await });
-            let options = app::Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), logs, reload: None };
+            let options =
+                app::Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), logs, reload: None };
             tasks.start("the exporter".to_owned(), app::run(config, options, runs));
             Ok(tasks.run(stop, super::GRACE).await?)
         })

@@ -48,7 +48,8 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (revision ", env!("VGX_REVISION"), ", rust ", env!("VGX_RUST_VERSION"), ")");
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (revision ", env!("VGX_REVISION"), ", rust ", env!("VGX_RUST_VERSION"), ")");
 
 #[derive(Debug, Subcommand)]
 enum Command {

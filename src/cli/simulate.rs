@@ -47,7 +47,10 @@ fn tasks(text: &str) -> Result<usize, String> {
 }
 
 fn speed(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|speed| (0.001..=1000.0).contains(speed)).ok_or_else(|| "expected 0.001 to 1000".to_owned())
+    text.parse()
+        .ok()
+        .filter(|speed| (0.001..=1000.0).contains(speed))
+        .ok_or_else(|| "expected 0.001 to 1000".to_owned())
 }
 
 impl WorldArgs {
@@ -64,7 +67,8 @@ impl Simulate {
         wait_for(async {
             let stop = stop_on_signal()?;
             let gateway = Gateway::new(&self.world.settings());
-            let listener = TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
+            let listener =
+                TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
             println!("{}", simulate::greeting(listener.local_addr().context("a socket without an address")?));
             let mut tasks = Tasks::default();
             tasks.start("the gateway".to_owned(), simulate::serve(listener, gateway.clone(), stop.clone()));

@@ -37,7 +37,8 @@ impl std::error::Error for ConfigError {}
 /// # Errors
 /// With every problem that was found.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let one = |message| ConfigError(vec![Problem { place: Place::File(path.to_owned(), None), key: String::new(), message }]);
+    let one =
+        |message| ConfigError(vec![Problem { place: Place::File(path.to_owned(), None), key: String::new(), message }]);
     let text = fs::read_to_string(path).map_err(|error| one(format!("cannot read it: {error}")))?;
     parse(&text, path)
 }
@@ -48,7 +49,11 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// With every problem that was found.
 pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let document = yaml::parse(text).map_err(|error| {
-        ConfigError(vec![Problem { place: Place::File(path.to_owned(), error.at), key: String::new(), message: error.message }])
+        ConfigError(vec![Problem {
+            place: Place::File(path.to_owned(), error.at),
+            key: String::new(),
+            message: error.message,
+        }])
     })?;
     let sources = Sources { path: path.to_owned(), variables: variables(), document };
     let mut problems = Problems::default();

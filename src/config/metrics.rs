@@ -78,14 +78,18 @@ impl MetricsConfig {
         let mut seen = BTreeSet::new();
         for (n, Text(name)) in self.aggregate_labels.iter().enumerate() {
             if !is_label_name(name) {
-                problems.add(format!("{at}.aggregate_labels.{n}"), "a label name is [a-zA-Z_][a-zA-Z0-9_]* and does not begin with __");
+                problems.add(
+                    format!("{at}.aggregate_labels.{n}"),
+                    "a label name is [a-zA-Z_][a-zA-Z0-9_]* and does not begin with __",
+                );
             } else if !seen.insert(name) {
                 problems.add(format!("{at}.aggregate_labels.{n}"), "this label stands here twice");
             }
         }
         for (n, Text(name)) in self.models.iter().enumerate() {
             if name.is_empty() || sanitise(name) != name.as_str() {
-                problems.add(format!("{at}.models.{n}"), "a model name is 1 to 128 printable characters and no URL or key");
+                problems
+                    .add(format!("{at}.models.{n}"), "a model name is 1 to 128 printable characters and no URL or key");
             }
         }
     }

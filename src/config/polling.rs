@@ -80,7 +80,10 @@ impl PollingConfig {
         }
         if max < min {
             let key = if self.max_interval.is_some() { "max_interval" } else { "min_interval" };
-            problems.add(format!("{at}.{key}"), format!("min_interval ({}) is longer than max_interval ({})", Span(min), Span(max)));
+            problems.add(
+                format!("{at}.{key}"),
+                format!("min_interval ({}) is longer than max_interval ({})", Span(min), Span(max)),
+            );
         } else if !(min..=max).contains(&interval) {
             let message = format!("must lie between min_interval ({}) and max_interval ({})", Span(min), Span(max));
             problems.add(format!("{at}.interval"), message);

@@ -59,9 +59,11 @@ const EXTENSIONS: [&str; 3] = ["yml", "yaml", "json"];
 
 /// What is wrong with the labels of a group, if anything.
 pub fn group_label_problem(group: &TargetGroup) -> Option<String> {
-    group.labels.keys().find(|name| !is_label_name(name)).map(|_| {
-        "a label name is [a-zA-Z_][a-zA-Z0-9_]* and does not begin with __".to_owned()
-    })
+    group
+        .labels
+        .keys()
+        .find(|name| !is_label_name(name))
+        .map(|_| "a label name is [a-zA-Z_][a-zA-Z0-9_]* and does not begin with __".to_owned())
 }
 
 impl TargetGroup {

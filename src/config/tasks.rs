@@ -77,7 +77,8 @@ impl TasksConfig {
             }
         }
         if self.forget_after < self.retention {
-            problems.add(format!("{at}.forget_after"), format!("must not be shorter than retention ({})", self.retention));
+            problems
+                .add(format!("{at}.forget_after"), format!("must not be shorter than retention ({})", self.retention));
         }
         if !self.recheck_ended.0.is_zero() && self.recheck_ended < Span::secs(60) {
             problems.add(format!("{at}.recheck_ended"), "must be 0s or at least 1m");

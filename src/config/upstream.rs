@@ -122,7 +122,10 @@ pub struct Upstream {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream").field("name", &self.name).field("provider", &self.provider.name()).finish_non_exhaustive()
+        f.debug_struct("Upstream")
+            .field("name", &self.name)
+            .field("provider", &self.provider.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -150,7 +153,14 @@ pub fn check_all(
 }
 
 impl UpstreamConfig {
-    fn check(&self, at: &str, default: &Polling, base: &PollingConfig, folder: &Path, problems: &mut Problems) -> Option<Upstream> {
+    fn check(
+        &self,
+        at: &str,
+        default: &Polling,
+        base: &PollingConfig,
+        folder: &Path,
+        problems: &mut Problems,
+    ) -> Option<Upstream> {
         if self.name.0.is_empty() || sanitise(&self.name.0) != self.name.0.as_str() {
             problems.add(format!("{at}.name"), "a name is 1 to 128 printable characters and no URL or key");
         }
@@ -160,11 +170,13 @@ impl UpstreamConfig {
         }
         let polling = self.polling.over(Some(base), &format!("{at}.polling"), problems);
         let polling = if problems.is_empty() { polling } else { *default };
-        let key = self.authorization.as_ref().and_then(|auth| auth.check(&format!("{at}.authorization"), folder, problems));
+        let key =
+            self.authorization.as_ref().and_then(|auth| auth.check(&format!("{at}.authorization"), folder, problems));
         let statics = self.static_configs.iter().enumerate();
         let statics = statics.map(|(n, group)| group.check(&format!("{at}.static_configs.{n}"), problems)).collect();
         let files = self.file_sd_configs.iter().enumerate();
-        let files = files.map(|(n, entry)| entry.check(folder, &format!("{at}.file_sd_configs.{n}"), problems)).collect();
+        let files =
+            files.map(|(n, entry)| entry.check(folder, &format!("{at}.file_sd_configs.{n}"), problems)).collect();
         if !self.model.0.is_empty() && sanitise(&self.model.0) != self.model.0.as_str() {
             problems.add(format!("{at}.model"), "a model name is 1 to 128 printable characters and no URL or key");
         }
@@ -192,7 +204,10 @@ impl UpstreamConfig {
     ) -> Option<http::Options> {
         let given = self.base_url.as_ref().map(|url| url.0.as_str());
         let Some(base_url) = given.or(provider.base_url()) else {
-            problems.add(at, format!("the key `base_url` is missing; provider {} has no address of its own", provider.name()));
+            problems.add(
+                at,
+                format!("the key `base_url` is missing; provider {} has no address of its own", provider.name()),
+            );
             return None;
         };
         if let Err(error) = http::is_base_url(base_url) {
@@ -224,7 +239,10 @@ impl UpstreamConfig {
             Err(error) => {
                 let key = match &error {
                     ClientError::File(path, _) => format!("{at}.tls_config.{}", tls_key(&options.tls, path)),
-                    ClientError::Part(part @ ("proxy_url" | "tls_config.ca_file" | "tls_config.cert_file" | "tls_config.server_name"), _) => {
+                    ClientError::Part(
+                        part @ ("proxy_url" | "tls_config.ca_file" | "tls_config.cert_file" | "tls_config.server_name"),
+                        _,
+                    ) => {
                         format!("{at}.{part}")
                     }
                     _ => at.to_owned(),

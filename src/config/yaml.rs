@@ -57,7 +57,8 @@ pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 
 /// Reads one document.
 pub fn parse(text: &str) -> Result<Document, YamlError> {
-    let mut loader = Loader { parser: Parser::new_from_str(text), anchors: HashMap::new(), places: HashMap::new(), nodes: 0 };
+    let mut loader =
+        Loader { parser: Parser::new_from_str(text), anchors: HashMap::new(), places: HashMap::new(), nodes: 0 };
     let mut value = None;
     while let Some((event, mark)) = loader.next()? {
         match event {
@@ -125,8 +126,11 @@ impl<'a> Loader<'a> {
             Event::SequenceStart(_, anchor, _) => (self.sequence(path, depth)?, anchor),
             Event::MappingStart(_, anchor, _) => (self.mapping(path, depth)?, anchor),
             Event::Alias(id) => {
-                let (value, size) =
-                    self.anchors.get(&id).cloned().ok_or_else(|| error("this alias names no anchor before it", mark))?;
+                let (value, size) = self
+                    .anchors
+                    .get(&id)
+                    .cloned()
+                    .ok_or_else(|| error("this alias names no anchor before it", mark))?;
                 self.count(size, mark)?;
                 (value, 0)
             }

@@ -144,8 +144,7 @@ fn learn(task: &mut Task, answer: Answer, now: Timestamp) {
     if task.status.is_end() && !answer.status.is_end() {
         return; // An end stands until another end takes its place.
     }
-    task.failure =
-        FailureClass::of(answer.status, answer.error_code.as_deref(), answer.error_message.as_deref());
+    task.failure = FailureClass::of(answer.status, answer.error_code.as_deref(), answer.error_message.as_deref());
     task.status = answer.status;
     task.progress = answer.progress;
     task.synthetic_progress = answer.synthetic_progress;

@@ -102,7 +102,8 @@ mod tests {
         ] {
             assert_eq!(sanitise(secret), REDACTED, "{secret}");
         }
-        for name in ["doubao-seedance-1-5-pro-251215", "kling-v2-6", "veo-3.1-fast-generate-preview", "sora-2", "模型"] {
+        for name in ["doubao-seedance-1-5-pro-251215", "kling-v2-6", "veo-3.1-fast-generate-preview", "sora-2", "模型"]
+        {
             assert_eq!(sanitise(name), name);
         }
         assert_eq!(sanitise(" a\u{7}b\n"), "ab");

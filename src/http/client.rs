@@ -160,14 +160,14 @@ impl Client {
             building = building.header(HOST, host.clone());
         }
         if let Some(key) = key {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| Reason::Unauthorized)?;
+            let mut value =
+                HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| Reason::Unauthorized)?;
             value.set_sensitive(true);
             building = building.header(AUTHORIZATION, value);
         }
         let mut response = building.send().await.map_err(|error| reason(&error))?;
         let status = response.status().as_u16();
-        let retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = self.body(&mut response).await;
         Ok(Response { status, retry_after, body })
     }
@@ -242,7 +242,10 @@ fn reason(error: &reqwest::Error) -> Reason {
     let mut cause = error.source();
     while let Some(error) = cause {
         tls |= error.is::<rustls::Error>()
-            || error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).is_some_and(|e| e.is::<rustls::Error>());
+            || error
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::get_ref)
+                .is_some_and(|e| e.is::<rustls::Error>());
         causes.push_str(&error.to_string());
         causes.push('\n');
         cause = error.source();

@@ -75,7 +75,8 @@ impl Histogram {
 impl Default for Counts {
     /// Every series that can ever be, at 0.
     fn default() -> Self {
-        let failures = Status::ENDS.iter().flat_map(|end| FailureClass::possible(*end).iter().map(|class| ((*end, *class), 0)));
+        let failures =
+            Status::ENDS.iter().flat_map(|end| FailureClass::possible(*end).iter().map(|class| ((*end, *class), 0)));
         let moves = Status::ALL.iter().flat_map(|from| Status::ALL.iter().map(|to| (*from, *to)));
         // A task that has ended only ever moves to another end.
         let moves = moves.filter(|(from, to)| from != to && (!from.is_end() || to.is_end()));
@@ -140,7 +141,8 @@ impl Aggregates {
             return;
         }
         let hold = self.hold;
-        let set = self.sets.entry(agg).or_insert_with(|| Set { created: now, held: Vec::new(), shown: Counts::default() });
+        let set =
+            self.sets.entry(agg).or_insert_with(|| Set { created: now, held: Vec::new(), shown: Counts::default() });
         set.held.extend_from_slice(increments);
         set.release(hold, now);
     }
@@ -283,7 +285,12 @@ impl Set {
 }
 
 /// A family's header and rows; nothing at all when there are none.
-fn rows<T>(text: &mut Text, family: &Family, items: impl IntoIterator<Item = T>, mut row: impl FnMut(&mut Text, &Family, T)) {
+fn rows<T>(
+    text: &mut Text,
+    family: &Family,
+    items: impl IntoIterator<Item = T>,
+    mut row: impl FnMut(&mut Text, &Family, T),
+) {
     let mut items = items.into_iter().peekable();
     if items.peek().is_none() {
         return;
@@ -316,8 +323,10 @@ mod tests {
         aggregates.born(agg(), Timestamp::from_secs(0));
         let ending = [Increment::Finished(Status::Failed), Increment::Latency(Status::Failed, 30.0)];
         aggregates.add(agg(), &ending, Timestamp::from_secs(100));
-        let finished = "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"}";
-        let count = "videogen_task_latency_seconds_count{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"}";
+        let finished =
+            "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"}";
+        let count =
+            "videogen_task_latency_seconds_count{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"}";
         for (at, value) in [(100, 0), (119, 0), (120, 1), (500, 1)] {
             let page = page(&mut aggregates, at);
             assert!(page.contains(&format!("{finished} {value}\n")), "{at}: {page}");
@@ -337,7 +346,11 @@ mod tests {
             increments.extend(FailureClass::possible(end).iter().map(|class| Increment::Failure(end, *class)));
             aggregates.add(agg(), &increments, Timestamp::from_secs(1));
         }
-        aggregates.add(agg(), &[Increment::Latency(Status::Expired, 1e6), Increment::Quota(0.5)], Timestamp::from_secs(1));
+        aggregates.add(
+            agg(),
+            &[Increment::Latency(Status::Expired, 1e6), Increment::Quota(0.5)],
+            Timestamp::from_secs(1),
+        );
         assert_eq!(page(&mut aggregates, 2).lines().count(), before);
     }
 }

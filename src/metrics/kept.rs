@@ -121,7 +121,8 @@ mod tests {
     fn the_first_names_are_kept_others_fold_and_unused_ones_make_room() {
         let mut kept = Kept::new(&MetricsConfig { max_models: 2, ..MetricsConfig::default() });
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let name = |kept: &mut Kept, upstream, name: &str, now| kept.model(upstream, name, now).as_deref().map(str::to_owned);
+        let name =
+            |kept: &mut Kept, upstream, name: &str, now| kept.model(upstream, name, now).as_deref().map(str::to_owned);
         assert_eq!(name(&mut kept, &a, "m1", NOW).as_deref(), Some("m1"));
         assert_eq!(name(&mut kept, &a, "https://x.y/m", NOW).as_deref(), Some("redacted"));
         assert_eq!(name(&mut kept, &a, "m3", NOW).as_deref(), Some(OTHER));

@@ -53,7 +53,10 @@ impl Metrics {
         if !process.collect().is_empty() {
             registry.register(Box::new(process))?;
         }
-        let build = GaugeVec::new(Opts::new(families::BUILD_INFO.name, families::BUILD_INFO.help), families::BUILD_INFO.labels)?;
+        let build = GaugeVec::new(
+            Opts::new(families::BUILD_INFO.name, families::BUILD_INFO.help),
+            families::BUILD_INFO.labels,
+        )?;
         let (version, revision, rust) = (env!("CARGO_PKG_VERSION"), env!("VGX_REVISION"), env!("VGX_RUST_VERSION"));
         build.with_label_values(&[version, revision, rust]).set(1.0);
         registry.register(Box::new(build))?;
@@ -124,7 +127,10 @@ impl Metrics {
     /// The values of the aggregate labels for a task, in their order.
     pub fn aggregate_labels(&self, task: &Task, names: &[String], now: Timestamp) -> Arc<[Arc<str>]> {
         let kept = &mut self.held().kept;
-        names.iter().map(|name| kept.label(&task.upstream, name, task.labels.get(name).map(String::as_str), now)).collect()
+        names
+            .iter()
+            .map(|name| kept.label(&task.upstream, name, task.labels.get(name).map(String::as_str), now))
+            .collect()
     }
 
     /// A task is tracked under its aggregate from now on: that is shown at 0 before anything is counted.

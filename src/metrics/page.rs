@@ -132,7 +132,9 @@ pub fn write_gathered(text: &mut Text, gathered: &[MetricFamily]) {
                     let mut below = 0;
                     let mut counts: Vec<_> = buckets
                         .iter()
-                        .map(|bucket| bucket.cumulative_count() - std::mem::replace(&mut below, bucket.cumulative_count()))
+                        .map(|bucket| {
+                            bucket.cumulative_count() - std::mem::replace(&mut below, bucket.cumulative_count())
+                        })
                         .collect();
                     counts.push(histogram.get_sample_count() - below);
                     text.histogram(family.name(), &labels, &bounds, &counts, histogram.get_sample_sum());

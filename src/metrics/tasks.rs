@@ -84,11 +84,14 @@ fn info(text: &mut Text, family: &Family, task: &Task) {
     text.label("resolution", task.resolution.as_deref().unwrap_or(""));
     text.label("service_tier", task.service_tier.as_deref().unwrap_or(""));
     let reported = task.progress.is_some();
-    text.label("progress_source", match (reported, task.synthetic_progress) {
-        (false, _) => "",
-        (true, true) => "synthetic",
-        (true, false) => "reported",
-    });
+    text.label(
+        "progress_source",
+        match (reported, task.synthetic_progress) {
+            (false, _) => "",
+            (true, true) => "synthetic",
+            (true, false) => "reported",
+        },
+    );
     for (name, value) in &*task.labels {
         text.label(&format!("label_{name}"), value);
     }

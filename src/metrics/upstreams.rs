@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::families::{self, Family, LAG_BUCKETS, REQUEST_BUCKETS};
 use crate::domain::{Reason, Timestamp};

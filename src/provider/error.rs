@@ -69,7 +69,11 @@ pub fn error_body(body: &Value) -> ErrorBody {
     let short = |code: std::borrow::Cow<'_, str>| code.chars().take(MAX_CODE).collect::<String>();
     if let Some(error) = body.get("error") {
         if let Some(message) = error.as_str() {
-            return ErrorBody { code: json::text(body, "code").map(short), message: Some(message.to_owned()), base_resp: false };
+            return ErrorBody {
+                code: json::text(body, "code").map(short),
+                message: Some(message.to_owned()),
+                base_resp: false,
+            };
         }
         if error.is_object() {
             let code = json::text(error, "status")
@@ -155,19 +159,44 @@ mod tests {
     fn http_errors_have_their_kind() {
         for (status, body, kind, code) in [
             (400, json!({"code":"task_not_exist","message":"x","data":null}), Reason::NotFound, Some("task_not_exist")),
-            (400, json!({"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}), Reason::Unauthorized, Some("INVALID_ARGUMENT")),
+            (
+                400,
+                json!({"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}),
+                Reason::Unauthorized,
+                Some("INVALID_ARGUMENT"),
+            ),
             (400, json!({"code":"InvalidParameter"}), Reason::BadRequest, Some("InvalidParameter")),
-            (401, json!({"error":{"code":"","message":"无效的令牌","type":"new_api_error"}}), Reason::Unauthorized, Some("new_api_error")),
+            (
+                401,
+                json!({"error":{"code":"","message":"无效的令牌","type":"new_api_error"}}),
+                Reason::Unauthorized,
+                Some("new_api_error"),
+            ),
             (402, json!({}), Reason::QuotaExhausted, None),
             (403, json!({"error":{"code":"AccountOverdueError"}}), Reason::QuotaExhausted, Some("AccountOverdueError")),
-            (404, json!({"error":{"message":"Invalid URL (GET /v1/x)","type":"invalid_request_error","code":""}}), Reason::WrongPath, Some("invalid_request_error")),
+            (
+                404,
+                json!({"error":{"message":"Invalid URL (GET /v1/x)","type":"invalid_request_error","code":""}}),
+                Reason::WrongPath,
+                Some("invalid_request_error"),
+            ),
             (404, json!([{"error":{"code":404,"status":"NOT_FOUND"}}]), Reason::NotFound, Some("NOT_FOUND")),
             (429, json!({"code":1303,"message":"parallel"}), Reason::RateLimited, Some("1303")),
             (429, json!({"code":1102,"message":"depleted"}), Reason::QuotaExhausted, Some("1102")),
-            (429, json!({"error":{"type":"insufficient_quota","code":null}}), Reason::QuotaExhausted, Some("insufficient_quota")),
+            (
+                429,
+                json!({"error":{"type":"insufficient_quota","code":null}}),
+                Reason::QuotaExhausted,
+                Some("insufficient_quota"),
+            ),
             (301, json!(null), Reason::Redirect, None),
             (418, json!("teapot"), Reason::HttpOther, None),
-            (529, json!({"type":"error","error":{"type":"overloaded_error"}}), Reason::ServerError, Some("overloaded_error")),
+            (
+                529,
+                json!({"type":"error","error":{"type":"overloaded_error"}}),
+                Reason::ServerError,
+                Some("overloaded_error"),
+            ),
         ] {
             let error = http_error(status, body.to_string().as_bytes());
             assert_eq!((error.kind, error.code.as_deref()), (kind, code), "{status} {body}");
@@ -180,7 +209,10 @@ mod tests {
         for (body, kind) in [
             (json!({"success":false,"message":"Unauthorized, invalid access token"}), Reason::Unauthorized),
             (json!({"code":"task_not_exist","data":null}), Reason::NotFound),
-            (json!({"base_resp":{"status_code":2013,"status_msg":"invalid params, invalid task_id"}}), Reason::NotFound),
+            (
+                json!({"base_resp":{"status_code":2013,"status_msg":"invalid params, invalid task_id"}}),
+                Reason::NotFound,
+            ),
             (json!({"base_resp":{"status_code":1000}}), Reason::ServerError),
             (json!({"code":1000,"message":"authentication failed"}), Reason::Unauthorized),
             (json!({"code":"Throttling.RateQuota"}), Reason::RateLimited),

@@ -143,7 +143,9 @@ mod tests {
         assert_eq!(ms(json!("2026-11-20T00:00:00Z")), Some(1_795_132_800_000));
         assert_eq!(ms(json!("2026-11-20T08:00:00.5+08:00")), Some(1_795_132_800_500));
         assert_eq!(ms(json!("2026-11-20 08:00:00.250")), Some(1_795_132_800_250));
-        for nothing in [json!(0), json!(-5), json!(null), json!(""), json!("soon"), json!(true), json!(1e300), json!("inf")] {
+        for nothing in
+            [json!(0), json!(-5), json!(null), json!(""), json!("soon"), json!(true), json!(1e300), json!("inf")]
+        {
             assert_eq!(ms(nothing.clone()), None, "{nothing}");
         }
         assert_eq!(as_moment(&json!("2026-11-20 08:00:00.250")), None, "no zone, no moment");

@@ -137,7 +137,8 @@ fn read_row(row: &Value, depth: u8) -> Option<Answer> {
     answer.finish_made_up = is_sweep(fail_reason.as_deref());
     read_usage(row, &inner, &mut answer);
     read_error(row, &inner, fail_reason, &mut answer);
-    answer.has_result_url = ["result_url", "url", "fail_reason"].iter().any(|key| body::has_url(row, key)) || inner.has_url;
+    answer.has_result_url =
+        ["result_url", "url", "fail_reason"].iter().any(|key| body::has_url(row, key)) || inner.has_url;
     answer.expires_at = inner.expires_at;
     Some(body::settled(answer))
 }
@@ -164,14 +165,16 @@ fn read_usage(row: &Value, inner: &Body, answer: &mut Answer) {
 
 fn read_error(row: &Value, inner: &Body, fail_reason: Option<Cow<'_, str>>, answer: &mut Answer) {
     let own = error::error_body(row);
-    let own_code = own.code.filter(|code| row.get("error").is_some_and(Value::is_object) && !body::is_success_code(code));
+    let own_code =
+        own.code.filter(|code| row.get("error").is_some_and(Value::is_object) && !body::is_success_code(code));
     answer.error_code = inner.error_code.clone().or(own_code);
     let not_url = |text: &String| !labels::is_url(text);
     let reason = if matches!(answer.status, Status::Failed | Status::Cancelled | Status::Expired) {
         // A failed task has its text where the URL would be, and some shapes have it only there.
-        fail_reason.map(Cow::into_owned).filter(not_url).or_else(|| {
-            ["url", "result_url"].iter().find_map(|key| json::owned(row, key).filter(not_url))
-        })
+        fail_reason
+            .map(Cow::into_owned)
+            .filter(not_url)
+            .or_else(|| ["url", "result_url"].iter().find_map(|key| json::owned(row, key).filter(not_url)))
     } else {
         None
     };

@@ -31,10 +31,12 @@ pub fn word(text: &str) -> Option<Word> {
         return None;
     }
     let known = WORDS.iter().find(|(_, words)| words.iter().any(|word| word.eq_ignore_ascii_case(text)));
-    Some(known.map_or(Word { status: Status::Unknown, known: false }, |(status, _)| Word {
-        status: *status,
-        known: true,
-    }))
+    Some(
+        known.map_or(Word { status: Status::Unknown, known: false }, |(status, _)| Word {
+            status: *status,
+            known: true,
+        }),
+    )
 }
 
 #[cfg(test)]

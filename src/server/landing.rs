@@ -77,7 +77,8 @@ fn row(out: &mut String, task: &Task, now: Timestamp) {
         None if task.is_active() => spell(now.duration_since(task.age_start())),
         None => String::new(),
     };
-    let polled = task.last_poll.map_or_else(|| "never".to_owned(), |at| format!("{} ago", spell(now.duration_since(at))));
+    let polled =
+        task.last_poll.map_or_else(|| "never".to_owned(), |at| format!("{} ago", spell(now.duration_since(at))));
     let _ = write!(out, "<td class=n>{age}<td class=n>{polled}</tr>");
 }
 
@@ -120,7 +121,11 @@ mod tests {
     fn a_task_is_shown_and_its_id_is_no_markup() {
         let now = Timestamp::from_secs(10_000);
         let new = NewTask { id: TaskId::parse("<script>'&").unwrap(), labels: Arc::default() };
-        let task = Task { progress: Some(0.5), status: Status::Running, ..Task::new("gw".into(), "new_api", new, now - Duration::from_secs(90)) };
+        let task = Task {
+            progress: Some(0.5),
+            status: Status::Running,
+            ..Task::new("gw".into(), "new_api", new, now - Duration::from_secs(90))
+        };
         let page = page(&[Arc::new(task)], "/metrics", now);
         assert!(!page.contains("<script"), "{page}");
         for part in ["&lt;script&gt;&#39;&amp;", "<progress value=0.5>", "class='s running'", "1 min 30 s", "never"] {

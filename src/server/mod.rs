@@ -115,7 +115,8 @@ async fn ready(State(handle): State<Arc<Handle>>) -> Response {
     if handle.is_ready() {
         "videogen-exporter is ready.\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "videogen-exporter is not ready: not every task source was read yet.\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, "videogen-exporter is not ready: not every task source was read yet.\n")
+            .into_response()
     }
 }
 

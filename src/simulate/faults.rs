@@ -35,7 +35,9 @@ pub struct Faults(Vec<(Fault, f64)>);
 
 /// Why a mix cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("expected none, some, or a list such as 429=0.05,500=0.01,503=0.01,html=0.01,slow=0.02,reset=0.01 with a sum of at most 1")]
+#[error(
+    "expected none, some, or a list such as 429=0.05,500=0.01,503=0.01,html=0.01,slow=0.02,reset=0.01 with a sum of at most 1"
+)]
 pub struct FaultsError;
 
 impl FromStr for Faults {

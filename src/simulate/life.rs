@@ -54,11 +54,46 @@ pub struct Model {
 }
 
 const MODELS: [Model; 5] = [
-    Model { origin: "doubao-seedance-2.0", upstream: "doubao-seedance-2-0", vendor: Vendor::Ark, platform: "54", usual: 90.0, video_seconds: 5 },
-    Model { origin: "sora-2", upstream: "sora-2", vendor: Vendor::OpenAi, platform: "55", usual: 150.0, video_seconds: 8 },
-    Model { origin: "kling-v2-6", upstream: "kling-v2-6", vendor: Vendor::Kling, platform: "50", usual: 120.0, video_seconds: 10 },
-    Model { origin: "happyhorse-1.0-t2v", upstream: "happyhorse-1.0-t2v", vendor: Vendor::DashScope, platform: "17", usual: 60.0, video_seconds: 5 },
-    Model { origin: "MiniMax-Hailuo-02", upstream: "MiniMax-Hailuo-02", vendor: Vendor::MiniMax, platform: "35", usual: 75.0, video_seconds: 6 },
+    Model {
+        origin: "doubao-seedance-2.0",
+        upstream: "doubao-seedance-2-0",
+        vendor: Vendor::Ark,
+        platform: "54",
+        usual: 90.0,
+        video_seconds: 5,
+    },
+    Model {
+        origin: "sora-2",
+        upstream: "sora-2",
+        vendor: Vendor::OpenAi,
+        platform: "55",
+        usual: 150.0,
+        video_seconds: 8,
+    },
+    Model {
+        origin: "kling-v2-6",
+        upstream: "kling-v2-6",
+        vendor: Vendor::Kling,
+        platform: "50",
+        usual: 120.0,
+        video_seconds: 10,
+    },
+    Model {
+        origin: "happyhorse-1.0-t2v",
+        upstream: "happyhorse-1.0-t2v",
+        vendor: Vendor::DashScope,
+        platform: "17",
+        usual: 60.0,
+        video_seconds: 5,
+    },
+    Model {
+        origin: "MiniMax-Hailuo-02",
+        upstream: "MiniMax-Hailuo-02",
+        vendor: Vendor::MiniMax,
+        platform: "35",
+        usual: 75.0,
+        video_seconds: 6,
+    },
 ];
 
 /// What a failed task's provider says.

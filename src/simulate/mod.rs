@@ -103,7 +103,9 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: Cancellat
 
 /// Says where a gateway listens, for the person who started it.
 pub fn greeting(address: SocketAddr) -> String {
-    format!("a fake new-api gateway: http://{address}/v1/video/generations/{{task_id}}\nits task ids:           http://{address}/-/tasks")
+    format!(
+        "a fake new-api gateway: http://{address}/v1/video/generations/{{task_id}}\nits task ids:           http://{address}/-/tasks"
+    )
 }
 
 async fn targets(State(gateway): State<Arc<Gateway>>) -> Response {
@@ -119,7 +121,8 @@ async fn answer(State(gateway): State<Arc<Gateway>>, UrlPath(id): UrlPath<String
         None => {}
         Some(Fault::Slow) => tokio::time::sleep(Duration::from_secs(3)).await,
         Some(Fault::RateLimited) => {
-            let body = json!({"code": "rate_limit_exceeded", "message": "当前分组上游负载已饱和，请稍后再试", "data": null});
+            let body =
+                json!({"code": "rate_limit_exceeded", "message": "当前分组上游负载已饱和，请稍后再试", "data": null});
             return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], body.to_string()).into_response();
         }
         Some(Fault::ServerError) => {
@@ -127,7 +130,8 @@ async fn answer(State(gateway): State<Arc<Gateway>>, UrlPath(id): UrlPath<String
             return reply(StatusCode::INTERNAL_SERVER_ERROR, &body);
         }
         Some(Fault::Unavailable) => {
-            return (StatusCode::SERVICE_UNAVAILABLE, Html("<html><h1>503 Service Unavailable</h1></html>")).into_response();
+            return (StatusCode::SERVICE_UNAVAILABLE, Html("<html><h1>503 Service Unavailable</h1></html>"))
+                .into_response();
         }
         Some(Fault::Html) => return Html("<!doctype html><title>gateway</title><div id=root></div>").into_response(),
         Some(Fault::Reset) => {
@@ -137,9 +141,10 @@ async fn answer(State(gateway): State<Arc<Gateway>>, UrlPath(id): UrlPath<String
     }
     match gateway.read(&id) {
         Seen::Row(row) => reply(StatusCode::OK, &json!({"code": "success", "message": "", "data": row})),
-        Seen::Unknown => {
-            reply(StatusCode::BAD_REQUEST, &json!({"code": "task_not_exist", "message": "task_not_exist", "data": null}))
-        }
+        Seen::Unknown => reply(
+            StatusCode::BAD_REQUEST,
+            &json!({"code": "task_not_exist", "message": "task_not_exist", "data": null}),
+        ),
     }
 }
 

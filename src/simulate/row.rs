@@ -96,7 +96,9 @@ fn vendor_body(life: &Life, phase: Phase, done: f64, now: Timestamp) -> Value {
     let (created_ms, updated_ms) = (life.submit.as_millis() - 2000, updated.as_millis() - 1000);
     match life.model.vendor {
         // Whoever has no word of its own for an end speaks as Ark does: so every end is seen.
-        _ if phase == Phase::Ended && matches!(life.end, End::Cancelled | End::Expired) => ark(life, phase, succeeded, failure, updated_ms),
+        _ if phase == Phase::Ended && matches!(life.end, End::Cancelled | End::Expired) => {
+            ark(life, phase, succeeded, failure, updated_ms)
+        }
         Vendor::Ark => ark(life, phase, succeeded, failure, updated_ms),
         Vendor::OpenAi => json!({
             "id": "video_simulated", "object": "video", "model": life.model.upstream, "created_at": created_ms / 1000,

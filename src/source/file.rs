@@ -124,7 +124,8 @@ fn decode(path: &Path, text: &str) -> Result<(Vec<NewTask>, u64), String> {
     let is_json = path.extension().is_some_and(|extension| extension == "json");
     let groups: Vec<TargetGroup> = if is_json {
         // Without the value that was found: it could be anything.
-        serde_json::from_str(text).map_err(|error| format!("{}:{}: not a list of target groups", error.line(), error.column()))?
+        serde_json::from_str(text)
+            .map_err(|error| format!("{}:{}: not a list of target groups", error.line(), error.column()))?
     } else {
         from_text(text)?
     };

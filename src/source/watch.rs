@@ -23,9 +23,12 @@ impl Watch {
                 told.notify_one();
             }
         });
-        let mut watcher = watcher.inspect_err(|error| tracing::warn!(%error, "files are not watched, only read now and then")).ok();
+        let mut watcher =
+            watcher.inspect_err(|error| tracing::warn!(%error, "files are not watched, only read now and then")).ok();
         for folder in patterns.iter().map(|pattern| folder(pattern)).collect::<BTreeSet<_>>() {
-            if let Some(Err(error)) = watcher.as_mut().map(|watcher| watcher.watch(&folder, RecursiveMode::NonRecursive)) {
+            if let Some(Err(error)) =
+                watcher.as_mut().map(|watcher| watcher.watch(&folder, RecursiveMode::NonRecursive))
+            {
                 tracing::warn!(folder = %folder.display(), %error, "this folder is not watched, only read now and then");
             }
         }
@@ -52,9 +55,13 @@ mod tests {
 
     #[test]
     fn the_folder_before_the_first_wildcard_is_watched() {
-        for (pattern, expected) in
-            [("tasks/*.yml", "tasks"), ("a/*/b.yml", "a"), ("x.json", "."), ("/etc/t/?/x.yml", "/etc/t"), ("*.yml", ".")]
-        {
+        for (pattern, expected) in [
+            ("tasks/*.yml", "tasks"),
+            ("a/*/b.yml", "a"),
+            ("x.json", "."),
+            ("/etc/t/?/x.yml", "/etc/t"),
+            ("*.yml", "."),
+        ] {
             assert_eq!(folder(Path::new(pattern)), PathBuf::from(expected), "{pattern}");
         }
     }

@@ -56,11 +56,7 @@ pub fn numbers() -> Vec<Panel> {
         Panel::stat("Latency", "Submission to finish, both from one clock.")
             .unit("s")
             .decimals(1)
-            .thresholds(&[
-                (None, "green"),
-                (Some(600.0), "orange"),
-                (Some(1200.0), "red"),
-            ])
+            .thresholds(&[(None, "green"), (Some(600.0), "orange"), (Some(1200.0), "red")])
             .no_value("not finished")
             .instant(&fact("videogen_task_duration_seconds"), "{{task_id}}"),
         Panel::stat("Tokens", "Tokens of every kind that the upstream reported.")
@@ -68,38 +64,11 @@ pub fn numbers() -> Vec<Panel> {
             .thresholds(&[(None, "blue")])
             .no_value("none reported")
             .instant(&of_past_task(&tokens), "{{task_id}}"),
-        number(
-            "Video length",
-            "Length of the video.",
-            "videogen_task_video_seconds",
-            "s",
-            "none reported",
-        ),
-        number(
-            "Quota",
-            "What the gateway charged, in its own units.",
-            "videogen_task_quota",
-            "short",
-            "none charged",
-        ),
-        moment(
-            "Submitted",
-            "When the task was submitted.",
-            SUBMIT,
-            "not known",
-        ),
-        moment(
-            "Started",
-            "When the upstream began to work on it.",
-            START,
-            "not started",
-        ),
-        moment(
-            "Finished",
-            "When it ended, by the upstream's clock.",
-            FINISH,
-            "not finished",
-        ),
+        number("Video length", "Length of the video.", "videogen_task_video_seconds", "s", "none reported"),
+        number("Quota", "What the gateway charged, in its own units.", "videogen_task_quota", "short", "none charged"),
+        moment("Submitted", "When the task was submitted.", SUBMIT, "not known"),
+        moment("Started", "When the upstream began to work on it.", START, "not started"),
+        moment("Finished", "When it ended, by the upstream's clock.", FINISH, "not finished"),
         span("Queue time", "Submission to start.", SUBMIT, START),
         span("Run time", "Start to finish.", START, FINISH),
         moment(
@@ -141,17 +110,8 @@ pub fn identity() -> Vec<Panel> {
         .joined(&columns, &["Time", "job"])
         .columns(vec![
             by_name("Task", &[("custom.minWidth", json!(240))]),
-            by_name(
-                "Upstream",
-                &[("links", json!([link("Upstream page", UPSTREAM_PAGE)]))],
-            ),
-            by_name(
-                "Last seen",
-                &[
-                    ("unit", json!("dateTimeAsIso")),
-                    ("custom.width", json!(170)),
-                ],
-            ),
+            by_name("Upstream", &[("links", json!([link("Upstream page", UPSTREAM_PAGE)]))]),
+            by_name("Last seen", &[("unit", json!("dateTimeAsIso")), ("custom.width", json!(170))]),
             by_name("Provider", &[("custom.width", json!(130))]),
             by_name("Resolution", &[("custom.width", json!(100))]),
             by_name("Tier", &[("custom.width", json!(90))]),

@@ -13,10 +13,8 @@ pub fn numbers() -> Vec<Panel> {
 }
 
 fn active() -> Vec<Panel> {
-    let count =
-        |status: &str| format!(r#"sum(videogen_tasks{{{MODEL},status="{status}"}}) or vector(0)"#);
-    let oldest =
-        format!("time() - min(videogen_oldest_active_task_submit_timestamp_seconds{{{MODEL}}})");
+    let count = |status: &str| format!(r#"sum(videogen_tasks{{{MODEL},status="{status}"}}) or vector(0)"#);
+    let oldest = format!("time() - min(videogen_oldest_active_task_submit_timestamp_seconds{{{MODEL}}})");
     vec![
         Panel::row("Now"),
         Panel::stat("Running", "Tasks that an upstream is working on now.")
@@ -24,38 +22,24 @@ fn active() -> Vec<Panel> {
             .unit("short")
             .thresholds(&[(None, "blue")])
             .instant(&count("running"), ""),
-        Panel::stat(
-            "Queued",
-            "Tasks that an upstream has accepted and not started.",
-        )
-        .size(3, 4)
-        .unit("short")
-        .thresholds(&[(None, "green"), (Some(10.0), "orange"), (Some(50.0), "red")])
-        .instant(&count("queued"), ""),
-        Panel::stat(
-            "Oldest active task",
-            "Time since the oldest task that has not ended was submitted.",
-        )
-        .size(3, 4)
-        .unit("s")
-        .decimals(0)
-        .thresholds(&[
-            (None, "green"),
-            (Some(900.0), "orange"),
-            (Some(3600.0), "red"),
-        ])
-        .no_value("none active")
-        .instant(&oldest, ""),
+        Panel::stat("Queued", "Tasks that an upstream has accepted and not started.")
+            .size(3, 4)
+            .unit("short")
+            .thresholds(&[(None, "green"), (Some(10.0), "orange"), (Some(50.0), "red")])
+            .instant(&count("queued"), ""),
+        Panel::stat("Oldest active task", "Time since the oldest task that has not ended was submitted.")
+            .size(3, 4)
+            .unit("s")
+            .decimals(0)
+            .thresholds(&[(None, "green"), (Some(900.0), "orange"), (Some(3600.0), "red")])
+            .no_value("none active")
+            .instant(&oldest, ""),
     ]
 }
 
 fn ended() -> Vec<Panel> {
-    let ended = |statuses: &str| {
-        grown(
-            "",
-            &format!(r#"videogen_tasks_finished_total{{{MODEL},status=~"{statuses}"}}"#),
-        )
-    };
+    let ended =
+        |statuses: &str| grown("", &format!(r#"videogen_tasks_finished_total{{{MODEL},status=~"{statuses}"}}"#));
     let slowest = quantile(
         "0.95",
         "",
@@ -72,10 +56,7 @@ fn ended() -> Vec<Panel> {
         .decimals(1)
         .thresholds(&[(None, "red"), (Some(0.9), "orange"), (Some(0.95), "green")])
         .no_value("none ended")
-        .instant(
-            &format!("{} / ({} > 0)", ended("succeeded"), ended(JUDGED)),
-            "",
-        ),
+        .instant(&format!("{} / ({} > 0)", ended("succeeded"), ended(JUDGED)), ""),
         Panel::stat("Failed", "Tasks that failed in the selected range.")
             .size(2, 4)
             .unit("short")
@@ -100,28 +81,18 @@ fn ended() -> Vec<Panel> {
         .size(3, 4)
         .unit("s")
         .decimals(1)
-        .thresholds(&[
-            (None, "green"),
-            (Some(600.0), "orange"),
-            (Some(1200.0), "red"),
-        ])
+        .thresholds(&[(None, "green"), (Some(600.0), "orange"), (Some(1200.0), "red")])
         .no_value("none ended")
         .instant(&slowest, ""),
     ]
 }
 
 fn upstreams() -> Panel {
-    Panel::stat(
-        "Upstreams",
-        "Whether each upstream answered the latest request. A click leads to its page.",
-    )
-    .size(4, 4)
-    .unit("none")
-    .mappings(&words(&[(0, "DOWN", "red"), (1, "UP", "green")]))
-    .no_value("none asked")
-    .link("Upstream page", UPSTREAM_PAGE_OF_SERIES)
-    .instant(
-        &format!("min by (upstream) (videogen_upstream_up{{{UPSTREAM}}})"),
-        "{{upstream}}",
-    )
+    Panel::stat("Upstreams", "Whether each upstream answered the latest request. A click leads to its page.")
+        .size(4, 4)
+        .unit("none")
+        .mappings(&words(&[(0, "DOWN", "red"), (1, "UP", "green")]))
+        .no_value("none asked")
+        .link("Upstream page", UPSTREAM_PAGE_OF_SERIES)
+        .instant(&format!("min by (upstream) (videogen_upstream_up{{{UPSTREAM}}})"), "{{upstream}}")
 }

@@ -112,11 +112,7 @@ pub fn variable(name: &str, label: &str, query: &str) -> Value {
 
 /// Which exporter.
 pub fn job() -> Value {
-    variable(
-        "job",
-        "Job",
-        "label_values(videogen_exporter_build_info, job)",
-    )
+    variable("job", "Job", "label_values(videogen_exporter_build_info, job)")
 }
 
 /// Which gateway or provider account.
@@ -135,10 +131,7 @@ pub fn model() -> Value {
 ///
 /// It has no "All": thousands of tasks in every panel help nobody.
 pub fn task() -> Value {
-    let query = format!(
-        "label_values(videogen_task_info{{{}}}, task_id)",
-        promql::MODEL
-    );
+    let query = format!("label_values(videogen_task_info{{{}}}, task_id)", promql::MODEL);
     let mut task = variable("task", "Task", &query);
     task["sort"] = json!(2);
     task["includeAll"] = json!(false);

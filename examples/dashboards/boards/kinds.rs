@@ -7,15 +7,14 @@ use super::panel::Panel;
 impl Panel {
     /// One number for each series, coloured by its thresholds.
     pub fn stat(title: &str, description: &str) -> Self {
-        Self::new("stat", title, description)
-            .size(4, 4)
-            .default("color", &json!({"mode": "thresholds"}))
-            .options(&json!({
+        Self::new("stat", title, description).size(4, 4).default("color", &json!({"mode": "thresholds"})).options(
+            &json!({
                 "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": false},
                 "colorMode": "background", "graphMode": "none", "justifyMode": "auto",
                 "textMode": "auto", "orientation": "auto", "wideLayout": true,
                 "showPercentChange": false, "percentChangeColorMode": "standard",
-            }))
+            }),
+        )
     }
 
     /// Lines over time.

@@ -9,8 +9,7 @@ use super::values::{TASK_PAGE, UPSTREAM_PAGE, by_name, link, status_words, thres
 /// The tasks of the chosen models, with what is known about each.
 pub fn tasks() -> Vec<Panel> {
     let newest = |metric: &str| format!("max by ({KEY}) ({metric}{{{UPSTREAM}}})");
-    let tokens =
-        format!("sum by ({KEY}) (max by ({KEY}, token_type) (videogen_task_tokens{{{UPSTREAM}}}))");
+    let tokens = format!("sum by ({KEY}) (max by ({KEY}, token_type) (videogen_task_tokens{{{UPSTREAM}}}))");
     let age = |metric: &str| format!("time() - {}", newest(metric));
     let columns = [
         ("task_id", "Task"),
@@ -41,12 +40,8 @@ pub fn tasks() -> Vec<Panel> {
         .rows(&of_model(&age("videogen_task_submit_timestamp_seconds")))
         .rows(&of_model(&newest("videogen_task_duration_seconds")))
         .rows(&of_model(&tokens))
-        .rows(&of_model(&age(
-            "videogen_task_last_change_timestamp_seconds",
-        )))
-        .rows(&of_model(&newest(
-            "videogen_task_consecutive_poll_failures",
-        ))),
+        .rows(&of_model(&age("videogen_task_last_change_timestamp_seconds")))
+        .rows(&of_model(&newest("videogen_task_consecutive_poll_failures"))),
     ]
 }
 
@@ -54,17 +49,8 @@ fn task_columns() -> Vec<Value> {
     let coloured = json!({"type": "color-background", "mode": "basic"});
     let seconds = |name: &str| by_name(name, &[("unit", json!("s")), ("custom.width", json!(130))]);
     vec![
-        by_name(
-            "Task",
-            &[
-                ("links", json!([link("Task page", TASK_PAGE)])),
-                ("custom.minWidth", json!(220)),
-            ],
-        ),
-        by_name(
-            "Upstream",
-            &[("links", json!([link("Upstream page", UPSTREAM_PAGE)]))],
-        ),
+        by_name("Task", &[("links", json!([link("Task page", TASK_PAGE)])), ("custom.minWidth", json!(220))]),
+        by_name("Upstream", &[("links", json!([link("Upstream page", UPSTREAM_PAGE)]))]),
         by_name(
             "State",
             &[
@@ -81,10 +67,7 @@ fn task_columns() -> Vec<Value> {
                 ("unit", json!("percentunit")),
                 ("min", json!(0)),
                 ("max", json!(1)),
-                (
-                    "custom.cellOptions",
-                    json!({"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}),
-                ),
+                ("custom.cellOptions", json!({"type": "gauge", "mode": "basic", "valueDisplayMode": "text"})),
                 ("color", json!({"mode": "fixed", "fixedColor": "blue"})),
                 ("custom.width", json!(180)),
             ],
@@ -99,14 +82,7 @@ fn task_columns() -> Vec<Value> {
                 ("custom.width", json!(110)),
                 ("custom.cellOptions", coloured),
                 ("color", json!({"mode": "thresholds"})),
-                (
-                    "thresholds",
-                    thresholds(&[
-                        (None, "transparent"),
-                        (Some(1.0), "orange"),
-                        (Some(5.0), "red"),
-                    ]),
-                ),
+                ("thresholds", thresholds(&[(None, "transparent"), (Some(1.0), "orange"), (Some(5.0), "red")])),
             ],
         ),
     ]
@@ -134,34 +110,23 @@ fn alert_table() -> Panel {
         ("model", "Model"),
         ("task_id", "Task"),
     ];
-    let link_to = |column: &str, title: &str, url: &str| {
-        by_name(column, &[("links", json!([link(title, url)]))])
-    };
+    let link_to = |column: &str, title: &str, url: &str| by_name(column, &[("links", json!([link(title, url)]))]);
     let now = [
-        (
-            "mappings",
-            words(&[(0, "over", "green"), (1, "firing", "red")]),
-        ),
-        (
-            "custom.cellOptions",
-            json!({"type": "color-background", "mode": "basic"}),
-        ),
+        ("mappings", words(&[(0, "over", "green"), (1, "firing", "red")])),
+        ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
         ("custom.width", json!(90)),
     ];
-    Panel::table(
-        "Alerts",
-        "Alerts that fired in the selected range, those about the exporter itself included.",
-    )
-    .size(24, 7)
-    .no_value("no alert fired")
-    .joined(&columns, &["Time"])
-    .sorted_by(&[("Now", true)])
-    .columns(vec![
-        by_name("Now", &now),
-        link_to("Task", "Task page", TASK_PAGE),
-        link_to("Upstream", "Upstream page", UPSTREAM_PAGE),
-    ])
-    .rows(&now_or_then)
+    Panel::table("Alerts", "Alerts that fired in the selected range, those about the exporter itself included.")
+        .size(24, 7)
+        .no_value("no alert fired")
+        .joined(&columns, &["Time"])
+        .sorted_by(&[("Now", true)])
+        .columns(vec![
+            by_name("Now", &now),
+            link_to("Task", "Task page", TASK_PAGE),
+            link_to("Upstream", "Upstream page", UPSTREAM_PAGE),
+        ])
+        .rows(&now_or_then)
 }
 
 fn exporter() -> Vec<Panel> {
@@ -178,8 +143,7 @@ fn exporter() -> Vec<Panel> {
     );
     let refused = format!("videogen_exporter_task_series_refused_total{{{JOB}}}");
     let reload = format!("min(videogen_exporter_config_last_reload_successful{{{JOB}}})");
-    let logged =
-        format!(r#"videogen_exporter_log_messages_total{{{JOB},level=~"(?i)warn(ing)?|error"}}"#);
+    let logged = format!(r#"videogen_exporter_log_messages_total{{{JOB},level=~"(?i)warn(ing)?|error"}}"#);
     vec![
         Panel::stat("Exporter", "Whether Prometheus can scrape the exporter.")
             .unit("none")

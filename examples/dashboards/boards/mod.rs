@@ -15,12 +15,8 @@ mod values;
 
 /// Every dashboard: its file name and its JSON.
 pub fn all() -> Vec<(String, String)> {
-    [
-        overview::dashboard(),
-        task::dashboard(),
-        upstream::dashboard(),
-    ]
-    .into_iter()
-    .map(grafana::Dashboard::into_file)
-    .collect()
+    [overview::dashboard(), task::dashboard(), upstream::dashboard()]
+        .into_iter()
+        .map(grafana::Dashboard::into_file)
+        .collect()
 }

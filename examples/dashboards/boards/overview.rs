@@ -8,15 +8,7 @@ use super::promql::{ERRORS, JUDGED, MODEL, grown, per_minute, quantile};
 use super::values::UPSTREAM_PAGE_OF_SERIES;
 
 pub fn dashboard() -> Dashboard {
-    let panels = [
-        glance::numbers(),
-        flow(),
-        speed(),
-        failures(),
-        usage(),
-        lists::tasks(),
-        lists::health(),
-    ];
+    let panels = [glance::numbers(), flow(), speed(), failures(), usage(), lists::tasks(), lists::health()];
     Dashboard {
         uid: "videogen-overview",
         title: "Videogen / Overview",
@@ -43,19 +35,13 @@ fn flow() -> Vec<Panel> {
         .unit("short")
         .coloured_by_status()
         .no_value("no task")
-        .range(
-            &format!("sum by (status) (videogen_tasks{{{MODEL}}}) > 0"),
-            "{{status}}",
-        ),
-        Panel::bars(
-            "Ends per minute",
-            "Tasks that ended, per minute, by how they ended.",
-        )
-        .unit("short")
-        .coloured_by_status()
-        .every("5m")
-        .no_value("none ended")
-        .range(&per_minute("status", &finished), "{{status}}"),
+        .range(&format!("sum by (status) (videogen_tasks{{{MODEL}}}) > 0"), "{{status}}"),
+        Panel::bars("Ends per minute", "Tasks that ended, per minute, by how they ended.")
+            .unit("short")
+            .coloured_by_status()
+            .every("5m")
+            .no_value("none ended")
+            .range(&per_minute("status", &finished), "{{status}}"),
         Panel::lines(
             "Oldest active task",
             "Time since the oldest task in each status was submitted. A line that climbs \
@@ -79,8 +65,7 @@ fn flow() -> Vec<Panel> {
 }
 
 fn speed() -> Vec<Panel> {
-    let latency =
-        format!(r#"videogen_task_latency_seconds_bucket{{{MODEL},status="succeeded"}}[15m]"#);
+    let latency = format!(r#"videogen_task_latency_seconds_bucket{{{MODEL},status="succeeded"}}[15m]"#);
     let queue = format!("videogen_task_queue_seconds_bucket{{{MODEL}}}[15m]");
     let run = format!("videogen_task_run_seconds_bucket{{{MODEL}}}[15m]");
     vec![
@@ -131,18 +116,10 @@ fn speed() -> Vec<Panel> {
 
 fn failures() -> Vec<Panel> {
     let ends = |statuses: &str| {
-        format!(
-            r#"sum by (upstream) (rate(videogen_tasks_finished_total{{{MODEL},status=~"{statuses}"}}[1h]))"#
-        )
+        format!(r#"sum by (upstream) (rate(videogen_tasks_finished_total{{{MODEL},status=~"{statuses}"}}[1h]))"#)
     };
-    let by_class = per_minute(
-        "failure_class",
-        &format!("videogen_task_failures_total{{{MODEL}}}"),
-    );
-    let by_model = grown(
-        "model, status",
-        &format!(r#"videogen_tasks_finished_total{{{MODEL},status=~"{ERRORS}"}}"#),
-    );
+    let by_class = per_minute("failure_class", &format!("videogen_task_failures_total{{{MODEL}}}"));
+    let by_model = grown("model, status", &format!(r#"videogen_tasks_finished_total{{{MODEL},status=~"{ERRORS}"}}"#));
     vec![
         Panel::row("What fails"),
         Panel::lines(
@@ -155,10 +132,7 @@ fn failures() -> Vec<Panel> {
         .limit(0.05)
         .link("Upstream page", UPSTREAM_PAGE_OF_SERIES)
         .no_value("none ended")
-        .range(
-            &format!("{} / ({} > 0)", ends(ERRORS), ends(JUDGED)),
-            "{{upstream}}",
-        ),
+        .range(&format!("{} / ({} > 0)", ends(ERRORS), ends(JUDGED)), "{{upstream}}"),
         Panel::bars(
             "Failures per minute by class",
             "Ends other than succeeded, by the cause that the upstream's error code stands for.",
@@ -168,55 +142,34 @@ fn failures() -> Vec<Panel> {
         .no_value("no failure")
         .every("5m")
         .range(&by_class, "{{failure_class}}"),
-        Panel::bar_gauge(
-            "Failures by model",
-            "Failed, expired and lost tasks in the selected range.",
-        )
-        .size(8, 9)
-        .unit("short")
-        .decimals(0)
-        .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(9.5), "red")])
-        .no_value("no failure")
-        .instant(
-            &format!("sort_desc({by_model} > 0)"),
-            "{{model}} {{status}}",
-        ),
+        Panel::bar_gauge("Failures by model", "Failed, expired and lost tasks in the selected range.")
+            .size(8, 9)
+            .unit("short")
+            .decimals(0)
+            .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(9.5), "red")])
+            .no_value("no failure")
+            .instant(&format!("sort_desc({by_model} > 0)"), "{{model}} {{status}}"),
     ]
 }
 
 fn usage() -> Vec<Panel> {
     vec![
         Panel::row("What they use"),
-        Panel::bars(
-            "Tokens per minute",
-            "Tokens of ended tasks, by model and kind.",
-        )
-        .size(8, 9)
-        .every("5m")
-        .unit("short")
-        .no_value("none reported")
-        .range(
-            &per_minute(
-                "model, token_type",
-                &format!("videogen_tokens_total{{{MODEL}}}"),
+        Panel::bars("Tokens per minute", "Tokens of ended tasks, by model and kind.")
+            .size(8, 9)
+            .every("5m")
+            .unit("short")
+            .no_value("none reported")
+            .range(
+                &per_minute("model, token_type", &format!("videogen_tokens_total{{{MODEL}}}")),
+                "{{model}} {{token_type}}",
             ),
-            "{{model}} {{token_type}}",
-        ),
-        Panel::bars(
-            "Video made per minute",
-            "Length of the succeeded tasks' videos, by resolution.",
-        )
-        .size(8, 9)
-        .every("5m")
-        .unit("s")
-        .no_value("none reported")
-        .range(
-            &per_minute(
-                "resolution",
-                &format!("videogen_video_seconds_total{{{MODEL}}}"),
-            ),
-            "{{resolution}}",
-        ),
+        Panel::bars("Video made per minute", "Length of the succeeded tasks' videos, by resolution.")
+            .size(8, 9)
+            .every("5m")
+            .unit("s")
+            .no_value("none reported")
+            .range(&per_minute("resolution", &format!("videogen_video_seconds_total{{{MODEL}}}")), "{{resolution}}"),
         Panel::lines(
             "Quota per minute",
             "Quota that each gateway charged, in its own units: compare a line with itself only.",
@@ -225,9 +178,6 @@ fn usage() -> Vec<Panel> {
         .every("5m")
         .unit("short")
         .no_value("none reported")
-        .range(
-            &per_minute("upstream", &format!("videogen_quota_total{{{MODEL}}}")),
-            "{{upstream}}",
-        ),
+        .range(&per_minute("upstream", &format!("videogen_quota_total{{{MODEL}}}")), "{{upstream}}"),
     ]
 }

@@ -18,22 +18,14 @@ impl Panel {
             "datasource": datasource(), "targets": [],
             "fieldConfig": {"defaults": {"mappings": []}, "overrides": []}, "options": {},
         });
-        let panel = Self {
-            model,
-            width: 12,
-            height: 8,
-        };
+        let panel = Self { model, width: 12, height: 8 };
         panel.thresholds(&[(None, "green")])
     }
 
     /// A line across the page that names the panels below it.
     pub fn row(title: &str) -> Self {
         let model = json!({"type": "row", "title": title, "collapsed": false, "panels": []});
-        Self {
-            model,
-            width: 24,
-            height: 1,
-        }
+        Self { model, width: 24, height: 1 }
     }
 
     pub(super) fn default(mut self, key: &str, value: &Value) -> Self {
@@ -52,11 +44,7 @@ impl Panel {
             let side = if width < 12 { "bottom" } else { "right" };
             self.model["options"]["legend"]["placement"] = json!(side);
         }
-        Self {
-            width,
-            height,
-            ..self
-        }
+        Self { width, height, ..self }
     }
 
     /// The shortest step: what happens about once a minute is noise when looked at more closely.
@@ -105,8 +93,7 @@ impl Panel {
 
     /// A dashed line at `limit`, where an alert would fire.
     pub fn limit(mut self, limit: f64) -> Self {
-        self.model["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] =
-            json!("dashed");
+        self.model["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] = json!("dashed");
         self.thresholds(&[(None, "transparent"), (Some(limit), "red")])
     }
 
@@ -158,21 +145,15 @@ impl Panel {
 
     /// The columns that a table is sorted by at first.
     pub fn sorted_by(mut self, columns: &[(&str, bool)]) -> Self {
-        let order: Vec<Value> = columns
-            .iter()
-            .map(|(column, descending)| json!({"displayName": column, "desc": descending}))
-            .collect();
+        let order: Vec<Value> =
+            columns.iter().map(|(column, descending)| json!({"displayName": column, "desc": descending})).collect();
         self.model["options"]["sortBy"] = Value::Array(order);
         self
     }
 
     /// Puts a table's queries side by side, and shows the named columns in this order.
     pub fn joined(mut self, columns: &[(&str, &str)], hidden: &[&str]) -> Self {
-        let order: Value = columns
-            .iter()
-            .zip(0_u64..)
-            .map(|((from, _), at)| (*from, at))
-            .collect();
+        let order: Value = columns.iter().zip(0_u64..).map(|((from, _), at)| (*from, at)).collect();
         let names: Value = columns.iter().copied().collect();
         let excluded: Value = hidden.iter().map(|name| (*name, true)).collect();
         self.model["transformations"] = json!([
@@ -211,9 +192,7 @@ impl Panel {
     }
 
     fn target(mut self, expr: &str, legend: &str, format: &str, when: &str) -> Self {
-        let targets = self.model["targets"]
-            .as_array_mut()
-            .expect("only a row has no targets, and a row asks nothing");
+        let targets = self.model["targets"].as_array_mut().expect("only a row has no targets, and a row asks nothing");
         let letter = u8::try_from(targets.len()).expect("a panel has few queries") + b'A';
         targets.push(json!({
             "refId": char::from(letter).to_string(),

@@ -52,9 +52,7 @@ pub fn of_past_task(x: &str) -> String {
 
 /// The last value of a family with one series a task.
 pub fn fact(metric: &str) -> String {
-    of_past_task(&format!(
-        "max by ({KEY}) (last_over_time({metric}{{{TASK}}}[$__range]))"
-    ))
+    of_past_task(&format!("max by ({KEY}) (last_over_time({metric}{{{TASK}}}[$__range]))"))
 }
 
 /// Each task's status as a number: 1 queued, 2 running, 3 succeeded, 4 failed, 5 cancelled, 6 expired, 7 lost, 8 unknown.
@@ -64,9 +62,7 @@ pub fn state(matchers: &str) -> String {
 
 /// The last status within the range as a number.
 pub fn past_state(matchers: &str) -> String {
-    state_of(|status| {
-        format!(r#"last_over_time(videogen_task_status{{{matchers},status="{status}"}}[$__range])"#)
-    })
+    state_of(|status| format!(r#"last_over_time(videogen_task_status{{{matchers},status="{status}"}}[$__range])"#))
 }
 
 fn state_of(selector: impl Fn(&str) -> String) -> String {
@@ -85,21 +81,13 @@ pub fn alerts(matchers: &str) -> String {
 
 /// A quantile of a histogram's buckets, `by` the labels that stay.
 pub fn quantile(quantile: &str, by: &str, bucket: &str) -> String {
-    let by = if by.is_empty() {
-        "le".to_owned()
-    } else {
-        format!("le, {by}")
-    };
+    let by = if by.is_empty() { "le".to_owned() } else { format!("le, {by}") };
     format!("histogram_quantile({quantile}, sum by ({by}) (rate({bucket})))")
 }
 
 /// How much a counter grew over the range, `by` the labels that stay.
 pub fn grown(by: &str, selector: &str) -> String {
-    let by = if by.is_empty() {
-        String::new()
-    } else {
-        format!(" by ({by})")
-    };
+    let by = if by.is_empty() { String::new() } else { format!(" by ({by})") };
     format!("sum{by} (increase({selector}[$__range]))")
 }
 

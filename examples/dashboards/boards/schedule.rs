@@ -33,14 +33,11 @@ pub fn schedule() -> Vec<Panel> {
         .limit(300.0)
         .no_value("none active")
         .range(&oldest, "{{upstream}}"),
-        third(
-            "Poll lag",
-            "How late polls begin against their schedule, p95: our own backlog. Dashed: 60 s.",
-        )
-        .unit("s")
-        .no_value("no poll")
-        .limit(60.0)
-        .range(&quantile("0.95", "upstream", &lag), "{{upstream}}"),
+        third("Poll lag", "How late polls begin against their schedule, p95: our own backlog. Dashed: 60 s.")
+            .unit("s")
+            .no_value("no poll")
+            .limit(60.0)
+            .range(&quantile("0.95", "upstream", &lag), "{{upstream}}"),
         third(
             "Polls in flight",
             "Requests that are open. A line at the configured max_in_flight is one that holds \
@@ -49,10 +46,7 @@ pub fn schedule() -> Vec<Panel> {
         .unit("short")
         .soft_max(5.0)
         .no_value("none")
-        .range(
-            &format!("sum by (upstream) (videogen_polls_in_flight{{{UPSTREAM}}})"),
-            "{{upstream}}",
-        ),
+        .range(&format!("sum by (upstream) (videogen_polls_in_flight{{{UPSTREAM}}})"), "{{upstream}}"),
         third(
             "Waiting for our own rate limit",
             "Seconds that polls waited for requests_per_second, for each second that passed; \
@@ -66,12 +60,9 @@ pub fn schedule() -> Vec<Panel> {
             ),
             "{{upstream}}",
         ),
-        third(
-            "Back-off in force",
-            "How long we still keep away, because of Retry-After or after repeated failures.",
-        )
-        .unit("s")
-        .range(&backoff(), "{{upstream}}"),
+        third("Back-off in force", "How long we still keep away, because of Retry-After or after repeated failures.")
+            .unit("s")
+            .range(&backoff(), "{{upstream}}"),
         third(
             "Answers that make no sense",
             "Statuses that we do not know, and spans that were left out because they are \
@@ -113,15 +104,9 @@ pub fn discovery() -> Vec<Panel> {
             name,
             &[
                 ("decimals", json!(0)),
-                (
-                    "custom.cellOptions",
-                    json!({"type": "color-background", "mode": "basic"}),
-                ),
+                ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
                 ("color", json!({"mode": "thresholds"})),
-                (
-                    "thresholds",
-                    thresholds(&[(None, "transparent"), (Some(0.5), "orange")]),
-                ),
+                ("thresholds", thresholds(&[(None, "transparent"), (Some(0.5), "orange")])),
             ],
         )
     };
@@ -136,30 +121,18 @@ pub fn discovery() -> Vec<Panel> {
         .no_value("no source")
         .joined(&columns, &["Time"])
         .columns(vec![
-            by_name(
-                "Upstream",
-                &[("links", json!([link("Its tasks", OVERVIEW_PAGE)]))],
-            ),
+            by_name("Upstream", &[("links", json!([link("Its tasks", OVERVIEW_PAGE)]))]),
             by_name("Last success ago", &[("unit", json!("s"))]),
             trouble("Errors"),
             trouble("Cut short"),
         ])
-        .rows(&format!(
-            "max by (upstream, source) ({})",
-            source("videogen_discovery_tasks")
-        ))
+        .rows(&format!("max by (upstream, source) ({})", source("videogen_discovery_tasks")))
         .rows(&format!(
             "time() - max by (upstream, source) ({})",
             source("videogen_discovery_last_success_timestamp_seconds")
         ))
-        .rows(&grown(
-            "upstream, source",
-            &source("videogen_discovery_errors_total"),
-        ))
-        .rows(&grown(
-            "upstream, source",
-            &source("videogen_discovery_truncated_total"),
-        )),
+        .rows(&grown("upstream, source", &source("videogen_discovery_errors_total")))
+        .rows(&grown("upstream, source", &source("videogen_discovery_truncated_total"))),
         Panel::bars(
             "New tasks per minute",
             "Tasks seen for the first time, by the source that brought them. Nothing new \
@@ -168,12 +141,6 @@ pub fn discovery() -> Vec<Panel> {
         .unit("short")
         .every("5m")
         .no_value("none new")
-        .range(
-            &per_minute(
-                "upstream, source",
-                &source("videogen_tasks_discovered_total"),
-            ),
-            "{{upstream}} {{source}}",
-        ),
+        .range(&per_minute("upstream, source", &source("videogen_tasks_discovered_total")), "{{upstream}} {{source}}"),
     ]
 }

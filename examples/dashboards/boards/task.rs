@@ -7,13 +7,7 @@ use super::promql::{KEY, MODEL, TASK, TASK_INFO, UPSTREAM, of_task, quantile, ra
 use super::values::{UPSTREAM_PAGE_OF_SERIES, status_words};
 
 pub fn dashboard() -> Dashboard {
-    let panels = [
-        facts::numbers(),
-        facts::identity(),
-        life(),
-        freshness(),
-        context(),
-    ];
+    let panels = [facts::numbers(), facts::identity(), life(), freshness(), context()];
     Dashboard {
         uid: "videogen-task",
         title: "Videogen / Task",
@@ -29,9 +23,7 @@ fn life() -> Vec<Panel> {
         "(max by ({KEY}) (videogen_task_submit_timestamp_seconds{{{TASK}}}) or max by \
          ({KEY}) (videogen_task_first_seen_timestamp_seconds{{{TASK}}}))"
     );
-    let active = format!(
-        r#"max by ({KEY}) (videogen_task_status{{{TASK},status=~"queued|running|unknown"}}) == 1"#
-    );
+    let active = format!(r#"max by ({KEY}) (videogen_task_status{{{TASK},status=~"queued|running|unknown"}}) == 1"#);
     vec![
         Panel::row("Life"),
         Panel::state_timeline(
@@ -44,20 +36,12 @@ fn life() -> Vec<Panel> {
         .mappings(&status_words())
         .no_value("not on /metrics in this range")
         .range(&of_task(&state(TASK)), "{{task_id}}"),
-        Panel::lines(
-            "Progress",
-            "Progress over time. A flat line while the task runs is one that does not move.",
-        )
-        .legend_below()
-        .unit("percentunit")
-        .max(1.0)
-        .no_value("none reported")
-        .range(
-            &of_task(&format!(
-                "max by ({KEY}) (videogen_task_progress_ratio{{{TASK}}})"
-            )),
-            "{{task_id}}",
-        ),
+        Panel::lines("Progress", "Progress over time. A flat line while the task runs is one that does not move.")
+            .legend_below()
+            .unit("percentunit")
+            .max(1.0)
+            .no_value("none reported")
+            .range(&of_task(&format!("max by ({KEY}) (videogen_task_progress_ratio{{{TASK}}})")), "{{task_id}}"),
         Panel::lines(
             "Time in flight",
             "Time since submission while the task has not ended. Dashed: 15 min, where a task \
@@ -67,10 +51,7 @@ fn life() -> Vec<Panel> {
         .unit("s")
         .limit(900.0)
         .no_value("not active in this range")
-        .range(
-            &of_task(&format!("(time() - {submitted}) and on ({KEY}) ({active})")),
-            "{{task_id}}",
-        ),
+        .range(&of_task(&format!("(time() - {submitted}) and on ({KEY}) ({active})")), "{{task_id}}"),
     ]
 }
 
@@ -86,14 +67,8 @@ fn freshness() -> Vec<Panel> {
         .legend_below()
         .unit("s")
         .no_value("not on /metrics in this range")
-        .range(
-            &since("videogen_task_last_poll_timestamp_seconds"),
-            "answer {{task_id}}",
-        )
-        .range(
-            &since("videogen_task_last_change_timestamp_seconds"),
-            "change {{task_id}}",
-        ),
+        .range(&since("videogen_task_last_poll_timestamp_seconds"), "answer {{task_id}}")
+        .range(&since("videogen_task_last_change_timestamp_seconds"), "change {{task_id}}"),
         Panel::lines(
             "Polls failed in a row",
             "Questions about this task without a good answer; the next good one sets it to 0.",
@@ -102,12 +77,7 @@ fn freshness() -> Vec<Panel> {
         .unit("short")
         .soft_max(5.0)
         .no_value("not on /metrics in this range")
-        .range(
-            &of_task(&format!(
-                "max by ({KEY}) (videogen_task_consecutive_poll_failures{{{TASK}}})"
-            )),
-            "{{task_id}}",
-        ),
+        .range(&of_task(&format!("max by ({KEY}) (videogen_task_consecutive_poll_failures{{{TASK}}})")), "{{task_id}}"),
     ]
 }
 
@@ -119,19 +89,10 @@ fn context() -> Vec<Panel> {
              (last_over_time(videogen_task_info{{{TASK_INFO}}}[$__range] @ end()))"
         )
     };
-    let bucket =
-        format!(r#"videogen_task_latency_seconds_bucket{{{MODEL},status="succeeded"}}[1h]"#);
-    let latency = |q: &str| {
-        format!(
-            "{} {}",
-            quantile(q, "job, upstream, model", &bucket),
-            chosen("job, upstream, model")
-        )
-    };
-    let errors = rate(
-        "job, upstream, reason",
-        &format!("videogen_upstream_request_errors_total{{{UPSTREAM}}}"),
-    );
+    let bucket = format!(r#"videogen_task_latency_seconds_bucket{{{MODEL},status="succeeded"}}[1h]"#);
+    let latency =
+        |q: &str| format!("{} {}", quantile(q, "job, upstream, model", &bucket), chosen("job, upstream, model"));
+    let errors = rate("job, upstream, reason", &format!("videogen_upstream_request_errors_total{{{UPSTREAM}}}"));
     let errors = format!("{errors} {}", chosen("job, upstream"));
     vec![
         Panel::row("In context"),

@@ -9,12 +9,7 @@ use super::schedule::{self, backoff};
 use super::values::{OVERVIEW_PAGE, by_name, link, thresholds, words};
 
 pub fn dashboard() -> Dashboard {
-    let panels = [
-        now(),
-        requests(),
-        schedule::schedule(),
-        schedule::discovery(),
-    ];
+    let panels = [now(), requests(), schedule::schedule(), schedule::discovery()];
     Dashboard {
         uid: "videogen-upstream",
         title: "Videogen / Upstream",
@@ -27,10 +22,8 @@ pub fn dashboard() -> Dashboard {
 
 fn now() -> Vec<Panel> {
     let requests = format!("videogen_upstream_requests_total{{{UPSTREAM}}}");
-    let errors =
-        format!(r#"videogen_upstream_request_errors_total{{{UPSTREAM},reason!="not_found"}}"#);
-    let limited =
-        format!(r#"videogen_upstream_request_errors_total{{{UPSTREAM},reason="rate_limited"}}"#);
+    let errors = format!(r#"videogen_upstream_request_errors_total{{{UPSTREAM},reason!="not_found"}}"#);
+    let limited = format!(r#"videogen_upstream_request_errors_total{{{UPSTREAM},reason="rate_limited"}}"#);
     let share = |by: &str| format!("{} / ({} > 0)", grown(by, &errors), grown(by, &requests));
     let answered = format!(
         "time() - max by (upstream) \
@@ -53,19 +46,11 @@ fn now() -> Vec<Panel> {
     ];
     vec![
         Panel::row("Now"),
-        Panel::stat(
-            "Upstreams down",
-            "Upstreams whose latest request had no usable answer.",
-        )
-        .size(6, 4)
-        .unit("short")
-        .thresholds(&[(None, "green"), (Some(1.0), "red")])
-        .instant(
-            &format!(
-                "sum(1 - min by (job, upstream) (videogen_upstream_up{{{UPSTREAM}}})) or vector(0)"
-            ),
-            "",
-        ),
+        Panel::stat("Upstreams down", "Upstreams whose latest request had no usable answer.")
+            .size(6, 4)
+            .unit("short")
+            .thresholds(&[(None, "green"), (Some(1.0), "red")])
+            .instant(&format!("sum(1 - min by (job, upstream) (videogen_upstream_up{{{UPSTREAM}}})) or vector(0)"), ""),
         Panel::stat(
             "Errors",
             "Failed requests / requests in the selected range, ids that an upstream does not \
@@ -77,15 +62,12 @@ fn now() -> Vec<Panel> {
         .thresholds(&[(None, "green"), (Some(0.02), "orange"), (Some(0.1), "red")])
         .no_value("no request")
         .instant(&share(""), ""),
-        Panel::stat(
-            "Rate limited",
-            "Answers that told us to slow down, in the selected range.",
-        )
-        .size(6, 4)
-        .unit("short")
-        .decimals(0)
-        .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(99.5), "red")])
-        .instant(&grown("", &limited), ""),
+        Panel::stat("Rate limited", "Answers that told us to slow down, in the selected range.")
+            .size(6, 4)
+            .unit("short")
+            .decimals(0)
+            .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(99.5), "red")])
+            .instant(&grown("", &limited), ""),
         Panel::stat(
             "Oldest poll",
             "Time since the active task that waits longest was last read. From 5 min on an \
@@ -94,11 +76,7 @@ fn now() -> Vec<Panel> {
         .size(6, 4)
         .unit("s")
         .decimals(0)
-        .thresholds(&[
-            (None, "green"),
-            (Some(60.0), "orange"),
-            (Some(300.0), "red"),
-        ])
+        .thresholds(&[(None, "green"), (Some(60.0), "orange"), (Some(300.0), "red")])
         .no_value("none active")
         .instant(&format!("max({oldest})"), ""),
         Panel::table(
@@ -110,12 +88,8 @@ fn now() -> Vec<Panel> {
         .no_value("no upstream")
         .joined(&columns, &["Time"])
         .columns(upstream_columns())
-        .rows(&format!(
-            "min by (upstream) (videogen_upstream_up{{{UPSTREAM}}})"
-        ))
-        .rows(&format!(
-            r#"sum by (upstream) (videogen_tasks{{{UPSTREAM},status=~"queued|running|unknown"}})"#
-        ))
+        .rows(&format!("min by (upstream) (videogen_upstream_up{{{UPSTREAM}}})"))
+        .rows(&format!(r#"sum by (upstream) (videogen_tasks{{{UPSTREAM},status=~"queued|running|unknown"}})"#))
         .rows(&grown("upstream", &requests))
         .rows(&share("upstream"))
         .rows(&grown("upstream", &limited))
@@ -132,106 +106,47 @@ fn upstream_columns() -> Vec<Value> {
             &[
                 ("unit", json!(unit)),
                 ("decimals", json!(digits)),
-                (
-                    "custom.cellOptions",
-                    json!({"type": "color-background", "mode": "basic"}),
-                ),
+                ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
                 ("color", json!({"mode": "thresholds"})),
                 ("thresholds", thresholds(steps)),
             ],
         )
     };
     vec![
-        by_name(
-            "Upstream",
-            &[("links", json!([link("Its tasks", OVERVIEW_PAGE)]))],
-        ),
+        by_name("Upstream", &[("links", json!([link("Its tasks", OVERVIEW_PAGE)]))]),
         by_name(
             "Now",
             &[
                 ("mappings", words(&[(0, "DOWN", "red"), (1, "UP", "green")])),
-                (
-                    "custom.cellOptions",
-                    json!({"type": "color-background", "mode": "basic"}),
-                ),
+                ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
                 ("custom.width", json!(90)),
             ],
         ),
         by_name("Requests", &[("decimals", json!(0))]),
-        coloured(
-            "Errors",
-            "percentunit",
-            1,
-            &[
-                (None, "transparent"),
-                (Some(0.02), "orange"),
-                (Some(0.1), "red"),
-            ],
-        ),
-        coloured(
-            "Rate limited",
-            "short",
-            0,
-            &[
-                (None, "transparent"),
-                (Some(0.5), "orange"),
-                (Some(99.5), "red"),
-            ],
-        ),
-        coloured(
-            "Last good answer",
-            "s",
-            0,
-            &[
-                (None, "transparent"),
-                (Some(60.0), "orange"),
-                (Some(300.0), "red"),
-            ],
-        ),
-        coloured(
-            "Oldest poll",
-            "s",
-            0,
-            &[
-                (None, "transparent"),
-                (Some(60.0), "orange"),
-                (Some(300.0), "red"),
-            ],
-        ),
-        coloured(
-            "Back-off left",
-            "s",
-            0,
-            &[(None, "transparent"), (Some(0.5), "orange")],
-        ),
+        coloured("Errors", "percentunit", 1, &[(None, "transparent"), (Some(0.02), "orange"), (Some(0.1), "red")]),
+        coloured("Rate limited", "short", 0, &[(None, "transparent"), (Some(0.5), "orange"), (Some(99.5), "red")]),
+        coloured("Last good answer", "s", 0, &[(None, "transparent"), (Some(60.0), "orange"), (Some(300.0), "red")]),
+        coloured("Oldest poll", "s", 0, &[(None, "transparent"), (Some(60.0), "orange"), (Some(300.0), "red")]),
+        coloured("Back-off left", "s", 0, &[(None, "transparent"), (Some(0.5), "orange")]),
     ]
 }
 
 fn requests() -> Vec<Panel> {
-    let seconds = format!(
-        "videogen_upstream_request_duration_seconds_bucket{{{UPSTREAM}}}[$__rate_interval]"
-    );
-    let errors =
-        format!(r#"videogen_upstream_request_errors_total{{{UPSTREAM},reason!="not_found"}}"#);
+    let seconds = format!("videogen_upstream_request_duration_seconds_bucket{{{UPSTREAM}}}[$__rate_interval]");
+    let errors = format!(r#"videogen_upstream_request_errors_total{{{UPSTREAM},reason!="not_found"}}"#);
     let ratio = format!(
         "sum by (upstream) (rate({errors}[5m])) \
          / (sum by (upstream) (rate(videogen_upstream_requests_total{{{UPSTREAM}}}[5m])) > 0)"
     );
     vec![
         Panel::row("Requests and errors"),
-        Panel::stacked(
-            "Requests by code",
-            "Requests per second by HTTP status; none means that no answer came.",
-        )
-        .unit("reqps")
-        .no_value("no request")
-        .range(
-            &rate(
-                "upstream, code",
-                &format!("videogen_upstream_requests_total{{{UPSTREAM}}}"),
+        Panel::stacked("Requests by code", "Requests per second by HTTP status; none means that no answer came.")
+            .unit("reqps")
+            .no_value("no request")
+            .range(
+                &rate("upstream, code", &format!("videogen_upstream_requests_total{{{UPSTREAM}}}")),
+                "{{upstream}} {{code}}",
             ),
-            "{{upstream}} {{code}}",
-        ),
         Panel::stacked(
             "Errors by reason",
             "Failed requests per second. unauthorized, forbidden: our key. rate_limited, \
@@ -241,10 +156,7 @@ fn requests() -> Vec<Panel> {
         .unit("reqps")
         .no_value("no error")
         .range(
-            &rate(
-                "upstream, reason",
-                &format!("videogen_upstream_request_errors_total{{{UPSTREAM}}}"),
-            ),
+            &rate("upstream, reason", &format!("videogen_upstream_request_errors_total{{{UPSTREAM}}}")),
             "{{upstream}} {{reason}}",
         ),
         Panel::lines(

@@ -38,19 +38,13 @@ pub fn datasource() -> Value {
 
 /// Steps for a panel's or a column's colours.
 pub fn thresholds(steps: &[(Option<f64>, &str)]) -> Value {
-    let steps: Vec<Value> = steps
-        .iter()
-        .map(|(from, colour)| json!({"value": from, "color": colour}))
-        .collect();
+    let steps: Vec<Value> = steps.iter().map(|(from, colour)| json!({"value": from, "color": colour})).collect();
     json!({"mode": "absolute", "steps": steps})
 }
 
 /// What differs for the field of this name.
 pub fn by_name(name: &str, properties: &[(&str, Value)]) -> Value {
-    let properties: Vec<Value> = properties
-        .iter()
-        .map(|(id, value)| json!({"id": id, "value": value}))
-        .collect();
+    let properties: Vec<Value> = properties.iter().map(|(id, value)| json!({"id": id, "value": value})).collect();
     json!({"matcher": {"id": "byName", "options": name}, "properties": properties})
 }
 
@@ -65,10 +59,7 @@ pub fn words(words: &[(u8, &str, &str)]) -> Value {
         .iter()
         .zip(0_u64..)
         .map(|((number, text, colour), index)| {
-            (
-                number.to_string(),
-                json!({"text": text, "color": colour, "index": index}),
-            )
+            (number.to_string(), json!({"text": text, "color": colour, "index": index}))
         })
         .collect();
     json!([{"type": "value", "options": options}])
@@ -76,9 +67,7 @@ pub fn words(words: &[(u8, &str, &str)]) -> Value {
 
 /// The statuses by the number that `promql::state` gives them.
 pub fn status_words() -> Value {
-    let numbered: Vec<(u8, &str, &str)> = (1_u8..)
-        .zip(STATUS_COLOURS)
-        .map(|(number, (status, colour))| (number, status, colour))
-        .collect();
+    let numbered: Vec<(u8, &str, &str)> =
+        (1_u8..).zip(STATUS_COLOURS).map(|(number, (status, colour))| (number, status, colour)).collect();
     words(&numbered)
 }

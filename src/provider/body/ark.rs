@@ -9,7 +9,8 @@ use crate::provider::words;
 /// Reads an Ark task (docs/upstreams.md 5.1).
 pub fn read(value: &Value) -> Body {
     let (error_code, error_message) = error_of(value);
-    let frames = || Some(json::amount(value, "frames")? / json::amount(value, "framespersecond").filter(|fps| *fps > 0.0)?);
+    let frames =
+        || Some(json::amount(value, "frames")? / json::amount(value, "framespersecond").filter(|fps| *fps > 0.0)?);
     Body {
         task_id: json::owned(value, "id"),
         word: json::text(value, "status").and_then(|word| words::word(&word)),

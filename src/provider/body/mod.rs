@@ -9,9 +9,9 @@ mod veo;
 
 use serde_json::Value;
 
+use crate::domain::labels;
 use crate::domain::reading::{Clock, Times, Tokens};
 use crate::domain::{Answer, Status, Timestamp};
-use crate::domain::labels;
 use crate::provider::error;
 use crate::provider::json;
 use crate::provider::words::Word;
@@ -72,8 +72,7 @@ impl Body {
         answer.unknown_word = !word.known;
         answer.gone = self.gone;
         answer.progress = self.progress;
-        answer.times =
-            Times { submit: self.submit, start: self.start, finish: self.finish, clock: Clock::Upstream };
+        answer.times = Times { submit: self.submit, start: self.start, finish: self.finish, clock: Clock::Upstream };
         answer.model_upstream = self.model;
         answer.video_seconds = self.video_seconds;
         answer.resolution = self.resolution;
