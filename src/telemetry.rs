@@ -1,12 +1,18 @@
 //! Logs: where they go, how they look, and how many there were.
 
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How a log line looks.
@@ -45,6 +51,54 @@ impl<S: Subscriber> Layer<S> for LogCounts {
     }
 }
 
+/// `time=… level=info msg="…" key=value`: <https://brandur.org/logfmt>.
+struct Logfmt;
+
+impl<S, N> FormatEvent<S, N> for Logfmt
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        out.write_str("time=")?;
+        SystemTime.format_time(&mut out)?;
+        write!(out, " level={}", event.metadata().level().as_str().to_ascii_lowercase())?;
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        writeln!(out, " msg={}{}", fields.message, fields.others)
+    }
+}
+
+/// An event's message and its other fields, quoted where they have to be.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: String,
+}
+
+impl Fields {
+    fn add(&mut self, name: &str, text: &str) {
+        let plain =
+            !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='));
+        let text = if plain { text.to_owned() } else { format!("{text:?}") };
+        if name == "message" {
+            self.message = text;
+        } else {
+            let _ = write!(self.others, " {name}={text}");
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field.name(), value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field.name(), &format!("{value:?}"));
+    }
+}
+
 /// Starts logging to standard error; called once, by the program and not by the library.
 ///
 /// # Errors
@@ -53,7 +107,7 @@ pub fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<LogCounts>
     let counts = LogCounts::default();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
     let lines = match format {
-        LogFormat::Logfmt => lines.boxed(),
+        LogFormat::Logfmt => lines.event_format(Logfmt).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     // Only our own targets: a client library's debug lines may carry headers.

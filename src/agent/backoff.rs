@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    const LONGEST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_mins(1);
 
     fn wait(backoff: &Backoff, now: Instant) -> u128 {
         backoff.until(now).map_or(0, |until| (until - now).as_millis())
@@ -141,9 +141,9 @@ mod tests {
             backoff.ended(Some(reason), None, now, now, 1.0);
         }
         assert_eq!(backoff.gate(now), Gate::Open);
-        backoff.ended(Some(Reason::RateLimited), Some(Duration::from_secs(180)), now, now, 1.0);
+        backoff.ended(Some(Reason::RateLimited), Some(Duration::from_mins(3)), now, now, 1.0);
         backoff.ended(None, None, now, now, 1.0);
         assert_eq!(wait(&backoff, now), 180_000, "a good answer does not cut it short");
-        assert_eq!(backoff.gate(now + Duration::from_secs(180)), Gate::Open);
+        assert_eq!(backoff.gate(now + Duration::from_mins(3)), Gate::Open);
     }
 }

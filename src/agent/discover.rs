@@ -72,12 +72,14 @@ impl Discoverer {
                 if !new.is_empty() {
                     tracing::info!(upstream.name = %name, source = self.label, tasks = new.len(), "found tasks");
                     self.shared.metrics.discovered(name, &self.label, new.len(), now);
-                    new.iter().for_each(|task| self.shared.metrics.tracked(task, now));
+                    for task in &new {
+                        self.shared.metrics.tracked(task, now);
+                    }
                     self.shared.tracker.add(name, new);
                 }
             }
             Err(error) => {
-                tracing::error!(upstream.name = %name, source = self.label, %error, "trying again at the next read")
+                tracing::error!(upstream.name = %name, source = self.label, %error, "trying again at the next read");
             }
         }
     }

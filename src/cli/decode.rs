@@ -17,7 +17,7 @@ const MAX_BODY: u64 = 4 << 20;
 /// The arguments.
 #[derive(Debug, Args)]
 pub struct Decode {
-    /// The dialect: new_api, tikhub_seedance or tokenhot.
+    /// The dialect: `new_api`, `tikhub_seedance` or tokenhot.
     #[arg(long, value_name = "NAME", value_parser = known)]
     provider: &'static str,
     /// The HTTP status that the answer came with.

@@ -57,7 +57,7 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
                 println!("Retry-After: {retry_after}");
             }
             let body = response.body.unwrap_or_default();
-            println!("{}", redact::body(&body, key.as_ref().map(|key| key.expose())));
+            println!("{}", redact::body(&body, key.as_ref().map(super::super::secret::Secret::expose)));
             upstream.provider.read(response.status, &body)
         }
     };

@@ -24,7 +24,7 @@ fn redact(value: &mut Value, key: Option<&str>) {
                 redact(&mut inner, key);
                 *text = inner.to_string();
             } else if text.contains("://") || key.is_some_and(|key| text.contains(key)) {
-                *text = "<redacted>".to_owned();
+                "<redacted>".clone_into(text);
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| redact(item, key)),

@@ -19,7 +19,7 @@ pub struct Simulate {
     listen: SocketAddr,
     #[command(flatten)]
     world: WorldArgs,
-    /// Write the task ids to this file, in Prometheus's file_sd format, whenever they change.
+    /// Write the task ids to this file, in Prometheus's `file_sd` format, whenever they change.
     #[arg(long, value_name = "FILE")]
     targets_file: Option<PathBuf>,
 }

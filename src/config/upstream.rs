@@ -37,7 +37,7 @@ pub struct UpstreamConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsConfig>,
     /// A proxy, which may carry a password.
-    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "redacted")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_url: Option<ProxyUrl>,
     /// Overrides of `polling:`.
     #[serde(default)]
@@ -91,8 +91,10 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
-fn redacted<S: Serializer>(_: &Option<ProxyUrl>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str("<redacted>")
+impl Serialize for ProxyUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("<redacted>")
+    }
 }
 
 fn is_blank(text: &Text) -> bool {

@@ -117,7 +117,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
                 lose(&mut next, Some(FailureClass::Timeout.as_str()));
             }
         }
-        Reading::Answer(answer) => learn(&mut next, *answer, now),
+        Reading::Answer(answer) => learn(&mut next, &answer, now),
     }
     if next.status != task.status || next.progress != task.progress {
         next.last_change = now;
@@ -136,7 +136,7 @@ fn lose(task: &mut Task, code: Option<&str>) {
     task.failure = FailureClass::of(Status::Lost, code, None);
 }
 
-fn learn(task: &mut Task, answer: Answer, now: Timestamp) {
+fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.last_poll = Some(now);
     task.poll_failures = 0;
     task.strikes = None;
@@ -229,15 +229,15 @@ fn count_spans(task: &mut Task, found: &mut Vec<Increment>) {
         (Span::Run, task.span(start, real_finish), task.counted.run),
     ] {
         let Some(seconds) = seconds.filter(|_| !done) else { continue };
-        found.push(if !is_possible_span(seconds) {
-            let problem = if seconds < 0.0 { SpanProblem::Negative } else { SpanProblem::TooLong };
-            Increment::InvalidDuration(span, problem)
-        } else {
+        found.push(if is_possible_span(seconds) {
             match span {
                 Span::Latency => Increment::Latency(status, seconds),
                 Span::Queue => Increment::Queue(seconds),
                 Span::Run => Increment::Run(status, seconds),
             }
+        } else {
+            let problem = if seconds < 0.0 { SpanProblem::Negative } else { SpanProblem::TooLong };
+            Increment::InvalidDuration(span, problem)
         });
         match span {
             Span::Latency => task.counted.latency = true,

@@ -63,7 +63,7 @@ mod tests {
     use std::sync::Arc;
 
     const PACE: Pace =
-        Pace { interval: Duration::from_secs(15), min: Duration::from_secs(5), max: Duration::from_secs(60) };
+        Pace { interval: Duration::from_secs(15), min: Duration::from_secs(5), max: Duration::from_mins(1) };
 
     fn task() -> Task {
         let new = NewTask { id: TaskId::parse("t").unwrap(), labels: Arc::default() };

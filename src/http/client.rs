@@ -242,10 +242,9 @@ fn reason(error: &reqwest::Error) -> Reason {
     let mut cause = error.source();
     while let Some(error) = cause {
         tls |= error.is::<rustls::Error>()
-            || error
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-                .is_some_and(|e| e.is::<rustls::Error>());
+            || error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).is_some_and(
+                <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<rustls::Error>,
+            );
         causes.push_str(&error.to_string());
         causes.push('\n');
         cause = error.source();

@@ -305,7 +305,7 @@ fn rows<T>(
 mod tests {
     use super::*;
 
-    const HOLD: Duration = Duration::from_secs(120);
+    const HOLD: Duration = Duration::from_mins(2);
 
     fn agg() -> Agg {
         Agg { upstream: "u".into(), provider: "new_api", model: "m".into(), labels: Arc::new([]) }

@@ -128,7 +128,7 @@ pub fn write_gathered(text: &mut Text, gathered: &[MetricFamily]) {
                 Kind::Histogram => {
                     let histogram = metric.get_histogram();
                     let buckets = histogram.get_bucket();
-                    let bounds: Vec<_> = buckets.iter().map(|bucket| bucket.upper_bound()).collect();
+                    let bounds: Vec<_> = buckets.iter().map(prometheus::proto::Bucket::upper_bound).collect();
                     let mut below = 0;
                     let mut counts: Vec<_> = buckets
                         .iter()

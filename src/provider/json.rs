@@ -78,7 +78,7 @@ fn unix(number: f64) -> Option<Timestamp> {
         number * 1e3
     };
     // Beyond the year 9999 it is no time of a task, whatever it is.
-    if !(millis < 253_402_300_800_000.0) {
+    if millis >= 253_402_300_800_000.0 {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "bounded just above")]

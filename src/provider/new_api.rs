@@ -37,7 +37,7 @@ pub static TIKHUB_SEEDANCE: NewApi = NewApi {
 /// How many gateways may stand one behind the other.
 const MAX_NESTING: u8 = 4;
 
-/// How the text of the gateway's own time-out begins (new-api service/task_polling.go).
+/// How the text of the gateway's own time-out begins (new-api `service/task_polling.go`).
 const SWEEP_TEXT: &str = "任务超时";
 
 impl Provider for NewApi {
