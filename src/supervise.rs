@@ -22,6 +22,7 @@ impl Tasks {
     /// Runs until `stop` is cancelled or one of the tasks ends by itself, then gives the others `grace` to finish.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) -> anyhow::Result<()> {
         let early = tokio::select! {
+            biased; // A task that ended because it was asked to did not end by itself.
             () = stop.cancelled() => None,
             Some(ended) = self.set.join_next() => Some(ended.context("a task panicked").flatten()),
         };

@@ -57,16 +57,20 @@ impl Decode {
         let too_large = body.len() as u64 > MAX_BODY && (200..300).contains(&self.http_status);
         let result =
             if too_large { Err(ApiError::new(Reason::BodyTooLarge)) } else { provider.read(self.http_status, &body) };
-        let line = match &result {
-            Ok(answer) => json!({"kind": "task", "task": task(answer)}),
-            Err(error) => json!({"kind": "error", "error": self::error(error)}),
-        };
-        writeln!(io::stdout(), "{line}").map_err(|error| Failure::Other(error.into()))
+        writeln!(io::stdout(), "{}", shown(&result)).map_err(|error| Failure::Other(error.into()))
+    }
+}
+
+/// The line that is printed: what an answer says, in the words of docs/configuration.md.
+pub fn shown(result: &Result<Answer, ApiError>) -> Value {
+    match result {
+        Ok(answer) => json!({"kind": "task", "task": task(answer)}),
+        Err(error) => json!({"kind": "error", "error": self::error(error)}),
     }
 }
 
 /// An error as JSON.
-pub fn error(error: &ApiError) -> Value {
+fn error(error: &ApiError) -> Value {
     let mut fields = Map::new();
     fields.insert("kind".to_owned(), error.kind.as_str().into());
     fields.extend(error.code.as_deref().map(|code| ("code".to_owned(), code.into())));
@@ -74,7 +78,7 @@ pub fn error(error: &ApiError) -> Value {
 }
 
 /// An answer as JSON; what is absent is left out.
-pub fn task(answer: &Answer) -> Value {
+fn task(answer: &Answer) -> Value {
     let moment = |at: Option<Timestamp>| at.map(|at| number(at.as_secs_f64()));
     let status = |status: Option<Status>| status.map(|status| Value::from(status.as_str()));
     let text = |text: &Option<String>| text.as_deref().map(Value::from);

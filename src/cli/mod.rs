@@ -16,6 +16,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
+pub use decode::shown;
+
 use crate::config::ConfigError;
 use crate::telemetry::{self, LogCounts, LogFormat};
 

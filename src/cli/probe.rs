@@ -63,10 +63,10 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
     };
     match result {
         Ok(answer) => {
-            println!("\nread as {}\n", decode::task(&answer));
+            println!("\nread as {}\n", decode::shown(&Ok(answer.clone())));
             show_metrics(upstream, id, answer);
         }
-        Err(error) => println!("\nread as {}", decode::error(&error)),
+        Err(error) => println!("\nread as {}", decode::shown(&Err(error))),
     }
     Ok(())
 }

@@ -50,6 +50,12 @@ pub fn without_urls(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
+/// Upstream text that may be kept: without URLs; `None` when it is one, or nothing.
+pub fn kept_text(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty() && !is_url(text)).then(|| without_urls(text).into_owned())
+}
+
 /// True for a text that is one `http(s)` URL.
 pub fn is_url(text: &str) -> bool {
     let text = text.trim();

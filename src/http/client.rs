@@ -241,10 +241,7 @@ fn reason(error: &reqwest::Error) -> Reason {
     let mut tls = false;
     let mut cause = error.source();
     while let Some(error) = cause {
-        tls |= error.is::<rustls::Error>()
-            || error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref).is_some_and(
-                <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<rustls::Error>,
-            );
+        tls |= is_tls(error);
         causes.push_str(&error.to_string());
         causes.push('\n');
         cause = error.source();
@@ -255,9 +252,16 @@ fn reason(error: &reqwest::Error) -> Reason {
         Reason::Dns
     } else if error.is_connect() {
         Reason::Connect
-    } else if error.is_decode() && !causes.contains("connection") {
-        Reason::InvalidBody
     } else {
         Reason::Reset
     }
+}
+
+/// True for an error of rustls, however deep it is wrapped: an `io::Error` gives its inner error only when asked for it.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    if error.is::<rustls::Error>() {
+        return true;
+    }
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inner.is_some_and(|inner| is_tls(inner))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::domain::{ApiError, Reason};
+use crate::domain::{ApiError, Reason, labels};
 use crate::provider::json;
 
 /// Longest error code that is kept.
@@ -66,11 +66,13 @@ pub fn error_body(body: &Value) -> ErrorBody {
         Value::Array(items) if items.len() == 1 => &items[0],
         other => other,
     };
-    let short = |code: std::borrow::Cow<'_, str>| code.chars().take(MAX_CODE).collect::<String>();
+    let short = |code: std::borrow::Cow<'_, str>| {
+        labels::kept_text(&code).map(|code| code.chars().take(MAX_CODE).collect::<String>())
+    };
     if let Some(error) = body.get("error") {
         if let Some(message) = error.as_str() {
             return ErrorBody {
-                code: json::text(body, "code").map(short),
+                code: json::text(body, "code").and_then(short),
                 message: Some(message.to_owned()),
                 base_resp: false,
             };
@@ -80,17 +82,17 @@ pub fn error_body(body: &Value) -> ErrorBody {
                 .or_else(|| json::text(error, "code"))
                 .or_else(|| json::text(error, "type"))
                 .or_else(|| json::text(body, "code"));
-            return ErrorBody { code: code.map(short), message: json::owned(error, "message"), base_resp: false };
+            return ErrorBody { code: code.and_then(short), message: json::owned(error, "message"), base_resp: false };
         }
     }
     if let Some(base) = body.get("base_resp").filter(|base| base.is_object()) {
         return ErrorBody {
-            code: json::text(base, "status_code").map(short),
+            code: json::text(base, "status_code").and_then(short),
             message: json::owned(base, "status_msg"),
             base_resp: true,
         };
     }
-    ErrorBody { code: json::text(body, "code").map(short), message: json::owned(body, "message"), base_resp: false }
+    ErrorBody { code: json::text(body, "code").and_then(short), message: json::owned(body, "message"), base_resp: false }
 }
 
 /// The kind of an answer whose HTTP status is not 2xx.

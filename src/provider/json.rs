@@ -7,6 +7,7 @@ use jiff::tz::{Offset, TimeZone};
 use serde_json::Value;
 
 use crate::domain::Timestamp;
+use crate::domain::labels;
 
 /// A text that is there: trimmed, not empty; a number counts as its digits.
 pub fn text<'a>(object: &'a Value, key: &str) -> Option<Cow<'a, str>> {
@@ -22,9 +23,9 @@ pub fn as_text(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The same, owned.
+/// The same, to be kept: without any URL, for URLs are signed secrets; a text that is one is not there.
 pub fn owned(object: &Value, key: &str) -> Option<String> {
-    text(object, key).map(Cow::into_owned)
+    text(object, key).and_then(|text| labels::kept_text(&text))
 }
 
 /// A finite number, or a text of one; a boolean is none.

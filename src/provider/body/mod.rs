@@ -109,11 +109,7 @@ pub fn settled(mut answer: Answer) -> Answer {
 
 /// An upstream's message without URLs and cut short; `None` when nothing is left.
 pub fn message(text: &str) -> Option<String> {
-    let text = text.trim();
-    if text.is_empty() || labels::is_url(text) {
-        return None;
-    }
-    Some(labels::without_urls(text).chars().take(MAX_MESSAGE).collect())
+    labels::kept_text(text).map(|text| text.chars().take(MAX_MESSAGE).collect())
 }
 
 /// Reads a vendor's body by its shape (docs/upstreams.md 2.4); `None` when it has no known shape.

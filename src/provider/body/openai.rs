@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use super::{Body, error_of, has_url};
-use crate::domain::labels;
 use crate::provider::json;
 use crate::provider::words;
 
@@ -13,7 +12,7 @@ pub fn read(value: &Value) -> Body {
     let metadata = value.get("metadata").unwrap_or(&Value::Null);
     // Gateways put the failure text where the URL would be.
     let stand_in = || json::owned(value, "fail_reason").or_else(|| json::owned(metadata, "url"));
-    let error_message = error_message.or_else(stand_in).filter(|text| !labels::is_url(text));
+    let error_message = error_message.or_else(stand_in);
     Body {
         task_id: json::owned(value, "id").or_else(|| json::owned(value, "task_id")),
         word: json::text(value, "status").and_then(|word| words::word(&word)),

@@ -1,0 +1,223 @@
+//! How a task moves, over any sequence of readings.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use videogen_exporter::domain::advance::CountSince;
+use videogen_exporter::domain::reading::{Answer, Clock, Times, Tokens};
+use videogen_exporter::domain::{Increment, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, advance};
+
+const START: i64 = 1_795_132_800;
+const POLICY: Policy = Policy {
+    count_since: CountSince::Moment(Timestamp::from_secs(START)),
+    forget_after: Duration::from_hours(24 * 30),
+};
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(START + secs)
+}
+
+fn task() -> Task {
+    let new = NewTask { id: TaskId::parse("t").unwrap(), labels: Arc::default() };
+    Task::new("u".into(), "new_api", new, at(0))
+}
+
+fn answer(status: Status) -> Answer {
+    Answer::new(status)
+}
+
+fn reading(status: Status) -> Reading {
+    Reading::Answer(Box::new(answer(status)))
+}
+
+/// An end from submit to finish, `seconds` apart.
+fn ended(status: Status, submit: i64, seconds: i64) -> Reading {
+    let times =
+        Times { submit: Some(at(submit)), start: None, finish: Some(at(submit + seconds)), clock: Clock::Gateway };
+    Reading::Answer(Box::new(Answer { times, ..answer(status) }))
+}
+
+fn finished(increments: &[Increment]) -> Vec<Status> {
+    increments.iter().filter_map(|i| if let Increment::Finished(end) = i { Some(*end) } else { None }).collect()
+}
+
+fn any_reading() -> impl Strategy<Value = Reading> {
+    let status = prop::sample::select(vec![
+        Status::Queued,
+        Status::Running,
+        Status::Succeeded,
+        Status::Failed,
+        Status::Cancelled,
+        Status::Expired,
+        Status::Unknown,
+    ]);
+    let moment = prop::option::of((-4_000_000i64..4_000_000).prop_map(at));
+    let clock = prop::sample::select(vec![Clock::Gateway, Clock::Upstream, Clock::Mixed]);
+    let answer = (
+        status,
+        moment.clone(),
+        moment.clone(),
+        moment,
+        clock,
+        prop::option::of(0.0..1e9f64),
+        prop::option::of(0.0..1.0f64),
+    );
+    prop_oneof![
+        8 => answer.prop_map(|(status, submit, start, finish, clock, amount, progress)| {
+            let finish = finish.filter(|_| status.is_end());
+            let tokens = Tokens { prompt: None, completion: amount, total: amount };
+            Reading::Answer(Box::new(Answer {
+                progress, tokens, credits: amount, video_seconds: amount,
+                times: Times { submit, start, finish, clock }, ..Answer::new(status)
+            }))
+        }),
+        2 => Just(Reading::NotFound),
+        2 => Just(Reading::Failed),
+        1 => Just(Reading::GivenUp),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_read_one_status_holds_each_end_counts_once_and_no_counter_falls(
+        readings in prop::collection::vec((any_reading(), 0i64..100), 1..40),
+        always in any::<bool>(),
+    ) {
+        let policy = if always { Policy { count_since: CountSince::Always, ..POLICY } } else { POLICY };
+        let mut task = task();
+        let mut now = 0;
+        let mut once: BTreeMap<String, usize> = BTreeMap::new();
+        let mut ends_seen = Vec::new();
+        for (reading, wait) in readings {
+            now += wait;
+            let before = task.clone();
+            let after = advance(&task, reading, &policy, at(now));
+            prop_assert_eq!(after.from, before.status);
+            prop_assert!(!before.status.is_end() || after.task.status.is_end(), "an end stands until another end");
+            prop_assert_eq!(after.task.ended_seen.is_some(), after.task.status.is_end());
+            prop_assert!(before.ended_seen.is_none() || before.ended_seen == after.task.ended_seen);
+            prop_assert!(after.durable || (after.increments.is_empty() && before.status == after.task.status));
+            for increment in &after.increments {
+                let (name, amount) = match increment {
+                    Increment::Moved(from, to) => {
+                        prop_assert_eq!((*from, *to), (before.status, after.task.status));
+                        continue;
+                    }
+                    Increment::Finished(end) => (format!("finished {end:?}"), 1.0),
+                    Increment::Failure(end, _) => (format!("failure {end:?}"), 1.0),
+                    Increment::Submitted => ("submitted".to_owned(), 1.0),
+                    Increment::Latency(_, seconds) => ("latency".to_owned(), *seconds),
+                    Increment::Queue(seconds) => ("queue".to_owned(), *seconds),
+                    Increment::Run(_, seconds) => ("run".to_owned(), *seconds),
+                    Increment::InvalidDuration(span, _) => (format!("{span:?}").to_lowercase(), 0.0),
+                    Increment::Tokens(kind, tokens) => (format!("tokens {kind:?}"), *tokens),
+                    Increment::Quota(quota) => ("quota".to_owned(), *quota),
+                    Increment::VideoSeconds(_, seconds) => ("video".to_owned(), *seconds),
+                };
+                prop_assert!(amount >= 0.0 && amount.is_finite(), "{} {}", name, amount);
+                *once.entry(name).or_default() += 1;
+            }
+            let counted = finished(&after.increments);
+            prop_assert!(counted.iter().all(|end| *end == after.task.status && !ends_seen.contains(end)));
+            ends_seen.extend(counted);
+            task = after.task;
+        }
+        prop_assert!(once.values().all(|times| *times == 1), "{:?}", once);
+        if task.status.is_end() && (task.seen_active || always) {
+            prop_assert!(ends_seen.contains(&task.status), "{:?} was not counted", task.status);
+        }
+    }
+}
+
+#[test]
+fn a_task_is_lost_after_three_answers_over_a_minute_and_not_before() {
+    let mut task = task();
+    for (secs, lost) in [(0, false), (1, false), (2, false), (59, false), (60, true)] {
+        let after = advance(&task, Reading::NotFound, &POLICY, at(secs));
+        assert_eq!(after.task.status == Status::Lost, lost, "after {secs} s");
+        task = after.task;
+    }
+    let slow =
+        [0, 61].iter().fold(self::task(), |task, secs| advance(&task, Reading::NotFound, &POLICY, at(*secs)).task);
+    assert_eq!(slow.status, Status::Unknown, "two answers are not three");
+    let mut seen = self::task();
+    for reading in [Reading::NotFound, Reading::NotFound, reading(Status::Running), Reading::NotFound] {
+        seen = advance(&seen, reading, &POLICY, at(0)).task;
+    }
+    assert_eq!(
+        advance(&seen, Reading::NotFound, &POLICY, at(99)).task.status,
+        Status::Running,
+        "a good answer starts anew"
+    );
+}
+
+/// Rule 4: what is found already ended, and whether it is counted.
+#[test]
+fn what_ended_before_us_is_history_unless_it_finished_since_or_came_late() {
+    let month = 31 * 86_400;
+    for (since, late, reading, now, counts) in [
+        (POLICY.count_since, false, ended(Status::Failed, -100, 50), 10, false),
+        (POLICY.count_since, false, ended(Status::Failed, -100, 100), 10, true),
+        (POLICY.count_since, false, ended(Status::Failed, -100, 50), 10, false),
+        (POLICY.count_since, false, reading(Status::Succeeded), 10, false),
+        (POLICY.count_since, true, reading(Status::Succeeded), 10, true),
+        (POLICY.count_since, true, ended(Status::Failed, -100, 50), 10, false),
+        (CountSince::Always, false, ended(Status::Failed, -100, 50), 10, true),
+        (CountSince::Moment(at(-1000)), false, ended(Status::Failed, -100, 50), 10, true),
+        (CountSince::Moment(at(-1000)), false, ended(Status::Failed, -100, 50), month, false),
+        (POLICY.count_since, true, Reading::GivenUp, 10, true),
+        (POLICY.count_since, false, Reading::GivenUp, 10, false),
+    ] {
+        let task = Task { brought_late: late, ..task() };
+        let after = advance(&task, reading.clone(), &Policy { count_since: since, ..POLICY }, at(now));
+        assert!(after.task.status.is_end());
+        assert_eq!(!after.increments.is_empty(), counts, "{since:?} late={late} {reading:?}");
+        assert_eq!(finished(&after.increments).len(), usize::from(counts));
+    }
+    let seen = advance(&task(), reading(Status::Running), &POLICY, at(5)).task;
+    let after = advance(&seen, ended(Status::Failed, -100, 50), &POLICY, at(10));
+    assert_eq!(finished(&after.increments), [Status::Failed], "what we saw active always counts");
+}
+
+#[test]
+fn an_impossible_span_is_counted_as_such_and_shown_nowhere() {
+    for (seconds, latency, shown) in [(30, true, Some(30.0)), (-5, false, None), (31 * 86_400, false, None)] {
+        let seen = advance(&task(), reading(Status::Running), &POLICY, at(1)).task;
+        let after = advance(&seen, ended(Status::Succeeded, 0, seconds), &POLICY, at(40));
+        let has = |find: fn(&Increment) -> bool| after.increments.iter().any(find);
+        assert_eq!(has(|i| matches!(i, Increment::Latency(..))), latency);
+        assert_eq!(has(|i| matches!(i, Increment::InvalidDuration(..))), !latency);
+        assert_eq!(after.task.duration(), shown);
+    }
+}
+
+#[test]
+fn a_sweeps_finish_and_two_clocks_give_no_latency() {
+    let times = Times { submit: Some(at(0)), start: Some(at(10)), finish: Some(at(50)), clock: Clock::Gateway };
+    let swept = Answer { times, finish_made_up: true, ..answer(Status::Expired) };
+    let mixed = Answer { times: Times { clock: Clock::Mixed, ..times }, ..answer(Status::Succeeded) };
+    for answer in [swept, mixed] {
+        let after = advance(&task(), Reading::Answer(Box::new(answer)), &POLICY, at(60));
+        assert!(!after.increments.iter().any(|i| matches!(i, Increment::Latency(..) | Increment::Run(..))));
+        assert_eq!(finished(&after.increments).len(), 1);
+    }
+}
+
+#[test]
+fn a_late_success_counts_as_a_second_end_and_its_usage_once() {
+    let tokens = Tokens { prompt: None, completion: Some(5.0), total: Some(5.0) };
+    let with_tokens = |status| Reading::Answer(Box::new(Answer { tokens, ..answer(status) }));
+    let mut task = advance(&task(), reading(Status::Running), &POLICY, at(1)).task;
+    let mut counted = Vec::new();
+    for status in [Status::Failed, Status::Running, Status::Succeeded, Status::Failed] {
+        let after = advance(&task, with_tokens(status), &POLICY, at(2));
+        counted.extend(after.increments);
+        task = after.task;
+    }
+    assert_eq!(finished(&counted), [Status::Failed, Status::Succeeded]);
+    assert_eq!(counted.iter().filter(|i| matches!(i, Increment::Tokens(..))).count(), 1);
+}

@@ -1,0 +1,94 @@
+//! The exporter in this process, and its page as a user sees it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use videogen_exporter::app::{self, Options};
+use videogen_exporter::config;
+use videogen_exporter::http::{self, Client, Request, Tls};
+use videogen_exporter::telemetry::LogCounts;
+
+/// How long anything may take to show up on the page.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Quick polls and nothing held back: what most tests begin their configuration with.
+pub const QUICK: &str = "polling: {interval: 100ms, min_interval: 50ms, max_interval: 400ms, timeout: 1s, \
+    requests_per_second: 500, burst: 500}\nmetrics: {zero_hold: 0s}\n";
+
+/// A running exporter.
+pub struct Exporter {
+    pub address: SocketAddr,
+    stop: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Exporter {
+    /// Runs under the configuration `text`, as if it stood in `folder`.
+    #[expect(clippy::disallowed_methods, reason = "the program is owned by this value and joined by `stop`")]
+    pub async fn start(text: &str, folder: &Path) -> Self {
+        let config = config::parse(text, &folder.join("test.yml")).unwrap_or_else(|error| panic!("{error}"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let options = Options {
+            listeners: vec![listener],
+            telemetry_path: "/metrics".to_owned(),
+            logs: LogCounts::default(),
+            reload: None,
+        };
+        let running = tokio::spawn(app::run(config, options, stop.clone()));
+        Self { address, stop, running }
+    }
+
+    /// What is at `path`, with its HTTP status.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        get(self.address, path).await
+    }
+
+    /// The page of metrics.
+    pub async fn page(&self) -> String {
+        self.get("metrics").await.1
+    }
+
+    /// Waits until every one of `lines` is on the page, and gives that page back.
+    pub async fn until(&self, lines: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let page = self.page().await;
+            let missing: Vec<_> = lines.iter().filter(|line| !page.lines().any(|l| l == **line)).collect();
+            if missing.is_empty() {
+                return page;
+            }
+            assert!(Instant::now() < deadline, "never shown: {missing:#?}\nin\n{page}");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    /// Stops it and expects that to be clean.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+/// What a server answers for a path without query.
+pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let options = http::Options {
+        base_url: format!("http://{address}"),
+        timeout: Duration::from_secs(10),
+        max_body_size: 1 << 30,
+        tls: Tls::default(),
+        proxy_url: None,
+    };
+    let response = Client::new(&options).unwrap().send(&Request::get(path.split('/')), None).await.unwrap();
+    (response.status, String::from_utf8(response.body.unwrap()).unwrap())
+}
+
+/// The value of a sample that is written exactly so.
+pub fn value(page: &str, series: &str) -> Option<f64> {
+    page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}

@@ -1,0 +1,101 @@
+//! Every reason why a request gives no task, and that the next good answer heals it.
+
+use std::time::Duration;
+
+use serde_json::json;
+use videogen_exporter::domain::Reason;
+
+use crate::exporter::{Exporter, QUICK, value};
+use crate::upstream::{Reply, Upstream, not_exist, row, status};
+
+fn body(status: u16, value: &serde_json::Value) -> Reply {
+    Reply::Body(status, value.to_string())
+}
+
+/// Every fault that an answer can be, with its reason; each is followed by a good answer.
+fn faults() -> Vec<(Reason, Reply)> {
+    let error = |code: &str, kind: &str| json!({"error": {"code": code, "message": "m", "type": kind}});
+    vec![
+        (Reason::Timeout, Reply::Hang(Duration::from_secs(30))),
+        (Reason::Reset, Reply::Reset),
+        (Reason::Redirect, Reply::Redirect("http://127.0.0.1:1/elsewhere".to_owned())),
+        (Reason::RateLimited, Reply::Body(429, String::new())),
+        (Reason::QuotaExhausted, body(402, &error("", "billing"))),
+        (Reason::Unauthorized, body(401, &error("", "new_api_error"))),
+        (Reason::Forbidden, body(403, &error("access_denied", "new_api_error"))),
+        (Reason::NotFound, not_exist()),
+        (
+            Reason::WrongPath,
+            body(404, &json!({"error": {"message": "Invalid URL (GET /v1/x)", "type": "invalid_request_error"}})),
+        ),
+        (Reason::BadRequest, body(400, &error("bad", "invalid_request_error"))),
+        (Reason::ServerError, Reply::Body(502, "<html>bad gateway</html>".to_owned())),
+        (Reason::BodyTooLarge, row(&json!({"status": "SUCCESS", "data": {"inline": "x".repeat(70_000)}}))),
+        (Reason::InvalidBody, Reply::Body(200, "<!doctype html>".to_owned())),
+        (Reason::ApiError, body(200, &json!({"code": "brand_new_code", "message": "m"}))),
+        (Reason::HttpOther, Reply::Body(418, String::new())),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_reason_is_counted_once_and_the_next_good_answer_heals() {
+    let mut servers = Vec::new();
+    let mut text = format!("{QUICK}upstreams:\n").replace("timeout: 1s", "timeout: 500ms, max_body_size: 64KiB");
+    let entry = |reason: Reason, url: &str| {
+        format!(
+            "- {{name: {0}, provider: new_api, base_url: '{url}', static_configs: [{{targets: [t]}}]}}\n",
+            reason.as_str()
+        )
+    };
+    for (reason, fault) in faults() {
+        let server = Upstream::start("127.0.0.1:0").await;
+        server.script("t", vec![fault, status("IN_PROGRESS")]);
+        text += &entry(reason, &format!("http://{}", server.address));
+        servers.push((reason, server));
+    }
+    // Without a server: a name that cannot exist, a port where nobody listens yet, and no TLS where TLS is asked for.
+    let later = Upstream::start("127.0.0.1:0").await;
+    let address = later.address.to_string();
+    drop(later);
+    text += &entry(Reason::Dns, "http://gateway.invalid");
+    text += &entry(Reason::Connect, &format!("http://{address}"));
+    text += &entry(Reason::Tls, &format!("https://{}", servers[0].1.address));
+    let exporter = Exporter::start(&text, std::path::Path::new(".")).await;
+
+    let error = |reason: Reason, of: Reason| {
+        format!(
+            "videogen_upstream_request_errors_total{{operation=\"get\",reason=\"{}\",upstream=\"{}\"}}",
+            reason.as_str(),
+            of.as_str()
+        )
+    };
+    let up = |reason: Reason| format!("videogen_upstream_up{{upstream=\"{}\"}}", reason.as_str());
+    for reason in [Reason::Dns, Reason::Connect, Reason::Tls] {
+        let deadline = std::time::Instant::now() + crate::exporter::PATIENCE;
+        while value(&exporter.page().await, &error(reason, reason)).is_none_or(|n| n < 2.0) {
+            assert!(std::time::Instant::now() < deadline, "{reason:?} is not counted: {}", exporter.page().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(value(&exporter.page().await, &up(reason)), Some(0.0), "{reason:?}");
+    }
+    let revived = Upstream::start(&address).await;
+    revived.script("t", vec![status("IN_PROGRESS")]);
+
+    for reason in servers.iter().map(|(reason, _)| *reason).chain([Reason::Connect]) {
+        let name = reason.as_str();
+        let running = format!("videogen_task_status{{upstream=\"{name}\",task_id=\"t\",status=\"running\"}} 1");
+        let failures = format!("videogen_task_consecutive_poll_failures{{upstream=\"{name}\",task_id=\"t\"}} 0");
+        let page = exporter.until(&[&running, &failures, &format!("{} 1", up(reason))]).await;
+        for other in Reason::ALL {
+            let count = value(&page, &error(*other, reason)).expect("every reason is shown from the start");
+            let right = if *other == reason { count >= 1.0 } else { count == 0.0 };
+            assert!(right, "{name}: {} is {count}", other.as_str());
+        }
+        if reason != Reason::Connect {
+            assert_eq!(value(&page, &error(reason, reason)), Some(1.0), "{name}");
+        }
+    }
+    let covered = servers.len() + 3;
+    assert_eq!(covered, Reason::ALL.len(), "a reason has no test");
+    exporter.stop().await;
+}

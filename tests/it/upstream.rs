@@ -1,0 +1,128 @@
+//! A fake upstream that is a real server: each task id has a script of answers, the last of which repeats.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// One answer.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// A status and a body.
+    Body(u16, String),
+    /// The same with a `Retry-After`.
+    RetryAfter(u16, String),
+    /// A redirect to somewhere else.
+    Redirect(String),
+    /// The connection breaks in the middle of the body.
+    Reset,
+    /// Nothing, for this long.
+    Hang(Duration),
+}
+
+/// A request as it came in.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The path as sent, still escaped.
+    pub path: String,
+    /// The `Authorization` header.
+    pub authorization: Option<String>,
+    /// When.
+    pub at: Instant,
+}
+
+#[derive(Default)]
+struct Script {
+    replies: HashMap<String, Vec<Reply>>,
+    asked: Vec<Asked>,
+}
+
+/// The server; it stops when it is dropped.
+pub struct Upstream {
+    pub address: SocketAddr,
+    script: Arc<Mutex<Script>>,
+    server: JoinHandle<()>,
+}
+
+impl Upstream {
+    /// Listens on a free port, or again on a known one.
+    #[expect(clippy::disallowed_methods, reason = "the server is owned by this value and aborted with it")]
+    pub async fn start(address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = Arc::new(Mutex::new(Script::default()));
+        let router = Router::new().fallback(answer).with_state(script.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, script, server }
+    }
+
+    /// What `id` is answered, one after the other.
+    pub fn script(&self, id: &str, replies: Vec<Reply>) {
+        self.script.lock().unwrap().replies.insert(id.to_owned(), replies);
+    }
+
+    /// Every request so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.script.lock().unwrap().asked.clone()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn answer(State(script): State<Arc<Mutex<Script>>>, headers: HeaderMap, request: Request) -> Response {
+    let path = request.uri().path().to_owned();
+    let id = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let reply = {
+        let mut script = script.lock().unwrap();
+        let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
+        script.asked.push(Asked { path, authorization, at: Instant::now() });
+        match script.replies.get_mut(&id) {
+            Some(replies) if replies.len() > 1 => replies.remove(0),
+            Some(replies) => replies[0].clone(),
+            None => not_exist(),
+        }
+    };
+    match reply {
+        Reply::Body(status, body) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
+        Reply::RetryAfter(status, after) => {
+            (StatusCode::from_u16(status).unwrap(), [(header::RETRY_AFTER, after)], "").into_response()
+        }
+        Reply::Redirect(to) => (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, to)]).into_response(),
+        Reply::Reset => {
+            let broken = [Ok("{\"code\":"), Err(std::io::Error::other("planned"))];
+            Body::from_stream(futures_util::stream::iter(broken)).into_response()
+        }
+        Reply::Hang(time) => {
+            tokio::time::sleep(time).await;
+            StatusCode::GATEWAY_TIMEOUT.into_response()
+        }
+    }
+}
+
+/// new-api's answer to an id that it does not know.
+pub fn not_exist() -> Reply {
+    Reply::Body(400, json!({"code": "task_not_exist", "message": "task_not_exist", "data": null}).to_string())
+}
+
+/// A gateway's row in its envelope.
+pub fn row(row: &Value) -> Reply {
+    Reply::Body(200, json!({"code": "success", "message": "", "data": row}).to_string())
+}
+
+/// A row with little in it.
+pub fn status(word: &str) -> Reply {
+    row(&json!({"task_id": "t", "status": word, "progress": "50%", "properties": {"origin_model_name": "m"}}))
+}
