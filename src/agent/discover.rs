@@ -29,6 +29,7 @@ impl Discoverer {
         let mut source = source;
         let mut late = !self.first_load;
         let mut named = HashSet::new();
+        let mut told = Vec::new();
         let mut first = true;
         loop {
             // Files are read off the runtime's threads: a hanging disk must not hold up polls.
@@ -38,6 +39,12 @@ impl Discoverer {
             })
             .await?;
             source = back;
+            if listing.messages != told {
+                told.clone_from(&listing.messages);
+                for message in &told {
+                    tracing::warn!(upstream.name = %self.upstream.name, source = self.label, "{message}");
+                }
+            }
             self.take(listing, &mut named, late).await;
             late = true;
             if std::mem::take(&mut first) {

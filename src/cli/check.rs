@@ -34,19 +34,15 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             let listing = source.read();
             total += listing.tasks.len();
             println!("  source {label}: {} tasks", listing.tasks.len());
-            if listing.errors > 0 {
-                problems.push(format!("upstream {}, source {label}: {} errors", upstream.name, listing.errors));
-            }
+            problems.extend(listing.messages.iter().map(|message| format!("\n  {message}")));
         }
     }
     let metrics = &config.file.metrics;
     let status = if metrics.task_status == TaskStatusForm::Set { 8 } else { 1 };
     let shown = if metrics.per_task == PerTask::Off { 0 } else { total.min(metrics.max_task_series) };
     println!("{total} tasks; up to {} series of their own", shown * (status + LINES_BESIDE_STATUS));
-    if problems.is_empty() { Ok(()) } else { Err(Failure::Input(explained(path, &problems))) }
-}
-
-/// The files say nothing themselves in `check`, so they are read again by whoever wants the places: in the log.
-fn explained(path: &Path, problems: &[String]) -> String {
-    format!("{}: task files are not all good\n  {}", path.display(), problems.join("\n  "))
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Input(format!("files that the configuration refers to are not valid{}", problems.concat())))
 }

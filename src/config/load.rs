@@ -1,6 +1,6 @@
 //! From a file and the environment to a checked configuration, or to every problem at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,9 +57,14 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     })?;
     let sources = Sources { path: path.to_owned(), variables: variables(), document };
     let mut problems = Problems::default();
-    let file = sources.extract(&mut problems);
+    let (file, removed) = sources.extract(&mut problems);
     let folder = path.parent().unwrap_or(Path::new("."));
-    let upstreams = file.check(folder, &mut problems);
+    let mut wrong = Problems::default();
+    let upstreams = file.check(folder, &mut wrong);
+    problems.extend(wrong, |key| removed.original(key));
+    if file.upstreams.is_empty() && !problems.has_below("upstreams") && !problems.has_below("") {
+        problems.add("upstreams", "at least one upstream is needed");
+    }
     if problems.is_empty() {
         return Ok(Config { file, upstreams });
     }
@@ -110,31 +115,34 @@ impl Provider for &Sources {
 
 impl Sources {
     /// The typed file. What does not fit is noted, taken out, and the rest is tried again: so all problems are found.
-    fn extract(&self, problems: &mut Problems) -> File {
+    fn extract(&self, problems: &mut Problems) -> (File, Removed) {
+        let mut removed = Removed::default();
         if !matches!(self.document.value, None | Some(Value::Dict(..))) {
             problems.add("", "the file must be a mapping of sections such as `upstreams:`");
-            return File::default();
+            return (File::default(), removed);
         }
         let figment = Figment::new().merge(self).merge(Env::prefixed(PREFIX).split("__"));
         let mut value: Value = match figment.extract() {
             Ok(value) => value,
             Err(error) => {
                 problems.add("", told(&error.kind));
-                return File::default();
+                return (File::default(), removed);
             }
         };
         for _ in 0..MAX_PROBLEMS {
             match value.deserialize() {
-                Ok(file) => return file,
+                Ok(file) => return (file, removed),
                 Err(error) => {
-                    problems.add(error.path.join("."), told(&error.kind));
+                    let key = error.path.join(".");
+                    problems.add(removed.original(&key), told(&error.kind));
                     if !take_out(&mut value, &error.path) {
                         break;
                     }
+                    removed.note(&key);
                 }
             }
         }
-        File::default()
+        (File::default(), removed)
     }
 
     fn place(&self, key: &str) -> Place {
@@ -146,6 +154,10 @@ impl Sources {
             if let Some(at) = self.document.places.get(part) {
                 return Place::File(self.path.clone(), Some(*at));
             }
+            let below = format!("{part}.");
+            if let Some((_, name)) = self.variables.iter().find(|(key, _)| key.starts_with(&below)) {
+                return Place::Variable(name.clone());
+            }
             match part.rsplit_once('.') {
                 Some((parent, _)) => part = parent,
                 None => return Place::File(self.path.clone(), None),
@@ -154,9 +166,39 @@ impl Sources {
     }
 }
 
+/// Elements that were taken out of lists, so that the others keep their numbers in what is told.
+#[derive(Default)]
+struct Removed(BTreeMap<String, BTreeSet<usize>>);
+
+impl Removed {
+    /// The element at `key` was taken out, if it was one.
+    fn note(&mut self, key: &str) {
+        let original = self.original(key);
+        if let Some((list, n)) = original.rsplit_once('.')
+            && let Ok(n) = n.parse()
+        {
+            self.0.entry(list.to_owned()).or_default().insert(n);
+        }
+    }
+
+    /// The key as it stands in the file.
+    fn original(&self, key: &str) -> String {
+        let mut original = String::new();
+        for part in key.split('.') {
+            let number = part.parse::<usize>().ok().zip(self.0.get(&original));
+            let part = number.map_or(part.to_owned(), |(n, gone)| {
+                (0..).filter(|at| !gone.contains(at)).nth(n).unwrap_or(n).to_string()
+            });
+            if !original.is_empty() {
+                original.push('.');
+            }
+            original.push_str(&part);
+        }
+        original
+    }
+}
+
 /// Removes the value at `path`; false when there is none to remove.
-///
-/// An element of a list is replaced by an empty one of its kind, so that the places of the others stay right.
 fn take_out(value: &mut Value, path: &[String]) -> bool {
     let Some((key, rest)) = path.split_first() else { return false };
     match value {

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
-use super::value::Span;
+use super::value::{Number, Span};
 use crate::domain::schedule::Pace;
 
 /// The section as written; what is left out is inherited.
@@ -30,7 +30,7 @@ pub struct PollingConfig {
     pub max_in_flight: Option<u32>,
     /// Rate of the token bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests_per_second: Option<f64>,
+    pub requests_per_second: Option<Number>,
     /// Size of the token bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
@@ -78,7 +78,10 @@ impl PollingConfig {
                 problems.add(format!("{at}.{key}"), "must be longer than 0s");
             }
         }
-        if max < min {
+        let bounds_written = [self.interval, self.min_interval, self.max_interval].iter().any(Option::is_some);
+        if !bounds_written {
+            // Inherited: told where it was written.
+        } else if max < min {
             let key = if self.max_interval.is_some() { "max_interval" } else { "min_interval" };
             problems.add(
                 format!("{at}.{key}"),
@@ -95,7 +98,7 @@ impl PollingConfig {
         };
         positive("max_in_flight", self.max_in_flight, problems);
         positive("burst", self.burst, problems);
-        if self.requests_per_second.is_some_and(|rate| !(0.001..=1e6).contains(&rate)) {
+        if self.requests_per_second.is_some_and(|Number(rate)| !(0.001..=1e6).contains(&rate)) {
             problems.add(format!("{at}.requests_per_second"), "must lie between 0.001 and 1000000");
         }
         if self.max_body_size.is_some_and(|size| !(1024..=1 << 30).contains(&size.as_u64())) {
@@ -106,7 +109,10 @@ impl PollingConfig {
             pace: Pace { interval, min, max },
             timeout,
             max_in_flight: usize::try_from(in_flight).unwrap_or(usize::MAX),
-            requests_per_second: self.requests_per_second.or_else(|| base?.requests_per_second).unwrap_or(10.0),
+            requests_per_second: self
+                .requests_per_second
+                .or_else(|| base?.requests_per_second)
+                .map_or(10.0, |rate| rate.0),
             burst: self.burst.or_else(|| base?.burst).unwrap_or(20),
             max_body_size: self.max_body_size.or_else(|| base?.max_body_size).map_or(4 << 20, |size| size.as_u64()),
         }

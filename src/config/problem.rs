@@ -51,6 +51,18 @@ impl Problems {
         self.found.push((key.into(), message.into()));
     }
 
+    /// Notes all of `others`, under the keys that `rename` gives them.
+    pub fn extend(&mut self, others: Self, rename: impl Fn(&str) -> String) {
+        self.found.extend(others.found.into_iter().map(|(key, message)| (rename(&key), message)));
+    }
+
+    /// True when something was noted at or below `key`.
+    pub fn has_below(&self, key: &str) -> bool {
+        self.found
+            .iter()
+            .any(|(found, _)| found.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    }
+
     /// True when nothing was noted.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()

@@ -6,7 +6,7 @@ use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::problem::Problems;
-use super::value::{Span, Text};
+use super::value::{Number, Span, Text};
 use crate::domain::Timestamp;
 
 /// The section.
@@ -32,7 +32,7 @@ pub struct TasksConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct StuckConfig {
     /// Times the usual duration.
-    pub factor: f64,
+    pub factor: Number,
     /// Never sooner than this.
     pub floor: Span,
 }
@@ -63,7 +63,7 @@ impl Default for TasksConfig {
 
 impl Default for StuckConfig {
     fn default() -> Self {
-        Self { factor: 3.0, floor: Span::secs(600) }
+        Self { factor: Number(3.0), floor: Span::secs(600) }
     }
 }
 
@@ -83,7 +83,7 @@ impl TasksConfig {
         if !self.recheck_ended.0.is_zero() && self.recheck_ended < Span::secs(60) {
             problems.add(format!("{at}.recheck_ended"), "must be 0s or at least 1m");
         }
-        if !(1.0..=1000.0).contains(&self.stuck.factor) {
+        if !(1.0..=1000.0).contains(&self.stuck.factor.0) {
             problems.add(format!("{at}.stuck.factor"), "must lie between 1 and 1000");
         }
     }

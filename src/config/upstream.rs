@@ -139,9 +139,6 @@ pub fn check_all(
     folder: &Path,
     problems: &mut Problems,
 ) -> Vec<Upstream> {
-    if entries.is_empty() {
-        problems.add("upstreams", "at least one upstream is needed");
-    }
     let mut names = BTreeMap::new();
     let mut upstreams = Vec::new();
     for (n, entry) in entries.iter().enumerate() {

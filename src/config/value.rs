@@ -85,10 +85,23 @@ impl<'de> Deserialize<'de> for Text {
                 Ok(Text(value.to_string()))
             }
             fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
+                Ok(Text(format!("{value:?}"))) // As yaml.rs compares it.
             }
         }
         deserializer.deserialize_any(AnyScalar)
+    }
+}
+
+/// A finite number in any spelling, such as `1.50`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Number(pub f64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        let number = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+        number.map(Self).ok_or_else(|| de::Error::custom("a number was expected"))
     }
 }
 

@@ -195,7 +195,7 @@ fn scalar(text: &str) -> Value {
     }
     if let Ok(number) = text.parse::<f64>()
         && number.is_finite()
-        && number.to_string() == text
+        && format!("{number:?}") == text
     {
         return Value::from(number);
     }
@@ -234,6 +234,6 @@ mod tests {
             text + &format!("a{n}: &a{n} [{alias}]\n")
         });
         assert_eq!(parse(&bomb).unwrap_err().message, "there is too much in this file");
-        assert_eq!(parse(&"[".repeat(100)).unwrap_err().message, "this is nested too deeply");
+        assert_eq!(parse(&("[".repeat(100) + &"]".repeat(100))).unwrap_err().message, "this is nested too deeply");
     }
 }

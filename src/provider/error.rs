@@ -92,7 +92,11 @@ pub fn error_body(body: &Value) -> ErrorBody {
             base_resp: true,
         };
     }
-    ErrorBody { code: json::text(body, "code").and_then(short), message: json::owned(body, "message"), base_resp: false }
+    ErrorBody {
+        code: json::text(body, "code").and_then(short),
+        message: json::owned(body, "message"),
+        base_resp: false,
+    }
 }
 
 /// The kind of an answer whose HTTP status is not 2xx.

@@ -28,7 +28,7 @@ pub struct FileSource {
 struct Held {
     text: String,
     tasks: Vec<NewTask>,
-    broken: bool,
+    broken: Option<String>,
 }
 
 impl FileSource {
@@ -56,11 +56,7 @@ impl FileSource {
         for path in found {
             match read(&path) {
                 Ok(text) => self.take(&path, text, &mut listing),
-                Err(error) => {
-                    tracing::warn!(file = %path.display(), error, "keeping the last good list of this file");
-                    listing.errors += 1;
-                    listing.complete = false;
-                }
+                Err(error) => listing.failed(format!("{}: {error}", path.display())),
             }
         }
         listing.tasks = self.files.values().flat_map(|held| held.tasks.iter().cloned()).collect();
@@ -74,11 +70,7 @@ impl FileSource {
             for path in glob::glob(&pattern.to_string_lossy()).into_iter().flatten() {
                 match path {
                     Ok(path) => _ = found.insert(path),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot look for files");
-                        listing.errors += 1;
-                        listing.complete = false;
-                    }
+                    Err(error) => listing.failed(error.to_string()),
                 }
             }
         }
@@ -89,24 +81,20 @@ impl FileSource {
         let held = self.files.entry(path.to_owned()).or_default();
         if held.text != text {
             held.text = text;
+            held.broken = None;
             match decode(path, &held.text) {
                 Ok((tasks, refused)) => {
                     held.tasks = tasks;
-                    held.broken = false;
                     listing.errors += refused;
                     if refused > 0 {
-                        tracing::warn!(file = %path.display(), refused, "left out what are no task ids");
+                        listing.messages.push(format!("{}: left out {refused} that are no task ids", path.display()));
                     }
                 }
-                Err(error) => {
-                    tracing::warn!(file = %path.display(), error, "keeping the last good list of this file");
-                    held.broken = true;
-                }
+                Err(error) => held.broken = Some(format!("{}: {error}", path.display())),
             }
         }
-        if held.broken {
-            listing.errors += 1;
-            listing.complete = false;
+        if let Some(message) = held.broken.clone() {
+            listing.failed(message);
         }
     }
 }
@@ -168,6 +156,7 @@ mod tests {
         let listing = source.read();
         assert_eq!(ids(&listing), ["t1", "0123", "t2", "../x?y=1"]);
         assert_eq!((listing.errors, listing.complete), (2, true));
+        assert!(listing.messages[0].ends_with("b.json: left out 2 that are no task ids"), "{:?}", listing.messages);
         assert_eq!(source.read().errors, 0, "an unchanged file is not complained about again");
 
         write("a.yml", "- targets: [t1\n");

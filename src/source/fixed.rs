@@ -15,6 +15,6 @@ impl StaticSource {
     }
 
     pub(super) fn read(&mut self) -> Listing {
-        Listing { tasks: self.tasks.clone(), errors: 0, complete: true }
+        Listing { tasks: self.tasks.clone(), complete: true, ..Listing::default() }
     }
 }

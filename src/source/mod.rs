@@ -17,8 +17,19 @@ pub struct Listing {
     pub tasks: Vec<NewTask>,
     /// What went wrong: reads that failed and ids that are none.
     pub errors: u64,
+    /// The same in words, with their files.
+    pub messages: Vec<String>,
     /// Everything was read well.
     pub complete: bool,
+}
+
+impl Listing {
+    /// A read that failed: what was read before stays.
+    fn failed(&mut self, message: String) {
+        self.errors += 1;
+        self.messages.push(message);
+        self.complete = false;
+    }
 }
 
 /// The kinds of source. An `enum`, because the set is closed and its functions wait.

@@ -1,1 +1,123 @@
-//! Written next.
+//! Good files load, bad ones are refused with every problem and its place, and no secret is repeated.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use videogen_exporter::config::{self, ConfigError, Place};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(ending: &str) -> Vec<PathBuf> {
+    let folder = fs::read_dir(root().join("tests/fixtures/config")).unwrap();
+    let mut found: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.to_string_lossy().ends_with(ending));
+    found.sort();
+    found
+}
+
+#[test]
+fn each_bad_file_is_refused_with_all_of_its_problems() {
+    let bad = files(".bad.yml");
+    assert!(bad.len() >= 40, "only {} bad files", bad.len());
+    for path in bad {
+        let text = fs::read_to_string(&path).unwrap();
+        let expected: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# expect: ")).collect();
+        assert!(!expected.is_empty(), "{} expects nothing", path.display());
+        let Err(ConfigError(problems)) = config::load(&path) else { panic!("{} was accepted", path.display()) };
+        let told = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        for message in &expected {
+            assert!(told.contains(message), "{}: no {message:?} in\n{told}", path.display());
+        }
+        assert_eq!(problems.len(), expected.len(), "{}:\n{told}", path.display());
+        assert!(!told.contains("S3CRET"), "{} repeats a secret:\n{told}", path.display());
+        for problem in &problems {
+            let Place::File(file, at) = &problem.place else { panic!("{problem}") };
+            assert_eq!(*file, path);
+            let whole_file = problem.key.is_empty() || problem.key == "upstreams";
+            assert!(at.is_some() || whole_file, "{}: no line for {problem}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_problem_stands_at_its_line_and_column() {
+    let error = config::parse(
+        "upstreams:\n  - name: a\n    provider: tokenhot\n    polling:\n      intervall: 5s\n",
+        Path::new("x.yml"),
+    );
+    let told = error.unwrap_err().to_string();
+    assert!(told.contains("\n  x.yml:5:7: upstreams.0.polling.intervall: unknown key"), "{told}");
+    let missing = config::load(Path::new("no/such/file.yml")).unwrap_err().to_string();
+    assert!(missing.contains("no/such/file.yml: cannot read it"), "{missing}");
+}
+
+#[test]
+fn each_good_file_and_the_shipped_examples_load() {
+    let good = files(".ok.yml");
+    assert!(good.len() >= 3);
+    for path in good.iter().chain([&root().join("config/videogen-exporter.yml")]) {
+        config::load(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    let minimal = fs::read_to_string(root().join("config/minimal.yml")).unwrap();
+    let without_key: String =
+        minimal.lines().filter(|line| !line.contains("authorization")).map(|line| format!("{line}\n")).collect();
+    config::parse(&without_key, Path::new("minimal.yml")).unwrap();
+}
+
+#[test]
+fn values_that_look_like_numbers_stay_what_they_are() {
+    let config = config::load(&root().join("tests/fixtures/config/everything.ok.yml")).unwrap();
+    let tasks = &config.upstreams[0].statics[0].tasks;
+    let ids: Vec<_> = tasks.iter().map(|task| task.id.as_str()).collect();
+    assert_eq!(ids, ["t1", "0123", "866900000000000001", "../x?y=1"]);
+    assert_eq!(tasks[0].labels["cost_center"], "007");
+    let inherited = config::load(&root().join("tests/fixtures/config/inherited_interval.ok.yml")).unwrap();
+    let pace = |n: usize| inherited.upstreams[n].polling.pace;
+    assert_eq!((pace(0).interval.as_secs(), pace(0).min.as_secs(), pace(0).max.as_secs()), (2, 2, 60));
+    assert_eq!((pace(1).interval.as_secs(), pace(1).min.as_secs(), pace(1).max.as_secs()), (300, 5, 300));
+}
+
+/// `config/videogen-exporter.yml` has every key, with the default that the code has.
+#[test]
+fn the_full_example_shows_every_default() {
+    let path = root().join("config/videogen-exporter.yml");
+    let text = fs::read_to_string(&path).unwrap();
+    let shown = serde_json::to_value(config::load(&path).unwrap().file).unwrap();
+    let mut checked = 0;
+    for section in ["tasks", "metrics", "state"] {
+        let default = serde_json::to_value(config::File::default()).unwrap();
+        assert_eq!(shown[section], default[section], "{section}");
+        for key in default[section].as_object().unwrap().keys() {
+            assert!(
+                text.lines().any(|line| line.trim_start().starts_with(&format!("{key}:"))),
+                "{section}.{key} is not in the file"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked >= 14);
+    // What polling is when nothing is written is what the file writes.
+    let written = config::load(&path).unwrap().upstreams[0].polling;
+    let default =
+        config::parse("upstreams: [{name: a, provider: tokenhot}]", Path::new("x.yml")).unwrap().upstreams[0].polling;
+    assert_eq!(written, default);
+    // Every key of an upstream is named, live or in a comment, and a wrong key names them all.
+    let wrong =
+        config::parse("upstreams: [{name: a, provider: tokenhot, x: 1}]", Path::new("x.yml")).unwrap_err().to_string();
+    let keys = wrong.split("known are ").nth(1).unwrap();
+    for key in keys.split(", ").map(str::trim) {
+        assert!(text.contains(&format!("{key}:")), "{key} is not in the file");
+    }
+}
+
+#[test]
+fn a_proxys_password_is_not_shown() {
+    let text = "upstreams: [{name: a, provider: tokenhot, proxy_url: 'http://u:S3CRET@proxy.example:3128'}]";
+    let config = config::parse(text, Path::new("x.yml")).unwrap();
+    let shown = serde_json::to_value(&config.file).unwrap();
+    assert_eq!(shown["upstreams"][0]["proxy_url"], Value::from("<redacted>"));
+    assert!(!format!("{config:?}").contains("S3CRET"));
+}

@@ -236,7 +236,7 @@ async fn retry_after_is_obeyed_for_the_whole_upstream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_upstream_holds_up_neither_the_others_nor_the_page() {
     let (slow, quick) = (Upstream::start("127.0.0.1:0").await, Upstream::start("127.0.0.1:0").await);
-    slow.script("s", vec![Reply::Hang(Duration::from_secs(60))]);
+    slow.script("s", vec![Reply::Hang(Duration::from_mins(1))]);
     quick.script("q", vec![status("IN_PROGRESS")]);
     let text = format!(
         "{QUICK}upstreams:\n- {{name: slow, provider: new_api, base_url: 'http://{}', polling: {{timeout: 30s}}, static_configs: [{{targets: [s]}}]}}\n\

@@ -1,5 +1,12 @@
 //! The exporter as its users meet it: its page, its files, its programs and the servers it talks to.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::format_collect,
+    reason = "tests fail by panicking, and live in real time"
+)]
+
 mod config;
 mod documents;
 mod domain;

@@ -1,1 +1,285 @@
-//! Written next.
+//! The program itself: its exit codes, its messages, its signals.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::exporter::{PATIENCE, get};
+use crate::upstream::{Reply, Upstream, status};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_videogen-exporter"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    program().args(args).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A running exporter; killed when dropped.
+pub struct Running {
+    pub child: Child,
+    pub address: SocketAddr,
+}
+
+impl Running {
+    /// Starts it under `config` with a free port and waits until it listens.
+    pub fn start(config: &Path) -> Self {
+        let mut child = program()
+            .args(["--web.listen-address=127.0.0.1:0", &format!("--config.file={}", config.display())])
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = lines.find(|line| line.as_ref().unwrap().contains("listening")).expect("it never listens").unwrap();
+        let address = line.rsplit("address=").next().unwrap().trim().parse().unwrap();
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    fn ended(&mut self, within: Duration) -> Option<i32> {
+        let deadline = Instant::now() + within;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it did not end within {within:?}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn decode(args: &[&str], body: &[u8]) -> Output {
+    let mut child = program().stdin(Stdio::piped()).arg("decode").args(args).arg("-").spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let body = body.to_vec();
+    // The program may stop reading before the end, which is its right.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&body)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+#[test]
+fn decode_answers_whatever_it_is_given() {
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/providers/tikhub_seedance/seed_success.json");
+    let whole = fs::read(&seed).unwrap();
+    let said = run(&["decode", "--provider=tikhub_seedance", seed.to_str().unwrap()]);
+    assert!(said.status.success());
+    assert!(out(&said).starts_with("{\"kind\":\"task\""), "{}", out(&said));
+    assert_eq!(out(&said).lines().count(), 1);
+    assert!(!out(&said).contains("example.com"), "the result URL is not shown");
+    let huge = [b"{\"x\":\"".as_slice(), &vec![b'a'; 5 << 20], b"\"}"].concat();
+    let deep = "[".repeat(100_000);
+    for (body, kind) in [
+        (&whole[..whole.len() / 2], "invalid_body"),
+        (b"", "invalid_body"),
+        (b"\xff\xfe\x00binary\x01", "invalid_body"),
+        (b"null", "invalid_body"),
+        (deep.as_bytes(), "invalid_body"),
+        (&huge, "body_too_large"),
+    ] {
+        let said = decode(&["--provider=tokenhot"], body);
+        assert_eq!(said.status.code(), Some(0), "{}", err(&said));
+        assert!(out(&said).contains(&format!("\"kind\":\"{kind}\"")), "{}", out(&said));
+    }
+    let limited =
+        decode(&["--provider=new_api", "--http-status=429", "--header=Retry-After: 5", "--header=X-Empty:"], b"");
+    assert_eq!(out(&limited).trim(), r#"{"error":{"kind":"rate_limited"},"kind":"error"}"#);
+}
+
+#[test]
+fn wrong_usage_and_wrong_input_have_their_exit_codes() {
+    for (args, code, message) in [
+        (vec!["decode", "--provider=acne", "-"], 2, "known are new_api, tikhub_seedance, tokenhot"),
+        (vec!["decode", "--provider=tokenhot", "--http-status=9", "-"], 2, "9 is not in 100..=599"),
+        (vec!["decode", "--provider=tokenhot", "--header=nonsense", "-"], 2, "expected 'Name: value'"),
+        (vec!["decode", "--provider=tokenhot", "no/such/file"], 1, "no/such/file: cannot read it"),
+        (vec!["--config.file=no/such.yml"], 1, "no/such.yml: cannot read it"),
+        (vec!["check", "--config.file=no/such.yml"], 1, "no/such.yml: cannot read it"),
+        (vec!["--web.telemetry-path=metrics"], 2, "it begins with /"),
+        (vec!["simulate", "--faults=everything"], 2, "expected none, some, or a list"),
+        (vec!["simulate", "--speed=-1"], 2, "expected 0.001 to 1000"),
+        (vec!["--no-such-flag"], 2, "unexpected argument"),
+    ] {
+        let said = run(&args);
+        assert_eq!(said.status.code(), Some(code), "{args:?}: {}", err(&said));
+        assert!(err(&said).contains(message), "{args:?}: {}", err(&said));
+        assert!(!err(&said).contains("panicked"), "{args:?}");
+    }
+    let version = run(&["--version"]);
+    assert!(version.status.success() && out(&version).starts_with("videogen-exporter 0."), "{}", out(&version));
+    let help = run(&["--help"]);
+    for part in ["demo", "simulate", "decode", "probe", "check", "--config.file", "--web.listen-address", "Exit codes"]
+    {
+        assert!(out(&help).contains(part), "no {part} in\n{}", out(&help));
+    }
+}
+
+#[test]
+fn check_says_what_would_run_or_every_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.yml");
+    let check = || run(&["check", &format!("--config.file={}", config.display())]);
+    let good = "upstreams:\n- {name: gw, provider: tokenhot, static_configs: [{targets: [a, b]}], file_sd_configs: [{files: [ids.json]}]}\n";
+    fs::write(&config, good).unwrap();
+    fs::write(folder.path().join("ids.json"), r#"[{"targets": ["c"]}]"#).unwrap();
+    let said = check();
+    assert_eq!(said.status.code(), Some(0), "{}", err(&said));
+    for part in [
+        "upstream gw: provider tokenhot",
+        "source static/0: 2 tasks",
+        "source file/0: 1 tasks",
+        "3 tasks; up to 66 series",
+    ] {
+        assert!(out(&said).contains(part), "no {part:?} in\n{}", out(&said));
+    }
+    fs::write(folder.path().join("ids.json"), "[{").unwrap();
+    let said = check();
+    assert_eq!(said.status.code(), Some(1));
+    assert!(err(&said).contains("ids.json: 1:2: not a list of target groups"), "{}", err(&said));
+    fs::write(&config, format!("pooling: {{}}\n{good}- {{name: gw, provider: x}}\n")).unwrap();
+    let said = check();
+    assert_eq!(said.status.code(), Some(1));
+    for part in ["c.yml:1:1: pooling", "upstreams.1.name", "upstreams.1.provider"] {
+        assert!(err(&said).contains(part), "no {part:?} in\n{}", err(&said));
+    }
+}
+
+#[test]
+fn a_variable_overrides_one_value_and_is_named_when_it_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.yml");
+    fs::write(&config, "upstreams: [{name: gw, provider: tokenhot}]\n").unwrap();
+    let check = |name: &str, value: &str| {
+        program().args(["check", &format!("--config.file={}", config.display())]).env(name, value).output().unwrap()
+    };
+    let said = check("VGX__POLLING__INTERVAL", "42s");
+    assert!(out(&said).contains("polled every 42s"), "{}", out(&said));
+    let said = check("VGX__POLLING__INTERVAL", "soon");
+    assert_eq!(said.status.code(), Some(1));
+    assert!(err(&said).contains("environment variable VGX__POLLING__INTERVAL: polling.interval:"), "{}", err(&said));
+    let said = check("VGX__POOLING__INTERVAL", "5s");
+    assert!(err(&said).contains("environment variable VGX__POOLING"), "{}", err(&said));
+    let said = check("VIDEOGEN_EXPORTER_PORT", "tcp://10.0.0.1:80");
+    assert!(said.status.success(), "a Kubernetes Service's variables do no harm");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_shows_everything_but_secrets() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let body = r#"{"code":"success","data":{"task_id":"t","status":"SUCCESS","result_url":"https://x.y/v?sig=S3CRET","properties":{"input":"S3CRET prompt","origin_model_name":"m"}}}"#;
+    gateway.script("t", vec![Reply::Body(200, body.to_owned())]);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("key"), "sk-S3CRET").unwrap();
+    let config = folder.path().join("c.yml");
+    let text = format!(
+        "upstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', authorization: {{credentials_file: key}}}}]",
+        gateway.address
+    );
+    fs::write(&config, text).unwrap();
+    let file = format!("--config.file={}", config.display());
+    let probe = |upstream: &str, id: &str| run(&["probe", &file, upstream, id]);
+    let said = probe("gw", "t");
+    assert_eq!(said.status.code(), Some(0), "{}", err(&said));
+    for part in [
+        "/v1/video/generations/t",
+        "Authorization: Bearer <redacted>",
+        "HTTP 200",
+        "\"status\":\"succeeded\"",
+        "videogen_task_status{upstream=\"gw\",task_id=\"t\",status=\"succeeded\"} 1",
+    ] {
+        assert!(out(&said).contains(part), "no {part:?} in\n{}", out(&said));
+    }
+    assert!(!out(&said).contains("S3CRET"), "{}", out(&said));
+    let said = probe("gw", "unknown");
+    assert!(out(&said).contains("task_not_exist") && said.status.success(), "{}", out(&said));
+    assert_eq!(probe("other", "t").status.code(), Some(1));
+    assert_eq!(probe("gw", "..").status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_stop_and_reload_it() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    gateway.script("t", vec![status("IN_PROGRESS")]);
+    gateway.script("u", vec![status("QUEUED")]);
+    gateway.script("hang", vec![Reply::Hang(Duration::from_secs(30))]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.yml");
+    let write = |ids: &str| {
+        let text = format!(
+            "polling: {{interval: 1s, timeout: 2s}}\nupstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', static_configs: [{{targets: {ids}}}]}}]",
+            gateway.address
+        );
+        fs::write(&config, text).unwrap();
+    };
+    write("[t]");
+    let mut running = Running::start(&config);
+    let address = running.address;
+    let until = async |line: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let page = get(address, "metrics").await.1;
+            if page.lines().any(|found| found == line) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "never shown: {line}\n{page}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    until("videogen_task_status{upstream=\"gw\",task_id=\"t\",status=\"running\"} 1").await;
+    fs::write(&config, "upstreams: nonsense").unwrap();
+    running.signal("HUP");
+    until("videogen_exporter_config_last_reload_successful 0").await;
+    until("videogen_task_status{upstream=\"gw\",task_id=\"t\",status=\"running\"} 1").await;
+    write("[t, u, hang]");
+    running.signal("HUP");
+    until("videogen_exporter_config_last_reload_successful 1").await;
+    until("videogen_task_status{upstream=\"gw\",task_id=\"u\",status=\"queued\"} 1").await;
+    running.signal("TERM");
+    assert_eq!(running.ended(PATIENCE), Some(0), "a poll that hangs does not keep it from ending well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_needs_nothing_and_shows_tasks() {
+    let mut child = program().args(["demo", "--listen=127.0.0.1:0", "--speed=60", "--tasks=10"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    let address: SocketAddr = line.split("http://").nth(1).unwrap().trim_end_matches('/').parse().unwrap();
+    let mut running = Running { child, address };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (status, page) = get(address, "").await;
+        if status == 200 && page.contains("task_sim") && page.contains("<progress") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the demo shows no task: {page}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(get(address, "-/healthy").await.0, 200);
+    running.signal("INT");
+    assert_eq!(running.ended(PATIENCE), Some(0));
+}

@@ -1,1 +1,174 @@
-//! Written next.
+//! The whole way with the real programs: Prometheus scrapes, rules fire, Alertmanager delivers.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::post;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::exporter::{QUICK, get};
+use crate::program::Running;
+
+/// How long the alerts may take from the start of everything.
+const BOUND: Duration = Duration::from_secs(90);
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A real program; without it this test fails and says what to do, rather than prove nothing.
+fn peer(name: &str) -> Command {
+    let fetched = root().join(".peers/usr/bin").join(name);
+    let found = if fetched.exists() { fetched } else { PathBuf::from(name) };
+    let there = Command::new(&found).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(there.is_ok_and(|status| status.success()), "{name} is not on PATH; ./tests/run fetches it");
+    Command::new(found)
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(command: &mut Command, log: &Path) -> Killed {
+    let log = fs::File::create(log).unwrap();
+    Killed(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
+}
+
+fn succeeds(command: &mut Command) {
+    let output = command.output().unwrap();
+    let said = [output.stdout.as_slice(), &output.stderr].concat();
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&said));
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn promtool_and_amtool_accept_every_shipped_file() {
+    let config = root().join("config");
+    let rules = [config.join("rules/alerts.yml"), config.join("rules/recording.yml")];
+    succeeds(peer("promtool").args(["check", "rules", "--lint=all", "--lint-fatal"]).args(&rules));
+    succeeds(peer("promtool").args(["check", "config"]).arg(config.join("prometheus.yml")));
+    succeeds(peer("amtool").arg("check-config").arg(config.join("alertmanager.yml")));
+    let tests: Vec<_> = fs::read_dir(config.join("rules/tests")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(tests.len() >= 3, "{tests:?}");
+    succeeds(peer("promtool").args(["test", "rules"]).args(&tests));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_and_an_expired_task_reach_a_webhook() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+
+    // The fake gateway, fast and with some faults, and the exporter that watches it.
+    let gateway_port = free_port();
+    let _gateway = start(
+        Command::new(env!("CARGO_BIN_EXE_videogen-exporter"))
+            .args(["simulate", "--tasks=30", "--speed=40", "--seed=7", "--faults=some"])
+            .arg(format!("--listen=127.0.0.1:{gateway_port}"))
+            .arg(format!("--targets-file={}", at("ids.json").display())),
+        &at("gateway.log"),
+    );
+    let exporter_config = format!(
+        "{QUICK}upstreams:\n- {{name: sim, provider: tokenhot, base_url: 'http://127.0.0.1:{gateway_port}', file_sd_configs: [{{files: [ids.json]}}]}}\n"
+    );
+    fs::write(at("exporter.yml"), exporter_config).unwrap();
+    let exporter = Running::start(&at("exporter.yml"));
+
+    // A webhook receiver that remembers what fired.
+    let fired: Arc<Mutex<BTreeSet<(String, String)>>> = Arc::default();
+    let seen = fired.clone();
+    let hook = Router::new().route(
+        "/",
+        post(move |body: String| {
+            let seen = seen.clone();
+            async move {
+                let message: Value = serde_json::from_str(&body).unwrap();
+                for alert in message["alerts"].as_array().unwrap() {
+                    let labels = &alert["labels"];
+                    let text = |name: &str| labels[name].as_str().unwrap_or("").to_owned();
+                    assert!(!alert["annotations"]["description"].as_str().unwrap_or("").is_empty(), "{alert}");
+                    assert!(
+                        alert["annotations"]["dashboard_url"].as_str().unwrap_or("").contains("/d/videogen-"),
+                        "{alert}"
+                    );
+                    seen.lock().unwrap().insert((text("alertname"), text("task_id")));
+                }
+            }
+        }),
+    );
+    let hook_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hook_address = hook_listener.local_addr().unwrap();
+    let hook_server = tokio::spawn(async move { axum::serve(hook_listener, hook).await.unwrap() });
+
+    let alertmanager_port = free_port();
+    let alertmanager_config = format!(
+        "route: {{receiver: hook, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
+         receivers: [{{name: hook, webhook_configs: [{{url: 'http://{hook_address}/'}}]}}]\n"
+    );
+    fs::write(at("alertmanager.yml"), alertmanager_config).unwrap();
+    let _alertmanager = start(
+        peer("alertmanager")
+            .args(["--cluster.listen-address=", &format!("--web.listen-address=127.0.0.1:{alertmanager_port}")])
+            .arg(format!("--config.file={}", at("alertmanager.yml").display()))
+            .arg(format!("--storage.path={}", at("alerts").display())),
+        &at("alertmanager.log"),
+    );
+
+    // The shipped rules, looked at every second.
+    let prometheus_port = free_port();
+    let prometheus_config = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}/config/rules/*.yml']\n\
+         alerting: {{alertmanagers: [{{static_configs: [{{targets: ['127.0.0.1:{alertmanager_port}']}}]}}]}}\n\
+         scrape_configs: [{{job_name: videogen-exporter, static_configs: [{{targets: ['{}']}}]}}]\n",
+        root().display(),
+        exporter.address
+    );
+    fs::write(at("prometheus.yml"), prometheus_config).unwrap();
+    let _prometheus = start(
+        peer("prometheus")
+            .arg(format!("--web.listen-address=127.0.0.1:{prometheus_port}"))
+            .arg(format!("--config.file={}", at("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", at("data").display())),
+        &at("prometheus.log"),
+    );
+
+    let deadline = Instant::now() + BOUND;
+    loop {
+        let fired = fired.lock().unwrap().clone();
+        let has = |name: &str| fired.iter().any(|(alert, id)| alert == name && id.starts_with("task_sim"));
+        if has("VideogenTaskFailed") && has("VideogenTaskExpired") {
+            break;
+        }
+        let log = |name: &str| fs::read_to_string(at(name)).unwrap_or_default();
+        assert!(Instant::now() < deadline, "only {fired:?}\n{}\n{}", log("prometheus.log"), log("alertmanager.log"));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+
+    // What Prometheus took in is what the exporter shows, and promtool has nothing to say about it.
+    let (_, targets) = get(format!("127.0.0.1:{prometheus_port}").parse().unwrap(), "api/v1/targets").await;
+    let targets: Value = serde_json::from_str(&targets).unwrap();
+    let target = &targets["data"]["activeTargets"][0];
+    assert_eq!((&target["health"], &target["lastError"]), (&Value::from("up"), &Value::from("")), "{target}");
+    let page = get(exporter.address, "metrics").await.1;
+    fs::write(at("page.txt"), &page).unwrap();
+    let checked =
+        peer("promtool").args(["check", "metrics"]).stdin(fs::File::open(at("page.txt")).unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&[checked.stdout.as_slice(), &checked.stderr].concat()).into_owned();
+    assert!(checked.status.success() && said.trim().is_empty(), "{said}");
+    hook_server.abort();
+}
