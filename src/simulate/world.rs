@@ -1,6 +1,7 @@
 //! All tasks of the fake gateway: as many alive as were asked for, the ended ones for as long as there is room.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::life::Life;
@@ -14,7 +15,8 @@ pub struct World {
     chance: fastrand::Rng,
     speed: f64,
     born: u64,
-    living: Vec<String>,
+    /// When each living task ends, the next one first.
+    living: BinaryHeap<Reverse<Timestamp>>,
     known: HashMap<String, Life>,
     order: VecDeque<String>,
 }
@@ -26,35 +28,32 @@ impl World {
             chance: fastrand::Rng::with_seed(seed),
             speed,
             born: 0,
-            living: Vec::new(),
+            living: BinaryHeap::new(),
             known: HashMap::new(),
             order: VecDeque::new(),
         };
         for _ in 0..tasks {
             let ago = Duration::from_secs_f64(60.0 * world.chance.f64() / speed);
-            let id = world.bear(now - ago);
-            world.living.push(id);
+            world.bear(now - ago);
         }
         world
     }
 
-    fn bear(&mut self, at: Timestamp) -> String {
+    fn bear(&mut self, at: Timestamp) {
         self.born += 1;
         let id = format!("task_sim{:08}", self.born);
         let life = Life::new(&mut self.chance, at, self.speed);
+        self.living.push(Reverse(life.finish));
         self.known.insert(id.clone(), life);
-        self.order.push_back(id.clone());
-        id
+        self.order.push_back(id);
     }
 
     /// Lets time pass: whoever has ended makes room for another.
     pub fn live(&mut self, now: Timestamp) {
-        for n in 0..self.living.len() {
-            if self.known.get(&self.living[n]).is_none_or(|life| life.finish <= now) {
-                let pause = Duration::from_secs_f64(5.0 * self.chance.f64() / self.speed);
-                let id = self.bear(now + pause);
-                self.living[n] = id;
-            }
+        while self.living.peek().is_some_and(|Reverse(finish)| *finish <= now) {
+            self.living.pop();
+            let pause = Duration::from_secs_f64(5.0 * self.chance.f64() / self.speed);
+            self.bear(now + pause);
         }
         while self.order.len() > MAX_ENDED + self.living.len() {
             if let Some(id) = self.order.pop_front() {

@@ -1,1 +1,277 @@
-//! Written next.
+//! One test for all documents: registry, docs, dashboards, rules and runbooks speak of the same names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use promql_parser::parser::{self, Expr, VectorSelector};
+use promql_parser::util::{ExprVisitor, walk_expr};
+use serde_json::Value;
+use videogen_exporter::config::from_text;
+use videogen_exporter::domain::Reason;
+use videogen_exporter::domain::failure::FailureClass;
+use videogen_exporter::metrics::families::{self, Family, Kind};
+use videogen_exporter::provider::PROVIDERS;
+
+#[path = "../../examples/dashboards/boards/mod.rs"]
+mod boards;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A text that a program writes stands in the repository as it would be written now; `VGX_BLESS=1` writes it.
+fn is_fresh(path: &str, now: &str) {
+    if std::env::var("VGX_BLESS").is_ok() {
+        fs::write(root().join(path), now).unwrap();
+    }
+    assert!(read(path) == now, "{path} is stale: run the tests once with VGX_BLESS=1");
+}
+
+/// What stands between two marks of a document, replaced.
+fn with_section(text: &str, name: &str, new: &str) -> String {
+    let (begin, end) = (format!("<!-- {name}: written by the tests -->\n"), format!("<!-- end of {name} -->"));
+    let (head, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no mark {begin}"));
+    let (_, tail) = rest.split_once(&end).unwrap_or_else(|| panic!("no mark {end}"));
+    format!("{head}{begin}{new}{end}{tail}")
+}
+
+#[test]
+fn the_metrics_page_has_every_family_as_the_code_has_it() {
+    let mut table = "| name | type | labels | what |\n|---|---|---|---|\n".to_owned();
+    for Family { name, kind, labels, help } in families::ALL {
+        let help = help.replace(" As old as videogen_task_last_poll_timestamp_seconds.", "");
+        table += &format!("| `{name}` | {} | {} | {help} |\n", kind.as_str(), labels.join(", "));
+    }
+    is_fresh("docs/metrics.md", &with_section(&read("docs/metrics.md"), "families", &table));
+    let names: BTreeSet<_> = families::ALL.iter().map(|family| family.name).collect();
+    assert_eq!(names.len(), families::ALL.len(), "two families have one name");
+    let text = read("docs/metrics.md");
+    for word in Reason::ALL.iter().map(|r| r.as_str()).chain(FailureClass::ALL.iter().map(|c| c.as_str())) {
+        assert!(text.contains(word), "docs/metrics.md does not name {word}");
+    }
+    assert_known_names("docs/metrics.md", &text);
+}
+
+#[test]
+fn the_readme_names_every_provider_and_no_metric_that_is_not() {
+    for path in ["README.md", "docs/configuration.md", "docs/runbooks.md", "docs/dashboards.md", "docs/architecture.md"]
+    {
+        assert_known_names(path, &read(path));
+    }
+    for provider in PROVIDERS {
+        assert!(
+            read("README.md").contains(&format!("`{}`", provider.name())),
+            "README.md does not name {}",
+            provider.name()
+        );
+    }
+    for image in ["overview", "task", "upstream"] {
+        assert!(root().join(format!("docs/images/{image}.png")).is_file(), "no picture of {image}");
+    }
+}
+
+/// Every word that looks like a metric of ours is one.
+fn assert_known_names(path: &str, text: &str) {
+    let known = |word: &str| {
+        families::ALL.iter().any(|family| family.name == base(word)) || words_below(word) || recorded().contains(word)
+    };
+    for word in
+        text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').filter(|w| w.starts_with("videogen_"))
+    {
+        assert!(known(word.trim_end_matches(':')), "{path} names {word}, which does not exist");
+    }
+}
+
+/// A prefix such as `videogen_exporter_` that introduces several, or the crate's own name.
+fn words_below(word: &str) -> bool {
+    word == "videogen_exporter"
+        || word.ends_with('_') && families::ALL.iter().any(|family| family.name.starts_with(word))
+}
+
+fn base(name: &str) -> &str {
+    let histogram =
+        |name: &str| families::ALL.iter().any(|family| family.name == name && family.kind == Kind::Histogram);
+    ["_bucket", "_sum", "_count"]
+        .iter()
+        .find_map(|part| name.strip_suffix(part).filter(|name| histogram(name)))
+        .unwrap_or(name)
+}
+
+struct Rule {
+    name: String,
+    expr: String,
+    alert: bool,
+    annotations: BTreeMap<String, String>,
+}
+
+fn rules() -> Vec<Rule> {
+    let mut found = Vec::new();
+    for file in ["config/rules/recording.yml", "config/rules/alerts.yml"] {
+        let document: Value = from_text(&read(file)).unwrap();
+        for rule in document["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()) {
+            let text = |key: &str| rule[key].as_str().map(str::to_owned);
+            let annotations = rule["annotations"].as_object().into_iter().flatten();
+            found.push(Rule {
+                alert: rule.get("alert").is_some(),
+                name: text("alert").or_else(|| text("record")).unwrap(),
+                expr: text("expr").unwrap(),
+                annotations: annotations
+                    .map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned()))
+                    .collect(),
+            });
+        }
+    }
+    found
+}
+
+fn recorded() -> BTreeSet<String> {
+    rules().into_iter().filter(|rule| !rule.alert).map(|rule| rule.name).collect()
+}
+
+/// Names that are Prometheus's own or the process collector's.
+const FOREIGN: [&str; 4] = ["up", "ALERTS", "scrape_duration_seconds", "scrape_samples_scraped"];
+
+struct Names<'a> {
+    place: &'a str,
+    recorded: &'a BTreeSet<String>,
+    seen: usize,
+}
+
+impl ExprVisitor for Names<'_> {
+    type Error = String;
+
+    fn pre_visit(&mut self, expr: &Expr) -> Result<bool, String> {
+        let selector = match expr {
+            Expr::VectorSelector(selector) => Some(selector),
+            Expr::MatrixSelector(range) => Some(&range.vs),
+            _ => None,
+        };
+        if let Some(VectorSelector { name: Some(name), matchers, .. }) = selector {
+            self.seen += 1;
+            let family = families::ALL.iter().find(|family| family.name == base(name));
+            let foreign =
+                FOREIGN.contains(&name.as_str()) || name.starts_with("process_") || self.recorded.contains(name);
+            if family.is_none() && !foreign {
+                return Err(format!("{}: there is no metric {name}", self.place));
+            }
+            for matcher in &matchers.matchers {
+                let usual = matches!(matcher.name.as_str(), "job" | "instance" | "le");
+                if let Some(family) = family.filter(|f| !usual && !f.labels.contains(&matcher.name.as_str())) {
+                    return Err(format!("{}: {} has no label {}", self.place, family.name, matcher.name));
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn check_names(place: &str, expr: &str) -> usize {
+    let parsed = parser::parse(expr).unwrap_or_else(|error| panic!("{place}: {error}\n{expr}"));
+    let recorded = recorded();
+    let mut names = Names { place, recorded: &recorded, seen: 0 };
+    walk_expr(&mut names, &parsed).unwrap_or_else(|error| panic!("{error}"));
+    names.seen
+}
+
+#[test]
+fn every_rule_asks_for_what_exists_and_tells_what_to_do() {
+    let runbooks = read("docs/runbooks.md");
+    let headings: BTreeSet<&str> = runbooks.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let tested = tested_alerts();
+    let mut alerts = BTreeSet::new();
+    for rule in rules() {
+        let seen = check_names(&rule.name, &rule.expr);
+        assert!(seen > 0, "{} asks for nothing", rule.name);
+        if !rule.alert {
+            continue;
+        }
+        for key in ["summary", "description", "runbook_url", "dashboard_url"] {
+            assert!(rule.annotations.get(key).is_some_and(|text| !text.is_empty()), "{} has no {key}", rule.name);
+        }
+        assert!(rule.annotations["runbook_url"].ends_with(&format!("#{}", rule.name.to_lowercase())), "{}", rule.name);
+        let board = rule.annotations["dashboard_url"].split("/d/").nth(1).unwrap_or_default();
+        let board = board.split('?').next().unwrap_or_default();
+        assert!(root().join(format!("dashboards/{board}.json")).is_file(), "{} links to {board}", rule.name);
+        assert!(headings.contains(rule.name.as_str()), "docs/runbooks.md has no heading {}", rule.name);
+        assert_eq!(
+            tested.get(&rule.name),
+            Some(&(true, true)),
+            "{} needs a test that fires and a silent one",
+            rule.name
+        );
+        alerts.insert(rule.name);
+    }
+    assert!(alerts.len() >= 15, "{alerts:?}");
+    for heading in headings.iter().filter(|heading| heading.starts_with("Videogen")) {
+        assert!(alerts.contains(*heading), "docs/runbooks.md explains {heading}, which does not exist");
+    }
+    assert!(["VideogenTaskFailed", "VideogenTaskExpired"].iter().all(|name| alerts.contains(*name)));
+}
+
+/// By alert: whether some test expects it to fire with labels and annotations, and whether some expects silence.
+fn tested_alerts() -> BTreeMap<String, (bool, bool)> {
+    let mut tested = BTreeMap::<String, (bool, bool)>::new();
+    for entry in fs::read_dir(root().join("config/rules/tests")).unwrap() {
+        let document: Value = from_text(&fs::read_to_string(entry.unwrap().path()).unwrap()).unwrap();
+        let tests = document["tests"].as_array().unwrap().iter();
+        for case in tests.flat_map(|test| test["alert_rule_test"].as_array().into_iter().flatten()) {
+            let expected = case["exp_alerts"].as_array().unwrap();
+            let whole = |alert: &Value| alert["exp_labels"].is_object() && alert["exp_annotations"].is_object();
+            let (fires, is_silent) = tested.entry(case["alertname"].as_str().unwrap().to_owned()).or_default();
+            *fires |= !expected.is_empty() && expected.iter().all(whole);
+            *is_silent |= expected.is_empty();
+        }
+    }
+    tested
+}
+
+fn dashboards() -> Vec<(PathBuf, Value)> {
+    let files = fs::read_dir(root().join("dashboards")).unwrap().map(|entry| entry.unwrap().path());
+    files.map(|path| (path.clone(), serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap())).collect()
+}
+
+#[test]
+fn the_dashboards_are_as_the_generator_writes_them() {
+    let written = boards::all();
+    for (name, text) in &written {
+        assert!(
+            read(&format!("dashboards/{name}")) == *text,
+            "dashboards/{name} is stale: cargo run --example dashboards"
+        );
+    }
+    assert_eq!(written.len(), dashboards().len(), "a dashboard that nobody writes lies in dashboards/");
+}
+
+#[test]
+fn every_panel_asks_for_what_exists_and_explains_itself() {
+    let mut targets = 0;
+    for (path, board) in dashboards() {
+        let uid = board["uid"].as_str().unwrap();
+        assert_eq!(path.file_stem().unwrap().to_str(), Some(uid), "a dashboard's file is named after its uid");
+        for panel in board["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row") {
+            let place = format!("{uid}: {}", panel["title"].as_str().unwrap());
+            assert!(
+                panel["description"].as_str().is_some_and(|text| text.len() > 10),
+                "{place} does not explain itself"
+            );
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{place}");
+            for target in panel["targets"].as_array().unwrap() {
+                let expr = target["expr"].as_str().unwrap();
+                let expr =
+                    expr.replace("$__rate_interval", "5m").replace("$__range", "6h").replace("$__interval", "1m");
+                assert!(check_names(&place, &expr) > 0, "{place} asks for nothing");
+                targets += 1;
+            }
+        }
+        for variable in board["templating"]["list"].as_array().unwrap() {
+            let query = variable["query"]["query"].as_str().unwrap_or("");
+            assert_known_names(uid, query);
+        }
+    }
+    assert!(targets >= 60, "{targets}");
+}
