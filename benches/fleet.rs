@@ -59,7 +59,7 @@ fn usage(pid: u32) -> (f64, f64) {
 }
 
 fn main() {
-    let tasks = std::env::args().filter_map(|arg| arg.parse::<u32>().ok()).next().unwrap_or(10_000);
+    let tasks = std::env::args().find_map(|arg| arg.parse::<u32>().ok()).unwrap_or(10_000);
     let folder = std::env::temp_dir().join(format!("videogen-fleet-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder for this run");
     let ids = folder.join("ids.json");

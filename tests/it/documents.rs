@@ -1,6 +1,7 @@
 //! One test for all documents: registry, docs, dashboards, rules and runbooks speak of the same names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,7 @@ fn the_metrics_page_has_every_family_as_the_code_has_it() {
     let mut table = "| name | type | labels | what |\n|---|---|---|---|\n".to_owned();
     for Family { name, kind, labels, help } in families::ALL {
         let help = help.replace(" As old as videogen_task_last_poll_timestamp_seconds.", "");
-        table += &format!("| `{name}` | {} | {} | {help} |\n", kind.as_str(), labels.join(", "));
+        let _ = writeln!(table, "| `{name}` | {} | {} | {help} |", kind.as_str(), labels.join(", "));
     }
     is_fresh("docs/metrics.md", &with_section(&read("docs/metrics.md"), "families", &table));
     let names: BTreeSet<_> = families::ALL.iter().map(|family| family.name).collect();
