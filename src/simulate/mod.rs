@@ -58,8 +58,9 @@ impl Gateway {
     /// Ids of the tasks that are known, oldest first, as a Prometheus `file_sd` document.
     pub fn targets(&self) -> String {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.live(clock::now().into());
-        json!([{ "targets": world.ids().collect::<Vec<_>>(), "labels": { "team": "demo" } }]).to_string()
+        let now = Timestamp::from(clock::now());
+        world.live(now);
+        json!([{ "targets": world.ids(now).collect::<Vec<_>>(), "labels": { "team": "demo" } }]).to_string()
     }
 
     /// Writes [`Gateway::targets`] to `file` every second until `stop`, replacing it as a whole.

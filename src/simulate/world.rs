@@ -67,8 +67,9 @@ impl World {
         self.known.get(id)
     }
 
-    /// Every known id, oldest first.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.order.iter().map(String::as_str)
+    /// Every known id that has been submitted by now, oldest first.
+    pub fn ids(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let submitted = move |id: &&str| self.known.get(*id).is_some_and(|life| life.submit <= now);
+        self.order.iter().map(String::as_str).filter(submitted)
     }
 }
