@@ -57,7 +57,7 @@ impl Backoff {
         now: Instant,
         chance: f64,
     ) {
-        if let Some(wait) = retry_after {
+        if let Some(wait) = retry_after.filter(|wait| !wait.is_zero()) {
             self.until = self.until.max(Some(now + wait));
             self.decided = Some(now);
             return;
@@ -145,5 +145,8 @@ mod tests {
         backoff.ended(None, None, now, now, 1.0);
         assert_eq!(wait(&backoff, now), 180_000, "a good answer does not cut it short");
         assert_eq!(backoff.gate(now + Duration::from_mins(3)), Gate::Open);
+        let mut backoff = Backoff::new(LONGEST);
+        backoff.ended(Some(Reason::RateLimited), Some(Duration::ZERO), now, now, 1.0);
+        assert_eq!(wait(&backoff, now), 250, "no time at all is no answer to how long");
     }
 }

@@ -68,6 +68,7 @@ impl Agent {
         shared.store.unname_all(now);
         shared.tracker.keep_upstreams(&names);
         shared.metrics.configured(&config.file.metrics, |name| names.contains(name), now);
+        shared.tracker.relabel(|task| shared.metrics.aggregate_labels(task, &rules.aggregate_labels, now));
         shared.tracker.limit(SeriesLimits {
             max: if config.file.metrics.per_task == PerTask::Off { 0 } else { config.file.metrics.max_task_series },
             only_active: config.file.metrics.per_task == PerTask::Active,

@@ -38,6 +38,8 @@ pub struct Poller {
     limiter: DefaultDirectRateLimiter,
     limiter_clock: QuantaClock,
     backoff: Backoff,
+    /// The back-off that is on the page.
+    shown_backoff: Option<Instant>,
     /// Since when due polls have been waiting for the rate limit.
     throttled_since: Option<Instant>,
 }
@@ -79,6 +81,7 @@ impl Poller {
             limiter: RateLimiter::direct_with_clock(quota, limiter_clock.clone()),
             limiter_clock,
             backoff: Backoff::new(polling.pace.max),
+            shown_backoff: None,
             throttled_since: None,
             upstream,
         })
@@ -89,11 +92,11 @@ impl Poller {
         self.shared.tracker.take_fresh(&self.upstream.name);
         self.schedule(self.shared.tracker.active(&self.upstream.name));
         loop {
-            let blocked = self.send_what_may_go().await;
-            let until = match blocked {
-                Blocked::Idle => None,
+            let until = match self.send_what_may_go().await {
                 Blocked::Until(until) => Some(until),
+                Blocked::Idle => self.backoff.until(clock::instant()),
             };
+            self.show_backoff();
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.wake.notified() => {
@@ -105,11 +108,7 @@ impl Poller {
                     self.due.push_back((due.into_inner(), at));
                 }
                 Some(ended) = self.in_flight.join_next(), if !self.in_flight.is_empty() => self.take_home(ended).await?,
-                () = tokio::time::sleep_until(until.unwrap_or_else(clock::instant).into()), if until.is_some() => {
-                    if self.backoff.until(clock::instant()).is_none() {
-                        self.shared.metrics.upstreams.backoff(&self.upstream.name, None);
-                    }
-                }
+                () = tokio::time::sleep_until(until.unwrap_or_else(clock::instant).into()), if until.is_some() => {}
             }
         }
         while let Some(ended) = self.in_flight.join_next().await {
@@ -225,21 +224,27 @@ impl Poller {
         Ok(())
     }
 
-    /// Tells the back-off how a request ended, and shows what it decides.
+    /// Tells the back-off how a request ended.
     fn note_trouble(&mut self, outcome: &Outcome, reason: Option<Reason>, now: Instant, at: Timestamp) {
         let asked = matches!(outcome.code, Some(429 | 503)).then_some(outcome.retry_after.as_deref()).flatten();
         let asked = asked.and_then(|value| retry_after(value, at));
         let before = self.backoff.until(now);
         self.backoff.ended(reason, asked, outcome.sent, now, fastrand::f64());
+        if let (None, Some(until)) = (before, self.backoff.until(now)) {
+            let reason = reason.map_or("", Reason::as_str);
+            let seconds = until.duration_since(now).as_secs_f64();
+            tracing::warn!(upstream.name = %self.upstream.name, reason, seconds, "leaving the upstream alone");
+        }
+    }
+
+    /// Puts the back-off in force on the page, or takes it off.
+    fn show_backoff(&mut self) {
+        let now = clock::instant();
         let until = self.backoff.until(now);
-        if until != before {
-            let shown = until.map(|until| at + until.duration_since(now));
+        if until != self.shown_backoff {
+            self.shown_backoff = until;
+            let shown = until.map(|until| Timestamp::from(clock::now()) + until.duration_since(now));
             self.shared.metrics.upstreams.backoff(&self.upstream.name, shown);
-            if let (None, Some(until)) = (before, until) {
-                let reason = reason.map_or("", Reason::as_str);
-                let seconds = until.duration_since(now).as_secs_f64();
-                tracing::warn!(upstream.name = %self.upstream.name, reason, seconds, "leaving the upstream alone");
-            }
         }
     }
 

@@ -120,7 +120,16 @@ impl Tracker {
         held.grant();
     }
 
-    /// Drops the tasks of upstreams that are not among these, and gives all others to their pollers anew.
+    /// Gives every task the aggregate labels that `labels` finds for it: they have changed.
+    pub fn relabel(&self, labels: impl Fn(&Task) -> Arc<[Arc<str>]>) {
+        let mut held = self.held();
+        for entry in held.upstreams.values_mut().flat_map(|table| table.entries.values_mut()) {
+            let task = Arc::make_mut(&mut entry.task);
+            task.aggregate_labels = labels(task);
+        }
+    }
+
+    /// Drops the tasks of upstreams that are not among these.
     pub fn keep_upstreams(&self, names: &HashSet<Arc<str>>) {
         let mut held = self.held();
         held.upstreams.retain(|name, _| names.contains(name));

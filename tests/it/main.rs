@@ -17,4 +17,5 @@ mod program;
 mod prometheus;
 mod providers;
 mod reasons;
+mod transport;
 mod upstream;

@@ -95,6 +95,18 @@ async fn every_reason_is_counted_once_and_the_next_good_answer_heals() {
             assert_eq!(value(&page, &error(reason, reason)), Some(1.0), "{name}");
         }
     }
+    // A back-off that is over is not shown any more, also when nothing is due.
+    let deadline = std::time::Instant::now() + crate::exporter::PATIENCE;
+    loop {
+        let page = exporter.page().await;
+        let left = page.lines().filter(|line| line.starts_with("videogen_upstream_backoff_until_timestamp_seconds{"));
+        let left: Vec<_> = left.filter(|line| !line.contains("\"dns\"") && !line.contains("\"tls\"")).collect();
+        if left.is_empty() {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{left:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let covered = servers.len() + 3;
     assert_eq!(covered, Reason::ALL.len(), "a reason has no test");
     exporter.stop().await;
