@@ -120,6 +120,9 @@ impl Client {
                 return Err(ClientError::Part("tls_config.ca_file", "there is no certificate in it".to_owned()));
             }
             builder = builder.tls_certs_only(certificates);
+        } else if base.scheme() == "http" && options.proxy_url.is_none() {
+            // Without TLS nobody has to be trusted: a machine without any certificate will do.
+            builder = builder.tls_certs_only(Vec::<Certificate>::new());
         }
         if let (Some(cert), Some(key)) = (&options.tls.cert_file, &options.tls.key_file) {
             let pem = [read(cert)?, read(key)?].join(&b'\n');

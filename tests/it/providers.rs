@@ -103,6 +103,24 @@ fn an_id_stays_one_segment_of_the_path() {
     }
 }
 
+#[test]
+fn reading_has_a_side_effect_only_where_the_gateway_asks_google_itself() {
+    let body = |file: &str| fs::read(folder().join(file)).unwrap();
+    let veo = |data: &Value| json!({"code": "success", "data": data}).to_string().into_bytes();
+    for (answer, has) in [
+        (body("veo/gateway_running.json"), true),
+        (veo(&json!({"task_id": "t", "status": "IN_PROGRESS", "platform": "41", "data": null})), true),
+        (veo(&json!({"task_id": "t", "status": "IN_PROGRESS", "platform": 24})), true),
+        (veo(&json!({"task_id": "t", "status": "IN_PROGRESS", "data": {"name": "models/veo-3/operations/x"}})), true),
+        (body("new_api/running.json"), false),
+        (body("tokenhot/sora_running.json"), false),
+        (body("tokenhot/sora_openai_shape.json"), false),
+    ] {
+        let read = provider::named("new_api").unwrap().read(200, &answer).unwrap();
+        assert_eq!(read.read_has_side_effect, has, "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
 /// Rows of the rule "which word wins", as (gateway, inner, `fail_reason`, ours).
 #[test]
 fn the_winning_word_is_the_one_of_the_table() {
