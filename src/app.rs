@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, Shared, Tracker};
+use crate::agent::{Agent, Shared};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
@@ -39,11 +39,8 @@ pub struct Options {
 /// When a part cannot be built, or ends unasked, or does not stop in time.
 pub async fn run(config: Config, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let now = clock::now().into();
-    let shared = Arc::new(Shared {
-        tracker: Tracker::new(),
-        store: Store::Memory(Memory::new(now)),
-        metrics: Metrics::new(&config.file.metrics, options.logs)?,
-    });
+    let shared =
+        Arc::new(Shared::new(Store::Memory(Memory::new(now)), Metrics::new(&config.file.metrics, options.logs)?));
     let handle = Arc::new(Handle::new(shared.clone(), options.telemetry_path));
     let served = CancellationToken::new();
     let mut servers = Tasks::default();
@@ -74,7 +71,7 @@ async fn run_agents(
     loop {
         let generation = stop.child_token();
         let mut tasks = Tasks::default();
-        let agent = Agent::start(&config, shared, &mut tasks, &generation).await?;
+        let agent = Agent::start(&config, shared, &mut tasks, &generation, &stop).await?;
         let shown = serde_json::to_string_pretty(&config.file).context("the configuration cannot be shown")?;
         handle.put_in_force(Some((agent, shown + "\n")));
         tracing::info!(upstreams = config.upstreams.len(), "polling");
@@ -90,7 +87,10 @@ async fn run_agents(
             next = reloaded(&mut reload, shared) => next,
         };
         generation.cancel();
-        running.await?;
+        if let Err(error) = running.await {
+            // They were asked to stop and are gone now, one way or the other: no reason to stop watching.
+            tracing::error!(error = format!("{error:#}"), "the old configuration did not end well");
+        }
         config = next;
     }
 }

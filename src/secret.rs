@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock;
@@ -50,6 +50,9 @@ pub enum SecretError {
 /// How long a file is trusted before it is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How long a request waits for its key to be looked at again.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 /// Where a key comes from, read as text and again when its file changes.
 pub struct SecretSource {
     file: Option<PathBuf>,
@@ -60,6 +63,7 @@ struct Held {
     secret: Secret,
     stamp: Option<(SystemTime, u64)>,
     looked: Instant,
+    looking: bool,
 }
 
 impl SecretSource {
@@ -67,7 +71,7 @@ impl SecretSource {
     pub fn file(path: &Path) -> Result<Self, SecretError> {
         let stamp = stamp(path);
         let secret = read(path)?;
-        let held = Held { secret, stamp, looked: clock::instant() };
+        let held = Held { secret, stamp, looked: clock::instant(), looking: false };
         Ok(Self { file: Some(path.to_owned()), held: Mutex::new(held) })
     }
 
@@ -75,30 +79,57 @@ impl SecretSource {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads a secret from the environment")]
     pub fn variable(name: &str) -> Result<Self, SecretError> {
         let text = std::env::var(name).map_err(|_| SecretError::Unset(name.to_owned()))?;
-        let held = Held { secret: Secret::new(&text)?, stamp: None, looked: clock::instant() };
+        let held = Held { secret: Secret::new(&text)?, stamp: None, looked: clock::instant(), looking: false };
         Ok(Self { file: None, held: Mutex::new(held) })
     }
 
-    /// The key as it is now; the last good one while its file cannot be read.
-    pub fn get(&self) -> Secret {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(path) = &self.file else { return held.secret.clone() };
-        let now = clock::instant();
-        if now.duration_since(held.looked) >= LOOK_AGAIN {
-            held.looked = now;
-            let stamp = stamp(path);
-            if stamp != held.stamp {
-                match read(path) {
-                    Ok(secret) => {
-                        held.secret = secret;
-                        held.stamp = stamp;
-                        tracing::info!(file = %path.display(), "read the key again: its file has changed");
-                    }
-                    Err(error) => tracing::warn!(%error, "keeping the last good key"),
-                }
-            }
+    /// The key as it is now; the last good one while its file cannot be read, or while reading it hangs.
+    pub async fn get(self: &Arc<Self>) -> Secret {
+        if self.is_due() {
+            let source = self.clone();
+            // Off the runtime's threads, and only for a moment: a hanging disk must hold up nobody.
+            let looked = tokio::task::spawn_blocking(move || source.look_again());
+            let _ = tokio::time::timeout(PATIENCE, looked).await;
         }
-        held.secret.clone()
+        self.held().secret.clone()
+    }
+
+    /// The key that was read last.
+    pub fn last(&self) -> Secret {
+        self.held().secret.clone()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True once in a while, for a file that nobody is looking at.
+    fn is_due(&self) -> bool {
+        let now = clock::instant();
+        let mut held = self.held();
+        let due = self.file.is_some() && !held.looking && now.duration_since(held.looked) >= LOOK_AGAIN;
+        held.looking |= due;
+        due
+    }
+
+    /// Reads the file if it has changed; the lock is not held meanwhile.
+    fn look_again(&self) {
+        let Some(path) = &self.file else { return };
+        let before = self.held().stamp;
+        let stamp = stamp(path);
+        let found = (stamp != before).then(|| read(path));
+        let mut held = self.held();
+        held.looking = false;
+        held.looked = clock::instant();
+        match found {
+            Some(Ok(secret)) => {
+                held.secret = secret;
+                held.stamp = stamp;
+                tracing::info!(file = %path.display(), "read the key again: its file has changed");
+            }
+            Some(Err(error)) => tracing::warn!(%error, "keeping the last good key"),
+            None => {}
+        }
     }
 }
 

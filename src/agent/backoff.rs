@@ -34,6 +34,11 @@ impl Backoff {
         Self { longest, until: None, failures: 0, decided: None }
     }
 
+    /// The same under another longest wait.
+    pub fn within(self, longest: Duration) -> Self {
+        Self { longest, ..self }
+    }
+
     /// What may be sent at `now`.
     pub fn gate(&self, now: Instant) -> Gate {
         match self.until {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{Rules, Shared};
@@ -11,6 +13,30 @@ use crate::clock;
 use crate::config::Upstream;
 use crate::domain::{NewTask, Task, TaskId, Timestamp};
 use crate::source::{Listing, Source};
+
+/// How long a source waits for the one before it: a hanging one must not keep the others from being read.
+const TURN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A source's place in the order of the first reads.
+pub struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    /// Dropped when this source was read: that is what the next one waits for.
+    _next: oneshot::Sender<()>,
+}
+
+impl Turn {
+    /// A turn after `before`, and what the turn after it has to wait for.
+    pub fn after(before: Option<oneshot::Receiver<()>>) -> (Self, oneshot::Receiver<()>) {
+        let (next, after) = oneshot::channel();
+        (Self { before, _next: next }, after)
+    }
+
+    async fn wait(&mut self) {
+        if let Some(before) = self.before.take() {
+            let _ = tokio::time::timeout(TURN_PATIENCE, before).await;
+        }
+    }
+}
 
 /// The reader of one source.
 pub struct Discoverer {
@@ -25,32 +51,43 @@ pub struct Discoverer {
 
 impl Discoverer {
     /// Reads until `stop`.
-    pub(super) async fn run(self, source: Source, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut source = source;
+    pub(super) async fn run(self, mut source: Source, turn: Turn, stop: CancellationToken) -> anyhow::Result<()> {
+        let identity = source.identity();
         let mut late = !self.first_load;
         let mut named = HashSet::new();
         let mut told = Vec::new();
-        let mut first = true;
+        // Sources of one upstream are read in their order first: who names a task first does not change from start to start.
+        let mut turn = Some(turn);
+        if let Some(turn) = &mut turn {
+            turn.wait().await;
+        }
         loop {
-            // Files are read off the runtime's threads: a hanging disk must not hold up polls.
-            let (back, listing) = tokio::task::spawn_blocking(move || {
+            // Files are read off the runtime's threads: a hanging disk must hold up neither polls nor the end.
+            let reading = tokio::task::spawn_blocking(move || {
                 let listing = source.read();
                 (source, listing)
-            })
-            .await?;
-            source = back;
+            });
+            let Some(read) = stop.run_until_cancelled(reading).await else { return Ok(()) };
+            let listing;
+            (source, listing) = read?;
             if listing.messages != told {
                 told.clone_from(&listing.messages);
                 for message in &told {
                     tracing::warn!(upstream.name = %self.upstream.name, source = self.label, "{message}");
                 }
             }
+            let complete = listing.complete;
             self.take(listing, &mut named, late).await;
-            late = true;
-            if std::mem::take(&mut first) {
+            if complete && !late {
+                // Only what the first good read brings may be history.
+                late = true;
+                self.shared.store.loaded(&self.upstream.name, &identity).await?;
+            }
+            if turn.take().is_some() {
                 self.first_reads.fetch_sub(1, Ordering::AcqRel);
             }
             if stop.run_until_cancelled(source.changed()).await.is_none() {
+                self.shared.carried().sources.insert((self.upstream.name.clone(), identity), source);
                 return Ok(());
             }
         }

@@ -8,13 +8,15 @@ mod tracker;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
+use backoff::Backoff;
+
 use crate::config::{Config, CountSinceConfig, PerTask};
 use crate::domain::advance::CountSince;
 use crate::domain::{Policy, Timestamp};
@@ -33,6 +35,16 @@ pub struct Shared {
     pub store: Store,
     /// What is shown.
     pub metrics: Metrics,
+    carried: Mutex<Carried>,
+}
+
+/// What one configuration hands to the next.
+#[derive(Default)]
+struct Carried {
+    /// How long each upstream is to be left alone.
+    backoffs: HashMap<Arc<str>, Backoff>,
+    /// What was read of files, by upstream and source.
+    sources: HashMap<(Arc<str>, String), Source>,
 }
 
 /// The rules of one configuration.
@@ -51,7 +63,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts everything that polls and discovers under `config` in `tasks`; all of it ends when `stop` is cancelled.
+    /// Starts everything that polls and discovers under `config` in `tasks`; all of it stops when `stop` is cancelled, which
+    /// is for good when `ends` is, too.
     ///
     /// # Errors
     /// When a client cannot be built, which `config` has tried, or the state cannot be asked.
@@ -60,6 +73,7 @@ impl Agent {
         shared: &Arc<Shared>,
         tasks: &mut Tasks,
         stop: &CancellationToken,
+        ends: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let now = clock::now().into();
         let rules = Arc::new(Rules::of(config, shared.store.first_start()));
@@ -67,7 +81,12 @@ impl Agent {
         shared.store.keep_upstreams(&names);
         shared.store.unname_all(now);
         shared.tracker.keep_upstreams(&names);
-        shared.metrics.configured(&config.file.metrics, |name| names.contains(name), now);
+        let sources = config.upstreams.iter().map(|upstream| {
+            let labels = Source::of(upstream).into_iter().map(|(label, _)| label).collect();
+            (upstream.name.clone(), labels)
+        });
+        shared.metrics.configured(&config.file.metrics, &sources.collect(), now);
+        shared.carried().backoffs.retain(|name, _| names.contains(name));
         shared.tracker.relabel(|task| shared.metrics.aggregate_labels(task, &rules.aggregate_labels, now));
         shared.tracker.limit(SeriesLimits {
             max: if config.file.metrics.per_task == PerTask::Off { 0 } else { config.file.metrics.max_task_series },
@@ -78,9 +97,10 @@ impl Agent {
         for upstream in &config.upstreams {
             shared.metrics.announce(&upstream.name, upstream.provider.name());
             let poller = poll::Poller::new(upstream.clone(), shared.clone(), rules.clone())?;
-            tasks.start(format!("polling {}", upstream.name), poller.run(stop.clone()));
+            tasks.start(format!("polling {}", upstream.name), poller.run(stop.clone(), ends.clone()));
             let mut first_loads = HashMap::new();
-            for (label, source) in Source::of(upstream) {
+            let mut before = None;
+            for (label, mut source) in Source::of(upstream) {
                 // A source is known by what it reads and not by its place: all static ids of an upstream are one.
                 let first_load = match first_loads.entry(source.identity()) {
                     Entry::Occupied(known) => *known.get(),
@@ -88,6 +108,14 @@ impl Agent {
                         let first = shared.store.is_first_load(&upstream.name, new.key()).await?;
                         *new.insert(first)
                     }
+                };
+                if let Some(earlier) = shared.carried().sources.remove(&(upstream.name.clone(), source.identity())) {
+                    source.inherit(earlier);
+                }
+                let turn;
+                (turn, before) = {
+                    let (turn, after) = discover::Turn::after(before);
+                    (turn, Some(after))
                 };
                 shared.metrics.announce_source(&upstream.name, &label, now);
                 first_reads.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +127,7 @@ impl Agent {
                     first_load,
                     first_reads: first_reads.clone(),
                 };
-                tasks.start(format!("discovery of {}", upstream.name), discoverer.run(source, stop.clone()));
+                tasks.start(format!("discovery of {}", upstream.name), discoverer.run(source, turn, stop.clone()));
             }
         }
         tasks.start("sweeping".to_owned(), sweep::run(shared.clone(), rules, stop.clone()));
@@ -131,6 +159,15 @@ impl Rules {
 }
 
 impl Shared {
+    /// Of a program that begins.
+    pub fn new(store: Store, metrics: Metrics) -> Self {
+        Self { tracker: Tracker::new(), store, metrics, carried: Mutex::default() }
+    }
+
+    fn carried(&self) -> MutexGuard<'_, Carried> {
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The tasks as they are now.
     pub fn snapshot(&self) -> Snapshot {
         self.tracker.snapshot()

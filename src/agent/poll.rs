@@ -3,7 +3,7 @@
 //! The dispatcher is the only one that moves the upstream's tasks, so a task has no two readings at once, and an upstream
 //! that is slow or dead holds back nobody else.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,12 @@ use crate::domain::{Answer, ApiError, Reading, Reason, Task, TaskId, Timestamp, 
 use crate::http::{Client, ClientError, retry_after};
 use crate::metrics::Ended;
 
+/// How long polls may take to come home before a new configuration takes over.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Unknown status words that are told of; more are only counted.
+const MAX_WORDS: usize = 50;
+
 /// The dispatcher of one upstream.
 pub struct Poller {
     upstream: Upstream,
@@ -40,6 +46,8 @@ pub struct Poller {
     backoff: Backoff,
     /// The back-off that is on the page.
     shown_backoff: Option<Instant>,
+    /// Unknown status words that were logged.
+    told_words: HashSet<String>,
     /// Since when due polls have been waiting for the rate limit.
     throttled_since: Option<Instant>,
 }
@@ -66,6 +74,9 @@ impl Poller {
     pub(super) fn new(upstream: Upstream, shared: Arc<Shared>, rules: Arc<Rules>) -> Result<Self, ClientError> {
         let client = Arc::new(Client::new(&upstream.http)?);
         let polling = &upstream.polling;
+        // What an upstream asked for is not forgotten because our configuration changes.
+        let carried = shared.carried().backoffs.remove(&upstream.name);
+        let backoff = carried.map_or_else(|| Backoff::new(polling.pace.max), |held| held.within(polling.pace.max));
         let period = Duration::from_secs_f64(1.0 / polling.requests_per_second);
         let quota = Quota::with_period(period).unwrap_or_else(|| Quota::per_second(std::num::NonZero::<u32>::MIN));
         let quota = quota.allow_burst(polling.burst.try_into().unwrap_or(std::num::NonZero::<u32>::MIN));
@@ -80,17 +91,18 @@ impl Poller {
             in_flight: JoinSet::new(),
             limiter: RateLimiter::direct_with_clock(quota, limiter_clock.clone()),
             limiter_clock,
-            backoff: Backoff::new(polling.pace.max),
+            backoff,
             shown_backoff: None,
+            told_words: HashSet::new(),
             throttled_since: None,
             upstream,
         })
     }
 
-    /// Polls until `stop`; then lets what is on its way come home.
-    pub(super) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        self.shared.tracker.take_fresh(&self.upstream.name);
-        self.schedule(self.shared.tracker.active(&self.upstream.name));
+    /// Polls until `stop`. Then what is on its way comes home if the program `ends`; for a new configuration it has a moment,
+    /// because nobody is polled meanwhile, and a poll that is cut off is only asked again.
+    pub(super) async fn run(mut self, stop: CancellationToken, ends: CancellationToken) -> anyhow::Result<()> {
+        self.begin();
         loop {
             let until = match self.send_what_may_go().await {
                 Blocked::Until(until) => Some(until),
@@ -111,10 +123,27 @@ impl Poller {
                 () = tokio::time::sleep_until(until.unwrap_or_else(clock::instant).into()), if until.is_some() => {}
             }
         }
-        while let Some(ended) = self.in_flight.join_next().await {
+        let patience =
+            if ends.is_cancelled() { self.upstream.polling.timeout + RELOAD_PATIENCE } else { RELOAD_PATIENCE };
+        let until = clock::instant() + patience;
+        while let Ok(Some(ended)) = tokio::time::timeout_at(until.into(), self.in_flight.join_next()).await {
             self.take_home(ended).await?;
         }
+        self.shared.carried().backoffs.insert(self.upstream.name.clone(), self.backoff);
         Ok(())
+    }
+
+    /// Schedules the tasks that were there before: each when it would have been asked anyway.
+    fn begin(&mut self) {
+        let now = Timestamp::from(clock::now());
+        let pace = self.upstream.polling.pace;
+        let (asked, new): (Vec<_>, Vec<_>) =
+            self.shared.tracker.begin(&self.upstream.name).into_iter().partition(|task| task.last_poll.is_some());
+        for task in asked {
+            let next = task.last_poll.unwrap_or(now) + schedule::wait(&task, &pace, now, fastrand::f64());
+            self.timers.insert(task.id.clone(), next.duration_since(now));
+        }
+        self.schedule(new.into_iter().map(|task| task.id.clone()).collect());
     }
 
     /// Places the first polls: spread over as much time as the rate limit needs for them, an interval at most.
@@ -168,7 +197,10 @@ impl Poller {
         let (client, provider, key) = (self.client.clone(), self.upstream.provider, self.upstream.key.clone());
         self.in_flight.spawn(async move {
             let request = provider.request(&id);
-            let key = key.map(|key| key.get());
+            let key = match key {
+                Some(key) => Some(key.get().await),
+                None => None,
+            };
             let mut outcome =
                 Outcome { id, sent: now, code: None, retry_after: None, result: Err(ApiError::new(Reason::Reset)) };
             match client.send(&request, key.as_ref()).await {
@@ -205,8 +237,11 @@ impl Poller {
         let (reading, answer) = match outcome.result {
             Ok(answer) if answer.gone => (Reading::NotFound, None),
             Ok(answer) => {
-                if answer.unknown_word {
+                if let Some(word) = &answer.unknown_word {
                     self.shared.metrics.unknown_word(&name, task.provider);
+                    if self.told_words.len() < MAX_WORDS && self.told_words.insert(word.clone()) {
+                        tracing::warn!(upstream.name = %name, task.id = %task.id, word, "a status word that no table knows");
+                    }
                 }
                 let names = (answer.model_origin.clone(), answer.model_upstream.clone());
                 (Reading::Answer(Box::new(answer)), Some(names))

@@ -1,6 +1,6 @@
 //! The table in memory: every task that is active, or has ended and is still shown.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -68,13 +68,10 @@ impl Tracker {
         let mut held = self.held();
         let table = held.upstreams.entry(upstream.clone()).or_default();
         for task in tasks {
-            let id = task.id.clone();
-            table.entries.entry(id.clone()).or_insert_with(|| Entry {
-                task: Arc::new(task),
-                has_series: false,
-                was_refused: false,
-            });
-            table.fresh.push(id);
+            if let btree_map::Entry::Vacant(vacant) = table.entries.entry(task.id.clone()) {
+                table.fresh.push(task.id.clone());
+                vacant.insert(Entry { task: Arc::new(task), has_series: false, was_refused: false });
+            }
         }
         table.wake.notify_one();
         held.grant();
@@ -91,11 +88,12 @@ impl Tracker {
         self.held().upstreams.entry(upstream.clone()).or_default().wake.clone()
     }
 
-    /// Ids of the active tasks of an upstream.
-    pub fn active(&self, upstream: &Arc<str>) -> Vec<TaskId> {
-        let held = self.held();
-        let Some(table) = held.upstreams.get(upstream) else { return Vec::new() };
-        table.entries.iter().filter(|(_, entry)| entry.task.is_active()).map(|(id, _)| id.clone()).collect()
+    /// The active tasks of an upstream, for a poller that begins; none of them is fresh any more.
+    pub fn begin(&self, upstream: &Arc<str>) -> Vec<Arc<Task>> {
+        let mut held = self.held();
+        let Some(table) = held.upstreams.get_mut(upstream) else { return Vec::new() };
+        table.fresh.clear();
+        table.entries.values().map(|entry| entry.task.clone()).filter(|task| task.is_active()).collect()
     }
 
     /// A task as it is now.
@@ -231,6 +229,6 @@ mod tests {
         assert_eq!(tracker.snapshot().tasks.len(), 2);
         tracker.sweep(hour, Timestamp::from_secs(100 + 3600));
         assert_eq!(tracker.snapshot().tasks.len(), 1);
-        assert_eq!(tracker.active(&upstream).len(), 1);
+        assert_eq!(tracker.begin(&upstream).len(), 1);
     }
 }

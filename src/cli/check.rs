@@ -1,5 +1,6 @@
 //! `check`: is the configuration right, and what would run?
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::Failure;
@@ -30,12 +31,15 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             polling.requests_per_second,
             polling.max_in_flight
         );
+        let mut distinct = BTreeSet::new();
         for (label, mut source) in Source::of(upstream) {
             let listing = source.read();
-            total += listing.tasks.len();
-            println!("  source {label}: {} tasks", listing.tasks.len());
+            let ids: BTreeSet<_> = listing.tasks.iter().map(|task| task.id.clone()).collect();
+            println!("  source {label}: {} tasks", ids.len());
+            distinct.extend(ids);
             problems.extend(listing.messages.iter().map(|message| format!("\n  {message}")));
         }
+        total += distinct.len();
     }
     let metrics = &config.file.metrics;
     let status = if metrics.task_status == TaskStatusForm::Set { 8 } else { 1 };

@@ -39,7 +39,7 @@ impl Probe {
 
 async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
     let client = Client::new(&upstream.http).map_err(|error| Failure::Other(error.into()))?;
-    let key = upstream.key.as_ref().map(|key| key.get());
+    let key = upstream.key.as_ref().map(|key| key.last());
     let request = upstream.provider.request(id);
     println!("GET {}", client.url(&request));
     if key.is_some() {

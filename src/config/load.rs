@@ -16,6 +16,9 @@ use super::{Config, File, upstream};
 /// What overrides begin with. Not the program's name: Kubernetes sets `VIDEOGEN_EXPORTER_PORT` for a Service of that name.
 const PREFIX: &str = "VGX__";
 
+/// The sections of the file.
+const SECTIONS: [&str; 5] = ["polling", "tasks", "metrics", "state", "upstreams"];
+
 /// More problems than this are not looked for.
 const MAX_PROBLEMS: usize = 200;
 
@@ -106,7 +109,13 @@ impl Provider for &Sources {
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
         let dict = match &self.document.value {
-            Some(Value::Dict(_, dict)) => dict.clone(),
+            // A section with nothing in it is a section left out.
+            Some(Value::Dict(_, dict)) => {
+                let empty = |(key, value): &(&String, &Value)| {
+                    SECTIONS.contains(&key.as_str()) && matches!(value, Value::Empty(..))
+                };
+                dict.iter().filter(|entry| !empty(entry)).map(|(key, value)| (key.clone(), value.clone())).collect()
+            }
             _ => Dict::new(),
         };
         Ok(Map::from([(Profile::Default, dict)]))
@@ -121,14 +130,20 @@ impl Sources {
             problems.add("", "the file must be a mapping of sections such as `upstreams:`");
             return (File::default(), removed);
         }
-        let figment = Figment::new().merge(self).merge(Env::prefixed(PREFIX).split("__"));
-        let mut value: Value = match figment.extract() {
+        let mut value: Value = match Figment::new().merge(self).extract() {
             Ok(value) => value,
             Err(error) => {
                 problems.add("", told(&error.kind));
                 return (File::default(), removed);
             }
         };
+        for (key, text) in Env::prefixed(PREFIX).split("__").iter() {
+            let path: Vec<&str> = key.as_str().split('.').collect();
+            let Ok(new) = text.parse::<Value>();
+            if !put(&mut value, &path, new) {
+                problems.add(key.as_str(), "the list in the file has no such entry");
+            }
+        }
         for _ in 0..MAX_PROBLEMS {
             match value.deserialize() {
                 Ok(file) => return (file, removed),
@@ -164,6 +179,23 @@ impl Sources {
             }
         }
     }
+}
+
+/// Puts a value at a path, through mappings and, by number, lists; false when the list has no such entry.
+fn put(value: &mut Value, path: &[&str], new: Value) -> bool {
+    let Some((key, rest)) = path.split_first() else {
+        *value = new;
+        return true;
+    };
+    if let Value::Array(_, items) = value {
+        let item = key.parse::<usize>().ok().and_then(|n| items.get_mut(n));
+        return item.is_some_and(|item| put(item, rest, new));
+    }
+    if !matches!(value, Value::Dict(..)) {
+        *value = Value::from(Dict::new());
+    }
+    let Value::Dict(_, dict) = value else { return false };
+    put(dict.entry((*key).to_owned()).or_insert_with(|| Value::from(Dict::new())), rest, new)
 }
 
 /// Elements that were taken out of lists, so that the others keep their numbers in what is told.

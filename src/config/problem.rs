@@ -81,11 +81,24 @@ pub fn told(kind: &Kind) -> String {
         Kind::UnknownVariant(_, known) => format!("unknown word; known are {}", known.join(", ")),
         Kind::MissingField(name) => format!("the key `{name}` is missing"),
         Kind::DuplicateField(name) => format!("the key `{name}` stands here twice"),
-        Kind::InvalidType(actual, expected) => format!("found {}, expected {expected}", named(actual)),
+        Kind::InvalidType(actual, expected) => {
+            format!("found {}, expected {}", named(actual), wanted(&expected.clone()))
+        }
         Kind::InvalidValue(_, expected) => format!("this value will not do, expected {expected}"),
         Kind::InvalidLength(found, expected) => format!("found {found} entries, expected {expected}"),
         Kind::Message(message) => message.clone(),
         other => other.to_string(),
+    }
+}
+
+/// What was expected, without the names that types have in the code.
+fn wanted(expected: &str) -> &str {
+    match expected {
+        "a sequence" | "sequence" => "a list",
+        "a map" | "map" => "a mapping",
+        name if name.starts_with("struct ") => "a mapping",
+        "u32" | "u64" | "usize" => "a whole number that is not negative",
+        other => other,
     }
 }
 

@@ -110,8 +110,8 @@ pub struct Answer {
     pub gateway_status: Option<Status>,
     /// The word of the provider behind it.
     pub upstream_status: Option<Status>,
-    /// The status was a word that no table knows.
-    pub unknown_word: bool,
+    /// A status word, of the gateway or the provider, that no table knows; fit to be shown.
+    pub unknown_word: Option<String>,
     /// The upstream says that it does not know the task (`DashScope`'s UNKNOWN).
     pub gone: bool,
     /// Reading made the gateway ask its own upstream, so it is not repeated quickly (Veo behind new-api).
@@ -141,7 +141,7 @@ impl Answer {
             expires_at: None,
             gateway_status: None,
             upstream_status: None,
-            unknown_word: false,
+            unknown_word: None,
             gone: false,
             read_has_side_effect: false,
         }

@@ -2,22 +2,20 @@
 
 use std::time::Duration;
 
-use jiff::fmt::rfc2822::DateTimeParser;
-
 use crate::domain::Timestamp;
 
 /// No upstream is left alone for longer than this, whatever it says.
-pub const LONGEST: Duration = Duration::from_hours(1);
+pub const LONGEST: Duration = Duration::from_hours(24);
 
-/// Seconds, or an HTTP date; `None` for anything else. A date that has passed is no wait at all.
+/// Seconds, or an HTTP date in any of its three forms; `None` for anything else. A date that has passed is no wait at all.
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
         let seconds = value.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(LONGEST));
     }
-    let date = DateTimeParser::new().parse_timestamp(value).ok()?;
-    Some(Timestamp::from_millis(date.as_millisecond()).duration_since(now).min(LONGEST))
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(Timestamp::from(date).duration_since(now).min(LONGEST))
 }
 
 #[cfg(test)]
@@ -31,10 +29,11 @@ mod tests {
             ("5", Some(5)),
             (" 0 ", Some(0)),
             ("180", Some(180)),
-            ("99999999999999999999999", Some(3600)),
+            ("99999999999999999999999", Some(86_400)),
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(90)),
             ("Sat, 05 Nov 1994 08:49:37 GMT", Some(0)),
-            ("Sun, 06 Nov 2094 08:49:37 GMT", None),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(90)),
+            ("Sun Nov  6 08:49:37 1994", Some(90)),
             ("", None),
             ("soon", None),
             ("-3", None),

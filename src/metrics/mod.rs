@@ -8,6 +8,7 @@ mod tasks;
 mod text;
 mod upstreams;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::Collector as _;
@@ -86,10 +87,13 @@ impl Metrics {
     }
 
     /// A configuration was loaded and is in force.
-    pub fn configured(&self, config: &MetricsConfig, keep_upstream: impl Fn(&str) -> bool, now: Timestamp) {
+    ///
+    /// What is shown of upstreams and sources that are not among `sources`, by upstream, goes.
+    pub fn configured(&self, config: &MetricsConfig, sources: &BTreeMap<Arc<str>, BTreeSet<String>>, now: Timestamp) {
+        self.upstreams.keep(sources);
         let mut held = self.held();
         held.aggregates.configure(config.zero_hold.0, shown_labels(config));
-        held.aggregates.keep_upstreams(keep_upstream);
+        held.aggregates.keep_upstreams(|name| sources.contains_key(name));
         held.kept.configure(config);
         held.status_form = config.task_status;
         held.series_limit = config.max_task_series;

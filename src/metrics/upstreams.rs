@@ -4,8 +4,11 @@
 //! whose values run together. Here every set of values can be told apart from its right end (an operation, code, reason
 //! or source of ours follows the upstream's name), so no two of them do. Nothing else may go through these `*Vec`s.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::core::{Collector as _, MetricVec, MetricVecBuilder};
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::families::{self, Family, LAG_BUCKETS, REQUEST_BUCKETS};
@@ -105,15 +108,21 @@ impl UpstreamMetrics {
         self.discovery_truncated.with_label_values(&[upstream, source]);
     }
 
-    /// Forgets an upstream's gauges when its polling stops.
-    pub fn forget(&self, upstream: &str, sources: &[String]) {
-        let _ = self.up.remove_label_values(&[upstream]);
-        let _ = self.backoff_until.remove_label_values(&[upstream]);
-        let _ = self.in_flight.remove_label_values(&[upstream]);
-        for source in sources {
-            let _ = self.discovery_tasks.remove_label_values(&[upstream, source]);
-            let _ = self.discovery_last_success.remove_label_values(&[upstream, source]);
-        }
+    /// Forgets upstreams and sources that are not among these: nothing of them may linger.
+    pub fn keep(&self, sources: &BTreeMap<Arc<str>, BTreeSet<String>>) {
+        keep(&self.up, sources);
+        keep(&self.last_success, sources);
+        keep(&self.requests, sources);
+        keep(&self.errors, sources);
+        keep(&self.duration, sources);
+        keep(&self.throttle_wait, sources);
+        keep(&self.backoff_until, sources);
+        keep(&self.poll_lag, sources);
+        keep(&self.in_flight, sources);
+        keep(&self.discovery_tasks, sources);
+        keep(&self.discovery_last_success, sources);
+        keep(&self.discovery_errors, sources);
+        keep(&self.discovery_truncated, sources);
     }
 
     /// A poll was sent this much later than due.
@@ -162,5 +171,20 @@ impl UpstreamMetrics {
     /// A source was not read to its end.
     pub fn source_truncated(&self, upstream: &str, source: &str) {
         self.discovery_truncated.with_label_values(&[upstream, source]).inc();
+    }
+}
+
+/// Removes the children of `metric` whose upstream, or source of that upstream, is not among `sources`.
+fn keep<B: MetricVecBuilder>(metric: &MetricVec<B>, sources: &BTreeMap<Arc<str>, BTreeSet<String>>) {
+    for family in metric.collect() {
+        for child in family.get_metric() {
+            let labels: HashMap<&str, &str> =
+                child.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+            let known = labels.get("upstream").and_then(|upstream| sources.get(*upstream));
+            let kept = known.is_some_and(|known| labels.get("source").is_none_or(|source| known.contains(*source)));
+            if !kept {
+                let _ = metric.remove(&labels);
+            }
+        }
     }
 }

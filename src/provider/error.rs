@@ -78,7 +78,11 @@ pub fn error_body(body: &Value) -> ErrorBody {
             };
         }
         if error.is_object() {
-            let code = json::text(error, "status")
+            // Google's `status` is a word; elsewhere a number of that name only repeats the HTTP status.
+            let word =
+                error.get("status").filter(|status| status.as_str().is_some_and(|text| text.parse::<f64>().is_err()));
+            let code = word
+                .and_then(json::as_text)
                 .or_else(|| json::text(error, "code"))
                 .or_else(|| json::text(error, "type"))
                 .or_else(|| json::text(body, "code"));
@@ -192,6 +196,13 @@ mod tests {
             (
                 429,
                 json!({"error":{"type":"insufficient_quota","code":null}}),
+                Reason::QuotaExhausted,
+                Some("insufficient_quota"),
+            ),
+            (400, json!({"error":{"code":"task_not_exist","status":400}}), Reason::NotFound, Some("task_not_exist")),
+            (
+                429,
+                json!({"error":{"code":"insufficient_quota","status":"429"}}),
                 Reason::QuotaExhausted,
                 Some("insufficient_quota"),
             ),

@@ -73,7 +73,9 @@ fn read(value: &Value) -> Result<Answer, ApiError> {
         return Err(error::ok_error(value));
     }
     if let Some(row) = row_of(value) {
-        let mut answer = read_row(row, 0).ok_or_else(|| no_task(row))?;
+        // An error may stand in the row or beside it.
+        let beside = || if row.get("error").is_some() { no_task(row) } else { no_task(value) };
+        let mut answer = read_row(row, 0).ok_or_else(beside)?;
         answer.read_has_side_effect = is_read_live(row);
         return Ok(answer);
     }
@@ -94,18 +96,27 @@ fn no_task(value: &Value) -> ApiError {
     }
 }
 
-/// A `code` that is none of success; a boolean or null code says nothing. A body with a status of its own is a task.
+/// A `code` that is none of success, or a complaint with a `status` of its own. Beside a task's own fields a code says nothing.
 fn has_error_code(value: &Value) -> bool {
-    let has_task = ["/data/status", "/data/task_status", "/data/data", "/output/task_status", "/status"]
-        .iter()
-        .any(|at| value.pointer(at).is_some_and(|found| !found.is_null()));
-    !has_task && json::text(value, "code").is_some_and(|code| !body::is_success_code(&code))
+    let inside = ["/data/status", "/data/task_status", "/data/data", "/output/task_status"];
+    if inside.iter().any(|at| value.pointer(at).is_some_and(|found| !found.is_null())) || names_a_task(value) {
+        return false;
+    }
+    let has = |key| json::text(value, key).is_some();
+    json::text(value, "code").is_some_and(|code| !body::is_success_code(&code))
+        || (has("status") && !body::is_openai(value) && ["message", "msg", "error"].iter().any(|key| has(key)))
+}
+
+/// True for a body that is itself a task: a status word, and an id that it belongs to.
+fn names_a_task(value: &Value) -> bool {
+    value.get("status").is_some_and(Value::is_string) && (value.get("task_id").is_some() || value.get("id").is_some())
 }
 
 /// The `data` of an envelope: an object, null or missing beside a success code, but not Kling's own.
 fn row_of(value: &Value) -> Option<&Value> {
     let data = value.get("data")?;
-    let enveloped = value.get("code").is_some() || value.get("success").is_some() || data.get("status").is_some();
+    let marked = value.get("code").is_some() || value.get("success").is_some();
+    let enveloped = marked || (data.get("status").is_some() && !names_a_task(value));
     (enveloped && data.get("task_status").is_none()).then_some(data)
 }
 
@@ -122,18 +133,18 @@ fn read_row(row: &Value, depth: u8) -> Option<Answer> {
     let inner = inner_of(row, depth).unwrap_or_default();
     let gateway = json::text(row, "status").and_then(|word| words::word(&word));
     let fail_reason = json::text(row, "fail_reason");
-    let status = gateway_or_inner(gateway, &inner, fail_reason.as_deref())?;
+    let status = gateway_or_inner(gateway.as_ref(), &inner, fail_reason.as_deref())?;
 
     let mut answer = Answer::new(status);
-    answer.gateway_status = gateway.map(|word| word.status);
+    answer.gateway_status = gateway.as_ref().map(|word| word.status);
     answer.upstream_status = inner.status();
-    answer.unknown_word =
-        status == Status::Unknown && (gateway.is_some_and(|word| !word.known) || inner.word.is_some_and(|w| !w.known));
+    let unheard = |word: &Option<Word>| word.as_ref().and_then(|word| word.unheard.clone());
+    answer.unknown_word = unheard(&gateway).or_else(|| unheard(&inner.word));
     answer.task_id = json::owned(row, "task_id");
     let own_progress = row.get("progress").and_then(json::progress);
     answer.synthetic_progress = own_progress.is_some() && inner.progress.is_none();
     answer.progress = own_progress.or(inner.progress);
-    answer.times = times(row, gateway, &inner, status);
+    answer.times = times(row, gateway.as_ref(), &inner, status);
     answer.finish_made_up = is_sweep(fail_reason.as_deref());
     read_usage(row, &inner, &mut answer);
     read_error(row, &inner, fail_reason, &mut answer);
@@ -144,11 +155,22 @@ fn read_row(row: &Value, depth: u8) -> Option<Answer> {
 }
 
 /// True when the gateway asks Gemini or Vertex itself each time the row is read (docs/upstreams.md 2.3 and 2.7): the
-/// reduced row, which alone has a format, or a whole row of one of those channels.
+/// reduced row, which alone has a format, or a whole row of one of those channels or of a Veo model.
 fn is_read_live(row: &Value) -> bool {
+    let is_veo = |key| row.pointer(key).and_then(Value::as_str).is_some_and(|name| name.starts_with("veo"));
     row.get("format").is_some()
         || json::text(row, "platform").is_some_and(|platform| matches!(&*platform, "24" | "41"))
-        || row.get("data").is_some_and(body::is_veo)
+        || ["/properties/upstream_model_name", "/properties/origin_model_name"].iter().any(|key| is_veo(key))
+        || data_of(row).is_some_and(|data| body::is_veo(&data))
+}
+
+/// What the row holds of its vendor: an object, or a text of one.
+fn data_of(row: &Value) -> Option<Cow<'_, Value>> {
+    let data = match row.get("data")? {
+        Value::String(text) => Cow::Owned(serde_json::from_str(text).ok()?),
+        other => Cow::Borrowed(other),
+    };
+    data.is_object().then_some(data)
 }
 
 fn read_usage(row: &Value, inner: &Body, answer: &mut Answer) {
@@ -187,20 +209,10 @@ fn inner_of(row: &Value, depth: u8) -> Option<Body> {
     if depth >= MAX_NESTING {
         return None;
     }
-    let parsed: Value;
-    let inner = match row.get("data")? {
-        Value::String(text) => {
-            parsed = serde_json::from_str(text).ok()?;
-            &parsed
-        }
-        other => other,
-    };
-    if !inner.is_object() {
-        return None;
-    }
-    match row_of(inner).filter(|data| data.get("status").is_some()) {
+    let inner = data_of(row)?;
+    match row_of(&inner).filter(|data| data.get("status").is_some()) {
         Some(nested) => read_row(nested, depth + 1).map(as_body),
-        None => body::read(inner),
+        None => body::read(&inner),
     }
 }
 
@@ -209,7 +221,7 @@ fn as_body(answer: Answer) -> Body {
     let one_clock = answer.times.clock != Clock::Mixed;
     Body {
         task_id: None,
-        word: Some(Word { status: answer.status, known: !answer.unknown_word }),
+        word: Some(Word { status: answer.status, unheard: answer.unknown_word }),
         progress: answer.progress.filter(|_| !answer.synthetic_progress),
         submit: answer.times.submit.filter(|_| one_clock || answer.times.finish.is_none()),
         start: answer.times.start,
@@ -229,7 +241,7 @@ fn as_body(answer: Answer) -> Body {
 }
 
 /// Which word wins (docs/upstreams.md 2.4).
-fn gateway_or_inner(gateway: Option<Word>, inner: &Body, fail_reason: Option<&str>) -> Option<Status> {
+fn gateway_or_inner(gateway: Option<&Word>, inner: &Body, fail_reason: Option<&str>) -> Option<Status> {
     let inner = inner.status();
     let Some(gateway) = gateway.map(|word| word.status) else { return inner };
     Some(match gateway {
@@ -255,7 +267,7 @@ fn is_sweep(fail_reason: Option<&str>) -> bool {
 }
 
 /// Times from one clock, wherever one clock has both (docs/upstreams.md 2.4).
-fn times(row: &Value, gateway: Option<Word>, inner: &Body, status: Status) -> Times {
+fn times(row: &Value, gateway: Option<&Word>, inner: &Body, status: Status) -> Times {
     let own = |key| json::moment(row, &[key]);
     let gateway_ended = gateway.is_some_and(|word| word.status.is_end());
     let start = own("start_time");

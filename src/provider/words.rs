@@ -1,14 +1,15 @@
 //! The status words of every upstream in one table.
 
 use crate::domain::Status;
+use crate::domain::labels::sanitise;
 
 /// A status word as read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
     /// What it means.
     pub status: Status,
-    /// False for a word that the table does not have.
-    pub known: bool,
+    /// The word itself, where the table does not have it; fit to be shown.
+    pub unheard: Option<String>,
 }
 
 const WORDS: &[(Status, &[&str])] = &[
@@ -31,12 +32,10 @@ pub fn word(text: &str) -> Option<Word> {
         return None;
     }
     let known = WORDS.iter().find(|(_, words)| words.iter().any(|word| word.eq_ignore_ascii_case(text)));
-    Some(
-        known.map_or(Word { status: Status::Unknown, known: false }, |(status, _)| Word {
-            status: *status,
-            known: true,
-        }),
-    )
+    Some(match known {
+        Some((status, _)) => Word { status: *status, unheard: None },
+        None => Word { status: Status::Unknown, unheard: Some(sanitise(text).into_owned()) },
+    })
 }
 
 #[cfg(test)]
@@ -45,10 +44,10 @@ mod tests {
 
     #[test]
     fn words_are_read_in_any_case_and_new_ones_are_marked() {
-        assert_eq!(word(" IN_PROGRESS "), Some(Word { status: Status::Running, known: true }));
-        assert_eq!(word("Queueing"), Some(Word { status: Status::Queued, known: true }));
-        assert_eq!(word("UNKNOWN"), Some(Word { status: Status::Unknown, known: true }));
-        assert_eq!(word("upscaling"), Some(Word { status: Status::Unknown, known: false }));
+        assert_eq!(word(" IN_PROGRESS "), Some(Word { status: Status::Running, unheard: None }));
+        assert_eq!(word("Queueing"), Some(Word { status: Status::Queued, unheard: None }));
+        assert_eq!(word("UNKNOWN"), Some(Word { status: Status::Unknown, unheard: None }));
+        assert_eq!(word("upscaling"), Some(Word { status: Status::Unknown, unheard: Some("upscaling".to_owned()) }));
         assert_eq!(word("  "), None);
     }
 }

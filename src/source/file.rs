@@ -42,6 +42,10 @@ impl FileSource {
         format!("file:{}", names.collect::<Vec<_>>().join("|"))
     }
 
+    pub(super) fn inherit(&mut self, earlier: Self) {
+        self.files = earlier.files;
+    }
+
     pub(super) async fn changed(&mut self) {
         let watch = self.watch.get_or_insert_with(|| Watch::new(&self.config.patterns));
         if tokio::time::timeout(self.config.refresh_interval, watch.changed()).await.is_ok() {

@@ -58,6 +58,13 @@ impl Source {
         }
     }
 
+    /// Takes over what an earlier reader of the same files had read: the last good list of a file that is broken now.
+    pub fn inherit(&mut self, earlier: Self) {
+        if let (Self::File(file), Self::File(earlier)) = (self, earlier) {
+            file.inherit(earlier);
+        }
+    }
+
     /// Reads it now.
     pub fn read(&mut self) -> Listing {
         match self {

@@ -87,7 +87,11 @@ impl Memory {
     }
 
     pub(super) fn is_first_load(&self, upstream: &Arc<str>, source: &str) -> bool {
-        self.held().loaded.insert((upstream.clone(), source.to_owned()))
+        !self.held().loaded.contains(&(upstream.clone(), source.to_owned()))
+    }
+
+    pub(super) fn loaded(&self, upstream: &Arc<str>, source: &str) {
+        self.held().loaded.insert((upstream.clone(), source.to_owned()));
     }
 
     pub(super) fn forget(&self, after: Duration, now: Timestamp) -> usize {

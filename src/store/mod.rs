@@ -67,7 +67,7 @@ impl Store {
         Ok(())
     }
 
-    /// True the first time that this source is loaded in the life of this state.
+    /// True while this source was never loaded well in the life of this state.
     ///
     /// # Errors
     /// When the state cannot tell.
@@ -76,6 +76,18 @@ impl Store {
         match self {
             Self::Memory(memory) => Ok(memory.is_first_load(upstream, source)),
         }
+    }
+
+    /// Notes that this source was loaded well.
+    ///
+    /// # Errors
+    /// When it is not durable.
+    #[expect(clippy::unused_async, reason = "the seam: the other kinds of state wait here")]
+    pub async fn loaded(&self, upstream: &Arc<str>, source: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(memory) => memory.loaded(upstream, source),
+        }
+        Ok(())
     }
 
     /// Before sources are read anew: what none of them names from now on is unnamed.

@@ -1,14 +1,15 @@
 //! The exporter in this process, and its page as a user sees it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use videogen_exporter::app::{self, Options};
-use videogen_exporter::config;
+use videogen_exporter::config::{self, Config};
 use videogen_exporter::http::{self, Client, Request, Tls};
 use videogen_exporter::telemetry::LogCounts;
 
@@ -23,25 +24,39 @@ pub const QUICK: &str = "polling: {interval: 100ms, min_interval: 50ms, max_inte
 pub struct Exporter {
     pub address: SocketAddr,
     stop: CancellationToken,
+    ask: mpsc::Sender<()>,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Exporter {
     /// Runs under the configuration `text`, as if it stood in `folder`.
-    #[expect(clippy::disallowed_methods, reason = "the program is owned by this value and joined by `stop`")]
     pub async fn start(text: &str, folder: &Path) -> Self {
-        let config = config::parse(text, &folder.join("test.yml")).unwrap_or_else(|error| panic!("{error}"));
+        Self::run(config::parse(text, &folder.join("test.yml")).unwrap_or_else(|error| panic!("{error}")), None).await
+    }
+
+    /// Runs under a file, which can be loaded again.
+    pub async fn start_file(file: &Path) -> Self {
+        Self::run(config::load(file).unwrap_or_else(|error| panic!("{error}")), Some(file.to_owned())).await
+    }
+
+    async fn run(config: Config, file: Option<PathBuf>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
+        let (ask, asked) = mpsc::channel(1);
         let options = Options {
             listeners: vec![listener],
             telemetry_path: "/metrics".to_owned(),
             logs: LogCounts::default(),
-            reload: None,
+            reload: file.map(|file| (file, asked)),
         };
         let running = tokio::spawn(app::run(config, options, stop.clone()));
-        Self { address, stop, running }
+        Self { address, stop, ask, running }
+    }
+
+    /// Asks it to load its file again.
+    pub async fn reload(&self) {
+        self.ask.send(()).await.unwrap();
     }
 
     /// What is at `path`, with its HTTP status.

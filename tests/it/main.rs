@@ -17,5 +17,6 @@ mod program;
 mod prometheus;
 mod providers;
 mod reasons;
+mod reload;
 mod transport;
 mod upstream;

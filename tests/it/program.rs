@@ -184,6 +184,14 @@ fn a_variable_overrides_one_value_and_is_named_when_it_is_wrong() {
     assert!(err(&said).contains("environment variable VGX__POLLING__INTERVAL: polling.interval:"), "{}", err(&said));
     let said = check("VGX__POOLING__INTERVAL", "5s");
     assert!(err(&said).contains("environment variable VGX__POOLING"), "{}", err(&said));
+    let said = check("VGX__UPSTREAMS__0__POLLING__INTERVAL", "43s");
+    assert!(out(&said).contains("polled every 43s"), "{}{}", out(&said), err(&said));
+    let said = check("VGX__UPSTREAMS__7__NAME", "x");
+    assert!(
+        err(&said).contains("variable VGX__UPSTREAMS__7__NAME: upstreams.7.name: the list in the file has no"),
+        "{}",
+        err(&said)
+    );
     let said = check("VIDEOGEN_EXPORTER_PORT", "tcp://10.0.0.1:80");
     assert!(said.status.success(), "a Kubernetes Service's variables do no harm");
 }

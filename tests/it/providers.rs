@@ -112,6 +112,11 @@ fn reading_has_a_side_effect_only_where_the_gateway_asks_google_itself() {
         (veo(&json!({"task_id": "t", "status": "IN_PROGRESS", "platform": "41", "data": null})), true),
         (veo(&json!({"task_id": "t", "status": "IN_PROGRESS", "platform": 24})), true),
         (veo(&json!({"task_id": "t", "status": "IN_PROGRESS", "data": {"name": "models/veo-3/operations/x"}})), true),
+        (
+            veo(&json!({"status": "IN_PROGRESS", "data": "{\"name\":\"models/veo-3/operations/x\",\"done\":false}"})),
+            true,
+        ),
+        (veo(&json!({"status": "IN_PROGRESS", "properties": {"origin_model_name": "veo-3.1"}})), true),
         (body("new_api/running.json"), false),
         (body("tokenhot/sora_running.json"), false),
         (body("tokenhot/sora_openai_shape.json"), false),
@@ -147,6 +152,38 @@ fn the_winning_word_is_the_one_of_the_table() {
         let said = read("tokenhot", 200, body.to_string().as_bytes());
         assert_eq!(said["task"]["status"], ours, "{gateway} over {inner} with {reason:?}");
     }
+}
+
+/// Answers that are easily taken for something else.
+#[test]
+fn an_error_is_no_task_and_a_flat_row_is_no_envelope() {
+    let error = |body: Value| read("tokenhot", 200, body.to_string().as_bytes())["error"].clone();
+    for (body, kind) in [
+        (json!({"status": "error", "code": "get_task_failed", "message": "db down"}), "api_error"),
+        (json!({"status": 500, "code": "get_task_failed", "message": "db down"}), "api_error"),
+        (json!({"status": "failed", "message": "no such model"}), "api_error"),
+        (json!({"success": true, "data": null, "error": {"code": "insufficient_quota"}}), "quota_exhausted"),
+        (json!({"code": "success", "data": {"error": {"code": "insufficient_quota"}}}), "quota_exhausted"),
+    ] {
+        assert_eq!(error(body.clone())["kind"], kind, "{body}");
+    }
+    let flat = json!({"task_id": "t1", "platform": "54", "status": "FAILURE", "progress": "100%", "fail_reason": "boom",
+        "submit_time": 1_772_095_377, "finish_time": 1_772_095_426, "quota": 7,
+        "data": {"id": "cgt-1", "status": "running", "created_at": 1_772_095_375}});
+    let said = read("new_api", 200, flat.to_string().as_bytes())["task"].clone();
+    for (key, value) in
+        [("task_id", json!("t1")), ("status", json!("failed")), ("finish", json!(1_772_095_426)), ("credits", json!(7))]
+    {
+        assert_eq!(said[key], value, "{said}");
+    }
+    let words = |gateway: &str, inner: &str| {
+        let body =
+            json!({"code": "success", "data": {"status": gateway, "data": {"id": "c", "status": inner}}}).to_string();
+        provider::named("new_api").unwrap().read(200, body.as_bytes()).unwrap().unknown_word
+    };
+    assert_eq!(words("UPSCALING", "running").as_deref(), Some("UPSCALING"));
+    assert_eq!(words("IN_PROGRESS", "upscaling").as_deref(), Some("upscaling"));
+    assert_eq!(words("UNKNOWN", "running"), None, "that word is known");
 }
 
 #[test]

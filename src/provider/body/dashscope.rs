@@ -16,9 +16,11 @@ pub fn read(value: &Value) -> Body {
     let usage = value.get("usage").unwrap_or(&Value::Null);
     let moment = |key| output.get(key).and_then(|value| json::as_moment_at(value, OFFSET_HOURS));
     let word = json::text(output, "task_status").and_then(|word| words::word(&word));
+    let gone = word.as_ref().is_some_and(|word| word.unheard.is_none() && word.status == Status::Unknown);
     let error = |key| json::owned(output, key).or_else(|| json::owned(value, key));
     let seconds = ["output_video_duration", "video_duration", "duration"];
-    let height = json::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
+    let spelt = || json::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
+    let height = json::amount(usage, "SR").map(|lines| format!("{lines}p")).or_else(spelt);
     Body {
         task_id: json::owned(output, "task_id"),
         word,
@@ -30,7 +32,7 @@ pub fn read(value: &Value) -> Body {
         error_code: error("code"),
         error_message: error("message"),
         has_url: has_url(output, "video_url"),
-        gone: word.is_some_and(|word| word.known && word.status == Status::Unknown),
+        gone,
         ..Body::default()
     }
 }

@@ -12,7 +12,7 @@ pub fn read(value: &Value) -> Body {
     let data = &value["data"];
     let video = data.pointer("/task_result/videos/0").unwrap_or(&Value::Null);
     let word = json::text(data, "task_status").and_then(|word| words::word(&word));
-    let failed = word.is_some_and(|word| word.status == Status::Failed);
+    let failed = word.as_ref().is_some_and(|word| word.status == Status::Failed);
     Body {
         task_id: json::owned(data, "task_id"),
         word,

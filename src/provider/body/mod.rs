@@ -61,7 +61,7 @@ pub struct Body {
 impl Body {
     /// Where it stands, if it says so.
     pub fn status(&self) -> Option<Status> {
-        self.word.map(|word| word.status)
+        self.word.as_ref().map(|word| word.status)
     }
 
     /// As the whole answer, when no gateway stands before it; `None` without a status.
@@ -69,7 +69,7 @@ impl Body {
         let word = self.word?;
         let mut answer = Answer::new(word.status);
         answer.task_id = self.task_id;
-        answer.unknown_word = !word.known;
+        answer.unknown_word = word.unheard;
         answer.gone = self.gone;
         answer.progress = self.progress;
         answer.times = Times { submit: self.submit, start: self.start, finish: self.finish, clock: Clock::Upstream };

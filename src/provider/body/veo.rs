@@ -25,7 +25,7 @@ pub fn read(value: &Value) -> Body {
     Body {
         model: name.as_deref().and_then(model),
         task_id: name,
-        word: Some(Word { status: end.status, known: true }),
+        word: Some(Word { status: end.status, unheard: None }),
         submit: json::moment(metadata, &["createTime"]),
         finish: json::moment(metadata, &["updateTime"]),
         error_code: end.code,
