@@ -77,22 +77,7 @@ impl Agent {
     ) -> anyhow::Result<Self> {
         let now = clock::now().into();
         let rules = Arc::new(Rules::of(config, shared.store.first_start()));
-        let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-        shared.store.keep_upstreams(&names);
-        shared.store.unname_all(now);
-        shared.tracker.keep_upstreams(&names);
-        let sources = config.upstreams.iter().map(|upstream| {
-            let labels = Source::of(upstream).into_iter().map(|(label, _)| label).collect();
-            (upstream.name.clone(), labels)
-        });
-        shared.metrics.configured(&config.file.metrics, &sources.collect(), now);
-        shared.carried().backoffs.retain(|name, _| names.contains(name));
-        shared.tracker.relabel(|task| shared.metrics.aggregate_labels(task, &rules.aggregate_labels, now));
-        shared.tracker.limit(SeriesLimits {
-            max: if config.file.metrics.per_task == PerTask::Off { 0 } else { config.file.metrics.max_task_series },
-            only_active: config.file.metrics.per_task == PerTask::Active,
-            off: config.file.metrics.per_task == PerTask::Off,
-        });
+        shared.take_up(config, &rules, now);
         let first_reads = Arc::new(AtomicUsize::new(0));
         for upstream in &config.upstreams {
             shared.metrics.announce(&upstream.name, upstream.provider.name());
@@ -112,11 +97,8 @@ impl Agent {
                 if let Some(earlier) = shared.carried().sources.remove(&(upstream.name.clone(), source.identity())) {
                     source.inherit(earlier);
                 }
-                let turn;
-                (turn, before) = {
-                    let (turn, after) = discover::Turn::after(before);
-                    (turn, Some(after))
-                };
+                let (turn, after) = discover::Turn::after(before);
+                before = Some(after);
                 shared.metrics.announce_source(&upstream.name, &label, now);
                 first_reads.fetch_add(1, Ordering::Relaxed);
                 let discoverer = discover::Discoverer {
@@ -166,6 +148,28 @@ impl Shared {
 
     fn carried(&self) -> MutexGuard<'_, Carried> {
         self.carried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings table, state and counters under a configuration: what belongs to upstreams that it does not have goes.
+    fn take_up(&self, config: &Config, rules: &Rules, now: Timestamp) {
+        let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        self.store.keep_upstreams(&names);
+        self.store.unname_all(now);
+        self.tracker.keep_upstreams(&names);
+        self.carried().backoffs.retain(|name, _| names.contains(name));
+        let sources = config.upstreams.iter().map(|upstream| {
+            let labels = Source::of(upstream).into_iter().map(|(label, _)| label).collect();
+            (upstream.name.clone(), labels)
+        });
+        let shown = &config.file.metrics;
+        self.metrics.configured(shown, &sources.collect(), now);
+        self.tracker.relabel(|task| self.metrics.aggregate_labels(task, &rules.aggregate_labels, now));
+        let off = shown.per_task == PerTask::Off;
+        self.tracker.limit(SeriesLimits {
+            max: if off { 0 } else { shown.max_task_series },
+            only_active: shown.per_task == PerTask::Active,
+            off,
+        });
     }
 
     /// The tasks as they are now.
