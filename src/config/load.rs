@@ -69,6 +69,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         problems.add("upstreams", "at least one upstream is needed");
     }
     if problems.is_empty() {
+        let mut file = file;
+        file.polling = file.polling.over(None, "polling", &mut problems).into();
         return Ok(Config { file, upstreams });
     }
     Err(ConfigError(problems.placed(|key| sources.place(key))))

@@ -56,6 +56,21 @@ pub struct Polling {
     pub max_body_size: u64,
 }
 
+impl From<Polling> for PollingConfig {
+    fn from(polling: Polling) -> Self {
+        Self {
+            interval: Some(Span(polling.pace.interval)),
+            min_interval: Some(Span(polling.pace.min)),
+            max_interval: Some(Span(polling.pace.max)),
+            timeout: Some(Span(polling.timeout)),
+            max_in_flight: u32::try_from(polling.max_in_flight).ok(),
+            requests_per_second: Some(Number(polling.requests_per_second)),
+            burst: Some(polling.burst),
+            max_body_size: Some(ByteSize(polling.max_body_size)),
+        }
+    }
+}
+
 impl PollingConfig {
     /// This section over `base`, over the defaults; checked. `at` is its key.
     ///

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path as UrlPath, State};
@@ -71,8 +72,8 @@ impl Gateway {
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             let targets = self.targets();
             if targets != written {
-                std::fs::write(&draft, &targets)?;
-                std::fs::rename(&draft, file)?;
+                let replaced = std::fs::write(&draft, &targets).and_then(|()| std::fs::rename(&draft, file));
+                replaced.with_context(|| format!("cannot write {}", file.display()))?;
                 written = targets;
             }
         }

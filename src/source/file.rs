@@ -13,6 +13,9 @@ use crate::domain::{NewTask, TaskId};
 /// After a change is told of, the writer gets this long to finish.
 const SETTLE: Duration = Duration::from_millis(50);
 
+/// The same for changes in a folder above one that is not there yet.
+const SETTLE_ABOVE: Duration = Duration::from_millis(500);
+
 /// Files larger than this are not task lists.
 const MAX_FILE: u64 = 64 << 20;
 
@@ -47,9 +50,18 @@ impl FileSource {
     }
 
     pub(super) async fn changed(&mut self) {
-        let watch = self.watch.get_or_insert_with(|| Watch::new(&self.config.patterns));
+        let patterns = &self.config.patterns;
+        let was_whole = self.watch.as_ref().map(|watch| watch.whole);
+        if was_whole != Some(true) {
+            self.watch = Some(Watch::new(patterns));
+        }
+        let Some(watch) = &self.watch else { return };
+        if was_whole == Some(false) && watch.whole {
+            return; // A folder has come: what was put into it before it was watched is read now.
+        }
         if tokio::time::timeout(self.config.refresh_interval, watch.changed()).await.is_ok() {
-            tokio::time::sleep(SETTLE).await;
+            // A folder above may be a busy one.
+            tokio::time::sleep(if watch.whole { SETTLE } else { SETTLE_ABOVE }).await;
         }
     }
 

@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 /// Watches the folders of some patterns; folders and not files, because files are replaced by renaming.
 pub struct Watch {
     changed: Arc<Notify>,
+    /// Every folder is there; else the nearest one above it is watched for its coming.
+    pub whole: bool,
     _watcher: Option<RecommendedWatcher>,
 }
 
@@ -25,14 +27,16 @@ impl Watch {
         });
         let mut watcher =
             watcher.inspect_err(|error| tracing::warn!(%error, "files are not watched, only read now and then")).ok();
+        let mut whole = true;
         for folder in patterns.iter().map(|pattern| folder(pattern)).collect::<BTreeSet<_>>() {
-            if let Some(Err(error)) =
-                watcher.as_mut().map(|watcher| watcher.watch(&folder, RecursiveMode::NonRecursive))
+            whole &= folder.is_dir();
+            let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+            if let Some(Err(error)) = watcher.as_mut().map(|watcher| watcher.watch(there, RecursiveMode::NonRecursive))
             {
                 tracing::warn!(folder = %folder.display(), %error, "this folder is not watched, only read now and then");
             }
         }
-        Self { changed, _watcher: watcher }
+        Self { changed, whole, _watcher: watcher }
     }
 
     /// Waits for the next change.

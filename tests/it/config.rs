@@ -99,6 +99,7 @@ fn the_full_example_shows_every_default() {
         }
     }
     assert!(checked >= 14);
+    assert_eq!(shown["polling"].as_object().unwrap().len(), 8, "what is in force is shown whole");
     // What polling is when nothing is written is what the file writes.
     let written = config::load(&path).unwrap().upstreams[0].polling;
     let default =

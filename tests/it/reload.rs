@@ -99,6 +99,22 @@ async fn what_a_source_brings_after_a_failed_first_read_may_still_be_history() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_comes_later_is_noticed() {
+    let upstream = Upstream::start("127.0.0.1:0").await;
+    upstream.script("t", vec![status("IN_PROGRESS")]);
+    let folder = tempfile::tempdir().unwrap();
+    let files = "file_sd_configs: [{files: ['deep/tasks/*.yml'], refresh_interval: 10m}]";
+    let exporter =
+        Exporter::start(&format!("{QUICK}upstreams:\n{}", entry("gw", &upstream, files)), folder.path()).await;
+    exporter.until(&["videogen_discovery_tasks{source=\"file/0\",upstream=\"gw\"} 0"]).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    fs::create_dir_all(folder.path().join("deep/tasks")).unwrap();
+    fs::write(folder.path().join("deep/tasks/a.yml"), "- targets: [t]\n").unwrap();
+    exporter.until(&["videogen_task_status{upstream=\"gw\",task_id=\"t\",status=\"running\"} 1"]).await;
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_source_in_the_file_names_a_task() {
     let upstream = Upstream::start("127.0.0.1:0").await;
     upstream.script("t", vec![status("IN_PROGRESS")]);
