@@ -255,6 +255,81 @@ async fn a_hanging_upstream_holds_up_neither_the_others_nor_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_asked_at_once_or_in_a_second_than_allowed() {
+    let (hangs, answers) = (Upstream::start("127.0.0.1:0").await, Upstream::start("127.0.0.1:0").await);
+    let ids: Vec<String> = (0..20).map(|n| format!("t{n}")).collect();
+    for id in &ids {
+        hangs.script(id, vec![Reply::Hang(Duration::from_mins(1))]);
+        answers.script(id, vec![status("IN_PROGRESS")]);
+    }
+    let entry = |name: &str, upstream: &Upstream, polling: &str| {
+        format!(
+            "- {{name: {name}, provider: new_api, base_url: 'http://{}', polling: {{{polling}}}, static_configs: [{{targets: {ids:?}}}]}}\n",
+            upstream.address
+        )
+    };
+    let few = entry("few", &hangs, "timeout: 1m, max_in_flight: 3");
+    let slowly = entry("slowly", &answers, "requests_per_second: 5, burst: 2");
+    let exporter = Exporter::start(&format!("{QUICK}upstreams:\n{few}{slowly}"), Path::new(HERE)).await;
+    let begun = Instant::now();
+    exporter.until(&["videogen_polls_in_flight{upstream=\"few\"} 3"]).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let (asked, took) = (answers.asked().len(), begun.elapsed().as_secs_f64());
+    // The bucket's burst, its rate, and one for the moment before the clock of this test began.
+    let most = 2.0 + 5.0 * took + 2.0;
+    assert!(asked >= 5 && f64::from(u32::try_from(asked).unwrap()) <= most, "{asked} requests in {took} s");
+    assert_eq!(hangs.asked().len(), 3);
+    let page = exporter.page().await;
+    let waited = value(&page, "videogen_upstream_throttle_wait_seconds_total{upstream=\"slowly\"}").unwrap();
+    assert!(waited > 1.0 && waited <= begun.elapsed().as_secs_f64() + 1.0, "{waited}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_of_single_tasks_is_chosen() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    gateway.script("on", vec![status("IN_PROGRESS")]);
+    gateway.script("over", vec![status("SUCCESS")]);
+    for (metrics, shown, hidden) in [
+        (
+            "task_status: code",
+            vec![
+                "videogen_task_status_code{upstream=\"gw\",task_id=\"on\"} 2",
+                "videogen_task_status_code{upstream=\"gw\",task_id=\"over\"} 3",
+            ],
+            "videogen_task_status{",
+        ),
+        ("per_task: active", vec!["videogen_exporter_task_series_tasks 1"], "task_id=\"over\""),
+        (
+            "per_task: off",
+            vec!["videogen_exporter_task_series_tasks 0", "videogen_exporter_task_series_refused_total 0"],
+            "task_id=",
+        ),
+        (
+            "max_task_series: 1",
+            vec![
+                "videogen_exporter_task_series_tasks 1",
+                "videogen_exporter_task_series_refused_total 1",
+                "videogen_exporter_task_series_limit 1",
+            ],
+            "task_id=\"over\"",
+        ),
+        ("models: [other-one]", vec!["videogen_exporter_label_values_folded_total{label=\"model\"} 2"], "model=\"m\""),
+    ] {
+        let head = QUICK.replace("zero_hold: 0s", &format!("zero_hold: 0s, {metrics}"));
+        let exporter = Exporter::start(&config(&head, &gateway, "[on, over]"), Path::new(HERE)).await;
+        let model = if metrics.starts_with("models") { "other" } else { "m" };
+        let tasks = |status: &str| {
+            format!("videogen_tasks{{upstream=\"gw\",provider=\"new_api\",model=\"{model}\",status=\"{status}\"}} 1")
+        };
+        let both = [tasks("running"), tasks("succeeded")];
+        let lines: Vec<&str> = both.iter().map(String::as_str).chain(shown).collect();
+        let page = exporter.until(&lines).await;
+        assert!(!page.contains(hidden), "{metrics} shows {hidden}: {page}");
+        exporter.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_key_goes_into_one_header_and_nowhere_else_and_a_new_one_is_taken_up() {
     let gateway = Upstream::start("127.0.0.1:0").await;
     gateway.script("..%2Fkeys%3Fall=1", vec![status("IN_PROGRESS")]);
