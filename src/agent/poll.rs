@@ -140,8 +140,10 @@ impl Poller {
         let (asked, new): (Vec<_>, Vec<_>) =
             self.shared.tracker.begin(&self.upstream.name).into_iter().partition(|task| task.last_poll.is_some());
         for task in asked {
-            let next = task.last_poll.unwrap_or(now) + schedule::wait(&task, &pace, now, fastrand::f64());
-            self.timers.insert(task.id.clone(), next.duration_since(now));
+            let wait = schedule::wait(&task, &pace, now, fastrand::f64());
+            let next = task.last_poll.unwrap_or(now) + wait;
+            // Not later than that, also when the wall clock was set back meanwhile.
+            self.timers.insert(task.id.clone(), next.duration_since(now).min(wait));
         }
         self.schedule(new.into_iter().map(|task| task.id.clone()).collect());
     }

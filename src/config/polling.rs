@@ -9,6 +9,9 @@ use super::problem::Problems;
 use super::value::{Number, Span};
 use crate::domain::schedule::Pace;
 
+/// A task that is asked less often is not watched.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// The section as written; what is left out is inherited.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -91,6 +94,8 @@ impl PollingConfig {
         ] {
             if written.is_some() && span.is_zero() {
                 problems.add(format!("{at}.{key}"), "must be longer than 0s");
+            } else if written.is_some() && span > LONGEST {
+                problems.add(format!("{at}.{key}"), format!("must not be longer than {}", Span(LONGEST)));
             }
         }
         let bounds_written = [self.interval, self.min_interval, self.max_interval].iter().any(Option::is_some);

@@ -122,13 +122,15 @@ async fn the_first_source_in_the_file_names_a_task() {
     for _ in 0..5 {
         let exporter =
             Exporter::start(&format!("{QUICK}upstreams:\n{}", entry("gw", &upstream, two)), Path::new(".")).await;
-        let page = exporter
+        exporter
             .until(&[
                 "videogen_tasks_discovered_total{upstream=\"gw\",source=\"static/0\"} 1",
                 "videogen_tasks_discovered_total{upstream=\"gw\",source=\"static/1\"} 0",
                 "videogen_discovery_tasks{source=\"static/1\",upstream=\"gw\"} 1",
             ])
             .await;
+        // A page's tasks are a moment older than its counters.
+        let page = exporter.page().await;
         assert!(page.contains("label_team=\"first\""), "{page}");
         exporter.stop().await;
     }
