@@ -5,6 +5,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -187,7 +188,10 @@ impl Poller {
             };
             let given_up = Timestamp::from(clock::now()).duration_since(task.first_seen) >= self.rules.give_up_after;
             if given_up {
-                self.advance(&task, Reading::GivenUp, None).await;
+                // Still active: it could not be committed, and is given up another time.
+                if self.advance(&task, Reading::GivenUp, None).await.is_some() {
+                    self.timers.insert(id, self.upstream.polling.pace.interval);
+                }
             } else {
                 self.send(id, now, now.saturating_duration_since(due));
             }
@@ -301,23 +305,18 @@ impl Poller {
             task.model = settled.or_else(|| label(self.upstream.model.as_deref()));
         }
         let transition = advance(&task, reading, &self.rules.policy, now);
-        if transition.durable {
-            let batch = [transition];
-            if let Err(error) = self.shared.store.commit(&batch).await {
-                tracing::error!(upstream.name = %task.upstream, task.id = %task.id, %error, "not committed, so not counted; asking again");
-                return Some(task);
-            }
-            let [transition] = batch;
-            self.shared.tracker.apply(transition.task.clone());
-            metrics.observe(&transition, now);
-            if transition.from != transition.task.status {
-                let (from, to) = (transition.from.as_str(), transition.task.status.as_str());
-                tracing::info!(upstream.name = %task.upstream, task.id = %task.id, from, to, "task moved");
-            }
-            return Some(transition.task).filter(Task::is_active);
+        if transition.durable
+            && let Err(error) = self.shared.store.commit(slice::from_ref(&transition)).await
+        {
+            tracing::error!(upstream.name = %task.upstream, task.id = %task.id, %error, "not committed, so not counted; asking again");
+            return Some(task);
         }
-        metrics.tracked(&transition.task, now);
         self.shared.tracker.apply(transition.task.clone());
+        metrics.observe(&transition, now);
+        if transition.from != transition.task.status {
+            let (from, to) = (transition.from.as_str(), transition.task.status.as_str());
+            tracing::info!(upstream.name = %task.upstream, task.id = %task.id, from, to, "task moved");
+        }
         Some(transition.task).filter(Task::is_active)
     }
 }

@@ -132,14 +132,11 @@ impl Aggregates {
 
     /// Creates the set of `agg` at 0, if it is new.
     pub fn born(&mut self, agg: Agg, now: Timestamp) {
-        self.sets.entry(agg).or_insert_with(|| Set { created: now, held: Vec::new(), shown: Counts::default() });
+        self.add(agg, &[], now);
     }
 
-    /// Adds the increments of one transition.
+    /// Adds the increments of one transition, if it has any, to the set of `agg`, which is created at 0 if it is new.
     pub fn add(&mut self, agg: Agg, increments: &[Increment], now: Timestamp) {
-        if increments.is_empty() {
-            return;
-        }
         let hold = self.hold;
         let set =
             self.sets.entry(agg).or_insert_with(|| Set { created: now, held: Vec::new(), shown: Counts::default() });
@@ -179,11 +176,6 @@ impl Aggregates {
     /// The sets that there are.
     pub fn aggs(&self) -> impl Iterator<Item = &Agg> {
         self.sets.keys()
-    }
-
-    /// The names of the labels that aggregates carry, as they are shown.
-    pub fn labels(&self) -> &[String] {
-        &self.labels
     }
 
     /// Writes every family of this module as it is shown at `now`.

@@ -142,11 +142,9 @@ impl Metrics {
         self.held().aggregates.born(task.agg(), now);
     }
 
-    /// Counts a committed transition; `now` is when.
+    /// Counts a committed transition, and creates its aggregate if the task has just come under it; `now` is when.
     pub fn observe(&self, transition: &Transition, now: Timestamp) {
-        let mut held = self.held();
-        held.aggregates.born(transition.task.agg(), now);
-        held.aggregates.add(transition.task.agg(), &transition.increments, now);
+        self.held().aggregates.add(transition.task.agg(), &transition.increments, now);
     }
 
     /// An answer had a status word that no table knows.

@@ -167,11 +167,6 @@ impl UpstreamMetrics {
             self.discovery_last_success.with_label_values(&labels).set(at.as_secs_f64());
         }
     }
-
-    /// A source was not read to its end.
-    pub fn source_truncated(&self, upstream: &str, source: &str) {
-        self.discovery_truncated.with_label_values(&[upstream, source]).inc();
-    }
 }
 
 /// Removes the children of `metric` whose upstream, or source of that upstream, is not among `sources`.
