@@ -129,7 +129,7 @@ impl Discoverer {
     }
 
     fn task(&self, new: NewTask, late: bool, now: Timestamp) -> Task {
-        let mut task = Task::new(self.upstream.name.clone(), self.upstream.provider.name(), new, now);
+        let mut task = Task::new(self.upstream.name.clone(), self.upstream.dialect.name(), new, now);
         task.brought_late = late;
         task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, &self.rules.aggregate_labels, now);
         task

@@ -1,9 +1,11 @@
 //! The agent: finds tasks, polls them, moves them, counts them, forgets them.
 
+mod ask;
 mod backoff;
 mod discover;
 mod poll;
 mod sweep;
+mod timetable;
 mod tracker;
 
 use std::collections::HashMap;
@@ -20,7 +22,7 @@ use backoff::Backoff;
 use crate::config::{Config, CountSinceConfig, PerTask};
 use crate::domain::advance::CountSince;
 use crate::domain::{Policy, Timestamp};
-use crate::metrics::{Metrics, Snapshot};
+use crate::metrics::{Metrics, Operation, Snapshot};
 use crate::source::Source;
 use crate::store::Store;
 use crate::supervise::Tasks;
@@ -53,6 +55,7 @@ struct Rules {
     policy: Policy,
     give_up_after: Duration,
     retention: Duration,
+    recheck_ended: Duration,
     forget_after: Duration,
     aggregate_labels: Vec<String>,
 }
@@ -80,7 +83,11 @@ impl Agent {
         shared.take_up(config, &rules, now);
         let first_reads = Arc::new(AtomicUsize::new(0));
         for upstream in &config.upstreams {
-            shared.metrics.announce(&upstream.name, upstream.provider.name());
+            let operations: &[Operation] = match upstream.dialect.batch() {
+                Some(_) => &[Operation::Get, Operation::Batch],
+                None => &[Operation::Get],
+            };
+            shared.metrics.announce(&upstream.name, upstream.dialect.name(), operations);
             let poller = poll::Poller::new(upstream.clone(), shared.clone(), rules.clone())?;
             tasks.start(format!("polling {}", upstream.name), poller.run(stop.clone(), ends.clone()));
             let mut first_loads = HashMap::new();
@@ -134,6 +141,7 @@ impl Rules {
             policy: Policy { count_since, forget_after: tasks.forget_after.0 },
             give_up_after: tasks.give_up_after.0,
             retention: tasks.retention.0,
+            recheck_ended: tasks.recheck_ended.0,
             forget_after: tasks.forget_after.0,
             aggregate_labels: config.file.metrics.aggregate_labels.iter().map(|label| label.0.clone()).collect(),
         }

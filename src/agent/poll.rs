@@ -3,9 +3,7 @@
 //! The dispatcher is the only one that moves the upstream's tasks, so a task has no two readings at once, and an upstream
 //! that is slow or dead holds back nobody else.
 
-use std::collections::{HashSet, VecDeque};
-use std::future::poll_fn;
-use std::slice;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,13 +12,15 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::time::DelayQueue;
 
+use super::ask::{Answers, Asker, Outcome, Work};
 use super::backoff::{Backoff, Gate};
+use super::timetable::Timetable;
 use super::{Rules, Shared};
 use crate::clock;
 use crate::config::Upstream;
-use crate::domain::{Answer, ApiError, Reading, Reason, Task, TaskId, Timestamp, advance, schedule};
+use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::{Answer, Drift, Reading, Reason, Task, TaskId, Timestamp, Transition, advance, schedule};
 use crate::http::{Client, ClientError, retry_after};
 use crate::metrics::Ended;
 
@@ -33,33 +33,29 @@ const MAX_WORDS: usize = 50;
 /// The dispatcher of one upstream.
 pub struct Poller {
     upstream: Upstream,
-    client: Arc<Client>,
+    asker: Arc<Asker>,
     shared: Arc<Shared>,
     rules: Arc<Rules>,
     wake: Arc<Notify>,
-    /// Tasks that wait for their time.
-    timers: DelayQueue<TaskId>,
-    /// Tasks whose time has come, with the moment when it came.
-    due: VecDeque<(TaskId, Instant)>,
+    timetable: Timetable,
     in_flight: JoinSet<Outcome>,
+    /// How many tasks are asked for with one request; less than 2: each by itself.
+    at_once: usize,
     limiter: DefaultDirectRateLimiter,
     limiter_clock: QuantaClock,
     backoff: Backoff,
     /// The back-off that is on the page.
     shown_backoff: Option<Instant>,
-    /// Unknown status words that were logged.
-    told_words: HashSet<String>,
+    told: Told,
     /// Since when due polls have been waiting for the rate limit.
     throttled_since: Option<Instant>,
 }
 
-/// One request and what came of it.
-struct Outcome {
-    id: TaskId,
-    sent: Instant,
-    code: Option<u16>,
-    retry_after: Option<String>,
-    result: Result<Answer, ApiError>,
+/// What was logged about answers, each once.
+#[derive(Default)]
+struct Told {
+    words: HashSet<String>,
+    drift: HashSet<(Field, FieldProblem)>,
 }
 
 /// Why nothing more is sent at this moment.
@@ -73,7 +69,8 @@ enum Blocked {
 impl Poller {
     /// Ready to run.
     pub(super) fn new(upstream: Upstream, shared: Arc<Shared>, rules: Arc<Rules>) -> Result<Self, ClientError> {
-        let client = Arc::new(Client::new(&upstream.http)?);
+        let client = Client::new(&upstream.http)?;
+        let asker = Arc::new(Asker { client, dialect: upstream.dialect.clone(), key: upstream.key.clone() });
         let polling = &upstream.polling;
         // What an upstream asked for is not forgotten because our configuration changes.
         let carried = shared.carried().backoffs.remove(&upstream.name);
@@ -82,19 +79,20 @@ impl Poller {
         let quota = Quota::with_period(period).unwrap_or_else(|| Quota::per_second(std::num::NonZero::<u32>::MIN));
         let quota = quota.allow_burst(polling.burst.try_into().unwrap_or(std::num::NonZero::<u32>::MIN));
         let limiter_clock = QuantaClock::default();
+        let at_once = upstream.dialect.batch().map_or(1, |batch| batch.most);
         Ok(Self {
-            client,
+            asker,
             wake: shared.tracker.wake(&upstream.name),
             shared,
             rules,
-            timers: DelayQueue::new(),
-            due: VecDeque::new(),
+            timetable: Timetable::new((at_once > 1).then_some(polling.pace.min)),
             in_flight: JoinSet::new(),
+            at_once,
             limiter: RateLimiter::direct_with_clock(quota, limiter_clock.clone()),
             limiter_clock,
             backoff,
             shown_backoff: None,
-            told_words: HashSet::new(),
+            told: Told::default(),
             throttled_since: None,
             upstream,
         })
@@ -116,10 +114,7 @@ impl Poller {
                     let fresh = self.shared.tracker.take_fresh(&self.upstream.name);
                     self.schedule(fresh);
                 }
-                Some(due) = poll_fn(|cx| self.timers.poll_expired(cx)), if !self.timers.is_empty() => {
-                    let at = due.deadline().into_std();
-                    self.due.push_back((due.into_inner(), at));
-                }
+                () = self.timetable.expire() => {}
                 Some(ended) = self.in_flight.join_next(), if !self.in_flight.is_empty() => self.take_home(ended).await?,
                 () = tokio::time::sleep_until(until.unwrap_or_else(clock::instant).into()), if until.is_some() => {}
             }
@@ -137,132 +132,190 @@ impl Poller {
     /// Schedules the tasks that were there before: each when it would have been asked anyway.
     fn begin(&mut self) {
         let now = Timestamp::from(clock::now());
-        let pace = self.upstream.polling.pace;
-        let (asked, new): (Vec<_>, Vec<_>) =
-            self.shared.tracker.begin(&self.upstream.name).into_iter().partition(|task| task.last_poll.is_some());
-        for task in asked {
-            let wait = schedule::wait(&task, &pace, now, fastrand::f64());
-            let next = task.last_poll.unwrap_or(now) + wait;
+        let tasks = self.shared.tracker.begin(&self.upstream.name);
+        let (known, new): (Vec<_>, Vec<_>) =
+            tasks.into_iter().partition(|task| task.last_poll.is_some() || !task.is_active());
+        for task in known {
+            let Some(wait) = self.wait(&task, now) else { continue };
+            let next = if task.is_active() { task.last_poll.unwrap_or(now) + wait } else { now + wait };
             // Not later than that, also when the wall clock was set back meanwhile.
-            self.timers.insert(task.id.clone(), next.duration_since(now).min(wait));
+            self.timetable.insert(task.id.clone(), next.duration_since(now).min(wait));
         }
         self.schedule(new.into_iter().map(|task| task.id.clone()).collect());
     }
 
-    /// Places the first polls: spread over as much time as the rate limit needs for them, an interval at most.
+    /// Places the first polls: spread over as much time as the rate limit needs for them, an interval at most. Where many
+    /// are asked for at once, that is at once.
     fn schedule(&mut self, ids: Vec<TaskId>) {
         let polling = &self.upstream.polling;
-        let waiting = f64::from(u32::try_from(self.timers.len() + ids.len()).unwrap_or(u32::MAX));
+        let waiting = f64::from(u32::try_from(self.timetable.waiting() + ids.len()).unwrap_or(u32::MAX));
         let window = Duration::from_secs_f64(waiting / polling.requests_per_second).min(polling.pace.interval);
         for id in ids {
-            let wait = schedule::first_wait(&id, window);
-            self.timers.insert(id, wait);
+            let wait = if self.at_once > 1 { Duration::ZERO } else { schedule::first_wait(&id, window) };
+            self.timetable.insert(id, wait);
         }
+    }
+
+    /// How long until a task is asked again; `None` for one that is not.
+    fn wait(&self, task: &Task, now: Timestamp) -> Option<Duration> {
+        if !task.is_active() {
+            return schedule::recheck(task, self.rules.recheck_ended, now);
+        }
+        // Jitter would keep apart what is to be asked together.
+        let chance = if self.at_once > 1 { 0.5 } else { fastrand::f64() };
+        Some(schedule::wait(task, &self.upstream.polling.pace, now, chance))
     }
 
     /// Sends due polls for as long as limit, back-off and slots allow.
     async fn send_what_may_go(&mut self) -> Blocked {
         loop {
             let now = clock::instant();
-            if self.due.is_empty() {
-                return Blocked::Idle;
-            }
+            let Some((first, due, alone)) = self.next_due().await else { return Blocked::Idle };
             let slots = match self.backoff.gate(now) {
                 Gate::Open => self.upstream.polling.max_in_flight,
                 Gate::Probe => 1,
-                Gate::Shut(until) => return Blocked::Until(until),
+                Gate::Shut(until) => {
+                    self.timetable.put_back((first.id.clone(), due, alone));
+                    return Blocked::Until(until);
+                }
             };
             if self.in_flight.len() >= slots {
+                self.timetable.put_back((first.id.clone(), due, alone));
                 return Blocked::Idle;
             }
             if let Err(early) = self.limiter.check() {
+                self.timetable.put_back((first.id.clone(), due, alone));
                 self.throttled_since.get_or_insert(now);
                 return Blocked::Until(now + early.wait_time_from(self.limiter_clock.now()));
             }
             if let Some(since) = self.throttled_since.take() {
                 self.shared.metrics.upstreams.throttled(&self.upstream.name, now - since);
             }
-            let Some((id, due)) = self.due.pop_front() else { return Blocked::Idle };
-            let Some(task) = self.shared.tracker.get(&self.upstream.name, &id).filter(|task| task.is_active()) else {
-                continue; // Forgotten, or ended: it is not asked about again.
-            };
-            let given_up = Timestamp::from(clock::now()).duration_since(task.first_seen) >= self.rules.give_up_after;
-            if given_up {
-                // Still active: it could not be committed, and is given up another time.
-                if self.advance(&task, Reading::GivenUp, None).await.is_some() {
-                    self.timers.insert(id, self.upstream.polling.pace.interval);
-                }
+            self.shared.metrics.upstreams.poll_sent(&self.upstream.name, now.saturating_duration_since(due));
+            let work = if alone || !self.may_be_batched(&first) {
+                Work::One(first.id.clone())
             } else {
-                self.send(id, now, now.saturating_duration_since(due));
-            }
+                self.gather(first.id.clone()).await
+            };
+            let asker = self.asker.clone();
+            self.in_flight.spawn(async move { asker.ask(work).await });
         }
     }
 
-    fn send(&mut self, id: TaskId, now: Instant, lag: Duration) {
-        self.shared.metrics.upstreams.poll_sent(&self.upstream.name, lag);
-        let (client, provider, key) = (self.client.clone(), self.upstream.provider, self.upstream.key.clone());
-        self.in_flight.spawn(async move {
-            let request = provider.request(&id);
-            let key = match key {
-                Some(key) => Some(key.get().await),
-                None => None,
-            };
-            let mut outcome =
-                Outcome { id, sent: now, code: None, retry_after: None, result: Err(ApiError::new(Reason::Reset)) };
-            match client.send(&request, key.as_ref()).await {
-                Err(reason) => outcome.result = Err(ApiError::new(reason)),
-                Ok(response) => {
-                    outcome.code = Some(response.status);
-                    outcome.retry_after = response.retry_after;
-                    outcome.result = match response.body {
-                        Ok(body) => provider.read(response.status, &body),
-                        // What did not come whole still has a status that says more.
-                        Err(reason) if (200..300).contains(&response.status) => Err(ApiError::new(reason)),
-                        Err(_) => provider.read(response.status, b""),
-                    };
-                }
+    /// The next task whose time has come and that is still to be asked; what is given up on the way is moved.
+    async fn next_due(&mut self) -> Option<(Arc<Task>, Instant, bool)> {
+        while let Some((id, at, alone)) = self.timetable.next() {
+            let now = Timestamp::from(clock::now());
+            // A task may have been forgotten meanwhile. One that has ended is here to be read again.
+            let Some(task) = self.shared.tracker.get(&self.upstream.name, &id) else { continue };
+            if task.is_active() && now.duration_since(task.first_seen) >= self.rules.give_up_after {
+                self.advance(vec![(task, Reading::GivenUp, Names::default())]).await;
+                continue;
             }
-            outcome
-        });
+            return Some((task, at, alone));
+        }
+        None
+    }
+
+    /// Adds as many more due tasks as fit into one request.
+    async fn gather(&mut self, first: TaskId) -> Work {
+        let mut ids = vec![first];
+        let mut left_out = Vec::new();
+        while ids.len() < self.at_once {
+            match self.next_due().await {
+                Some((task, _, false)) if self.may_be_batched(&task) => ids.push(task.id.clone()),
+                Some((task, at, alone)) => left_out.push((task.id.clone(), at, alone)),
+                None => break,
+            }
+        }
+        for entry in left_out.into_iter().rev() {
+            self.timetable.put_back(entry);
+        }
+        if ids.len() == 1 { Work::One(ids.remove(0)) } else { Work::Many(ids) }
+    }
+
+    /// A list leaves out other service tiers than the default one.
+    fn may_be_batched(&self, task: &Task) -> bool {
+        self.at_once > 1 && task.service_tier.as_deref().is_none_or(|tier| tier == "default")
     }
 
     async fn take_home(&mut self, ended: Result<Outcome, tokio::task::JoinError>) -> anyhow::Result<()> {
         let outcome = ended?;
         let (now, at) = (clock::instant(), Timestamp::from(clock::now()));
-        let name = self.upstream.name.clone();
         let reason = match &outcome.result {
-            Ok(answer) if answer.gone => Some(Reason::NotFound),
+            Ok(Answers::One(answer)) if answer.gone => Some(Reason::NotFound),
             Ok(_) => None,
             Err(error) => Some(error.kind),
         };
-        let ended = Ended { code: outcome.code, reason, took: now - outcome.sent, at };
-        self.shared.metrics.upstreams.poll_ended(&name, &ended);
+        let (operation, took) = (outcome.work.operation(), now - outcome.sent);
+        let ended = Ended { operation, code: outcome.code, reason, took, at, date: outcome.date };
+        self.shared.metrics.upstreams.poll_ended(&self.upstream.name, &ended);
         self.note_trouble(&outcome, reason, now, at);
 
-        let Some(task) = self.shared.tracker.get(&name, &outcome.id) else { return Ok(()) };
-        let (reading, answer) = match outcome.result {
-            Ok(answer) if answer.gone => (Reading::NotFound, None),
-            Ok(answer) => {
-                if let Some(word) = &answer.unknown_word {
-                    self.shared.metrics.unknown_word(&name, task.provider);
-                    if self.told_words.len() < MAX_WORDS && self.told_words.insert(word.clone()) {
-                        tracing::warn!(upstream.name = %name, task.id = %task.id, word, "a status word that no table knows");
+        let many = matches!(outcome.work, Work::Many(_));
+        let ids = outcome.work.ids();
+        let mut read = Vec::with_capacity(ids.len());
+        match outcome.result {
+            Ok(Answers::One(answer)) => {
+                read.extend(ids.into_iter().map(|id| (id, Some(*answer.clone()), Reading::NotFound)));
+            }
+            Ok(Answers::Many(mut answers)) => {
+                for id in ids {
+                    match answers.remove(id.as_str()) {
+                        Some(answer) => read.push((id, Some(answer), Reading::NotFound)),
+                        None => self.timetable.ask_alone(id),
                     }
                 }
-                let names = (answer.model_origin.clone(), answer.model_upstream.clone());
-                (Reading::Answer(Box::new(answer)), Some(names))
             }
             Err(error) => {
                 let code = error.code.as_deref().unwrap_or("");
-                tracing::debug!(upstream.name = %name, task.id = %outcome.id, reason = error.kind.as_str(), code, "poll failed");
-                (if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed }, None)
+                let (name, reason) = (&self.upstream.name, error.kind.as_str());
+                tracing::debug!(upstream.name = %name, task.id = %ids[0], tasks = ids.len(), reason, code, "poll failed");
+                self.note_drift(error.drift, &ids[0], at);
+                if many && is_about_asking_for_many(error.kind) {
+                    self.at_once /= 2;
+                    tracing::warn!(upstream.name = %self.upstream.name, reason = error.kind.as_str(), code, at_once = self.at_once,
+                        "asking for many tasks at once did not work: asking for fewer");
+                    ids.into_iter().for_each(|id| self.timetable.ask_alone(id));
+                } else {
+                    let reading = || if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };
+                    read.extend(ids.into_iter().map(|id| (id, None, reading())));
+                }
             }
-        };
-        if let Some(task) = self.advance(&task, reading, answer).await {
-            let wait = schedule::wait(&task, &self.upstream.polling.pace, at, fastrand::f64());
-            self.timers.insert(outcome.id, wait);
         }
+        let mut moves = Vec::with_capacity(read.len());
+        for (id, answer, otherwise) in read {
+            let (reading, names) = match answer.filter(|answer| !answer.gone) {
+                Some(answer) => self.look_at(&id, answer, at),
+                None => (otherwise, Names::default()),
+            };
+            moves.extend(self.shared.tracker.get(&self.upstream.name, &id).map(|task| (task, reading, names)));
+        }
+        self.advance(moves).await;
         Ok(())
+    }
+
+    /// Counts and tells what is odd about an answer.
+    fn look_at(&mut self, id: &TaskId, answer: Answer, at: Timestamp) -> (Reading, Names) {
+        let name = &self.upstream.name;
+        if let Some(word) = &answer.unknown_word {
+            self.shared.metrics.unknown_word(name, self.upstream.dialect.name());
+            if self.told.words.len() < MAX_WORDS && self.told.words.insert(word.clone()) {
+                tracing::warn!(upstream.name = %name, task.id = %id, word, "a status word that no table knows");
+            }
+        }
+        self.note_drift(answer.drift, id, at);
+        let names = Names { origin: answer.model_origin.clone(), ran: answer.model_upstream.clone() };
+        (Reading::Answer(Box::new(answer)), names)
+    }
+
+    fn note_drift(&mut self, drift: Drift, id: &TaskId, at: Timestamp) {
+        let name = &self.upstream.name;
+        self.shared.metrics.drifted(name, self.upstream.dialect.name(), drift, at);
+        for (field, problem) in drift.iter().filter(|problem| self.told.drift.insert(*problem)) {
+            let (field, problem) = (field.as_str(), problem.as_str());
+            tracing::warn!(upstream.name = %name, task.id = %id, field, problem, "an answer is not as its provider documents it");
+        }
     }
 
     /// Tells the back-off how a request ended.
@@ -289,34 +342,65 @@ impl Poller {
         }
     }
 
-    /// Moves a task: decide, commit, then show and count. Gives the task back if it has to be asked again.
-    async fn advance(
-        &self,
-        task: &Task,
-        reading: Reading,
-        names: Option<(Option<String>, Option<String>)>,
-    ) -> Option<Task> {
+    /// Moves tasks: decide, commit, then show and count; and says when each is asked again.
+    async fn advance(&mut self, moves: Vec<(Arc<Task>, Reading, Names)>) {
         let now = Timestamp::from(clock::now());
         let metrics = &self.shared.metrics;
-        let mut task = task.clone();
-        if let Some((origin, ran)) = names.filter(|_| task.model.is_none()) {
-            let label = |name: Option<&str>| name.and_then(|name| metrics.model_label(&task.upstream, name, now));
-            let settled = label(origin.as_deref()).or_else(|| label(ran.as_deref()));
-            task.model = settled.or_else(|| label(self.upstream.model.as_deref()));
+        let mut transitions = Vec::with_capacity(moves.len());
+        for (task, reading, names) in moves {
+            let mut task = (*task).clone();
+            if task.model.is_none() && matches!(reading, Reading::Answer(_)) {
+                let label = |name: Option<&str>| name.and_then(|name| metrics.model_label(&task.upstream, name, now));
+                let settled = label(names.origin.as_deref()).or_else(|| label(names.ran.as_deref()));
+                task.model = settled.or_else(|| label(self.upstream.model.as_deref()));
+            }
+            transitions.push((task.clone(), advance(&task, reading, &self.rules.policy, now)));
         }
-        let transition = advance(&task, reading, &self.rules.policy, now);
-        if transition.durable
-            && let Err(error) = self.shared.store.commit(slice::from_ref(&transition)).await
-        {
-            tracing::error!(upstream.name = %task.upstream, task.id = %task.id, %error, "not committed, so not counted; asking again");
-            return Some(task);
+        let durable: Vec<Transition> =
+            transitions.iter().filter(|(_, transition)| transition.durable).map(|(_, transition)| transition.clone()).collect();
+        let committed = if durable.is_empty() { Ok(()) } else { self.shared.store.commit(&durable).await };
+        if let Err(error) = &committed {
+            tracing::error!(upstream.name = %self.upstream.name, tasks = durable.len(), %error, "not committed, so not counted; asking again");
         }
-        self.shared.tracker.apply(transition.task.clone());
-        metrics.observe(&transition, now);
-        if transition.from != transition.task.status {
-            let (from, to) = (transition.from.as_str(), transition.task.status.as_str());
-            tracing::info!(upstream.name = %task.upstream, task.id = %task.id, from, to, "task moved");
+        for (before, transition) in transitions {
+            if transition.durable && committed.is_err() {
+                let wait = self.wait(&before, now).unwrap_or(schedule::FIRST_RECHECK);
+                self.timetable.insert(before.id, wait);
+                continue;
+            }
+            let task = &transition.task;
+            self.shared.tracker.apply(task.clone());
+            metrics.observe(&transition, now);
+            if transition.from != task.status {
+                let (from, to) = (transition.from.as_str(), task.status.as_str());
+                tracing::info!(upstream.name = %task.upstream, task.id = %task.id, from, to, "task moved");
+            }
+            if let Some(wait) = self.wait(task, now) {
+                self.timetable.insert(task.id.clone(), wait);
+            }
         }
-        Some(transition.task).filter(Task::is_active)
     }
+}
+
+/// The models that an answer names.
+#[derive(Default)]
+struct Names {
+    origin: Option<String>,
+    ran: Option<String>,
+}
+
+/// Reasons for which single tasks are asked for instead: the list may be none, or too long.
+const fn is_about_asking_for_many(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NotFound
+            | Reason::WrongPath
+            | Reason::BadRequest
+            | Reason::Forbidden
+            | Reason::Redirect
+            | Reason::BodyTooLarge
+            | Reason::InvalidBody
+            | Reason::ApiError
+            | Reason::HttpOther
+    )
 }

@@ -88,12 +88,12 @@ impl Tracker {
         self.held().upstreams.entry(upstream.clone()).or_default().wake.clone()
     }
 
-    /// The active tasks of an upstream, for a poller that begins; none of them is fresh any more.
+    /// The tasks of an upstream, for a poller that begins; none of them is fresh any more.
     pub fn begin(&self, upstream: &Arc<str>) -> Vec<Arc<Task>> {
         let mut held = self.held();
         let Some(table) = held.upstreams.get_mut(upstream) else { return Vec::new() };
         table.fresh.clear();
-        table.entries.values().map(|entry| entry.task.clone()).filter(|task| task.is_active()).collect()
+        table.entries.values().map(|entry| entry.task.clone()).collect()
     }
 
     /// A task as it is now.

@@ -8,7 +8,7 @@ use crate::config::{self, PerTask, TaskStatusForm};
 use crate::source::Source;
 
 /// Lines of a task beside its status, where everything is known.
-const LINES_BESIDE_STATUS: usize = 14;
+const LINES_BESIDE_STATUS: usize = 15;
 
 /// Checks the file and what it refers to.
 pub fn run(path: &Path) -> Result<(), Failure> {
@@ -21,7 +21,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         println!(
             "upstream {}: provider {}, {}, {auth}",
             upstream.name,
-            upstream.provider.name(),
+            upstream.dialect.name(),
             upstream.http.base_url
         );
         let polling = &upstream.polling;

@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Map, Number, Value, json};
 
-use super::Failure;
+use super::{Failure, upstream_of};
+use crate::config;
 use crate::domain::{Answer, ApiError, Reason, Status, Timestamp};
-use crate::provider::{self, Provider};
+use crate::provider::{self, Dialect, Provider};
 
 /// An answer larger than this is not read, as the exporter would not.
 const MAX_BODY: u64 = 4 << 20;
@@ -17,21 +19,27 @@ const MAX_BODY: u64 = 4 << 20;
 /// The arguments.
 #[derive(Debug, Args)]
 pub struct Decode {
-    /// The dialect: `new_api`, `tikhub_seedance` or tokenhot.
-    #[arg(long, value_name = "NAME", value_parser = known)]
-    provider: &'static str,
+    /// The dialect: tokenhot, ark, kling and so on; a wrong name lists them all.
+    #[arg(long, value_name = "NAME", value_parser = known, required_unless_present = "upstream")]
+    provider: Option<&'static Provider>,
+    /// Read as this upstream of the configuration would: with its shape and offset, or its description of a custom API.
+    #[arg(long, value_name = "NAME")]
+    upstream: Option<String>,
     /// The HTTP status that the answer came with.
     #[arg(long, value_name = "STATUS", default_value_t = 200, value_parser = clap::value_parser!(u16).range(100..=599))]
     http_status: u16,
     /// A header that the answer came with, as 'Name: value'; can be given several times.
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<String>,
+    /// The answer is that of the provider's list.
+    #[arg(long)]
+    list: bool,
     /// The file that holds the body, or - for standard input.
     file: PathBuf,
 }
 
-fn known(name: &str) -> Result<&'static str, String> {
-    provider::named(name).map(Provider::name).ok_or_else(|| format!("known are {}", provider::names()))
+fn known(name: &str) -> Result<&'static Provider, String> {
+    provider::named(name).ok_or_else(|| format!("known are {}", provider::names()))
 }
 
 fn header(text: &str) -> Result<String, String> {
@@ -43,10 +51,8 @@ fn header(text: &str) -> Result<String, String> {
 
 impl Decode {
     /// Reads the file and prints one line.
-    pub fn run(&self) -> Result<(), Failure> {
-        let Some(provider) = provider::named(self.provider) else {
-            return Err(Failure::Input(format!("unknown provider; known are {}", provider::names())));
-        };
+    pub fn run(&self, config: &Path) -> Result<(), Failure> {
+        let dialect = self.dialect(config)?;
         let mut body = Vec::new();
         let read = if self.file.as_os_str() == "-" {
             io::stdin().lock().take(MAX_BODY + 1).read_to_end(&mut body)
@@ -54,10 +60,44 @@ impl Decode {
             File::open(&self.file).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body))
         };
         read.map_err(|error| Failure::Input(format!("{}: cannot read it: {error}", self.file.display())))?;
-        let too_large = body.len() as u64 > MAX_BODY && (200..300).contains(&self.http_status);
-        let result =
-            if too_large { Err(ApiError::new(Reason::BodyTooLarge)) } else { provider.read(self.http_status, &body) };
-        writeln!(io::stdout(), "{}", shown(&result)).map_err(|error| Failure::Other(error.into()))
+        let shown = if body.len() as u64 > MAX_BODY && (200..300).contains(&self.http_status) {
+            shown(&Err(ApiError::new(Reason::BodyTooLarge)))
+        } else if self.list && dialect.has_list() {
+            shown_list(&dialect.read_list(self.http_status, &body))
+        } else {
+            let read = dialect.read(self.http_status, &body);
+            if self.list && read.is_ok() {
+                return Err(Failure::Input(format!("provider {} has no list", dialect.name())));
+            }
+            shown(&read)
+        };
+        writeln!(io::stdout(), "{shown}").map_err(|error| Failure::Other(error.into()))
+    }
+
+    fn dialect(&self, config: &Path) -> Result<Arc<Dialect>, Failure> {
+        let provider = self.provider;
+        let Some(name) = &self.upstream else {
+            let dialect = Dialect::of(provider.expect("one of the two is required"));
+            return dialect.map(Arc::new).map_err(|error| {
+                Failure::Input(format!("{error}; say which with --config.file and --upstream"))
+            });
+        };
+        let config = config::load(config)?;
+        let upstream = upstream_of(&config, name)?;
+        match provider {
+            Some(provider) if provider.name != upstream.dialect.name() => {
+                Err(Failure::Input(format!("upstream {name} has provider {}", upstream.dialect.name())))
+            }
+            _ => Ok(upstream.dialect.clone()),
+        }
+    }
+}
+
+/// The same for a list.
+pub fn shown_list(result: &Result<Vec<Answer>, ApiError>) -> Value {
+    match result {
+        Ok(answers) => json!({"kind": "list", "tasks": answers.iter().map(task).collect::<Vec<_>>()}),
+        Err(error) => json!({"kind": "error", "error": self::error(error)}),
     }
 }
 

@@ -16,9 +16,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
-pub use decode::shown;
+pub use decode::{shown, shown_list};
 
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError, Upstream};
 use crate::telemetry::{self, LogCounts, LogFormat};
 
 /// Watches asynchronous AI video-generation tasks and exports them as Prometheus metrics.
@@ -125,7 +125,7 @@ impl Cli {
             None => serve::run(&self),
             Some(Command::Check) => check::run(&self.config_file),
             Some(Command::Probe(probe)) => probe.run(&self.config_file),
-            Some(Command::Decode(decode)) => decode.run(),
+            Some(Command::Decode(decode)) => decode.run(&self.config_file),
             Some(Command::Simulate(simulate)) => simulate.run(&self),
             Some(Command::Demo(demo)) => demo.run(&self),
         }
@@ -145,6 +145,14 @@ impl Cli {
         };
         Ok(telemetry::start(level, format)?)
     }
+}
+
+/// The upstream of that name.
+fn upstream_of<'a>(config: &'a Config, name: &str) -> Result<&'a Upstream, Failure> {
+    config.upstreams.iter().find(|upstream| *upstream.name == *name).ok_or_else(|| {
+        let names: Vec<_> = config.upstreams.iter().map(|upstream| &*upstream.name).collect();
+        Failure::Input(format!("there is no upstream of that name; there are {}", names.join(", ")))
+    })
 }
 
 /// Runs a command that waits, on a runtime of its own.

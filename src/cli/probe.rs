@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, decode, redact, wait_for};
+use super::{Failure, decode, redact, upstream_of, wait_for};
 use crate::clock;
 use crate::config::{self, TaskStatusForm, Upstream};
 use crate::domain::advance::CountSince;
@@ -29,21 +29,24 @@ impl Probe {
     pub fn run(&self, config: &Path) -> Result<(), Failure> {
         let config = config::load(config)?;
         let id = TaskId::parse(&self.task_id).map_err(|error| Failure::Input(error.to_string()))?;
-        let Some(upstream) = config.upstreams.iter().find(|upstream| *upstream.name == *self.upstream) else {
-            let names: Vec<_> = config.upstreams.iter().map(|upstream| &*upstream.name).collect();
-            return Err(Failure::Input(format!("there is no upstream of that name; there are {}", names.join(", "))));
-        };
+        let upstream = upstream_of(&config, &self.upstream)?;
         wait_for(ask(upstream, &id))
     }
 }
 
 async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
     let client = Client::new(&upstream.http).map_err(|error| Failure::Other(error.into()))?;
-    let key = upstream.key.as_ref().map(|key| key.last());
-    let request = upstream.provider.request(id);
-    println!("GET {}", client.url(&request));
+    let key = match &upstream.key {
+        Some(key) => Some(key.get(clock::now()).await),
+        None => None,
+    };
+    let request = upstream.dialect.request(id).map_err(|error| Failure::Input(error.to_string()))?;
+    println!("{} {}", request.method.as_str(), client.url(&request));
     if key.is_some() {
-        println!("Authorization: Bearer <redacted>");
+        println!("{}", request.key);
+    }
+    if let Some(body) = &request.body {
+        println!("\n{body}");
     }
     let sent = clock::instant();
     let result = match client.send(&request, key.as_ref()).await {
@@ -58,7 +61,7 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
             }
             let body = response.body.unwrap_or_default();
             println!("{}", redact::body(&body, key.as_ref().map(super::super::secret::Secret::expose)));
-            upstream.provider.read(response.status, &body)
+            upstream.dialect.read(response.status, &body)
         }
     };
     match result {
@@ -75,7 +78,7 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
 fn show_metrics(upstream: &Upstream, id: &TaskId, answer: Answer) {
     let now = Timestamp::from(clock::now());
     let new = NewTask { id: id.clone(), labels: Arc::default() };
-    let mut task = Task::new(upstream.name.clone(), upstream.provider.name(), new, now);
+    let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
     let named = answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or(upstream.model.as_deref());
     task.model = named.map(|name| Arc::from(&*sanitise(name)));
     let policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };

@@ -1,9 +1,11 @@
 //! The configuration file: one file a section, each with its check; every problem is told at once, with its place.
 
+mod authorization;
 mod load;
 mod metrics;
 mod polling;
 mod problem;
+mod request;
 mod sources;
 mod state;
 mod tasks;

@@ -63,6 +63,11 @@ impl Problems {
             .any(|(found, _)| found.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     }
 
+    /// How many were noted.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// True when nothing was noted.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()

@@ -11,6 +11,7 @@ use super::problem::Problems;
 use super::value::{Span, Text};
 use crate::domain::labels::{is_label_name, sanitise};
 use crate::domain::{NewTask, TaskId};
+use crate::provider::Dialect;
 
 /// Task ids with labels: an entry of `static_configs:` and of Prometheus's `file_sd` format alike.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -86,6 +87,17 @@ impl TargetGroup {
             }
         }
         StaticSource { tasks }
+    }
+}
+
+impl StaticSource {
+    /// Notes the ids that this provider cannot be asked for.
+    pub(super) fn check_ids(&self, dialect: &Dialect, at: &str, problems: &mut Problems) {
+        for (n, task) in self.tasks.iter().enumerate() {
+            if let Err(error) = dialect.request(&task.id) {
+                problems.add(format!("{at}.targets.{n}"), error.to_string());
+            }
+        }
     }
 }
 

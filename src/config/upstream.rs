@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::polling::{Polling, PollingConfig};
 use super::problem::Problems;
+use super::authorization::AuthorizationConfig;
+use super::request::{RequestConfig, ResponseConfig};
 use super::sources::{FileSdConfig, FileSource, StaticSource, TargetGroup};
 use super::value::Text;
 use crate::domain::labels::sanitise;
 use crate::http::{self, Client, ClientError, Tls};
-use crate::provider::{self, Provider};
-use crate::secret::{SecretError, SecretSource};
+use crate::provider::{self, Dialect, Provider};
+use crate::secret::Credentials;
 
 /// An entry as written.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -33,6 +35,12 @@ pub struct UpstreamConfig {
     /// The model of tasks whose answers do not name one.
     #[serde(default, skip_serializing_if = "is_blank")]
     pub model: Text,
+    /// What differs from how the provider is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestConfig>,
+    /// How answers are read, for provider custom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<ResponseConfig>,
     /// TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsConfig>,
@@ -48,18 +56,6 @@ pub struct UpstreamConfig {
     /// Files of task ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub file_sd_configs: Vec<FileSdConfig>,
-}
-
-/// `authorization:` — a reference to a key, never the key.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AuthorizationConfig {
-    /// A file that holds it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub credentials_file: Option<Text>,
-    /// A variable that holds it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub credentials_env: Option<Text>,
 }
 
 /// `tls_config:`.
@@ -107,11 +103,11 @@ pub struct Upstream {
     /// The `upstream` label.
     pub name: Arc<str>,
     /// Its dialect.
-    pub provider: &'static dyn Provider,
+    pub dialect: Arc<Dialect>,
     /// How its client is built.
     pub http: http::Options,
     /// Its key.
-    pub key: Option<Arc<SecretSource>>,
+    pub key: Option<Credentials>,
     /// The model of tasks whose answers do not name one.
     pub model: Option<Arc<str>>,
     /// How often, how hard.
@@ -126,7 +122,7 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")
             .field("name", &self.name)
-            .field("provider", &self.provider.name())
+            .field("provider", &self.dialect.name())
             .finish_non_exhaustive()
     }
 }
@@ -169,23 +165,28 @@ impl UpstreamConfig {
         }
         let polling = self.polling.over(Some(base), &format!("{at}.polling"), problems);
         let polling = if problems.is_empty() { polling } else { *default };
-        let key =
-            self.authorization.as_ref().and_then(|auth| auth.check(&format!("{at}.authorization"), folder, problems));
+        let key = self.authorization.as_ref();
+        let key = key.and_then(|auth| auth.check(&format!("{at}.authorization"), &self.provider.0, folder, problems));
+        let dialect = found.and_then(|provider| self.dialect(provider, at, problems));
         let statics = self.static_configs.iter().enumerate();
-        let statics = statics.map(|(n, group)| group.check(&format!("{at}.static_configs.{n}"), problems)).collect();
+        let statics: Vec<StaticSource> =
+            statics.map(|(n, group)| group.check(&format!("{at}.static_configs.{n}"), problems)).collect();
         let files = self.file_sd_configs.iter().enumerate();
         let files =
             files.map(|(n, entry)| entry.check(folder, &format!("{at}.file_sd_configs.{n}"), problems)).collect();
         if !self.model.0.is_empty() && sanitise(&self.model.0) != self.model.0.as_str() {
             problems.add(format!("{at}.model"), "a model name is 1 to 128 printable characters and no URL or key");
         }
-        let provider = found?;
-        let http = self.http(at, provider, &polling, folder, problems)?;
+        let http = self.http(at, found?, &polling, folder, problems)?;
+        let dialect = dialect?;
+        for (n, group) in statics.iter().enumerate() {
+            group.check_ids(&dialect, &format!("{at}.static_configs.{n}"), problems);
+        }
         Some(Upstream {
             name: self.name.0.as_str().into(),
-            provider,
+            dialect: Arc::new(dialect),
             http,
-            key: key.map(Arc::new),
+            key,
             model: Some(self.model.0.as_str()).filter(|model| !model.is_empty()).map(Into::into),
             polling,
             statics,
@@ -193,19 +194,31 @@ impl UpstreamConfig {
         })
     }
 
+    fn dialect(&self, provider: &'static Provider, at: &str, problems: &mut Problems) -> Option<Dialect> {
+        let before = problems.len();
+        let mut overrides = self.request.clone().unwrap_or_default().check(&format!("{at}.request"), problems);
+        overrides.response =
+            self.response.as_ref().map(|response| response.check(&format!("{at}.response"), problems));
+        if problems.len() > before {
+            return None;
+        }
+        let dialect = Dialect::new(provider, overrides);
+        dialect.map_err(|error| problems.add(format!("{at}.{}", error.key), error.message)).ok()
+    }
+
     fn http(
         &self,
         at: &str,
-        provider: &dyn Provider,
+        provider: &Provider,
         polling: &Polling,
         folder: &Path,
         problems: &mut Problems,
     ) -> Option<http::Options> {
         let given = self.base_url.as_ref().map(|url| url.0.as_str());
-        let Some(base_url) = given.or(provider.base_url()) else {
+        let Some(base_url) = given.or(provider.base_url) else {
             problems.add(
                 at,
-                format!("the key `base_url` is missing; provider {} has no address of its own", provider.name()),
+                format!("the key `base_url` is missing; provider {} has no address of its own", provider.name),
             );
             return None;
         };
@@ -264,19 +277,5 @@ fn tls_key(tls: &Tls, path: &PathBuf) -> &'static str {
         "cert_file"
     } else {
         "key_file"
-    }
-}
-
-impl AuthorizationConfig {
-    fn check(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<SecretSource> {
-        let (key, source): (_, Result<_, SecretError>) = match (&self.credentials_file, &self.credentials_env) {
-            (Some(file), None) => ("credentials_file", SecretSource::file(&folder.join(&file.0))),
-            (None, Some(name)) => ("credentials_env", SecretSource::variable(&name.0)),
-            _ => {
-                problems.add(at, "exactly one of credentials_file and credentials_env is needed");
-                return None;
-            }
-        };
-        source.map_err(|error| problems.add(format!("{at}.{key}"), error.to_string())).ok()
     }
 }

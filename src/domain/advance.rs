@@ -45,6 +45,8 @@ words! {
         Queue = "queue",
         /// Start to finish.
         Run = "run",
+        /// The provider's finish to the gateway's.
+        GatewayLag = "gateway_lag",
     }
 }
 
@@ -67,6 +69,8 @@ pub enum Increment {
     Moved(Status, Status),
     /// It reached an end that was not counted before.
     Finished(Status),
+    /// It had ended before, in another way.
+    Regression,
     /// That end was no success.
     Failure(Status, FailureClass),
     /// Seconds from submit to finish.
@@ -75,6 +79,8 @@ pub enum Increment {
     Queue(f64),
     /// Seconds from start to finish.
     Run(Status, f64),
+    /// Seconds from the provider's finish to the gateway's.
+    GatewayLag(f64),
     /// A span that cannot be.
     InvalidDuration(Span, SpanProblem),
     /// Tokens used.
@@ -101,6 +107,7 @@ pub struct Transition {
 /// Moves `task` by one reading; pure, total, and the only function that changes a task.
 pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -> Transition {
     let mut next = task.clone();
+    let mut gateway_lag = None;
     match reading {
         Reading::Failed => next.poll_failures = next.poll_failures.saturating_add(1),
         Reading::NotFound => {
@@ -109,15 +116,18 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
             strikes.count = strikes.count.saturating_add(1);
             let full = strikes.count >= LOST_AFTER_STRIKES && now.duration_since(strikes.since) >= LOST_AFTER;
             if full && task.is_active() {
-                lose(&mut next, None);
+                lose(&mut next, FailureClass::Lost);
             }
         }
         Reading::GivenUp => {
             if task.is_active() {
-                lose(&mut next, Some(FailureClass::Timeout.as_str()));
+                lose(&mut next, FailureClass::Timeout);
             }
         }
-        Reading::Answer(answer) => learn(&mut next, &answer, now),
+        Reading::Answer(answer) => {
+            gateway_lag = answer.gateway_lag;
+            learn(&mut next, &answer, now);
+        }
     }
     if next.status != task.status || next.progress != task.progress {
         next.last_change = now;
@@ -125,15 +135,17 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
     if next.status.is_end() && next.ended_seen.is_none() {
         next.ended_seen = Some(now);
     }
-    let increments = count(task, &mut next, policy, now);
+    let increments = count(task, &mut next, gateway_lag, policy, now);
     let durable = next.status != task.status || !increments.is_empty();
     Transition { task: next, from: task.status, increments, durable }
 }
 
-fn lose(task: &mut Task, code: Option<&str>) {
+fn lose(task: &mut Task, class: FailureClass) {
     task.status = Status::Lost;
     task.progress = None;
-    task.failure = FailureClass::of(Status::Lost, code, None);
+    task.failure = Some(class);
+    task.gateway_status = None;
+    task.upstream_status = None;
 }
 
 fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
@@ -141,10 +153,12 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.poll_failures = 0;
     task.strikes = None;
     task.read_has_side_effect |= answer.read_has_side_effect;
+    task.gateway_status = answer.gateway_status;
+    task.upstream_status = answer.upstream_status;
     if task.status.is_end() && !answer.status.is_end() {
         return; // An end stands until another end takes its place.
     }
-    task.failure = FailureClass::of(answer.status, answer.error_code.as_deref(), answer.error_message.as_deref());
+    task.failure = FailureClass::of_end(answer.status, answer.failure);
     task.status = answer.status;
     task.progress = answer.progress;
     task.synthetic_progress = answer.synthetic_progress;
@@ -153,6 +167,8 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.finish_made_up = answer.finish_made_up;
     task.video_seconds = answer.video_seconds.or(task.video_seconds);
     task.quota = answer.credits.or(task.quota);
+    task.deadline = answer.deadline.or(task.deadline);
+    task.result_expiry = answer.expires_at.or(task.result_expiry);
     if !answer.tokens.is_empty() {
         task.tokens = answer.tokens;
     }
@@ -191,7 +207,13 @@ fn counts(task: &Task, policy: &Policy, now: Timestamp) -> bool {
     }
 }
 
-fn count(before: &Task, task: &mut Task, policy: &Policy, now: Timestamp) -> Vec<Increment> {
+fn count(
+    before: &Task,
+    task: &mut Task,
+    gateway_lag: Option<f64>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<Increment> {
     let mut found = Vec::new();
     let ended = task.status.is_end();
     if !(ended || task.seen_active) || !counts(task, policy, now) {
@@ -203,6 +225,9 @@ fn count(before: &Task, task: &mut Task, policy: &Policy, now: Timestamp) -> Vec
     }
     if task.status != before.status {
         found.push(Increment::Moved(before.status, task.status));
+        if before.status.is_end() {
+            found.push(Increment::Regression);
+        }
     }
     let bit = 1u8 << task.status.index();
     if ended && task.counted.ends & bit == 0 {
@@ -213,37 +238,37 @@ fn count(before: &Task, task: &mut Task, policy: &Policy, now: Timestamp) -> Vec
         }
     }
     if ended && task.status != Status::Lost {
-        count_spans(task, &mut found);
+        count_spans(task, gateway_lag, &mut found);
         count_usage(task, &mut found);
     }
     found
 }
 
-fn count_spans(task: &mut Task, found: &mut Vec<Increment>) {
+fn count_spans(task: &mut Task, gateway_lag: Option<f64>, found: &mut Vec<Increment>) {
     let Times { submit, start, finish, .. } = task.times;
     let real_finish = finish.filter(|_| !task.finish_made_up);
     let status = task.status;
+    let (latency, queue, run) = (task.span(submit, real_finish), task.span(submit, start), task.span(start, real_finish));
+    let counted = &mut task.counted;
     for (span, seconds, done) in [
-        (Span::Latency, task.span(submit, real_finish), task.counted.latency),
-        (Span::Queue, task.span(submit, start), task.counted.queue),
-        (Span::Run, task.span(start, real_finish), task.counted.run),
+        (Span::Latency, latency, &mut counted.latency),
+        (Span::Queue, queue, &mut counted.queue),
+        (Span::Run, run, &mut counted.run),
+        (Span::GatewayLag, gateway_lag, &mut counted.gateway_lag),
     ] {
-        let Some(seconds) = seconds.filter(|_| !done) else { continue };
+        let Some(seconds) = seconds.filter(|_| !*done) else { continue };
+        *done = true;
         found.push(if is_possible_span(seconds) {
             match span {
                 Span::Latency => Increment::Latency(status, seconds),
                 Span::Queue => Increment::Queue(seconds),
                 Span::Run => Increment::Run(status, seconds),
+                Span::GatewayLag => Increment::GatewayLag(seconds),
             }
         } else {
             let problem = if seconds < 0.0 { SpanProblem::Negative } else { SpanProblem::TooLong };
             Increment::InvalidDuration(span, problem)
         });
-        match span {
-            Span::Latency => task.counted.latency = true,
-            Span::Queue => task.counted.queue = true,
-            Span::Run => task.counted.run = true,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a video-generation task is and how it moves: plain types and pure functions, no I/O and no clock.
 
 pub mod advance;
+pub mod drift;
 pub mod failure;
 pub mod id;
 pub mod labels;
@@ -12,6 +13,7 @@ pub mod task;
 pub mod time;
 
 pub use advance::{Increment, Policy, Transition, advance};
+pub use drift::Drift;
 pub use failure::FailureClass;
 pub use id::TaskId;
 pub use reading::{Answer, Reading};

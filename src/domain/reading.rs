@@ -1,5 +1,7 @@
 //! What one look at an upstream taught us about a task.
 
+use crate::domain::Drift;
+use crate::domain::FailureClass;
 use crate::domain::Status;
 use crate::domain::Timestamp;
 
@@ -98,6 +100,10 @@ pub struct Answer {
     pub tokens: Tokens,
     /// The gateway's own units.
     pub credits: Option<f64>,
+    /// Seconds from the provider's finish to the gateway's, where both say one.
+    pub gateway_lag: Option<f64>,
+    /// Why it failed, by the provider's table; only of a failed task.
+    pub failure: Option<FailureClass>,
     /// The provider's code for what went wrong.
     pub error_code: Option<String>,
     /// Upstream text without URLs, at most 256 characters; never a label.
@@ -106,6 +112,8 @@ pub struct Answer {
     pub has_result_url: bool,
     /// When the result goes away.
     pub expires_at: Option<Timestamp>,
+    /// When the provider gives the task up, if it has not ended by then.
+    pub deadline: Option<Timestamp>,
     /// The gateway's own word on the status, in our words.
     pub gateway_status: Option<Status>,
     /// The word of the provider behind it.
@@ -116,6 +124,8 @@ pub struct Answer {
     pub gone: bool,
     /// Reading made the gateway ask its own upstream, so it is not repeated quickly (Veo behind new-api).
     pub read_has_side_effect: bool,
+    /// Where the answer is not as its provider documents it.
+    pub drift: Drift,
 }
 
 impl Answer {
@@ -135,15 +145,19 @@ impl Answer {
             service_tier: None,
             tokens: Tokens::default(),
             credits: None,
+            gateway_lag: None,
+            failure: None,
             error_code: None,
             error_message: None,
             has_result_url: false,
             expires_at: None,
+            deadline: None,
             gateway_status: None,
             upstream_status: None,
             unknown_word: None,
             gone: false,
             read_has_side_effect: false,
+            drift: Drift::NONE,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Why a request to an upstream gave no task.
 
+use crate::domain::Drift;
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -75,16 +77,18 @@ pub struct ApiError {
     pub kind: Reason,
     /// The upstream's own code, where it gives one; never a label.
     pub code: Option<String>,
+    /// Where the answer is not as its provider documents it.
+    pub drift: Drift,
 }
 
 impl ApiError {
     /// An error without a code.
     pub const fn new(kind: Reason) -> Self {
-        Self { kind, code: None }
+        Self { kind, code: None, drift: Drift::NONE }
     }
 
     /// An error with the upstream's code.
     pub fn coded(kind: Reason, code: impl Into<String>) -> Self {
-        Self { kind, code: Some(code.into()) }
+        Self { kind, code: Some(code.into()), drift: Drift::NONE }
     }
 }

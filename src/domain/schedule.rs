@@ -48,6 +48,26 @@ pub fn wait(task: &Task, pace: &Pace, now: Timestamp, chance: f64) -> Duration {
     if task.read_has_side_effect { wait.max(SIDE_EFFECT_INTERVAL) } else { wait }
 }
 
+/// The first re-reading of an ended task comes this long after its end was read; each one after that, twice as long.
+pub const FIRST_RECHECK: Duration = Duration::from_mins(1);
+
+/// The wait before an ended task is read again: 1, 2, 4, ... minutes after its end was first read, for as long as `window`.
+///
+/// `None` for an active task, and when no such moment is left.
+pub fn recheck(task: &Task, window: Duration, now: Timestamp) -> Option<Duration> {
+    let ended = task.ended_seen?;
+    let mut after = FIRST_RECHECK;
+    while after <= window {
+        // Strictly later: the reading that is due now does not schedule itself again.
+        if ended + after > now {
+            // Nor does a clock that was set back delay it.
+            return Some((ended + after).duration_since(now).min(after));
+        }
+        after = after.saturating_mul(2);
+    }
+    None
+}
+
 /// Where within `window` the first poll of a task is placed: a hash of its id, so that tasks loaded together spread out.
 pub fn first_wait(id: &TaskId, window: Duration) -> Duration {
     let mut hasher = DefaultHasher::new();
@@ -87,6 +107,23 @@ mod tests {
             let wait = wait(&task(), &PACE, at(0), chance);
             assert!((13_500..=16_500).contains(&wait.as_millis()), "{wait:?}");
         }
+    }
+
+    #[test]
+    fn an_ended_task_is_read_again_at_a_falling_rate_for_a_while() {
+        let ended = Task { ended_seen: Some(Timestamp::from_secs(1000)), ..task() };
+        let again = |window, at| recheck(&ended, Duration::from_secs(window), Timestamp::from_secs(at)).map(|w| w.as_secs());
+        let mut now = 1000;
+        let mut at = Vec::new();
+        while let Some(wait) = again(600, now) {
+            now += i64::try_from(wait).unwrap();
+            at.push(now - 1000);
+        }
+        assert_eq!(at, [60, 120, 240, 480]);
+        assert_eq!(again(600, 1100), Some(20), "a late reading does not move the next one");
+        assert_eq!(again(60, 1000), Some(60));
+        assert_eq!((again(0, 1000), again(59, 1000), again(600, 900)), (None, None, Some(60)));
+        assert_eq!(recheck(&task(), Duration::from_hours(1), Timestamp::from_secs(0)), None, "it has not ended");
     }
 
     #[test]

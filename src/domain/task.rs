@@ -54,6 +54,8 @@ pub struct Counted {
     pub quota: bool,
     /// Seconds of video.
     pub video: bool,
+    /// How much later than its provider the gateway noticed the end.
+    pub gateway_lag: bool,
 }
 
 /// Answers of the kind "never heard of it", in a row.
@@ -109,6 +111,14 @@ pub struct Task {
     pub quota: Option<f64>,
     /// Why it ended, when it did not succeed.
     pub failure: Option<FailureClass>,
+    /// The gateway's own word at the last good answer.
+    pub gateway_status: Option<Status>,
+    /// The word of the provider behind it.
+    pub upstream_status: Option<Status>,
+    /// When the provider gives it up.
+    pub deadline: Option<Timestamp>,
+    /// When the result goes away.
+    pub result_expiry: Option<Timestamp>,
 
     /// When we first read that it had ended.
     pub ended_seen: Option<Timestamp>,
@@ -203,6 +213,10 @@ impl Task {
             tokens: Tokens::default(),
             quota: None,
             failure: None,
+            gateway_status: None,
+            upstream_status: None,
+            deadline: None,
+            result_expiry: None,
             ended_seen: None,
             last_change: now,
             last_poll: None,
@@ -239,6 +253,11 @@ impl Task {
     /// Seconds between two of its times; `None` when one is missing or they come from two clocks.
     pub(super) fn span(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Option<f64> {
         (self.times.clock != Clock::Mixed).then_some(to?.seconds_since(from?))
+    }
+
+    /// The words of gateway and provider, where both have one and they differ.
+    pub fn disagreement(&self) -> Option<(Status, Status)> {
+        Some((self.gateway_status?, self.upstream_status?)).filter(|(gateway, upstream)| gateway != upstream)
     }
 
     /// Submit time, or when we first saw it.

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Proxy, Url};
 
 use crate::domain::Reason;
-use crate::http::Request;
+use crate::http::{Method, Request};
 use crate::secret::Secret;
 
 /// How TLS is done with an upstream.
@@ -66,6 +66,8 @@ pub struct Response {
     pub status: u16,
     /// The `Retry-After` header.
     pub retry_after: Option<String>,
+    /// The `Date` header.
+    pub date: Option<String>,
     /// The body up to the cap; [`Reason::BodyTooLarge`] or [`Reason::Reset`] where it did not come whole.
     pub body: Result<Vec<u8>, Reason>,
 }
@@ -150,6 +152,9 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(&request.segments);
         }
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
         url
     }
 
@@ -158,21 +163,24 @@ impl Client {
     /// # Errors
     /// One of the transport reasons, when there was no answer at all.
     pub async fn send(&self, request: &Request, key: Option<&Secret>) -> Result<Response, Reason> {
-        let mut building = self.http.get(self.url(request)).header(ACCEPT, "application/json");
+        let url = self.url(request);
+        let mut building = match request.method {
+            Method::Get => self.http.get(url),
+            Method::Post => self.http.post(url),
+        };
+        building = building.header(ACCEPT, "application/json").headers(headers(request, key)?);
         if let Some(host) = &self.host {
             building = building.header(HOST, host.clone());
         }
-        if let Some(key) = key {
-            let mut value =
-                HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| Reason::Unauthorized)?;
-            value.set_sensitive(true);
-            building = building.header(AUTHORIZATION, value);
+        if let Some(body) = &request.body {
+            building = building.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
         let mut response = building.send().await.map_err(|error| reason(&error))?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let (retry_after, date) = (text(RETRY_AFTER), text(DATE));
         let body = self.body(&mut response).await;
-        Ok(Response { status, retry_after, body })
+        Ok(Response { status, retry_after, date, body })
     }
 
     async fn body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Reason> {
@@ -188,6 +196,26 @@ impl Client {
         }
         Ok(body.into())
     }
+}
+
+/// The headers that a request brings, its key's among them, which no log of a library below may show.
+fn headers(request: &Request, key: Option<&Secret>) -> Result<HeaderMap, Reason> {
+    let mut headers = HeaderMap::new();
+    let mut add = |name: &str, value: &str, secret: bool| {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Reason::BadRequest)?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| Reason::Unauthorized)?;
+        value.set_sensitive(secret);
+        headers.insert(name, value);
+        Ok(())
+    };
+    for (name, value) in &request.headers {
+        add(name, value, false)?;
+    }
+    if let Some(key) = key {
+        let place = &request.key;
+        add(&place.name, &format!("{}{}{}", place.before, key.expose(), place.after), true)?;
+    }
+    Ok(headers)
 }
 
 fn read(path: &PathBuf) -> Result<Vec<u8>, ClientError> {

@@ -2,8 +2,8 @@
 
 mod client;
 mod request;
-mod retry_after;
+mod moments;
 
 pub use client::{Client, ClientError, Options, Response, Tls, is_base_url};
-pub use request::Request;
-pub use retry_after::retry_after;
+pub use request::{KeyHeader, Method, Request};
+pub use moments::{date, retry_after};

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::families::{self, Family, LIFE_BUCKETS};
+use super::families::{self, Family, GATEWAY_LAG_BUCKETS, LIFE_BUCKETS};
 use super::text::{Text, to_f64};
 use crate::domain::advance::{Span, SpanProblem};
+use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::failure::FailureClass;
 use crate::domain::reading::TokenType;
 use crate::domain::task::{Agg, ResolutionClass};
-use crate::domain::{Increment, Status, Timestamp};
+use crate::domain::{Drift, Increment, Status, Timestamp};
 
 /// Ends with a latency and a run time of their own; `lost` has none.
 const TIMED_ENDS: [Status; 4] = [Status::Succeeded, Status::Failed, Status::Cancelled, Status::Expired];
@@ -24,7 +25,8 @@ pub struct Aggregates {
     hold: Duration,
     labels: Vec<String>,
     sets: BTreeMap<Agg, Set>,
-    discovered: BTreeMap<(Arc<str>, String), Discovered>,
+    discovered: BTreeMap<(Arc<str>, String), Delayed>,
+    drift: BTreeMap<(Arc<str>, &'static str, Field, FieldProblem), Delayed>,
     unknown_words: BTreeMap<(Arc<str>, &'static str), u64>,
 }
 
@@ -36,8 +38,9 @@ struct Set {
     shown: Counts,
 }
 
+/// A counter that is held at 0 at first.
 #[derive(Debug)]
-struct Discovered {
+struct Delayed {
     created: Timestamp,
     held: u64,
     shown: u64,
@@ -55,20 +58,44 @@ struct Counts {
     quota: f64,
     video: BTreeMap<ResolutionClass, f64>,
     moved: BTreeMap<(Status, Status), u64>,
+    regressions: u64,
+    gateway_lag: Histogram,
     invalid: BTreeMap<(Span, SpanProblem), u64>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 struct Histogram {
-    counts: [u64; LIFE_BUCKETS.len() + 1],
+    bounds: &'static [f64],
+    counts: Box<[u64]>,
     sum: f64,
 }
 
 impl Histogram {
+    fn new(bounds: &'static [f64]) -> Self {
+        Self { bounds, counts: vec![0; bounds.len() + 1].into(), sum: 0.0 }
+    }
+
     fn observe(&mut self, seconds: f64) {
-        let place = LIFE_BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(LIFE_BUCKETS.len());
+        let place = self.bounds.iter().position(|bound| seconds <= *bound).unwrap_or(self.bounds.len());
         self.counts[place] += 1;
         self.sum += seconds;
+    }
+
+    /// One of a life's spans for each timed end.
+    fn of_ends() -> BTreeMap<Status, Self> {
+        TIMED_ENDS.map(|end| (end, Self::new(&LIFE_BUCKETS))).into()
+    }
+}
+
+impl Delayed {
+    fn new(now: Timestamp) -> Self {
+        Self { created: now, held: 0, shown: 0 }
+    }
+
+    fn release(&mut self, hold: Duration, now: Timestamp) {
+        if self.created + hold <= now {
+            self.shown += std::mem::take(&mut self.held);
+        }
     }
 }
 
@@ -85,13 +112,15 @@ impl Default for Counts {
             submitted: 0,
             finished: Status::ENDS.map(|end| (end, 0)).into(),
             failures: failures.collect(),
-            latency: TIMED_ENDS.map(|end| (end, Histogram::default())).into(),
-            queue: Histogram::default(),
-            run: TIMED_ENDS.map(|end| (end, Histogram::default())).into(),
+            latency: Histogram::of_ends(),
+            queue: Histogram::new(&LIFE_BUCKETS),
+            run: Histogram::of_ends(),
             tokens: TokenType::ALL.iter().map(|kind| (*kind, 0.0)).collect(),
             quota: 0.0,
             video: ResolutionClass::ALL.iter().map(|class| (*class, 0.0)).collect(),
             moved: moves.map(|pair| (pair, 0)).collect(),
+            regressions: 0,
+            gateway_lag: Histogram::new(&GATEWAY_LAG_BUCKETS),
             invalid: spans.collect(),
         }
     }
@@ -104,9 +133,11 @@ impl Counts {
             Increment::Moved(from, to) => *self.moved.entry((from, to)).or_default() += 1,
             Increment::Finished(end) => *self.finished.entry(end).or_default() += 1,
             Increment::Failure(end, class) => *self.failures.entry((end, class)).or_default() += 1,
-            Increment::Latency(end, seconds) => self.latency.entry(end).or_default().observe(seconds),
+            Increment::Latency(end, seconds) => observe(&mut self.latency, end, seconds),
             Increment::Queue(seconds) => self.queue.observe(seconds),
-            Increment::Run(end, seconds) => self.run.entry(end).or_default().observe(seconds),
+            Increment::Run(end, seconds) => observe(&mut self.run, end, seconds),
+            Increment::GatewayLag(seconds) => self.gateway_lag.observe(seconds),
+            Increment::Regression => self.regressions += 1,
             Increment::InvalidDuration(span, problem) => *self.invalid.entry((span, problem)).or_default() += 1,
             Increment::Tokens(kind, tokens) => *self.tokens.entry(kind).or_default() += tokens,
             Increment::Quota(quota) => self.quota += quota,
@@ -115,10 +146,21 @@ impl Counts {
     }
 }
 
+fn observe(ends: &mut BTreeMap<Status, Histogram>, end: Status, seconds: f64) {
+    ends.entry(end).or_insert_with(|| Histogram::new(&LIFE_BUCKETS)).observe(seconds);
+}
+
 impl Aggregates {
     /// Nothing counted yet.
     pub fn new(hold: Duration, labels: Vec<String>) -> Self {
-        Self { hold, labels, sets: BTreeMap::new(), discovered: BTreeMap::new(), unknown_words: BTreeMap::new() }
+        Self {
+            hold,
+            labels,
+            sets: BTreeMap::new(),
+            discovered: BTreeMap::new(),
+            drift: BTreeMap::new(),
+            unknown_words: BTreeMap::new(),
+        }
     }
 
     /// Takes a new hold and new aggregate labels; sets under other labels go, because their series would clash.
@@ -146,14 +188,12 @@ impl Aggregates {
 
     /// Creates the counter of a source at 0.
     pub fn source(&mut self, upstream: Arc<str>, source: &str, now: Timestamp) {
-        let new = Discovered { created: now, held: 0, shown: 0 };
-        self.discovered.entry((upstream, source.to_owned())).or_insert(new);
+        self.discovered.entry((upstream, source.to_owned())).or_insert_with(|| Delayed::new(now));
     }
 
     /// Counts tasks that a source brought first.
     pub fn discovered(&mut self, upstream: Arc<str>, source: &str, tasks: u64, now: Timestamp) {
-        let new = Discovered { created: now, held: 0, shown: 0 };
-        self.discovered.entry((upstream, source.to_owned())).or_insert(new).held += tasks;
+        self.discovered.entry((upstream, source.to_owned())).or_insert_with(|| Delayed::new(now)).held += tasks;
     }
 
     /// Creates the counter of unknown status words of an upstream at 0.
@@ -166,10 +206,19 @@ impl Aggregates {
         *self.unknown_words.entry((upstream, provider)).or_default() += 1;
     }
 
+    /// Counts where an answer was not as its provider documents it.
+    pub fn drifted(&mut self, upstream: &Arc<str>, provider: &'static str, drift: Drift, now: Timestamp) {
+        for (field, problem) in drift.iter() {
+            let key = (upstream.clone(), provider, field, problem);
+            self.drift.entry(key).or_insert_with(|| Delayed::new(now)).held += 1;
+        }
+    }
+
     /// Forgets upstreams that are not configured any more.
     pub fn keep_upstreams(&mut self, keep: impl Fn(&str) -> bool) {
         self.sets.retain(|agg, _| keep(&agg.upstream));
         self.discovered.retain(|(upstream, _), _| keep(upstream));
+        self.drift.retain(|(upstream, ..), _| keep(upstream));
         self.unknown_words.retain(|(upstream, _), _| keep(upstream));
     }
 
@@ -184,10 +233,8 @@ impl Aggregates {
         for set in self.sets.values_mut() {
             set.release(hold, now);
         }
-        for source in self.discovered.values_mut() {
-            if source.created + hold <= now {
-                source.shown += std::mem::take(&mut source.held);
-            }
+        for counter in self.discovered.values_mut().chain(self.drift.values_mut()) {
+            counter.release(hold, now);
         }
         self.write_sources(text);
         self.write_counters(text);
@@ -197,6 +244,12 @@ impl Aggregates {
     fn write_sources(&self, text: &mut Text) {
         rows(text, &families::DISCOVERED, &self.discovered, |text, family, ((upstream, source), counts)| {
             text.sample(family.name, [("upstream", &**upstream), ("source", source)], to_f64(counts.shown));
+        });
+        rows(text, &families::SCHEMA_DRIFT, &self.drift, |text, family, (key, counts)| {
+            let (upstream, provider, field, problem) = key;
+            let (field, problem) = (field.as_str(), problem.as_str());
+            let labels = [("upstream", &**upstream), ("provider", *provider), ("field", field), ("problem", problem)];
+            text.sample(family.name, labels, to_f64(counts.shown));
         });
         rows(text, &families::UNKNOWN_STATUSES, &self.unknown_words, |text, family, ((upstream, provider), count)| {
             text.sample(family.name, [("upstream", &**upstream), ("provider", *provider)], to_f64(*count));
@@ -225,6 +278,7 @@ impl Aggregates {
                 row(&[("from", from.as_str()), ("to", to.as_str())], to_f64(*n));
             }
         });
+        self.family(text, &families::REGRESSIONS, |c, row| row(&[], to_f64(c.regressions)));
         self.family(text, &families::INVALID_DURATIONS, |c, row| {
             for ((span, problem), n) in &c.invalid {
                 row(&[("span", span.as_str()), ("problem", problem.as_str())], to_f64(*n));
@@ -240,14 +294,20 @@ impl Aggregates {
             rows(text, family, &self.sets, |text, family, (agg, set)| {
                 for (end, histogram) in pick(&set.shown) {
                     let labels = self.with_agg(agg, &[("status", end.as_str())]);
-                    text.histogram(family.name, &labels, &LIFE_BUCKETS, &histogram.counts, histogram.sum);
+                    text.histogram(family.name, &labels, histogram.bounds, &histogram.counts, histogram.sum);
                 }
             });
         }
-        rows(text, &families::QUEUE, &self.sets, |text, family, (agg, set)| {
-            let queue = &set.shown.queue;
-            text.histogram(family.name, &self.with_agg(agg, &[]), &LIFE_BUCKETS, &queue.counts, queue.sum);
-        });
+        for (family, pick) in [
+            (&families::QUEUE, (|c: &Counts| &c.queue) as fn(&Counts) -> &Histogram),
+            (&families::GATEWAY_LAG, |c: &Counts| &c.gateway_lag),
+        ] {
+            rows(text, family, &self.sets, |text, family, (agg, set)| {
+                let histogram = pick(&set.shown);
+                let labels = self.with_agg(agg, &[]);
+                text.histogram(family.name, &labels, histogram.bounds, &histogram.counts, histogram.sum);
+            });
+        }
     }
 
     /// One family over all sets; `each` gives its rows by their own labels.

@@ -61,6 +61,7 @@ families! {
     UPSTREAM_REQUEST_DURATION: Histogram "videogen_upstream_request_duration_seconds" ["upstream", "operation"] "Time from sending a request to having read its answer.";
     UPSTREAM_THROTTLE_WAIT: Counter "videogen_upstream_throttle_wait_seconds_total" ["upstream"] "Time that due polls waited for our own rate limit.";
     UPSTREAM_BACKOFF_UNTIL: Gauge "videogen_upstream_backoff_until_timestamp_seconds" ["upstream"] "Until when the upstream is left alone, for its Retry-After or because of errors.";
+    CLOCK_SKEW: Gauge "videogen_upstream_clock_skew_seconds" ["upstream"] "The Date of the last answer, which has whole seconds, minus the middle of its request by our clock.";
     POLL_LAG: Histogram "videogen_poll_lag_seconds" ["upstream"] "How much later than due polls were sent: our own backlog.";
     POLLS_IN_FLIGHT: Gauge "videogen_polls_in_flight" ["upstream"] "Requests that wait for an answer.";
     DISCOVERY_TASKS: Gauge "videogen_discovery_tasks" ["upstream", "source"] "Task ids that a source names now.";
@@ -93,7 +94,11 @@ families! {
     QUOTA: Counter "videogen_quota_total" ["upstream", "provider", "model"] polled!("Gateway units used by succeeded tasks. Units differ between upstreams.");
     VIDEO_SECONDS: Counter "videogen_video_seconds_total" ["upstream", "provider", "model", "resolution"] polled!("Seconds of video of succeeded tasks.");
     TRANSITIONS: Counter "videogen_status_transitions_total" ["upstream", "provider", "model", "from", "to"] polled!("Changes of status that were seen.");
+    REGRESSIONS: Counter "videogen_status_regressions_total" ["upstream", "provider", "model"] polled!("Ended tasks that later had another end, such as a success after a failure.");
+    DISAGREEMENTS: Gauge "videogen_status_disagreements" ["upstream", "provider", "model", "gateway_status", "upstream_status"] polled!("Tasks of which the gateway says one thing and the provider behind it another.");
+    GATEWAY_LAG: Histogram "videogen_gateway_finish_lag_seconds" ["upstream", "provider", "model"] polled!("The gateway's finish minus the provider's, of ended tasks with both.");
     INVALID_DURATIONS: Counter "videogen_invalid_durations_total" ["upstream", "provider", "model", "span", "problem"] polled!("Spans left out because they are negative or longer than 30 days.");
+    SCHEMA_DRIFT: Counter "videogen_schema_drift_total" ["upstream", "provider", "field", "problem"] "Fields of answers that were not as their provider documents them.";
     UNKNOWN_STATUSES: Counter "videogen_unknown_statuses_total" ["upstream", "provider"] "Answers with a status word that no table knows.";
 
     // One task
@@ -111,6 +116,8 @@ families! {
     TASK_FIRST_SEEN: Gauge "videogen_task_first_seen_timestamp_seconds" ["upstream", "task_id"] "When a source first named the task, by our clock.";
     TASK_LAST_CHANGE: Gauge "videogen_task_last_change_timestamp_seconds" ["upstream", "task_id"] polled!("When status or progress last changed, by our clock.");
     TASK_LAST_POLL: Gauge "videogen_task_last_poll_timestamp_seconds" ["upstream", "task_id"] "When the last good answer came.";
+    TASK_DEADLINE: Gauge "videogen_task_deadline_timestamp_seconds" ["upstream", "task_id"] polled!("When the provider gives the active task up.");
+    TASK_RESULT_EXPIRY: Gauge "videogen_task_result_expiry_timestamp_seconds" ["upstream", "task_id"] polled!("When the result of the succeeded task can no longer be fetched.");
     TASK_POLL_FAILURES: Gauge "videogen_task_consecutive_poll_failures" ["upstream", "task_id"] "Polls of the task that failed in a row.";
 }
 
@@ -119,6 +126,9 @@ pub const LIFE_BUCKETS: [f64; 20] = [
     5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 450.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
     21_600.0, 86_400.0, 172_800.0,
 ];
+
+/// Gateway finish lag: from the next poll of a gateway to an hour behind.
+pub const GATEWAY_LAG_BUCKETS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
 
 /// Requests: from a fast gateway to the longest usual time-out.
 pub const REQUEST_BUCKETS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];

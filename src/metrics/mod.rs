@@ -16,13 +16,13 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 
 use crate::config::{MetricsConfig, TaskStatusForm};
-use crate::domain::{Task, Timestamp, Transition};
+use crate::domain::{Drift, Task, Timestamp, Transition};
 use crate::telemetry::{LEVELS, LogCounts};
 
 pub use aggregates::Aggregates;
 pub use page::{Page, Snapshot};
 pub use text::{CONTENT_TYPE, Text};
-pub use upstreams::{Ended, UpstreamMetrics};
+pub use upstreams::{Ended, Operation, UpstreamMetrics};
 
 /// Everything that is counted.
 pub struct Metrics {
@@ -107,8 +107,8 @@ impl Metrics {
     }
 
     /// An upstream is polled from now on.
-    pub fn announce(&self, upstream: &Arc<str>, provider: &'static str) {
-        self.upstreams.announce(upstream);
+    pub fn announce(&self, upstream: &Arc<str>, provider: &'static str, operations: &[Operation]) {
+        self.upstreams.announce(upstream, operations);
         self.held().aggregates.upstream(upstream.clone(), provider);
     }
 
@@ -150,6 +150,13 @@ impl Metrics {
     /// An answer had a status word that no table knows.
     pub fn unknown_word(&self, upstream: &Arc<str>, provider: &'static str) {
         self.held().aggregates.unknown_word(upstream.clone(), provider);
+    }
+
+    /// An answer was, or was not, as its provider documents it.
+    pub fn drifted(&self, upstream: &Arc<str>, provider: &'static str, drift: Drift, now: Timestamp) {
+        if !drift.is_none() {
+            self.held().aggregates.drifted(upstream, provider, drift, now);
+        }
     }
 
     /// Frees the places of model names that no tracked task has had for long.

@@ -74,12 +74,16 @@ pub fn write_fleet(text: &mut Text, aggregates: &Aggregates, snapshot: &Snapshot
     let mut counts: BTreeMap<Agg, [u64; 8]> = aggregates.aggs().map(|agg| (agg.clone(), [0; 8])).collect();
     let mut oldest: BTreeMap<(Agg, Status), Timestamp> = BTreeMap::new();
     let mut polled: BTreeMap<Arc<str>, Timestamp> = BTreeMap::new();
+    let mut disagreements: BTreeMap<(Agg, Status, Status), u64> = BTreeMap::new();
     for task in &snapshot.tasks {
         let agg = task.agg();
         if task.is_active() {
             earliest(oldest.entry((agg.clone(), task.status)).or_insert(task.age_start()), task.age_start());
             let poll = task.last_poll.unwrap_or(task.first_seen);
             earliest(polled.entry(task.upstream.clone()).or_insert(poll), poll);
+        }
+        if let Some((gateway, upstream)) = task.disagreement() {
+            *disagreements.entry((agg.clone(), gateway, upstream)).or_default() += 1;
         }
         counts.entry(agg).or_default()[task.status.index()] += 1;
     }
@@ -104,6 +108,13 @@ pub fn write_fleet(text: &mut Text, aggregates: &Aggregates, snapshot: &Snapshot
     }
     for (upstream, poll) in &polled {
         text.sample(families::OLDEST_POLL.name, [("upstream", &**upstream)], poll.as_secs_f64());
+    }
+    if !disagreements.is_empty() {
+        text.header(&families::DISAGREEMENTS);
+    }
+    for ((agg, gateway, upstream), count) in &disagreements {
+        let own = [("gateway_status", gateway.as_str()), ("upstream_status", upstream.as_str())];
+        text.sample(families::DISAGREEMENTS.name, aggregates.with_agg(agg, &own), to_f64(*count));
     }
 }
 

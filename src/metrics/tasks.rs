@@ -10,7 +10,7 @@ use crate::domain::{Status, Task, Timestamp};
 pub type Lines = fn(&mut Text, &Family, &Task);
 
 /// The per-task families in the order of the page.
-pub fn families(form: TaskStatusForm) -> [(&'static Family, Lines); 14] {
+pub fn families(form: TaskStatusForm) -> [(&'static Family, Lines); 16] {
     let status: (&Family, Lines) = match form {
         TaskStatusForm::Set => (&families::TASK_STATUS, status_set),
         TaskStatusForm::Code => (&families::TASK_STATUS_CODE, status_code),
@@ -31,6 +31,12 @@ pub fn families(form: TaskStatusForm) -> [(&'static Family, Lines); 14] {
         (&families::TASK_FIRST_SEEN, |text, family, task| moment(text, family, task, Some(task.first_seen))),
         (&families::TASK_LAST_CHANGE, |text, family, task| moment(text, family, task, Some(task.last_change))),
         (&families::TASK_LAST_POLL, |text, family, task| moment(text, family, task, task.last_poll)),
+        (&families::TASK_DEADLINE, |text, family, task| {
+            moment(text, family, task, task.deadline.filter(|_| task.is_active()));
+        }),
+        (&families::TASK_RESULT_EXPIRY, |text, family, task| {
+            moment(text, family, task, task.result_expiry.filter(|_| task.status == Status::Succeeded));
+        }),
         (&families::TASK_POLL_FAILURES, |text, family, task| {
             gauge(text, family, task, Some(f64::from(task.poll_failures)));
         }),

@@ -12,10 +12,18 @@ use prometheus::core::{Collector as _, MetricVec, MetricVecBuilder};
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::families::{self, Family, LAG_BUCKETS, REQUEST_BUCKETS};
+use crate::domain::reason::words;
 use crate::domain::{Reason, Timestamp};
 
-/// The one operation of this version: asking for one task.
-pub const GET: &str = "get";
+words! {
+    /// What a request asks for.
+    Operation {
+        /// One task.
+        Get = "get",
+        /// Many tasks at once.
+        Batch = "batch",
+    }
+}
 
 /// The families of upstreams and discovery.
 #[derive(Debug, Clone)]
@@ -27,6 +35,7 @@ pub struct UpstreamMetrics {
     duration: HistogramVec,
     throttle_wait: CounterVec,
     backoff_until: GaugeVec,
+    clock_skew: GaugeVec,
     poll_lag: HistogramVec,
     in_flight: IntGaugeVec,
     discovery_tasks: IntGaugeVec,
@@ -38,6 +47,8 @@ pub struct UpstreamMetrics {
 /// A request as it ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended {
+    /// What it asked for.
+    pub operation: Operation,
     /// HTTP status, where there was an answer.
     pub code: Option<u16>,
     /// What was wrong.
@@ -46,6 +57,8 @@ pub struct Ended {
     pub took: Duration,
     /// When.
     pub at: Timestamp,
+    /// What the answer's `Date` said.
+    pub date: Option<Timestamp>,
 }
 
 fn opts(family: &Family) -> Opts {
@@ -81,6 +94,7 @@ impl UpstreamMetrics {
             ),
             throttle_wait: metric!(CounterVec, UPSTREAM_THROTTLE_WAIT),
             backoff_until: metric!(GaugeVec, UPSTREAM_BACKOFF_UNTIL),
+            clock_skew: metric!(GaugeVec, CLOCK_SKEW),
             poll_lag: metric!(HistogramVec, POLL_LAG, buckets(&families::POLL_LAG, &LAG_BUCKETS)),
             in_flight: metric!(IntGaugeVec, POLLS_IN_FLIGHT),
             discovery_tasks: metric!(IntGaugeVec, DISCOVERY_TASKS),
@@ -91,11 +105,13 @@ impl UpstreamMetrics {
     }
 
     /// Shows what an upstream can count at 0.
-    pub fn announce(&self, upstream: &str) {
-        for reason in Reason::ALL {
-            self.errors.with_label_values(&[upstream, GET, reason.as_str()]);
+    pub fn announce(&self, upstream: &str, operations: &[Operation]) {
+        for operation in operations.iter().map(|operation| operation.as_str()) {
+            for reason in Reason::ALL {
+                self.errors.with_label_values(&[upstream, operation, reason.as_str()]);
+            }
+            self.duration.with_label_values(&[upstream, operation]);
         }
-        self.duration.with_label_values(&[upstream, GET]);
         self.throttle_wait.with_label_values(&[upstream]);
         self.poll_lag.with_label_values(&[upstream]);
         self.in_flight.with_label_values(&[upstream]).set(0);
@@ -117,6 +133,7 @@ impl UpstreamMetrics {
         keep(&self.duration, sources);
         keep(&self.throttle_wait, sources);
         keep(&self.backoff_until, sources);
+        keep(&self.clock_skew, sources);
         keep(&self.poll_lag, sources);
         keep(&self.in_flight, sources);
         keep(&self.discovery_tasks, sources);
@@ -135,14 +152,19 @@ impl UpstreamMetrics {
     pub fn poll_ended(&self, upstream: &str, ended: &Ended) {
         self.in_flight.with_label_values(&[upstream]).dec();
         let code = ended.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
-        self.requests.with_label_values(&[upstream, GET, &code]).inc();
-        self.duration.with_label_values(&[upstream, GET]).observe(ended.took.as_secs_f64());
+        let operation = ended.operation.as_str();
+        self.requests.with_label_values(&[upstream, operation, &code]).inc();
+        self.duration.with_label_values(&[upstream, operation]).observe(ended.took.as_secs_f64());
         match ended.reason {
-            Some(reason) => self.errors.with_label_values(&[upstream, GET, reason.as_str()]).inc(),
-            None => self.last_success.with_label_values(&[upstream, GET]).set(ended.at.as_secs_f64()),
+            Some(reason) => self.errors.with_label_values(&[upstream, operation, reason.as_str()]).inc(),
+            None => self.last_success.with_label_values(&[upstream, operation]).set(ended.at.as_secs_f64()),
         }
         let up = ended.reason.is_none_or(Reason::is_about_one_task);
         self.up.with_label_values(&[upstream]).set(f64::from(u8::from(up)));
+        if let Some(date) = ended.date {
+            let middle = ended.at - ended.took / 2;
+            self.clock_skew.with_label_values(&[upstream]).set(date.seconds_since(middle));
+        }
     }
 
     /// Due polls waited this long for the rate limit.

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
-use crate::domain::{ApiError, Reason, labels};
-use crate::provider::json;
+use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::{ApiError, Drift, Reason, labels};
+use super::body::is_success_code;
+use super::json;
 
 /// Longest error code that is kept.
 const MAX_CODE: usize = 128;
@@ -123,7 +125,7 @@ pub fn http_error(status: u16, body: &[u8]) -> ApiError {
         500..=599 => Reason::ServerError,
         _ => Reason::HttpOther,
     };
-    ApiError { kind, code: Some(code.to_owned()).filter(|code| !code.is_empty()) }
+    ApiError { kind, code: Some(code.to_owned()).filter(|code| !code.is_empty()), drift: Drift::NONE }
 }
 
 /// A code says more than its HTTP status only where upstreams are known to use it so.
@@ -141,7 +143,34 @@ pub fn ok_error(body: &Value) -> ApiError {
     let message = found.message.as_deref().unwrap_or("");
     let refused = body.get("success") == Some(&Value::Bool(false)) && message.starts_with("Unauthorized");
     let kind = if refused { Reason::Unauthorized } else { by_code(&found).unwrap_or(Reason::ApiError) };
-    ApiError { kind, code: found.code }
+    ApiError { kind, code: found.code, drift: Drift::NONE }
+}
+
+/// True for a body that refuses: `success` is false, or there is a `code` that is none of success.
+pub fn is_refusal(body: &Value) -> bool {
+    body.get("success") == Some(&Value::Bool(false))
+        || json::text(body, "code").is_some_and(|code| !is_success_code(&code))
+}
+
+/// True for a body whose `status` is that of the answer and not of a task: it names no task, and complains.
+pub fn is_complaint(body: &Value) -> bool {
+    let has = |key| json::text(body, key).is_some();
+    has("status") && !has("id") && !has("task_id") && ["message", "msg", "error"].iter().any(|key| has(key))
+}
+
+/// What an answer without a task says: nothing, and then its status is missing, unless there is an error in it.
+pub fn no_task(body: &Value, drift: Drift) -> ApiError {
+    let has = |key| body.get(key).is_some_and(|value| !value.is_null());
+    let is_error = |code: &str| !is_success_code(code);
+    let base_resp = body.pointer("/base_resp/status_code").and_then(json::as_text);
+    if is_refusal(body) || has("error") || base_resp.is_some_and(|code| is_error(&code)) {
+        return ok_error(body);
+    }
+    let mut drift = drift;
+    if !drift.iter().any(|(field, _)| field == Field::Status) {
+        drift.note(Field::Status, FieldProblem::Missing);
+    }
+    ApiError { drift, ..ApiError::coded(Reason::InvalidBody, "null_data") }
 }
 
 fn by_code(found: &ErrorBody) -> Option<Reason> {

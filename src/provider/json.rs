@@ -7,7 +7,48 @@ use jiff::tz::{Offset, TimeZone};
 use serde_json::Value;
 
 use crate::domain::Timestamp;
+use crate::domain::drift::FieldProblem;
 use crate::domain::labels;
+
+/// How far east of Greenwich times without a zone are, where that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Zone(pub Option<Offset>);
+
+impl Zone {
+    /// Times without a zone cannot be read.
+    pub const UNKNOWN: Self = Self(None);
+
+    /// Reads `+08:00`, `-5`, `Z` and the like.
+    ///
+    /// # Errors
+    /// When it is no offset of at most 14 hours.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const SHAPE: &str = "an offset from UTC is such as +08:00, -05:30 or Z";
+        if text.eq_ignore_ascii_case("z") {
+            return Ok(Self(Some(Offset::UTC)));
+        }
+        let (sign, rest) = match text.split_at_checked(1) {
+            Some(("+", rest)) => (1, rest),
+            Some(("-", rest)) => (-1, rest),
+            _ => return Err(SHAPE),
+        };
+        let (hours, minutes) = rest.split_once(':').unwrap_or((rest, "0"));
+        let number = |text: &str, most: i32| {
+            let digits = matches!(text.len(), 1 | 2) && text.bytes().all(|b| b.is_ascii_digit());
+            text.parse::<i32>().ok().filter(|number| digits && *number <= most).ok_or(SHAPE)
+        };
+        let seconds = number(hours, 14)? * 3600 + number(minutes, 59)? * 60;
+        Ok(Self(Some(Offset::from_seconds(sign * seconds).map_err(|_| SHAPE)?)))
+    }
+
+    /// The same, or that many hours east where nothing is known.
+    pub const fn or_hours(self, hours: i8) -> Self {
+        match self.0 {
+            Some(_) => self,
+            None => Self(Some(Offset::constant(hours))),
+        }
+    }
+}
 
 /// A text that is there: trimmed, not empty; a number counts as its digits.
 pub fn text<'a>(object: &'a Value, key: &str) -> Option<Cow<'a, str>> {
@@ -54,20 +95,45 @@ pub fn moment(object: &Value, keys: &[&str]) -> Option<Timestamp> {
 
 /// Unix seconds, milliseconds (over 1e11) or microseconds (over 1e14), or RFC 3339; 0 and less are no moment.
 pub fn as_moment(value: &Value) -> Option<Timestamp> {
-    if let Some(number) = as_number(value) {
-        return unix(number);
-    }
-    let moment: jiff::Timestamp = value.as_str()?.trim().parse().ok()?;
-    after_epoch(moment.as_millisecond())
+    checked_moment(value, Zone::UNKNOWN).ok().flatten()
 }
 
-/// As [`as_moment`], and `YYYY-MM-DD HH:mm:ss.SSS` without a zone, `offset` hours east of Greenwich (`DashScope`: 8).
-pub fn as_moment_at(value: &Value, offset: i8) -> Option<Timestamp> {
-    as_moment(value).or_else(|| {
-        let civil: DateTime = value.as_str()?.trim().parse().ok()?;
-        let moment = civil.to_zoned(TimeZone::fixed(Offset::constant(offset))).ok()?;
-        after_epoch(moment.timestamp().as_millisecond())
-    })
+/// A text as [`as_text`]; a boolean, list or object is not one.
+pub fn checked_text(value: &Value) -> Result<Option<Cow<'_, str>>, FieldProblem> {
+    match value {
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(FieldProblem::WrongType),
+        _ => Ok(as_text(value)),
+    }
+}
+
+/// A number that counts something, or a text of one; a blank text says nothing.
+pub fn checked_amount(value: &Value) -> Result<Option<f64>, FieldProblem> {
+    if checked_text(value)?.is_none() {
+        return Ok(None);
+    }
+    as_number(value).filter(|amount| *amount >= 0.0).map(Some).ok_or(FieldProblem::Unreadable)
+}
+
+/// A progress, as [`progress`].
+pub fn checked_progress(value: &Value) -> Result<Option<f64>, FieldProblem> {
+    if checked_text(value)?.is_none() {
+        return Ok(None);
+    }
+    progress(value).map(Some).ok_or(FieldProblem::Unreadable)
+}
+
+/// A moment: as [`as_moment`], and `YYYY-MM-DD HH:mm:ss.SSS` in `zone`; a blank text, 0 and less say nothing.
+pub fn checked_moment(value: &Value, zone: Zone) -> Result<Option<Timestamp>, FieldProblem> {
+    let Some(text) = checked_text(value)? else { return Ok(None) };
+    if let Some(number) = as_number(value) {
+        return if number > 0.0 { unix(number).map(Some).ok_or(FieldProblem::Unreadable) } else { Ok(None) };
+    }
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return Ok(after_epoch(moment.as_millisecond()));
+    }
+    let civil = text.parse::<DateTime>().ok().zip(zone.0);
+    let zoned = civil.and_then(|(civil, offset)| civil.to_zoned(TimeZone::fixed(offset)).ok());
+    zoned.map(|zoned| after_epoch(zoned.timestamp().as_millisecond())).ok_or(FieldProblem::Unreadable)
 }
 
 fn unix(number: f64) -> Option<Timestamp> {
@@ -112,6 +178,16 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn offsets_are_read_with_their_sign() {
+        for (text, seconds) in [("+08:00", 28_800), ("-05:30", -19_800), ("Z", 0), ("+8", 28_800), ("-0:15", -900)] {
+            assert_eq!(Zone::parse(text).map(|zone| zone.0.map(Offset::seconds)), Ok(Some(seconds)), "{text}");
+        }
+        for text in ["", "8", "+", "+15", "+08:60", "+008", "+8:", "CET", "+0x", "é"] {
+            assert!(Zone::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn progress_is_read_in_every_spelling() {
         for (value, ratio) in [
             (json!("100%"), Some(1.0)),
@@ -135,7 +211,8 @@ mod tests {
 
     #[test]
     fn times_are_read_in_every_unit() {
-        let ms = |value| as_moment_at(&value, 8).map(Timestamp::as_millis);
+        let zone = Zone::UNKNOWN.or_hours(8);
+        let ms = |value| checked_moment(&value, zone).ok().flatten().map(Timestamp::as_millis);
         assert_eq!(ms(json!(1_795_132_800)), Some(1_795_132_800_000));
         assert_eq!(ms(json!("1795132800")), Some(1_795_132_800_000));
         assert_eq!(ms(json!(1_795_132_800_071_i64)), Some(1_795_132_800_071));
@@ -150,5 +227,14 @@ mod tests {
             assert_eq!(ms(nothing.clone()), None, "{nothing}");
         }
         assert_eq!(as_moment(&json!("2026-11-20 08:00:00.250")), None, "no zone, no moment");
+        for (value, problem) in [
+            (json!("soon"), FieldProblem::Unreadable),
+            (json!(1e300), FieldProblem::Unreadable),
+            (json!(true), FieldProblem::WrongType),
+            (json!([1_795_132_800]), FieldProblem::WrongType),
+        ] {
+            assert_eq!(checked_moment(&value, zone), Err(problem), "{value}");
+        }
+        assert_eq!(checked_moment(&json!(0), zone), Ok(None), "not yet");
     }
 }

@@ -1,4 +1,4 @@
-//! The `Retry-After` header (RFC 9110, section 10.2.3).
+//! Headers that tell a time: `Retry-After` and `Date` (RFC 9110, sections 10.2.3 and 6.6.1).
 
 use std::time::Duration;
 
@@ -14,8 +14,12 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
         let seconds = value.parse().unwrap_or(u64::MAX);
         return Some(Duration::from_secs(seconds).min(LONGEST));
     }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(Timestamp::from(date).duration_since(now).min(LONGEST))
+    Some(date(value)?.duration_since(now).min(LONGEST))
+}
+
+/// The moment of a `Date` header, in any of its three forms.
+pub fn date(value: &str) -> Option<Timestamp> {
+    httpdate::parse_http_date(value.trim()).ok().map(Timestamp::from)
 }
 
 #[cfg(test)]

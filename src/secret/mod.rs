@@ -1,11 +1,34 @@
 //! A text that cannot be printed, and where it comes from.
 
+mod token;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock;
+
+pub use token::Signer;
+
+/// What an upstream is asked with.
+#[derive(Clone)]
+pub enum Credentials {
+    /// A key as it is.
+    Key(Arc<SecretSource>),
+    /// Tokens that are signed with two keys.
+    Signed(Arc<Signer>),
+}
+
+impl Credentials {
+    /// What goes into the request's header at `now`.
+    pub async fn get(&self, now: SystemTime) -> Secret {
+        match self {
+            Self::Key(source) => source.get().await,
+            Self::Signed(signer) => signer.token(now).await,
+        }
+    }
+}
 
 /// A key. It has no `Debug`, `Display` or `Serialize`: it can only be exposed on purpose.
 #[derive(Clone)]
@@ -91,11 +114,6 @@ impl SecretSource {
             let looked = tokio::task::spawn_blocking(move || source.look_again());
             let _ = tokio::time::timeout(PATIENCE, looked).await;
         }
-        self.held().secret.clone()
-    }
-
-    /// The key that was read last.
-    pub fn last(&self) -> Secret {
         self.held().secret.clone()
     }
 

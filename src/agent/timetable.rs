@@ -1,0 +1,118 @@
+//! When each task of an upstream is asked, and who is next.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio_util::time::DelayQueue;
+
+use crate::clock;
+use crate::domain::TaskId;
+
+/// Timers, and the tasks whose time has come.
+pub struct Timetable {
+    timers: DelayQueue<TaskId>,
+    /// Tasks whose time has come, with the moment when it came.
+    due: VecDeque<(TaskId, Instant)>,
+    /// Those that have to be asked one by one: an answer for many left them out.
+    alone: VecDeque<(TaskId, Instant)>,
+    /// Times are rounded to multiples of this, so that tasks come due together and can be asked together.
+    grid: Option<Duration>,
+    epoch: Instant,
+}
+
+impl Timetable {
+    /// An empty one.
+    pub fn new(grid: Option<Duration>) -> Self {
+        Self {
+            timers: DelayQueue::new(),
+            due: VecDeque::new(),
+            alone: VecDeque::new(),
+            grid,
+            epoch: clock::instant(),
+        }
+    }
+
+    /// Tasks that wait for their time.
+    pub fn waiting(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// The task's time comes after about `wait`.
+    pub fn insert(&mut self, id: TaskId, wait: Duration) {
+        let at = clock::instant() + wait;
+        let at = self.grid.map_or(at, |grid| self.epoch + rounded(at.saturating_duration_since(self.epoch), grid));
+        self.timers.insert_at(id, at.into());
+    }
+
+    /// The task's time has come, and it is asked by itself.
+    pub fn ask_alone(&mut self, id: TaskId) {
+        self.alone.push_back((id, clock::instant()));
+    }
+
+    /// Waits until the time of at least one task has come, and takes all whose time has.
+    pub async fn expire(&mut self) {
+        if self.timers.is_empty() {
+            return std::future::pending().await;
+        }
+        poll_fn(|cx| {
+            let mut some = false;
+            while let Poll::Ready(Some(expired)) = self.timers.poll_expired(cx) {
+                some = true;
+                let at = expired.deadline().into_std();
+                self.due.push_back((expired.into_inner(), at));
+            }
+            if some { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// The next task whose time has come, and whether it has to be asked alone.
+    pub fn next(&mut self) -> Option<(TaskId, Instant, bool)> {
+        if let Some((id, at)) = self.alone.pop_front() {
+            return Some((id, at, true));
+        }
+        self.due.pop_front().map(|(id, at)| (id, at, false))
+    }
+
+    /// Puts back what [`Timetable::next`] gave.
+    pub fn put_back(&mut self, (id, at, alone): (TaskId, Instant, bool)) {
+        let queue = if alone { &mut self.alone } else { &mut self.due };
+        queue.push_front((id, at));
+    }
+}
+
+/// The nearest multiple of `grid`.
+fn rounded(span: Duration, grid: Duration) -> Duration {
+    let grid = grid.as_nanos().max(1);
+    let multiple = (span.as_nanos() + grid / 2) / grid * grid;
+    Duration::from_nanos(u64::try_from(multiple).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_to_the_grid() {
+        let ms = |span, grid| rounded(Duration::from_millis(span), Duration::from_millis(grid)).as_millis();
+        assert_eq!([ms(0, 5000), ms(2499, 5000), ms(2500, 5000), ms(15_300, 5000)], [0, 0, 5000, 15_000]);
+        assert_eq!(ms(7, 0), 7, "no grid at all");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_due_together_is_taken_together_and_who_is_alone_goes_first() {
+        let id = |n: u32| TaskId::parse(&format!("t{n}")).unwrap();
+        let mut table = Timetable::new(Some(Duration::from_secs(5)));
+        for n in 0..3 {
+            table.insert(id(n), Duration::from_millis(14_000 + 500 * u64::from(n)));
+        }
+        table.expire().await;
+        assert_eq!(table.waiting(), 0);
+        table.ask_alone(id(9));
+        let order: Vec<_> = std::iter::from_fn(|| table.next()).map(|(id, _, alone)| (id.to_string(), alone)).collect();
+        assert_eq!(order[0], ("t9".to_owned(), true));
+        assert_eq!(order.len(), 4);
+    }
+}

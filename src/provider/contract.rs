@@ -1,0 +1,159 @@
+//! A provider's documented fields as a table: by it a body is read, and by it one sees where the body has drifted.
+
+use serde_json::Value;
+
+use super::body::Body;
+use super::json::Zone;
+use crate::domain::Status;
+use crate::domain::drift::{Field, FieldProblem};
+
+/// One documented field.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    field: Field,
+    /// Where it may stand, the first place that has it deciding; keys with dots between them, numbers for entries of lists.
+    at: &'static [&'static str],
+    when: When,
+    /// Gateways are known to leave it out of the bodies that they hand on.
+    cut_by_gateways: bool,
+}
+
+/// When a field is documented to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// It may always be missing.
+    Optional,
+    /// Its key is there, be it 0 or empty.
+    Key,
+    /// From the first answer on.
+    Always,
+    /// In every end.
+    Ended,
+    /// In a success.
+    Succeeded,
+    /// In a failure.
+    Failed,
+}
+
+/// What one provider documents of one body.
+pub type Contract = &'static [Expected];
+
+const fn expected(field: Field, at: &'static [&'static str], when: When) -> Expected {
+    Expected { field, at, when, cut_by_gateways: false }
+}
+
+/// May be missing.
+pub const fn optional(field: Field, at: &'static [&'static str]) -> Expected {
+    expected(field, at, When::Optional)
+}
+
+/// The key is always there; it may hold 0 or an empty text.
+pub const fn key(field: Field, at: &'static [&'static str]) -> Expected {
+    expected(field, at, When::Key)
+}
+
+/// Always there.
+pub const fn always(field: Field, at: &'static [&'static str]) -> Expected {
+    expected(field, at, When::Always)
+}
+
+/// There in every end.
+pub const fn ended(field: Field, at: &'static [&'static str]) -> Expected {
+    expected(field, at, When::Ended)
+}
+
+/// There in a success.
+pub const fn succeeded(field: Field, at: &'static [&'static str]) -> Expected {
+    expected(field, at, When::Succeeded)
+}
+
+/// There in a failure.
+pub const fn failed(field: Field, at: &'static [&'static str]) -> Expected {
+    expected(field, at, When::Failed)
+}
+
+impl Expected {
+    /// Not expected of a body inside a gateway's: some hand on only a part.
+    pub const fn cut_by_gateways(self) -> Self {
+        Self { cut_by_gateways: true, ..self }
+    }
+}
+
+/// How a body came to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From its provider, or from something that speaks as it does.
+    Direct,
+    /// In a gateway's row: perhaps cut, and before its first poll no more than the answer to the submission.
+    Inside,
+}
+
+/// Reads every field of `contract` out of `value`, and notes what is not as documented.
+pub fn read(contract: Contract, value: &Value, zone: Zone, origin: Origin) -> Body {
+    let mut body = Body::default();
+    let mut missing = Vec::new();
+    for expected in contract {
+        let mut found = false;
+        let mut there = false;
+        let mut problem = None;
+        for at in expected.at {
+            match lookup(value, at) {
+                Ok(None) => {}
+                Ok(Some(value)) => {
+                    there |= !value.is_null();
+                    match body.take(expected.field, value, zone) {
+                        Ok(said) => found |= said,
+                        Err(unreadable) => problem = problem.or(Some(unreadable)),
+                    }
+                }
+                Err(blocked) => problem = problem.or(Some(blocked)),
+            }
+            if found {
+                break;
+            }
+        }
+        match problem {
+            Some(problem) if !found => body.drift.note(expected.field, problem),
+            None if !found && !(there && expected.when == When::Key) => missing.push(expected),
+            _ => {}
+        }
+    }
+    let status = body.status();
+    let ended = status.is_some_and(Status::is_end);
+    for expected in missing {
+        let due = match expected.when {
+            When::Optional => false,
+            When::Key | When::Always => true,
+            When::Ended => ended,
+            When::Succeeded => status == Some(Status::Succeeded),
+            When::Failed => status == Some(Status::Failed),
+        };
+        if due && (origin == Origin::Direct || (ended && !expected.cut_by_gateways)) {
+            body.drift.note(expected.field, FieldProblem::Missing);
+        }
+    }
+    body
+}
+
+/// The value at a place; an error when something on the way is neither missing, null nor to be entered.
+fn lookup<'a>(value: &'a Value, at: &str) -> Result<Option<&'a Value>, FieldProblem> {
+    let mut value = value;
+    for part in at.split('.') {
+        value = match value {
+            Value::Object(fields) => match fields.get(part) {
+                Some(inner) => inner,
+                None => return Ok(None),
+            },
+            Value::Array(items) => match part.parse::<usize>() {
+                Ok(n) => match items.get(n) {
+                    Some(inner) => inner,
+                    None => return Ok(None),
+                },
+                Err(_) => return Err(FieldProblem::WrongType),
+            },
+            Value::Null => return Ok(None),
+            _ => return Err(FieldProblem::WrongType),
+        };
+    }
+    Ok(Some(value))
+}

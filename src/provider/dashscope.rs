@@ -1,0 +1,98 @@
+//! Alibaba `DashScope` (`HappyHorse`, Wan): `{output: {task_status, …}, usage}`; its times have no zone and are UTC+8.
+
+use serde_json::Value;
+
+use super::body::Body;
+use super::contract::{self, Contract, Origin, always, ended, failed, optional, succeeded};
+use super::failures::{Failures, Sign, class};
+use super::json::{self, Zone};
+use super::{Gives, List, Provider, RequestSpec, Shape};
+use crate::domain::drift::Field;
+use crate::domain::{FailureClass, Status};
+
+/// The provider (docs/upstreams.md 10).
+pub static DASHSCOPE: Provider = Provider {
+    name: "dashscope",
+    base_url: Some("https://dashscope.aliyuncs.com"),
+    requests: &[RequestSpec::get("/api/v1/tasks/{task_id}")],
+    shape: Shape::DashScope,
+    list: Some(List { items: &["data"], shape: Shape::DashScopeRow }),
+    batch: None,
+    gives: Gives {
+        single: "yes",
+        batch: "–",
+        list: "yes, 24 h",
+        progress: "–",
+        times: "submit, start, finish (UTC+8)",
+        tokens: "–",
+        credits: "–",
+        errors: "code, message",
+    },
+};
+
+/// Hours east of Greenwich of `DashScope`'s times; `request.time_offset` overrides it.
+const OFFSET_HOURS: i8 = 8;
+
+const CONTRACT: Contract = &[
+    always(Field::TaskId, &["output.task_id"]),
+    always(Field::Status, &["output.task_status"]),
+    ended(Field::Submit, &["output.submit_time"]),
+    ended(Field::Finish, &["output.end_time"]),
+    optional(Field::Start, &["output.scheduled_time"]),
+    succeeded(
+        Field::Duration,
+        &["usage.output_video_duration", "usage.video_duration", "usage.duration"],
+    ),
+    failed(Field::ErrorCode, &["output.code", "code"]),
+    failed(Field::ErrorMessage, &["output.message", "message"]),
+    succeeded(Field::ResultUrl, &["output.video_url"]),
+];
+
+/// A row of the list, whose times are milliseconds.
+const ROW: Contract = &[
+    always(Field::TaskId, &["task_id"]),
+    always(Field::Status, &["status"]),
+    always(Field::Submit, &["gmt_create"]),
+    optional(Field::Start, &["start_time"]),
+    ended(Field::Finish, &["end_time"]),
+    always(Field::ModelUpstream, &["model_name"]),
+];
+
+const FAILURES: Failures = &[
+    (Sign::CodeHas("DataInspection"), FailureClass::ContentPolicy),
+    (Sign::CodeHas("IPInfringement"), FailureClass::ContentPolicy),
+    (Sign::CodeHas("InappropriateContent"), FailureClass::ContentPolicy),
+    (Sign::CodeHas("Arrearage"), FailureClass::Quota),
+    (Sign::CodeHas("Throttling.AllocationQuota"), FailureClass::Quota),
+    (Sign::CodeHas("Throttling"), FailureClass::RateLimit),
+    (Sign::CodeHas("InvalidApiKey"), FailureClass::Auth),
+    (Sign::CodeHas("AccessDenied"), FailureClass::Auth),
+    (Sign::CodeHas("Timeout"), FailureClass::Timeout),
+    (Sign::CodeHas("InternalError"), FailureClass::ProviderError),
+    (Sign::CodeHas("SystemError"), FailureClass::ProviderError),
+    (Sign::CodeHas("ServiceUnavailable"), FailureClass::ProviderError),
+    (Sign::CodeHas("Invalid"), FailureClass::InvalidInput),
+    (Sign::CodeHas("BadRequest"), FailureClass::InvalidInput),
+];
+
+/// Reads a task (docs/upstreams.md 10.1).
+pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
+    let mut body = contract::read(CONTRACT, value, zone.or_hours(OFFSET_HOURS), origin);
+    let usage = value.get("usage").unwrap_or(&Value::Null);
+    let spelt = || json::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
+    let height = json::amount(usage, "SR").map(|lines| format!("{lines}p")).or_else(spelt);
+    body.resolution = height.or_else(|| json::owned(usage, "video_ratio"));
+    settle(body)
+}
+
+/// Reads a row of the list (docs/upstreams.md 10.2).
+pub fn read_row(value: &Value, zone: Zone, origin: Origin) -> Body {
+    settle(contract::read(ROW, value, zone.or_hours(OFFSET_HOURS), origin))
+}
+
+/// UNKNOWN is how it says that it knows no such task.
+fn settle(mut body: Body) -> Body {
+    body.gone = body.word.as_ref().is_some_and(|word| word.unheard.is_none() && word.status == Status::Unknown);
+    body.failure = class(FAILURES, body.error_code.as_deref(), None);
+    body
+}

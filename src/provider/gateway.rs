@@ -1,0 +1,313 @@
+//! What new-api gateways answer, of which `TokenHot` and `TikHub` are two: a row around the vendor's own body, in six
+//! shapes that are told apart by what they hold (docs/upstreams.md 2).
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::body::{Body, has_url, is_success_code, settled, size};
+use super::contract::{self, Contract, Origin, always, key, optional};
+use super::error;
+use super::expiry;
+use super::failures::{Failures, Sign, class};
+use super::json::{self, Zone};
+use super::openai_videos;
+use super::shape::{self, Shape};
+use super::veo;
+use super::words::{self, Word};
+use crate::domain::drift::Field;
+use crate::domain::labels;
+use crate::domain::reading::{Clock, Times};
+use crate::domain::{Answer, ApiError, Drift, FailureClass, Status, Timestamp};
+
+/// How many gateways may stand one behind the other.
+const MAX_NESTING: u8 = 4;
+
+/// How the text of the gateway's own time-out begins (new-api `service/task_polling.go`).
+const SWEEP_TEXT: &str = "任务超时";
+
+/// Where a row may hold a URL; a failed task has its text there.
+const URLS: [&str; 3] = ["result_url", "url", "fail_reason"];
+
+/// A row in its envelope (docs/upstreams.md 2.2).
+const ROW: Contract = &[
+    always(Field::TaskId, &["task_id"]),
+    always(Field::Status, &["status"]),
+    key(Field::Progress, &["progress"]),
+    key(Field::Submit, &["submit_time"]),
+    key(Field::Start, &["start_time"]),
+    key(Field::Finish, &["finish_time"]),
+    optional(Field::ModelUpstream, &["properties.upstream_model_name"]),
+    optional(Field::ModelOrigin, &["properties.origin_model_name"]),
+    optional(Field::Credits, &["quota"]),
+    optional(Field::TokensPrompt, &["usage.prompt_tokens"]),
+    optional(Field::TokensCompletion, &["usage.completion_tokens"]),
+    optional(Field::TokensTotal, &["usage.total_tokens"]),
+    optional(Field::Duration, &["metadata.duration"]),
+];
+
+/// The reduced, bare and flat shapes (docs/upstreams.md 2.7 and 2.8): as much of a row as there is.
+const PART_OF_ROW: Contract = &[
+    always(Field::TaskId, &["task_id"]),
+    always(Field::Status, &["status"]),
+    optional(Field::Progress, &["progress"]),
+    optional(Field::Submit, &["submit_time"]),
+    optional(Field::Start, &["start_time"]),
+    optional(Field::Finish, &["finish_time", "finished_at"]),
+    optional(Field::ModelUpstream, &["properties.upstream_model_name"]),
+    optional(Field::ModelOrigin, &["properties.origin_model_name"]),
+    optional(Field::Credits, &["quota"]),
+    optional(Field::TokensPrompt, &["usage.prompt_tokens"]),
+    optional(Field::TokensCompletion, &["usage.completion_tokens"]),
+    optional(Field::TokensTotal, &["usage.total_tokens"]),
+    optional(Field::Duration, &["metadata.duration"]),
+];
+
+/// Failures that a gateway tells without the provider's code (new-api's source); the provider's own table comes first.
+const FAILURES: Failures = &[
+    (Sign::Text("failed to get channel info"), FailureClass::GatewayError),
+    (Sign::Text("upstream returned"), FailureClass::GatewayError),
+    (Sign::TextHas("risk control"), FailureClass::ContentPolicy),
+    (Sign::TextHas("sensitive"), FailureClass::ContentPolicy),
+    (Sign::TextHas("datainspection"), FailureClass::ContentPolicy),
+    (Sign::TextHas("safety"), FailureClass::ContentPolicy),
+    (Sign::TextHas("content policy"), FailureClass::ContentPolicy),
+    (Sign::CodeHas("insufficient"), FailureClass::Quota),
+    (Sign::CodeHas("quota"), FailureClass::Quota),
+    (Sign::CodeHas("rate_limit"), FailureClass::RateLimit),
+    (Sign::CodeHas("invalid"), FailureClass::InvalidInput),
+    (Sign::CodeHas("internal"), FailureClass::ProviderError),
+];
+
+/// Reads an answer of any of the six shapes, or one of a vendor's own.
+pub fn read(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
+    if value.get("success") == Some(&Value::Bool(false)) || has_error_code(value) {
+        return Err(error::ok_error(value));
+    }
+    if let Some(row) = row_of(value) {
+        // An error may stand in the row or beside it.
+        let beside = || error::no_task(if row.get("error").is_some() { row } else { value }, Drift::NONE);
+        let mut answer = read_row(row, zone, whole(row), 0).ok_or_else(beside)?;
+        answer.read_has_side_effect = is_read_live(row);
+        return Ok(answer);
+    }
+    if value.get("base_resp").is_none() && is_flat(value) {
+        return read_row(value, zone, PART_OF_ROW, 0).ok_or_else(|| error::no_task(value, Drift::NONE));
+    }
+    match Shape::Auto.read(value, zone, Origin::Direct) {
+        Some(body) => body.into_task(value),
+        None => Err(error::no_task(value, Drift::NONE)),
+    }
+}
+
+/// Reads an entry of a list: a row, or a vendor's own object.
+pub fn read_item(value: &Value, zone: Zone) -> Option<Answer> {
+    if value.get("task_status").is_some() {
+        return Shape::KlingData.read(value, zone, Origin::Direct).and_then(Body::into_answer);
+    }
+    read_row(value, zone, whole(value), 0)
+}
+
+/// A `code` that is none of success, or a complaint with a `status` of its own. Beside a task's own fields a code says nothing.
+fn has_error_code(value: &Value) -> bool {
+    let inside = ["/data/status", "/data/task_status", "/data/data", "/output/task_status"];
+    if inside.iter().any(|at| value.pointer(at).is_some_and(|found| !found.is_null())) || names_a_task(value) {
+        return false;
+    }
+    let has = |key| json::text(value, key).is_some();
+    json::text(value, "code").is_some_and(|code| !is_success_code(&code))
+        || (has("status") && !openai_videos::is_video(value) && ["message", "msg", "error"].iter().any(|key| has(key)))
+}
+
+/// True for a body that is itself a task: a status word, and an id that it belongs to.
+fn names_a_task(value: &Value) -> bool {
+    value.get("status").is_some_and(Value::is_string) && (value.get("task_id").is_some() || value.get("id").is_some())
+}
+
+/// The `data` of an envelope: an object, null or missing beside a success code, but not Kling's own.
+fn row_of(value: &Value) -> Option<&Value> {
+    let data = value.get("data")?;
+    let marked = value.get("code").is_some() || value.get("success").is_some();
+    let enveloped = marked || (data.get("status").is_some() && !names_a_task(value));
+    (enveloped && data.get("task_status").is_none()).then_some(data)
+}
+
+/// Bare and flat shapes: the row itself, without an envelope.
+fn is_flat(value: &Value) -> bool {
+    !openai_videos::is_video(value) && value.get("task_id").is_some() && value.get("status").is_some()
+}
+
+/// What is documented of a row in an envelope; the reduced one alone has a format.
+fn whole(row: &Value) -> Contract {
+    if row.get("format").is_some() { PART_OF_ROW } else { ROW }
+}
+
+/// Reads a gateway's row, reduced or whole; `None` when neither it nor what it holds has a status.
+fn read_row(row: &Value, zone: Zone, contract: Contract, depth: u8) -> Option<Answer> {
+    if openai_videos::is_video(row) {
+        return Shape::OpenAi.read(row, zone, Origin::Direct).and_then(Body::into_answer);
+    }
+    let own = contract::read(contract, row, zone, Origin::Direct);
+    let inner = inner_of(row, zone, depth).unwrap_or_default();
+    let fail_reason = json::text(row, "fail_reason");
+    let status = gateway_or_inner(own.word.as_ref(), &inner, fail_reason.as_deref())?;
+
+    let mut answer = Answer::new(status);
+    answer.gateway_status = own.status();
+    answer.upstream_status = inner.status();
+    let unheard = |word: &Option<Word>| word.as_ref().and_then(|word| word.unheard.clone());
+    answer.unknown_word = unheard(&own.word).or_else(|| unheard(&inner.word));
+    answer.synthetic_progress = own.progress.is_some() && inner.progress.is_none();
+    answer.progress = own.progress.or(inner.progress);
+    answer.times = times(row, &own, &inner, status);
+    answer.finish_made_up = is_sweep(fail_reason.as_deref());
+    answer.gateway_lag = lag(&own, &inner, answer.finish_made_up);
+    answer.deadline = inner.deadline();
+    answer.video_seconds = inner.video_seconds.or(own.video_seconds);
+    answer.resolution = inner.resolution.clone().or_else(|| size(row.get("metadata")?, "width", "height"));
+    answer.service_tier.clone_from(&inner.service_tier);
+    answer.tokens = if inner.tokens.is_empty() { own.tokens } else { inner.tokens };
+    answer.credits = own.credits;
+    answer.drift = own.drift.and(inner.drift);
+    read_error(row, &inner, fail_reason, &mut answer);
+    answer.failure =
+        inner.failure.or_else(|| class(FAILURES, answer.error_code.as_deref(), answer.error_message.as_deref()));
+    answer.has_result_url = URLS.iter().any(|key| has_url(row, key)) || inner.has_url;
+    let signed = || URLS.iter().find_map(|key| expiry::of_url(row.get(key)?.as_str()?));
+    answer.expires_at = inner.expires_at.or_else(signed);
+    answer.task_id = own.task_id;
+    answer.model_upstream = own.model.or(inner.model);
+    answer.model_origin = own.model_origin;
+    Some(settled(answer))
+}
+
+/// How much later than its provider the gateway noticed the end.
+fn lag(own: &Body, inner: &Body, made_up: bool) -> Option<f64> {
+    let ended = |body: &Body| body.status().is_some_and(Status::is_end);
+    let both = !made_up && ended(own) && ended(inner);
+    both.then_some(own.finish?.seconds_since(inner.finish?))
+}
+
+/// True when the gateway asks Gemini or Vertex itself each time the row is read (docs/upstreams.md 2.3 and 2.7): the
+/// reduced row, which alone has a format, or a whole row of one of those channels or of a Veo model.
+fn is_read_live(row: &Value) -> bool {
+    let is_veo = |key| row.pointer(key).and_then(Value::as_str).is_some_and(|name| name.starts_with("veo"));
+    row.get("format").is_some()
+        || json::text(row, "platform").is_some_and(|platform| matches!(&*platform, "24" | "41"))
+        || ["/properties/upstream_model_name", "/properties/origin_model_name"].iter().any(|key| is_veo(key))
+        || data_of(row).is_some_and(|data| veo::is_operation(&data))
+}
+
+/// What the row holds of its vendor: an object, or a text of one.
+fn data_of(row: &Value) -> Option<Cow<'_, Value>> {
+    let data = match row.get("data")? {
+        Value::String(text) => Cow::Owned(serde_json::from_str(text).ok()?),
+        other => Cow::Borrowed(other),
+    };
+    data.is_object().then_some(data)
+}
+
+fn read_error(row: &Value, inner: &Body, fail_reason: Option<Cow<'_, str>>, answer: &mut Answer) {
+    let own = error::error_body(row);
+    let own_code = own.code.filter(|code| row.get("error").is_some_and(Value::is_object) && !is_success_code(code));
+    answer.error_code = inner.error_code.clone().or(own_code);
+    let not_url = |text: &String| !labels::is_url(text);
+    let reason = if matches!(answer.status, Status::Failed | Status::Cancelled | Status::Expired) {
+        // A failed task has its text where the URL would be, and some shapes have it only there.
+        fail_reason
+            .map(Cow::into_owned)
+            .filter(not_url)
+            .or_else(|| ["url", "result_url"].iter().find_map(|key| json::owned(row, key).filter(not_url)))
+    } else {
+        None
+    };
+    let own_message = own.message.filter(|_| row.get("error").is_some_and(|error| !error.is_null()));
+    answer.error_message = reason.or_else(|| inner.error_message.clone()).or(own_message);
+}
+
+/// The vendor's body in the row, unwrapped again when it is another gateway's envelope.
+fn inner_of(row: &Value, zone: Zone, depth: u8) -> Option<Body> {
+    if depth >= MAX_NESTING {
+        return None;
+    }
+    let inner = data_of(row)?;
+    match row_of(&inner).filter(|data| data.get("status").is_some()) {
+        Some(nested) => read_row(nested, zone, whole(nested), depth + 1).map(as_body),
+        None => Shape::Auto.read(&inner, zone, Origin::Inside).or_else(|| shape::only_error(&inner)),
+    }
+}
+
+/// A gateway's answer seen from the gateway before it.
+fn as_body(answer: Answer) -> Body {
+    let one_clock = answer.times.clock != Clock::Mixed;
+    let submit = answer.times.submit.filter(|_| one_clock || answer.times.finish.is_none());
+    Body {
+        task_id: None,
+        word: Some(Word { status: answer.status, unheard: answer.unknown_word }),
+        progress: answer.progress.filter(|_| !answer.synthetic_progress),
+        submit,
+        start: answer.times.start,
+        finish: answer.times.finish,
+        model: answer.model_upstream,
+        model_origin: None,
+        video_seconds: answer.video_seconds,
+        resolution: answer.resolution,
+        service_tier: answer.service_tier,
+        tokens: answer.tokens,
+        credits: None,
+        error_code: answer.error_code,
+        error_message: answer.error_message,
+        failure: answer.failure,
+        has_url: answer.has_result_url,
+        expires_at: answer.expires_at,
+        gives_up_after: answer.deadline.zip(submit).map(|(deadline, submit)| deadline.seconds_since(submit)),
+        gone: false,
+        drift: answer.drift,
+    }
+}
+
+/// Which word wins (docs/upstreams.md 2.4).
+fn gateway_or_inner(gateway: Option<&Word>, inner: &Body, fail_reason: Option<&str>) -> Option<Status> {
+    let inner = inner.status();
+    let Some(gateway) = gateway.map(|word| word.status) else { return inner };
+    Some(match gateway {
+        Status::Succeeded | Status::Cancelled | Status::Expired | Status::Lost => gateway,
+        Status::Failed => match inner {
+            Some(end @ (Status::Cancelled | Status::Expired)) => end,
+            _ if is_sweep(fail_reason) => Status::Expired,
+            _ => match fail_reason.and_then(words::word).map(|word| word.status) {
+                Some(end @ (Status::Cancelled | Status::Expired)) => end,
+                _ => Status::Failed,
+            },
+        },
+        Status::Queued | Status::Running | Status::Unknown => match inner {
+            Some(Status::Succeeded) => Status::Running,
+            Some(Status::Unknown | Status::Lost) | None => gateway,
+            Some(word) => word,
+        },
+    })
+}
+
+fn is_sweep(fail_reason: Option<&str>) -> bool {
+    fail_reason.is_some_and(|text| text.starts_with(SWEEP_TEXT))
+}
+
+/// Times from one clock, wherever one clock has both (docs/upstreams.md 2.4).
+fn times(row: &Value, own: &Body, inner: &Body, status: Status) -> Times {
+    let of_row = |key| -> Option<Timestamp> { json::moment(row, &[key]) };
+    let gateway_ended = own.status().is_some_and(Status::is_end);
+    let start = own.start;
+    if gateway_ended && let (Some(submit), Some(finish)) = (own.submit, of_row("finish_time")) {
+        return Times { submit: Some(submit), start, finish: Some(finish), clock: Clock::Gateway };
+    }
+    let inner_ended = inner.status().is_some_and(Status::is_end);
+    if inner_ended && status.is_end() && inner.submit.is_some() && inner.finish.is_some() {
+        return Times { submit: inner.submit, start: inner.start, finish: inner.finish, clock: Clock::Upstream };
+    }
+    let updated = || of_row("updated_at").filter(|_| gateway_ended);
+    let finish = own.finish.or_else(|| of_row("finished_at")).or_else(updated);
+    let from_inner = own.submit.is_none() && inner.submit.is_some();
+    let submit = own.submit.or(inner.submit).or_else(|| of_row("created_at"));
+    let clock = if from_inner && (finish.is_some() || start.is_some()) { Clock::Mixed } else { Clock::Gateway };
+    Times { submit, start, finish, clock }
+}

@@ -1,0 +1,88 @@
+//! The `OpenAI` Videos object (Sora), also as gateways and compatible servers send it.
+
+use serde_json::Value;
+
+use super::body::Body;
+use super::contract::{self, Contract, Origin, always, failed, optional, succeeded};
+use super::failures::{Failures, Sign, class};
+use super::json::Zone;
+use super::{Gives, List, Provider, RequestSpec, Shape};
+use crate::domain::drift::Field;
+use crate::domain::{FailureClass, Status};
+
+/// The provider (docs/upstreams.md 6).
+pub static OPENAI_VIDEOS: Provider = Provider {
+    name: "openai_videos",
+    base_url: Some("https://api.openai.com"),
+    requests: &[RequestSpec::get("/v1/videos/{task_id}")],
+    shape: Shape::OpenAi,
+    list: Some(List { items: &["data"], shape: Shape::OpenAi }),
+    batch: None,
+    gives: Gives {
+        single: "yes",
+        batch: "–",
+        list: "yes",
+        progress: "per cent",
+        times: "submit, finish, expiry",
+        tokens: "–",
+        credits: "–",
+        errors: "code, message",
+    },
+};
+
+const CONTRACT: Contract = &[
+    always(Field::TaskId, &["id", "task_id"]),
+    always(Field::Status, &["status"]),
+    always(Field::Submit, &["created_at", "created"]),
+    succeeded(Field::Finish, &["completed_at"]),
+    // Compatible servers do not all say these.
+    optional(Field::Progress, &["progress"]),
+    optional(Field::ModelUpstream, &["model"]),
+    optional(Field::Duration, &["seconds"]),
+    optional(Field::Resolution, &["size"]),
+    optional(Field::ErrorCode, &["error.code", "error.type"]),
+    failed(Field::ErrorMessage, &["error.message", "error", "fail_reason", "metadata.url"]),
+    optional(Field::ExpiresAt, &["expires_at"]),
+];
+
+const FAILURES: Failures = &[
+    (Sign::CodeHas("moderation"), FailureClass::ContentPolicy),
+    (Sign::CodeHas("content_policy"), FailureClass::ContentPolicy),
+    (Sign::CodeHas("safety"), FailureClass::ContentPolicy),
+    (Sign::CodeHas("sentinel"), FailureClass::ContentPolicy),
+    (Sign::CodeHas("insufficient_quota"), FailureClass::Quota),
+    (Sign::CodeHas("billing"), FailureClass::Quota),
+    (Sign::CodeHas("rate_limit"), FailureClass::RateLimit),
+    (Sign::CodeHas("invalid_api_key"), FailureClass::Auth),
+    (Sign::CodeHas("authentication"), FailureClass::Auth),
+    (Sign::CodeHas("permission"), FailureClass::Auth),
+    (Sign::CodeHas("timeout"), FailureClass::Timeout),
+    (Sign::CodeHas("internal"), FailureClass::ProviderError),
+    (Sign::CodeHas("server_error"), FailureClass::ProviderError),
+    (Sign::CodeHas("generation_failed"), FailureClass::ProviderError),
+    (Sign::CodeHas("video_generation"), FailureClass::ProviderError),
+    (Sign::CodeHas("invalid"), FailureClass::InvalidInput),
+    (Sign::CodeHas("bad_request"), FailureClass::InvalidInput),
+    // Gateways write these themselves, without a code.
+    (Sign::Text("upstream returned"), FailureClass::GatewayError),
+];
+
+/// Reads a video object (docs/upstreams.md 2.6 and 6.1).
+pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
+    let mut body = contract::read(CONTRACT, value, zone, origin);
+    // Where a URL may stand differs from server to server, and gateways put the text of a failure in its place.
+    if body.status() == Some(Status::Succeeded) {
+        let metadata = value.get("metadata").unwrap_or(&Value::Null);
+        for url in [value.get("video_url"), value.get("url"), metadata.get("url")].into_iter().flatten() {
+            // What is no URL says nothing about the task, which has ended well.
+            let _ = body.take(Field::ResultUrl, url, zone);
+        }
+    }
+    body.failure = class(FAILURES, body.error_code.as_deref(), body.error_message.as_deref());
+    body
+}
+
+/// True for an object whose `object` begins with `video`.
+pub fn is_video(value: &Value) -> bool {
+    value.get("object").and_then(Value::as_str).is_some_and(|object| object.starts_with("video"))
+}

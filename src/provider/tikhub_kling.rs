@@ -1,0 +1,15 @@
+//! `TikHub`'s Kling: a gateway's row around Kling's body, or Kling's body alone.
+
+use super::new_api::{GIVES, LIST};
+use super::{Gives, Provider, RequestSpec, Shape};
+
+/// The provider (docs/upstreams.md 4.2); videos made from images are asked with another `request.path`.
+pub static TIKHUB_KLING: Provider = Provider {
+    name: "tikhub_kling",
+    base_url: Some("https://ai.tikhub.io"),
+    requests: &[RequestSpec::get("/kling/v1/videos/text2video/{task_id}")],
+    shape: Shape::Auto,
+    list: Some(LIST),
+    batch: None,
+    gives: Gives { tokens: "–", errors: "reason", ..GIVES },
+};

@@ -1,0 +1,179 @@
+//! Google Veo: a long-running operation `{name, done, metadata, error, response}`, of the Gemini API and of Vertex AI.
+
+use serde_json::Value;
+
+use super::body::Body;
+use super::contract::{self, Contract, Origin, always, optional};
+use super::failures::{Failures, Sign, class};
+use super::json::{self, Zone};
+use super::words::Word;
+use super::{Gives, Provider, RequestSpec, Shape};
+use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::{FailureClass, Status};
+use crate::http::{KeyHeader, Method};
+
+/// The provider (docs/upstreams.md 8); the id is the operation's whole name, which also tells the two flavours apart.
+pub static VEO: Provider = Provider {
+    name: "veo",
+    base_url: Some("https://generativelanguage.googleapis.com"),
+    requests: &[
+        RequestSpec {
+            ids_begin: "models/",
+            method: Method::Get,
+            path: "/v1beta/{operation}",
+            body: None,
+            key: KeyHeader::alone("x-goog-api-key"),
+        },
+        RequestSpec { ids_begin: "projects/", ..FETCH_OPERATION },
+    ],
+    shape: Shape::Veo,
+    list: None,
+    batch: None,
+    gives: Gives {
+        single: "yes, Gemini and Vertex",
+        batch: "–",
+        list: "–",
+        progress: "–",
+        times: "mostly submit, finish",
+        tokens: "–",
+        credits: "–",
+        errors: "code, message",
+    },
+};
+
+/// Vertex reads an operation with a POST below its model (docs/upstreams.md 8.1).
+pub const FETCH_OPERATION: RequestSpec = RequestSpec {
+    ids_begin: "",
+    method: Method::Post,
+    path: "/v1/{parent}:fetchPredictOperation",
+    body: Some(r#"{"operationName":"{operation}"}"#),
+    key: KeyHeader::BEARER,
+};
+
+const CONTRACT: Contract = &[
+    always(Field::TaskId, &["name"]),
+    optional(Field::Submit, &["metadata.createTime"]),
+    optional(Field::Finish, &["metadata.updateTime"]),
+    optional(Field::ErrorCode, &["error.code"]),
+    optional(Field::ErrorMessage, &["error.message"]),
+];
+
+/// gRPC codes (google.rpc.Code), and two of our own for ends without an error.
+const FAILURES: Failures = &[
+    (Sign::Code(RAI_FILTERED), FailureClass::ContentPolicy),
+    (Sign::Code(EMPTY_RESPONSE), FailureClass::NoOutput),
+    (Sign::TextHas("safety"), FailureClass::ContentPolicy),
+    (Sign::TextHas("responsible ai"), FailureClass::ContentPolicy),
+    (Sign::TextHas("usage guidelines"), FailureClass::ContentPolicy),
+    (Sign::Code("3"), FailureClass::InvalidInput),
+    (Sign::Code("9"), FailureClass::InvalidInput),
+    (Sign::Code("11"), FailureClass::InvalidInput),
+    (Sign::Code("8"), FailureClass::RateLimit),
+    (Sign::Code("7"), FailureClass::Auth),
+    (Sign::Code("16"), FailureClass::Auth),
+    (Sign::Code("2"), FailureClass::ProviderError),
+    (Sign::Code("13"), FailureClass::ProviderError),
+    (Sign::Code("14"), FailureClass::ProviderError),
+    (Sign::Code("15"), FailureClass::ProviderError),
+];
+
+/// gRPC codes with a status of their own: CANCELLED and `DEADLINE_EXCEEDED`.
+const GRPC_CANCELLED: f64 = 1.0;
+const GRPC_DEADLINE_EXCEEDED: f64 = 4.0;
+
+/// Done, no video, and some were filtered.
+const RAI_FILTERED: &str = "rai_filtered";
+
+/// Done, and nothing at all.
+const EMPTY_RESPONSE: &str = "empty_response";
+
+/// True for the shape of an operation.
+pub fn is_operation(value: &Value) -> bool {
+    value.get("done").is_some_and(Value::is_boolean)
+        || value.get("name").and_then(Value::as_str).is_some_and(|name| name.contains("operations/"))
+}
+
+/// Reads an operation (docs/upstreams.md 8.2); a body without a name, an end or a result has no status.
+pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
+    let mut body = contract::read(CONTRACT, value, zone, origin);
+    let done = value.get("done").filter(|done| !done.is_null());
+    if done.is_some_and(|done| !done.is_boolean()) {
+        body.drift.note(Field::Status, FieldProblem::WrongType);
+    }
+    if done.is_none() && ["response", "error"].iter().any(|key| value.get(key).is_some_and(|end| !end.is_null())) {
+        body.drift.note(Field::Status, FieldProblem::Missing);
+    }
+    if body.task_id.is_none() && done.is_none() {
+        return body;
+    }
+    body.model = body.task_id.as_deref().and_then(model);
+    let status = end(value, done == Some(&Value::Bool(true)), &mut body);
+    body.word = Some(Word { status, unheard: None });
+    body.failure = class(FAILURES, body.error_code.as_deref(), body.error_message.as_deref());
+    body
+}
+
+/// Where the operation stands, with what an end brings.
+fn end(value: &Value, done: bool, body: &mut Body) -> Status {
+    if !done {
+        return Status::Running;
+    }
+    if let Some(error) = value.get("error").filter(|error| error.is_object()) {
+        return match json::number(error, "code") {
+            Some(GRPC_CANCELLED) => Status::Cancelled,
+            Some(GRPC_DEADLINE_EXCEEDED) => Status::Expired,
+            _ => Status::Failed,
+        };
+    }
+    let videos = videos(value);
+    if !videos.is_empty() {
+        let mut urls = 0;
+        for video in videos.iter().filter_map(|sample| Some(sample.get("video").unwrap_or(sample)).filter(|v| v.is_object())) {
+            urls += usize::from(take_url(video, body));
+        }
+        if urls == 0 {
+            body.drift.note(Field::ResultUrl, FieldProblem::Missing);
+        }
+        return Status::Succeeded;
+    }
+    let filtered = results(value).find(|result| json::amount(result, "raiMediaFilteredCount").is_some_and(|n| n > 0.0));
+    let code = if filtered.is_some() { RAI_FILTERED } else { EMPTY_RESPONSE };
+    body.error_code = Some(code.to_owned());
+    let reason = filtered.and_then(|result| result.pointer("/raiMediaFilteredReasons/0"));
+    if let Some(Err(problem)) = reason.map(|reason| body.take(Field::ErrorMessage, reason, Zone::UNKNOWN)) {
+        body.drift.note(Field::ErrorMessage, problem);
+    }
+    Status::Failed
+}
+
+/// A video's address: a URL, or a bucket's; inlined bytes are a result, too, but no URL.
+fn take_url(video: &Value, body: &mut Body) -> bool {
+    let mut found = video.get("bytesBase64Encoded").is_some_and(Value::is_string);
+    for url in ["uri", "gcsUri", "url"].iter().filter_map(|key| video.get(key)) {
+        let bucket = url.as_str().is_some_and(|url| url.starts_with("gs://"));
+        body.has_url |= bucket;
+        found |= bucket || body.take(Field::ResultUrl, url, Zone::UNKNOWN) == Ok(true);
+    }
+    found
+}
+
+/// The places where results and filter counts stand: Vertex's `response`, Gemini's `generateVideoResponse` in it.
+fn results(value: &Value) -> impl Iterator<Item = &Value> {
+    ["/response", "/response/generateVideoResponse"].into_iter().filter_map(|at| value.pointer(at))
+}
+
+fn videos(value: &Value) -> Vec<&Value> {
+    results(value)
+        .flat_map(|result| ["videos", "generatedSamples", "generatedVideos"].map(|key| result.get(key)))
+        .filter_map(|list| list?.as_array())
+        .flatten()
+        .collect()
+}
+
+/// The part between `models/` and `/operations/`.
+pub fn model(name: &str) -> Option<String> {
+    let (head, _) = name.split_once("/operations/")?;
+    let (_, model) = head.rsplit_once("models/")?;
+    (!model.is_empty() && !model.contains('/')).then(|| model.to_owned())
+}
+
