@@ -68,8 +68,14 @@ impl Asker {
     /// Asks once.
     pub async fn ask(&self, work: Work) -> Outcome {
         let sent = clock::instant();
-        let mut outcome =
-            Outcome { work, sent, code: None, retry_after: None, date: None, result: Err(ApiError::new(Reason::BadRequest)) };
+        let mut outcome = Outcome {
+            work,
+            sent,
+            code: None,
+            retry_after: None,
+            date: None,
+            result: Err(ApiError::new(Reason::BadRequest)),
+        };
         let Some(request) = self.request(&outcome.work) else { return outcome };
         let key = match &self.key {
             Some(key) => Some(key.get(clock::now()).await),

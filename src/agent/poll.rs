@@ -276,7 +276,9 @@ impl Poller {
                     self.at_once /= 2;
                     tracing::warn!(upstream.name = %self.upstream.name, reason = error.kind.as_str(), code, at_once = self.at_once,
                         "asking for many tasks at once did not work: asking for fewer");
-                    ids.into_iter().for_each(|id| self.timetable.ask_alone(id));
+                    for id in ids {
+                        self.timetable.ask_alone(id);
+                    }
                 } else {
                     let reading = || if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };
                     read.extend(ids.into_iter().map(|id| (id, None, reading())));
@@ -356,8 +358,11 @@ impl Poller {
             }
             transitions.push((task.clone(), advance(&task, reading, &self.rules.policy, now)));
         }
-        let durable: Vec<Transition> =
-            transitions.iter().filter(|(_, transition)| transition.durable).map(|(_, transition)| transition.clone()).collect();
+        let durable: Vec<Transition> = transitions
+            .iter()
+            .filter(|(_, transition)| transition.durable)
+            .map(|(_, transition)| transition.clone())
+            .collect();
         let committed = if durable.is_empty() { Ok(()) } else { self.shared.store.commit(&durable).await };
         if let Err(error) = &committed {
             tracing::error!(upstream.name = %self.upstream.name, tasks = durable.len(), %error, "not committed, so not counted; asking again");

@@ -25,13 +25,7 @@ pub struct Timetable {
 impl Timetable {
     /// An empty one.
     pub fn new(grid: Option<Duration>) -> Self {
-        Self {
-            timers: DelayQueue::new(),
-            due: VecDeque::new(),
-            alone: VecDeque::new(),
-            grid,
-            epoch: clock::instant(),
-        }
+        Self { timers: DelayQueue::new(), due: VecDeque::new(), alone: VecDeque::new(), grid, epoch: clock::instant() }
     }
 
     /// Tasks that wait for their time.

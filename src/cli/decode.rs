@@ -78,9 +78,9 @@ impl Decode {
         let provider = self.provider;
         let Some(name) = &self.upstream else {
             let dialect = Dialect::of(provider.expect("one of the two is required"));
-            return dialect.map(Arc::new).map_err(|error| {
-                Failure::Input(format!("{error}; say which with --config.file and --upstream"))
-            });
+            return dialect
+                .map(Arc::new)
+                .map_err(|error| Failure::Input(format!("{error}; say which with --config.file and --upstream")));
         };
         let config = config::load(config)?;
         let upstream = upstream_of(&config, name)?;

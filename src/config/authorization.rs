@@ -46,7 +46,7 @@ impl AuthorizationConfig {
     ) -> Option<Credentials> {
         let pair = [&self.access_key_file, &self.access_key_env, &self.secret_key_file, &self.secret_key_env];
         if pair.iter().all(|reference| reference.is_none()) {
-            let key = source("credentials", &self.credentials_file, &self.credentials_env, at, folder, problems)?;
+            let key = source("credentials", (&self.credentials_file, &self.credentials_env), at, folder, problems)?;
             return Some(Credentials::Key(Arc::new(key)));
         }
         if self.credentials_file.is_some() || self.credentials_env.is_some() {
@@ -54,19 +54,19 @@ impl AuthorizationConfig {
             return None;
         }
         if provider != SIGNING {
-            problems.add(at, format!("access_key and secret_key are for provider {SIGNING} alone; use credentials_file"));
+            problems
+                .add(at, format!("access_key and secret_key are for provider {SIGNING} alone; use credentials_file"));
             return None;
         }
-        let access = source("access_key", &self.access_key_file, &self.access_key_env, at, folder, problems);
-        let secret = source("secret_key", &self.secret_key_file, &self.secret_key_env, at, folder, problems);
+        let access = source("access_key", (&self.access_key_file, &self.access_key_env), at, folder, problems);
+        let secret = source("secret_key", (&self.secret_key_file, &self.secret_key_env), at, folder, problems);
         Some(Credentials::Signed(Arc::new(Signer::new(access?, secret?))))
     }
 }
 
 fn source(
     name: &str,
-    file: &Option<Text>,
-    variable: &Option<Text>,
+    (file, variable): (&Option<Text>, &Option<Text>),
     at: &str,
     folder: &Path,
     problems: &mut Problems,

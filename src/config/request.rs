@@ -90,9 +90,15 @@ impl RequestConfig {
 impl ResponseConfig {
     pub(super) fn check(&self, at: &str, problems: &mut Problems) -> Response {
         let mut response = Response {
-            time_unit: word(TIME_UNITS, self.time_unit.as_ref(), || format!("{at}.time_unit"), problems).unwrap_or_default(),
-            progress_unit: word(PROGRESS_UNITS, self.progress_unit.as_ref(), || format!("{at}.progress_unit"), problems)
+            time_unit: word(TIME_UNITS, self.time_unit.as_ref(), || format!("{at}.time_unit"), problems)
                 .unwrap_or_default(),
+            progress_unit: word(
+                PROGRESS_UNITS,
+                self.progress_unit.as_ref(),
+                || format!("{at}.progress_unit"),
+                problems,
+            )
+            .unwrap_or_default(),
             ..Response::default()
         };
         for (name, place) in &self.fields {
@@ -112,7 +118,8 @@ impl ResponseConfig {
         let statuses = Status::ALL.into_iter().filter(|status| *status != Status::Lost);
         let statuses: Vec<_> = statuses.map(|status| (status.as_str(), status)).collect();
         response.statuses = table(&self.statuses, &statuses, &format!("{at}.statuses"), problems);
-        let classes: Vec<_> = FailureClass::possible(Status::Failed).iter().map(|class| (class.as_str(), *class)).collect();
+        let classes: Vec<_> =
+            FailureClass::possible(Status::Failed).iter().map(|class| (class.as_str(), *class)).collect();
         response.failures = table(&self.failures, &classes, &format!("{at}.failures"), problems);
         response
     }

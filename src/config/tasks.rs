@@ -17,7 +17,7 @@ pub struct TasksConfig {
     pub retention: Span,
     /// How long its row stays after a source last named it.
     pub forget_after: Span,
-    /// How long an ended task is read again; accepted, not used yet.
+    /// For how long an ended task is read again, after 1, 2, 4, ... minutes; not beyond its retention.
     pub recheck_ended: Span,
     /// From when on tasks that are found already ended are counted.
     pub count_since: CountSinceConfig,

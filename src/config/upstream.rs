@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::authorization::AuthorizationConfig;
 use super::polling::{Polling, PollingConfig};
 use super::problem::Problems;
-use super::authorization::AuthorizationConfig;
 use super::request::{RequestConfig, ResponseConfig};
 use super::sources::{FileSdConfig, FileSource, StaticSource, TargetGroup};
 use super::value::Text;
@@ -197,8 +197,7 @@ impl UpstreamConfig {
     fn dialect(&self, provider: &'static Provider, at: &str, problems: &mut Problems) -> Option<Dialect> {
         let before = problems.len();
         let mut overrides = self.request.clone().unwrap_or_default().check(&format!("{at}.request"), problems);
-        overrides.response =
-            self.response.as_ref().map(|response| response.check(&format!("{at}.response"), problems));
+        overrides.response = self.response.as_ref().map(|response| response.check(&format!("{at}.response"), problems));
         if problems.len() > before {
             return None;
         }

@@ -207,13 +207,7 @@ fn counts(task: &Task, policy: &Policy, now: Timestamp) -> bool {
     }
 }
 
-fn count(
-    before: &Task,
-    task: &mut Task,
-    gateway_lag: Option<f64>,
-    policy: &Policy,
-    now: Timestamp,
-) -> Vec<Increment> {
+fn count(before: &Task, task: &mut Task, gateway_lag: Option<f64>, policy: &Policy, now: Timestamp) -> Vec<Increment> {
     let mut found = Vec::new();
     let ended = task.status.is_end();
     if !(ended || task.seen_active) || !counts(task, policy, now) {
@@ -248,7 +242,8 @@ fn count_spans(task: &mut Task, gateway_lag: Option<f64>, found: &mut Vec<Increm
     let Times { submit, start, finish, .. } = task.times;
     let real_finish = finish.filter(|_| !task.finish_made_up);
     let status = task.status;
-    let (latency, queue, run) = (task.span(submit, real_finish), task.span(submit, start), task.span(start, real_finish));
+    let (latency, queue, run) =
+        (task.span(submit, real_finish), task.span(submit, start), task.span(start, real_finish));
     let counted = &mut task.counted;
     for (span, seconds, done) in [
         (Span::Latency, latency, &mut counted.latency),

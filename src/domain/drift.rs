@@ -9,6 +9,8 @@ words! {
         TaskId = "task_id",
         /// The status word.
         Status = "status",
+        /// The status word of the provider behind a gateway, or the body that holds it.
+        UpstreamStatus = "upstream_status",
         /// Progress.
         Progress = "progress",
         /// When it was submitted.
@@ -77,6 +79,15 @@ impl Drift {
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What is there and not as documented, without what is not there.
+    #[must_use]
+    pub fn without_missing(self) -> Self {
+        let mut rest = Self::NONE;
+        let there = self.iter().filter(|(_, problem)| *problem != FieldProblem::Missing);
+        there.for_each(|(field, problem)| rest.note(field, problem));
+        rest
     }
 
     /// True when nothing is wrong.

@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn an_ended_task_is_read_again_at_a_falling_rate_for_a_while() {
         let ended = Task { ended_seen: Some(Timestamp::from_secs(1000)), ..task() };
-        let again = |window, at| recheck(&ended, Duration::from_secs(window), Timestamp::from_secs(at)).map(|w| w.as_secs());
+        let again =
+            |window, at| recheck(&ended, Duration::from_secs(window), Timestamp::from_secs(at)).map(|w| w.as_secs());
         let mut now = 1000;
         let mut at = Vec::new();
         while let Some(wait) = again(600, now) {

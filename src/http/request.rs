@@ -54,7 +54,7 @@ pub struct KeyHeader {
 impl KeyHeader {
     /// `Authorization: Bearer KEY` (RFC 6750).
     pub const BEARER: Self =
-        Self { name: Cow::Borrowed("authorization"), before: Cow::Borrowed("Bearer "), after: Cow::Borrowed("") };
+        Self { name: Cow::Borrowed("Authorization"), before: Cow::Borrowed("Bearer "), after: Cow::Borrowed("") };
 
     /// The key alone in a header of this name.
     pub const fn alone(name: &'static str) -> Self {

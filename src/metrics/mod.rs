@@ -1,6 +1,7 @@
 //! What is shown on `/metrics`. Nothing here asks anybody anything: a page is made from what is in memory.
 
 mod aggregates;
+mod counts;
 pub mod families;
 mod kept;
 mod page;

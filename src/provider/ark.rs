@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::body::Body;
-use super::contract::{self, Contract, Origin, always, failed, optional, succeeded};
+use super::contract::{self, Contract, Origin, always, failed, optional, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
 use super::{Batch, Gives, List, Provider, Request, RequestSpec, Shape};
 use crate::domain::drift::Field;
-use crate::domain::{FailureClass, TaskId};
+use crate::domain::{FailureClass, Status, TaskId};
 
 /// The provider (docs/upstreams.md 5).
 pub static ARK: Provider = Provider {
@@ -31,20 +31,20 @@ pub static ARK: Provider = Provider {
 };
 
 const CONTRACT: Contract = &[
-    always(Field::TaskId, &["id"]).cut_by_gateways(),
+    always(Field::TaskId, &["id"]).often_cut(),
     always(Field::Status, &["status"]),
-    always(Field::Submit, &["created_at"]).cut_by_gateways(),
+    always(Field::Submit, &["created_at"]).often_cut(),
     // Set all the time; it is the finish once the task has ended.
-    always(Field::Finish, &["updated_at"]).cut_by_gateways(),
-    always(Field::ModelUpstream, &["model"]).cut_by_gateways(),
+    always(Field::Finish, &["updated_at"]).often_cut(),
+    always(Field::ModelUpstream, &["model"]).often_cut(),
     succeeded(Field::Resolution, &["resolution"]),
     optional(Field::ServiceTier, &["service_tier"]),
     optional(Field::TokensPrompt, &["usage.prompt_tokens"]),
-    succeeded(Field::TokensCompletion, &["usage.completion_tokens"]).cut_by_gateways(),
+    succeeded(Field::TokensCompletion, &["usage.completion_tokens"]).often_cut(),
     succeeded(Field::TokensTotal, &["usage.total_tokens"]),
     failed(Field::ErrorCode, &["error.code", "error.type"]),
     failed(Field::ErrorMessage, &["error.message"]),
-    succeeded(Field::ResultUrl, &["content.video_url"]).cut_by_gateways(),
+    succeeded(Field::ResultUrl, &["content.video_url"]).often_cut(),
     optional(Field::Deadline, &["execution_expires_after"]),
     optional(Field::Duration, &["duration"]),
 ];
@@ -76,6 +76,9 @@ pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
         let rate = json::amount(value, "framespersecond").filter(|rate| *rate > 0.0)?;
         Some(json::amount(value, "frames")? / rate)
     });
+    if body.video_seconds.is_none() && body.status() == Some(Status::Succeeded) {
+        body.drift.note(Field::Duration, problem_of(value.get("duration").or(value.get("frames"))));
+    }
     body.failure = class(FAILURES, body.error_code.as_deref(), None);
     body
 }

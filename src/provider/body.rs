@@ -90,6 +90,7 @@ impl Body {
         Ok(match field {
             Field::TaskId => put(&mut self.task_id, text()?),
             Field::Status => put(&mut self.word, json::checked_text(value)?.and_then(|word| words::word(&word))),
+            Field::UpstreamStatus => false,
             Field::Progress => put(&mut self.progress, json::checked_progress(value)?),
             Field::Submit => put(&mut self.submit, moment()?),
             Field::Start => put(&mut self.start, moment()?),
@@ -127,13 +128,18 @@ impl Body {
     /// When the provider gives the task up.
     pub fn deadline(&self) -> Option<Timestamp> {
         let millis = self.gives_up_after.filter(|seconds| *seconds <= 1e9)? * 1000.0;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an amount, and bounded just above")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an amount, and bounded just above"
+        )]
         Some(self.submit? + std::time::Duration::from_millis(millis as u64))
     }
 
     /// As the whole answer, or what `value` says instead of a status.
     pub fn into_task(self, value: &Value) -> Result<Answer, ApiError> {
-        let drift = self.drift;
+        // Of an error that names no task, nothing else is expected.
+        let drift = if self.task_id.is_some() { self.drift } else { self.drift.without_missing() };
         self.into_answer().ok_or_else(|| error::no_task(value, drift))
     }
 

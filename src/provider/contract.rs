@@ -14,8 +14,8 @@ pub struct Expected {
     /// Where it may stand, the first place that has it deciding; keys with dots between them, numbers for entries of lists.
     at: &'static [&'static str],
     when: When,
-    /// Gateways are known to leave it out of the bodies that they hand on.
-    cut_by_gateways: bool,
+    /// Gateways that hand on a part of a body, and servers that speak the same dialect, are known to leave it out.
+    often_cut: bool,
 }
 
 /// When a field is documented to be there.
@@ -39,7 +39,7 @@ enum When {
 pub type Contract = &'static [Expected];
 
 const fn expected(field: Field, at: &'static [&'static str], when: When) -> Expected {
-    Expected { field, at, when, cut_by_gateways: false }
+    Expected { field, at, when, often_cut: false }
 }
 
 /// May be missing.
@@ -73,17 +73,19 @@ pub const fn failed(field: Field, at: &'static [&'static str]) -> Expected {
 }
 
 impl Expected {
-    /// Not expected of a body inside a gateway's: some hand on only a part.
-    pub const fn cut_by_gateways(self) -> Self {
-        Self { cut_by_gateways: true, ..self }
+    /// Only expected of a body that is its provider's own, and whole.
+    pub const fn often_cut(self) -> Self {
+        Self { often_cut: true, ..self }
     }
 }
 
 /// How a body came to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// From its provider, or from something that speaks as it does.
+    /// From its provider, or from something that speaks just as it does.
     Direct,
+    /// From a server that speaks much as its provider does.
+    Compatible,
     /// In a gateway's row: perhaps cut, and before its first poll no more than the answer to the submission.
     Inside,
 }
@@ -114,7 +116,7 @@ pub fn read(contract: Contract, value: &Value, zone: Zone, origin: Origin) -> Bo
         }
         match problem {
             Some(problem) if !found => body.drift.note(expected.field, problem),
-            None if !found && !(there && expected.when == When::Key) => missing.push(expected),
+            None if !(found || there && expected.when == When::Key) => missing.push(expected),
             _ => {}
         }
     }
@@ -128,11 +130,26 @@ pub fn read(contract: Contract, value: &Value, zone: Zone, origin: Origin) -> Bo
             When::Succeeded => status == Some(Status::Succeeded),
             When::Failed => status == Some(Status::Failed),
         };
-        if due && (origin == Origin::Direct || (ended && !expected.cut_by_gateways)) {
+        let whole = match origin {
+            Origin::Direct => true,
+            Origin::Compatible => false,
+            // A part of a body has lost its id first of all.
+            Origin::Inside => body.task_id.is_some(),
+        };
+        if due && (whole || !expected.often_cut) && (ended || origin != Origin::Inside) {
             body.drift.note(expected.field, FieldProblem::Missing);
         }
     }
     body
+}
+
+/// What is wrong with a value that no text or number could be made of.
+pub fn problem_of(value: Option<&Value>) -> FieldProblem {
+    match value {
+        None | Some(Value::Null) => FieldProblem::Missing,
+        Some(Value::String(_) | Value::Number(_)) => FieldProblem::Unreadable,
+        Some(_) => FieldProblem::WrongType,
+    }
 }
 
 /// The value at a place; an error when something on the way is neither missing, null nor to be entered.

@@ -111,10 +111,14 @@ impl Place {
     /// When it is neither.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with('$') {
-            return JsonPath::parse(text).map(Self::Path).map_err(|error| format!("is no JSONPath: {}", error.message()));
+            return JsonPath::parse(text)
+                .map(Self::Path)
+                .map_err(|error| format!("is no JSONPath: {}", error.message()));
         }
         if !text.starts_with('/') {
-            return Err("is neither a JSON Pointer, which begins with /, nor a JSONPath, which begins with $".to_owned());
+            return Err(
+                "is neither a JSON Pointer, which begins with /, nor a JSONPath, which begins with $".to_owned()
+            );
         }
         if text.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1'])) {
             return Err("is no JSON Pointer: ~ is written ~0, and / in a name ~1".to_owned());

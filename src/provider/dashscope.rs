@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::body::Body;
-use super::contract::{self, Contract, Origin, always, ended, failed, optional, succeeded};
+use super::contract::{self, Contract, Origin, always, ended, failed, optional, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
 use super::{Gives, List, Provider, RequestSpec, Shape};
@@ -36,13 +36,10 @@ const OFFSET_HOURS: i8 = 8;
 const CONTRACT: Contract = &[
     always(Field::TaskId, &["output.task_id"]),
     always(Field::Status, &["output.task_status"]),
-    ended(Field::Submit, &["output.submit_time"]),
+    always(Field::Submit, &["output.submit_time"]),
     ended(Field::Finish, &["output.end_time"]),
-    optional(Field::Start, &["output.scheduled_time"]),
-    succeeded(
-        Field::Duration,
-        &["usage.output_video_duration", "usage.video_duration", "usage.duration"],
-    ),
+    succeeded(Field::Start, &["output.scheduled_time"]),
+    succeeded(Field::Duration, &["usage.output_video_duration", "usage.video_duration", "usage.duration"]),
     failed(Field::ErrorCode, &["output.code", "code"]),
     failed(Field::ErrorMessage, &["output.message", "message"]),
     succeeded(Field::ResultUrl, &["output.video_url"]),
@@ -82,6 +79,9 @@ pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
     let spelt = || json::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
     let height = json::amount(usage, "SR").map(|lines| format!("{lines}p")).or_else(spelt);
     body.resolution = height.or_else(|| json::owned(usage, "video_ratio"));
+    if body.status() == Some(Status::Succeeded) && body.resolution.is_none() {
+        body.drift.note(Field::Resolution, problem_of(usage.get("SR")));
+    }
     settle(body)
 }
 
@@ -93,6 +93,10 @@ pub fn read_row(value: &Value, zone: Zone, origin: Origin) -> Body {
 /// UNKNOWN is how it says that it knows no such task.
 fn settle(mut body: Body) -> Body {
     body.gone = body.word.as_ref().is_some_and(|word| word.unheard.is_none() && word.status == Status::Unknown);
+    if body.gone {
+        // Of what it does not know there is nothing to tell.
+        body.drift = body.drift.without_missing();
+    }
     body.failure = class(FAILURES, body.error_code.as_deref(), None);
     body
 }

@@ -85,9 +85,14 @@ impl Dialect {
                 return Err(wrong("response", "only provider custom has its answers described; others know theirs"));
             }
             (None, _) if described => {
-                return Err(wrong("response", "the key `response` is missing: provider custom has its answers described"));
+                return Err(wrong(
+                    "response",
+                    "the key `response` is missing: provider custom has its answers described",
+                ));
             }
-            (Some(_), Some(_)) => return Err(wrong("request.shape", "provider custom has its answers described by response")),
+            (Some(_), Some(_)) => {
+                return Err(wrong("request.shape", "provider custom has its answers described by response"));
+            }
             (Some(response), None) => Reader::Custom(Box::new(response)),
             (None, shape) => Reader::Shape(shape.unwrap_or(provider.shape)),
         };
@@ -101,7 +106,10 @@ impl Dialect {
             let key = spec.map_or(KeyHeader::BEARER, |spec| spec.key.clone());
             vec![("", Template::new(method, path, headers, body.or(own), key)?)]
         } else if described {
-            return Err(wrong("request.path", "the key `request.path` is missing: provider custom has none of its own"));
+            return Err(wrong(
+                "request.path",
+                "the key `request.path` is missing: provider custom has none of its own",
+            ));
         } else {
             let compile = |spec: &super::RequestSpec| {
                 let method = method.unwrap_or(spec.method);

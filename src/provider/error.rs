@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use crate::domain::drift::{Field, FieldProblem};
-use crate::domain::{ApiError, Drift, Reason, labels};
 use super::body::is_success_code;
 use super::json;
+use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::{ApiError, Drift, Reason, labels};
 
 /// Longest error code that is kept.
 const MAX_CODE: usize = 128;
@@ -164,7 +164,7 @@ pub fn no_task(body: &Value, drift: Drift) -> ApiError {
     let is_error = |code: &str| !is_success_code(code);
     let base_resp = body.pointer("/base_resp/status_code").and_then(json::as_text);
     if is_refusal(body) || has("error") || base_resp.is_some_and(|code| is_error(&code)) {
-        return ok_error(body);
+        return ApiError { drift, ..ok_error(body) };
     }
     let mut drift = drift;
     if !drift.iter().any(|(field, _)| field == Field::Status) {

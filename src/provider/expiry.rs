@@ -63,7 +63,8 @@ mod tests {
             let url = format!("https://media.example.com/v.mp4?{query}");
             assert_eq!(of_url(&url), Some(Timestamp::from_secs(end)), "{query}");
         }
-        for nothing in ["https://x.y/v.mp4", "https://x.y/v?Expires=soon", "https://x.y/v?X-Amz-Expires=60", "", "?=&&"] {
+        for nothing in ["https://x.y/v.mp4", "https://x.y/v?Expires=soon", "https://x.y/v?X-Amz-Expires=60", "", "?=&&"]
+        {
             assert_eq!(of_url(nothing), None, "{nothing}");
         }
     }

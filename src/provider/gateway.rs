@@ -15,7 +15,7 @@ use super::openai_videos;
 use super::shape::{self, Shape};
 use super::veo;
 use super::words::{self, Word};
-use crate::domain::drift::Field;
+use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels;
 use crate::domain::reading::{Clock, Times};
 use crate::domain::{Answer, ApiError, Drift, FailureClass, Status, Timestamp};
@@ -44,6 +44,8 @@ const ROW: Contract = &[
     optional(Field::TokensCompletion, &["usage.completion_tokens"]),
     optional(Field::TokensTotal, &["usage.total_tokens"]),
     optional(Field::Duration, &["metadata.duration"]),
+    optional(Field::ErrorCode, &["error.code"]),
+    optional(Field::ErrorMessage, &["error.message"]),
 ];
 
 /// The reduced, bare and flat shapes (docs/upstreams.md 2.7 and 2.8): as much of a row as there is.
@@ -61,6 +63,8 @@ const PART_OF_ROW: Contract = &[
     optional(Field::TokensCompletion, &["usage.completion_tokens"]),
     optional(Field::TokensTotal, &["usage.total_tokens"]),
     optional(Field::Duration, &["metadata.duration"]),
+    optional(Field::ErrorCode, &["error.code"]),
+    optional(Field::ErrorMessage, &["error.message"]),
 ];
 
 /// Failures that a gateway tells without the provider's code (new-api's source); the provider's own table comes first.
@@ -147,8 +151,12 @@ fn read_row(row: &Value, zone: Zone, contract: Contract, depth: u8) -> Option<An
     if openai_videos::is_video(row) {
         return Shape::OpenAi.read(row, zone, Origin::Direct).and_then(Body::into_answer);
     }
-    let own = contract::read(contract, row, zone, Origin::Direct);
-    let inner = inner_of(row, zone, depth).unwrap_or_default();
+    let mut own = contract::read(contract, row, zone, Origin::Direct);
+    note_texts(row, &mut own);
+    let inner = inner_of(row, zone, depth, &mut own);
+    if row.get("format").is_none() {
+        note_missing(row, &mut own, &inner);
+    }
     let fail_reason = json::text(row, "fail_reason");
     let status = gateway_or_inner(own.word.as_ref(), &inner, fail_reason.as_deref())?;
 
@@ -225,16 +233,69 @@ fn read_error(row: &Value, inner: &Body, fail_reason: Option<Cow<'_, str>>, answ
     answer.error_message = reason.or_else(|| inner.error_message.clone()).or(own_message);
 }
 
-/// The vendor's body in the row, unwrapped again when it is another gateway's envelope.
-fn inner_of(row: &Value, zone: Zone, depth: u8) -> Option<Body> {
-    if depth >= MAX_NESTING {
-        return None;
+/// Notes what is missing of a row in an envelope, where that depends on more than the row's status.
+fn note_missing(row: &Value, own: &mut Body, inner: &Body) {
+    let lacks = |key: &str| row.get(key).is_none_or(Value::is_null);
+    if own.model.is_none() && own.model_origin.is_none() && inner.model.is_none() && !lacks("properties") {
+        own.drift.note(Field::ModelOrigin, FieldProblem::Missing);
     }
-    let inner = data_of(row)?;
-    match row_of(&inner).filter(|data| data.get("status").is_some()) {
+    // A row with a platform is a whole one, not a reseller's extract.
+    if !lacks("platform") {
+        for (key, field) in [("quota", Field::Credits), ("properties", Field::ModelOrigin)] {
+            if lacks(key) {
+                own.drift.note(field, FieldProblem::Missing);
+            }
+        }
+    }
+    // It may be null, for a gateway that shows nothing of its vendor.
+    if row.get("data").is_none() && (!lacks("platform") || own.status().is_some_and(Status::is_end)) {
+        own.drift.note(Field::UpstreamStatus, FieldProblem::Missing);
+    }
+    let (succeeded, failed) = (own.status() == Some(Status::Succeeded), own.status() == Some(Status::Failed));
+    let has_url = URLS.iter().any(|key| has_url(row, key)) || inner.has_url;
+    if succeeded && !has_url && json::text(row, "fail_reason").is_none() {
+        own.drift.note(Field::ResultUrl, FieldProblem::Missing);
+    }
+    if failed && row.get("fail_reason").is_none() && own.error_message.is_none() && inner.error_message.is_none() {
+        own.drift.note(Field::ErrorMessage, FieldProblem::Missing);
+    }
+}
+
+/// Notes what should be a text in a row and is none.
+fn note_texts(row: &Value, own: &mut Body) {
+    for key in URLS {
+        let field = if key == "fail_reason" { Field::ErrorMessage } else { Field::ResultUrl };
+        if let Some(Err(problem)) = row.get(key).map(json::checked_text) {
+            own.drift.note(field, problem);
+        }
+    }
+}
+
+/// The vendor's body in the row, unwrapped again when it is another gateway's envelope; nothing where there is none.
+fn inner_of(row: &Value, zone: Zone, depth: u8, own: &mut Body) -> Body {
+    let Some(inner) = data_of(row) else {
+        match row.get("data") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) if text.trim().is_empty() => {}
+            Some(Value::String(_)) => own.drift.note(Field::UpstreamStatus, FieldProblem::Unreadable),
+            Some(_) => own.drift.note(Field::UpstreamStatus, FieldProblem::WrongType),
+        }
+        return Body::default();
+    };
+    if depth >= MAX_NESTING {
+        return Body::default();
+    }
+    let found = match row_of(&inner).filter(|data| data.get("status").is_some()) {
         Some(nested) => read_row(nested, zone, whole(nested), depth + 1).map(as_body),
         None => Shape::Auto.read(&inner, zone, Origin::Inside).or_else(|| shape::only_error(&inner)),
+    };
+    let found = found.unwrap_or_default();
+    // Before its first poll a row holds the answer to the submission, which may be no more than an id.
+    let polled = own.status().is_some_and(|status| status != Status::Queued);
+    if found.word.is_none() && found.error_code.is_none() && polled {
+        own.drift.note(Field::UpstreamStatus, FieldProblem::Missing);
     }
+    found
 }
 
 /// A gateway's answer seen from the gateway before it.

@@ -42,6 +42,7 @@ impl Zone {
     }
 
     /// The same, or that many hours east where nothing is known.
+    #[must_use]
     pub const fn or_hours(self, hours: i8) -> Self {
         match self.0 {
             Some(_) => self,

@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::body::{Body, size};
-use super::contract::{self, Contract, Origin, always, failed, optional, succeeded};
+use super::contract::{self, Contract, Origin, always, failed, optional, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
 use super::json::Zone;
 use super::{Gives, List, Provider, RequestSpec, Shape};
-use crate::domain::FailureClass;
 use crate::domain::drift::Field;
+use crate::domain::{FailureClass, Status};
 
 /// The provider (docs/upstreams.md 9); v2 is asked with `request.path: /v2/query/video_generation/{task_id}`.
 pub static MINIMAX_HAILUO: Provider = Provider {
@@ -43,8 +43,8 @@ const V2: Contract = &[
     // Set all the time; it is the finish once the task has ended.
     always(Field::Finish, &["updated_at"]),
     always(Field::ModelUpstream, &["model"]),
-    optional(Field::Duration, &["duration"]),
-    optional(Field::Resolution, &["resolution"]),
+    succeeded(Field::Duration, &["duration"]),
+    succeeded(Field::Resolution, &["resolution"]),
     optional(Field::TokensPrompt, &["usage.prompt_tokens"]),
     optional(Field::TokensCompletion, &["usage.completion_tokens"]),
     optional(Field::TokensTotal, &["usage.total_tokens"]),
@@ -83,6 +83,11 @@ pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
 fn read_v1(value: &Value, zone: Zone, origin: Origin) -> Body {
     let mut body = contract::read(V1, value, zone, origin);
     body.resolution = size(value, "video_width", "video_height");
+    if body.resolution.is_none() && body.status() == Some(Status::Succeeded) {
+        let (width, height) = (value.get("video_width"), value.get("video_height"));
+        let worse = problem_of(width).max(problem_of(height));
+        body.drift.note(Field::Resolution, worse);
+    }
     if body.error_code.is_some()
         && let Some(message) = value.pointer("/base_resp/status_msg")
         && let Err(problem) = body.take(Field::ErrorMessage, message, zone)

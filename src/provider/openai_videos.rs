@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::body::Body;
 use super::contract::{self, Contract, Origin, always, failed, optional, succeeded};
 use super::failures::{Failures, Sign, class};
-use super::json::Zone;
+use super::json::{self, Zone};
 use super::{Gives, List, Provider, RequestSpec, Shape};
 use crate::domain::drift::Field;
 use crate::domain::{FailureClass, Status};
@@ -35,11 +35,10 @@ const CONTRACT: Contract = &[
     always(Field::Status, &["status"]),
     always(Field::Submit, &["created_at", "created"]),
     succeeded(Field::Finish, &["completed_at"]),
-    // Compatible servers do not all say these.
-    optional(Field::Progress, &["progress"]),
-    optional(Field::ModelUpstream, &["model"]),
-    optional(Field::Duration, &["seconds"]),
-    optional(Field::Resolution, &["size"]),
+    always(Field::Progress, &["progress"]).often_cut(),
+    always(Field::ModelUpstream, &["model"]).often_cut(),
+    succeeded(Field::Duration, &["seconds"]).often_cut(),
+    succeeded(Field::Resolution, &["size"]).often_cut(),
     optional(Field::ErrorCode, &["error.code", "error.type"]),
     failed(Field::ErrorMessage, &["error.message", "error", "fail_reason", "metadata.url"]),
     optional(Field::ExpiresAt, &["expires_at"]),
@@ -69,6 +68,10 @@ const FAILURES: Failures = &[
 
 /// Reads a video object (docs/upstreams.md 2.6 and 6.1).
 pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
+    // OpenAI's own objects are called just `video`, and their times are seconds.
+    let millis = json::amount(value, "created_at").is_some_and(|created| created > 1e11);
+    let own = value.get("object").is_none_or(|object| object == "video") && !millis;
+    let origin = if own { origin } else { Origin::Compatible };
     let mut body = contract::read(CONTRACT, value, zone, origin);
     // Where a URL may stand differs from server to server, and gateways put the text of a failure in its place.
     if body.status() == Some(Status::Succeeded) {

@@ -82,7 +82,9 @@ impl Template {
         }
         let (path, query) = below.split_once('?').unwrap_or((below, ""));
         let pairs = form_urlencoded::parse(query.as_bytes());
-        let query = pairs.map(|(name, value)| Ok((name.into_owned(), parts("path", &value)?))).collect::<Result<Vec<_>, _>>()?;
+        let query = pairs
+            .map(|(name, value)| Ok((name.into_owned(), parts("path", &value)?)))
+            .collect::<Result<Vec<_>, _>>()?;
         let body = body.map(|body| parts("body", body)).transpose()?;
         if body.is_some() && method == Method::Get {
             return Err(wrong("body", "a GET has none; set request.method to POST"));
@@ -115,9 +117,9 @@ impl Template {
                 Ok(())
             }
             Some(_) => wrong("{credentials} stands in a header once"),
-            None if is_secret_header(name) => {
-                wrong("a header that carries a key takes it from authorization, by {credentials}; no key is written here")
-            }
+            None if is_secret_header(name) => wrong(
+                "a header that carries a key takes it from authorization, by {credentials}; no key is written here",
+            ),
             None => {
                 self.headers.push((name.to_owned(), value.to_owned()));
                 Ok(())
@@ -144,7 +146,10 @@ impl Template {
             parts.iter().map(|part| part.fill(id)).collect::<Result<Vec<_>, _>>().map(|parts| parts.concat())
         };
         let query = self.query.iter().map(|(name, value)| Ok((name.clone(), filled(value)?)));
-        let body = self.body.as_deref().map(|parts| parts.iter().map(|part| part.fill_json(id)).collect::<Result<Vec<_>, _>>());
+        let body = self
+            .body
+            .as_deref()
+            .map(|parts| parts.iter().map(|part| part.fill_json(id)).collect::<Result<Vec<_>, _>>());
         Ok(Request {
             method: self.method,
             segments,
@@ -228,7 +233,10 @@ mod tests {
         let one = template(Method::Get, "/v1/jobs/{task_id}?id={task_id}&x=1", None).unwrap();
         let request = one.request(&id("../a b{operation}")).unwrap();
         assert_eq!(request.segments, ["v1", "jobs", "../a b{operation}"]);
-        assert_eq!(request.query, [("id".to_owned(), "../a b{operation}".to_owned()), ("x".to_owned(), "1".to_owned())]);
+        assert_eq!(
+            request.query,
+            [("id".to_owned(), "../a b{operation}".to_owned()), ("x".to_owned(), "1".to_owned())]
+        );
 
         let vertex = template(Method::Post, "/v1/{parent}:fetch/{model}", Some(r#"{"name":"{operation}"}"#)).unwrap();
         let request = vertex.request(&id("projects/p\"/models/veo-3/operations/x")).unwrap();

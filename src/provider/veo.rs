@@ -119,16 +119,26 @@ fn end(value: &Value, done: bool, body: &mut Body) -> Status {
         return Status::Running;
     }
     if let Some(error) = value.get("error").filter(|error| error.is_object()) {
+        for (field, known) in
+            [(Field::ErrorCode, body.error_code.is_some()), (Field::ErrorMessage, body.error_message.is_some())]
+        {
+            if !known {
+                body.drift.note(field, FieldProblem::Missing);
+            }
+        }
         return match json::number(error, "code") {
             Some(GRPC_CANCELLED) => Status::Cancelled,
             Some(GRPC_DEADLINE_EXCEEDED) => Status::Expired,
             _ => Status::Failed,
         };
     }
+    note_wrong_types(value, body);
     let videos = videos(value);
     if !videos.is_empty() {
         let mut urls = 0;
-        for video in videos.iter().filter_map(|sample| Some(sample.get("video").unwrap_or(sample)).filter(|v| v.is_object())) {
+        for video in
+            videos.iter().filter_map(|sample| Some(sample.get("video").unwrap_or(sample)).filter(|v| v.is_object()))
+        {
             urls += usize::from(take_url(video, body));
         }
         if urls == 0 {
@@ -136,15 +146,38 @@ fn end(value: &Value, done: bool, body: &mut Body) -> Status {
         }
         return Status::Succeeded;
     }
+    let counts = results(value).filter_map(|result| result.get("raiMediaFilteredCount"));
+    let neither = ["response", "error"].iter().all(|key| value.get(key).is_none_or(Value::is_null));
+    if neither {
+        body.drift.note(Field::ResultUrl, FieldProblem::Missing);
+    }
+    if let Some(Err(problem)) = counts.map(json::checked_amount).find(Result::is_err) {
+        body.drift.note(Field::ErrorCode, problem);
+    }
     let filtered = results(value).find(|result| json::amount(result, "raiMediaFilteredCount").is_some_and(|n| n > 0.0));
     let code = if filtered.is_some() { RAI_FILTERED } else { EMPTY_RESPONSE };
     body.error_code = Some(code.to_owned());
-    let reason = filtered.and_then(|result| result.pointer("/raiMediaFilteredReasons/0"));
+    let reasons = filtered.and_then(|result| result.get("raiMediaFilteredReasons"));
+    let reason = reasons.map(|reasons| reasons.get(0).unwrap_or(reasons));
     if let Some(Err(problem)) = reason.map(|reason| body.take(Field::ErrorMessage, reason, Zone::UNKNOWN)) {
         body.drift.note(Field::ErrorMessage, problem);
     }
     Status::Failed
 }
+
+/// Notes what should hold the videos and cannot.
+fn note_wrong_types(value: &Value, body: &mut Body) {
+    let nested = value.pointer("/response/generateVideoResponse");
+    let objects = [value.get("response"), nested].into_iter().flatten();
+    let lists = results(value).flat_map(|result| VIDEOS.map(|key| result.get(key))).flatten();
+    let wrong = objects.filter(|object| !object.is_object()).chain(lists.filter(|list| !list.is_array()));
+    if wrong.filter(|value| !value.is_null()).count() > 0 {
+        body.drift.note(Field::ResultUrl, FieldProblem::WrongType);
+    }
+}
+
+/// The lists of videos, as Vertex, Gemini and gateways call them.
+const VIDEOS: [&str; 3] = ["videos", "generatedSamples", "generatedVideos"];
 
 /// A video's address: a URL, or a bucket's; inlined bytes are a result, too, but no URL.
 fn take_url(video: &Value, body: &mut Body) -> bool {
@@ -164,7 +197,7 @@ fn results(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn videos(value: &Value) -> Vec<&Value> {
     results(value)
-        .flat_map(|result| ["videos", "generatedSamples", "generatedVideos"].map(|key| result.get(key)))
+        .flat_map(|result| VIDEOS.map(|key| result.get(key)))
         .filter_map(|list| list?.as_array())
         .flatten()
         .collect()
@@ -176,4 +209,3 @@ pub fn model(name: &str) -> Option<String> {
     let (_, model) = head.rsplit_once("models/")?;
     (!model.is_empty() && !model.contains('/')).then(|| model.to_owned())
 }
-

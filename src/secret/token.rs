@@ -15,8 +15,8 @@ const LIFETIME: Duration = Duration::from_mins(30);
 /// It is valid from a little earlier on, for clocks that are not quite alike.
 const LEEWAY: Duration = Duration::from_secs(5);
 
-/// A new one is signed this long before the old one ends.
-const RENEWAL: Duration = Duration::from_mins(5);
+/// From this age on a new one is signed: some minutes before the old one ends.
+const RENEWAL: Duration = Duration::from_mins(25);
 
 /// Two keys, and the token that was signed with them last.
 pub struct Signer {
@@ -45,7 +45,7 @@ impl Signer {
         let good = held.as_ref().filter(|held| {
             // A clock that was set back makes an age that cannot be told: then a new one is signed, too.
             let age = now.duration_since(held.signed);
-            age.is_ok_and(|age| age < LIFETIME - RENEWAL)
+            age.is_ok_and(|age| age < RENEWAL)
                 && held.access_key.expose() == access_key.expose()
                 && held.secret_key.expose() == secret_key.expose()
         });

@@ -66,9 +66,9 @@ fn the_readme_names_every_provider_and_no_metric_that_is_not() {
     }
     for provider in PROVIDERS {
         assert!(
-            read("README.md").contains(&format!("`{}`", provider.name())),
+            read("README.md").contains(&format!("`{}`", provider.name)),
             "README.md does not name {}",
-            provider.name()
+            provider.name
         );
     }
     for image in ["overview", "task", "upstream"] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use videogen_exporter::domain::advance::CountSince;
+use videogen_exporter::domain::advance::{CountSince, Span, SpanProblem};
 use videogen_exporter::domain::reading::{Answer, Clock, Times, Tokens};
 use videogen_exporter::domain::{Increment, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, advance};
 
@@ -63,13 +63,14 @@ fn any_reading() -> impl Strategy<Value = Reading> {
         clock,
         prop::option::of(0.0..1e9f64),
         prop::option::of(0.0..1.0f64),
+        prop::option::of(-100.0..1e7f64),
     );
     prop_oneof![
-        8 => answer.prop_map(|(status, submit, start, finish, clock, amount, progress)| {
+        8 => answer.prop_map(|(status, submit, start, finish, clock, amount, progress, gateway_lag)| {
             let finish = finish.filter(|_| status.is_end());
             let tokens = Tokens { prompt: None, completion: amount, total: amount };
             Reading::Answer(Box::new(Answer {
-                progress, tokens, credits: amount, video_seconds: amount,
+                progress, gateway_lag, tokens, credits: amount, video_seconds: amount,
                 times: Times { submit, start, finish, clock }, ..Answer::new(status)
             }))
         }),
@@ -107,12 +108,17 @@ proptest! {
                         prop_assert_eq!((*from, *to), (before.status, after.task.status));
                         continue;
                     }
+                    Increment::Regression => {
+                        prop_assert!(before.status.is_end() && before.status != after.task.status);
+                        continue;
+                    }
                     Increment::Finished(end) => (format!("finished {end:?}"), 1.0),
                     Increment::Failure(end, _) => (format!("failure {end:?}"), 1.0),
                     Increment::Submitted => ("submitted".to_owned(), 1.0),
                     Increment::Latency(_, seconds) => ("latency".to_owned(), *seconds),
                     Increment::Queue(seconds) => ("queue".to_owned(), *seconds),
                     Increment::Run(_, seconds) => ("run".to_owned(), *seconds),
+                    Increment::GatewayLag(seconds) => ("gatewaylag".to_owned(), *seconds),
                     Increment::InvalidDuration(span, _) => (format!("{span:?}").to_lowercase(), 0.0),
                     Increment::Tokens(kind, tokens) => (format!("tokens {kind:?}"), *tokens),
                     Increment::Quota(quota) => ("quota".to_owned(), *quota),
@@ -220,4 +226,36 @@ fn a_late_success_counts_as_a_second_end_and_its_usage_once() {
     }
     assert_eq!(finished(&counted), [Status::Failed, Status::Succeeded]);
     assert_eq!(counted.iter().filter(|i| matches!(i, Increment::Tokens(..))).count(), 1);
+    assert_eq!(counted.iter().filter(|i| matches!(i, Increment::Regression)).count(), 2, "there and back again");
+}
+
+#[test]
+fn both_layers_are_kept_and_compared() {
+    let said = |gateway, upstream, status| Answer {
+        gateway_status: Some(gateway),
+        upstream_status: Some(upstream),
+        ..answer(status)
+    };
+    let read = |task: &Task, answer| advance(task, Reading::Answer(Box::new(answer)), &POLICY, at(5)).task;
+    let expired = read(&task(), said(Status::Running, Status::Expired, Status::Expired));
+    assert_eq!(expired.disagreement(), Some((Status::Running, Status::Expired)));
+    let swept = read(&expired, said(Status::Expired, Status::Expired, Status::Expired));
+    assert_eq!(swept.disagreement(), None, "read again, they agree");
+    let still = read(&expired, said(Status::Running, Status::Running, Status::Running));
+    assert_eq!((still.status, still.disagreement()), (Status::Expired, None), "an end stands");
+    let alone = Answer { gateway_status: None, ..said(Status::Running, Status::Expired, Status::Expired) };
+    assert_eq!(read(&task(), alone).disagreement(), None, "one layer disagrees with nobody");
+}
+
+#[test]
+fn the_gateways_lag_is_counted_once_and_an_impossible_one_as_such() {
+    let lagging =
+        |seconds| Reading::Answer(Box::new(Answer { gateway_lag: Some(seconds), ..answer(Status::Succeeded) }));
+    let seen = advance(&task(), reading(Status::Running), &POLICY, at(1)).task;
+    let after = advance(&seen, lagging(7.0), &POLICY, at(2));
+    assert!(after.increments.contains(&Increment::GatewayLag(7.0)));
+    let again = advance(&after.task, lagging(7.0), &POLICY, at(70));
+    assert!(again.increments.is_empty());
+    let early = advance(&seen, lagging(-3.0), &POLICY, at(2)).increments;
+    assert!(early.contains(&Increment::InvalidDuration(Span::GatewayLag, SpanProblem::Negative)));
 }

@@ -34,6 +34,11 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("notify", &["source"]),
     ("glob", &["source", "config"]),
     ("fastrand", &["agent", "simulate"]),
+    ("ring", &["secret"]),
+    ("base64", &["secret"]),
+    ("serde_json_path", &["provider"]),
+    ("form_urlencoded", &["provider"]),
+    ("httpdate", &["http"]),
 ];
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -18,5 +18,6 @@ mod prometheus;
 mod providers;
 mod reasons;
 mod reload;
+mod robust;
 mod transport;
 mod upstream;

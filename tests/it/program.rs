@@ -114,7 +114,7 @@ fn decode_answers_whatever_it_is_given() {
 #[test]
 fn wrong_usage_and_wrong_input_have_their_exit_codes() {
     for (args, code, message) in [
-        (vec!["decode", "--provider=acne", "-"], 2, "known are new_api, tikhub_seedance, tokenhot"),
+        (vec!["decode", "--provider=acne", "-"], 2, "known are ark, custom, dashscope, kling"),
         (vec!["decode", "--provider=tokenhot", "--http-status=9", "-"], 2, "9 is not in 100..=599"),
         (vec!["decode", "--provider=tokenhot", "--header=nonsense", "-"], 2, "expected 'Name: value'"),
         (vec!["decode", "--provider=tokenhot", "no/such/file"], 1, "no/such/file: cannot read it"),
@@ -153,7 +153,7 @@ fn check_says_what_would_run_or_every_problem() {
         "upstream gw: provider tokenhot",
         "source static/0: 2 tasks",
         "source file/0: 1 tasks",
-        "3 tasks; up to 66 series",
+        "3 tasks; up to 69 series",
     ] {
         assert!(out(&said).contains(part), "no {part:?} in\n{}", out(&said));
     }

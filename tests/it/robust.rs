@@ -1,0 +1,284 @@
+//! Every dialect against what could come over a wire beside what is documented: nothing panics, nothing leaks, and what is
+//! not as documented is counted.
+
+use std::fs;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use videogen_exporter::cli::shown;
+use videogen_exporter::domain::drift::{Field, FieldProblem};
+use videogen_exporter::domain::{Answer, ApiError, Drift, Status};
+use videogen_exporter::provider::Dialect;
+
+use super::providers::{dialect, dialects, folder, manifest};
+
+/// Any JSON, a few levels deep, with the keys that the dialects look for.
+fn any_json() -> impl Strategy<Value = Value> {
+    let key = prop_oneof![
+        Just("code"),
+        Just("data"),
+        Just("status"),
+        Just("task_status"),
+        Just("output"),
+        Just("task"),
+        Just("object"),
+        Just("error"),
+        Just("progress"),
+        Just("usage"),
+        Just("submit_time"),
+        Just("finish_time"),
+        Just("created_at"),
+        Just("fail_reason"),
+        Just("result_url"),
+        Just("name"),
+        Just("done"),
+        Just("response"),
+        Just("base_resp"),
+        Just("total_tokens"),
+        Just("task_id"),
+        Just("metadata"),
+        Just("success"),
+        Just("message"),
+        Just("quota"),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        prop_oneof![
+            Just("SUCCESS"),
+            Just("FAILURE"),
+            Just("running"),
+            Just("expired"),
+            Just("success"),
+            Just("video"),
+            Just("100%"),
+            Just("-1"),
+            Just("1e400"),
+            Just("https://secret.example/v?sig=S3CRET"),
+            Just("任务超时")
+        ]
+        .prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 60, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(key.clone(), inner, 0..8).prop_map(|map| map
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), v))
+                .collect::<serde_json::Map<_, _>>()
+                .into()),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_json_is_read_without_a_panic_and_without_a_url(body in any_json(), status in prop_oneof![Just(200u16), 100u16..600]) {
+        for dialect in dialects() {
+            let result = dialect.read(status, body.to_string().as_bytes());
+            let said = shown(&result).to_string();
+            prop_assert!(!said.contains("S3CRET"), "{}", said);
+            if let Ok(answer) = result {
+                prop_assert!(answer.status != Status::Lost);
+                prop_assert!(answer.progress.is_none_or(|p| (0.0..=1.0).contains(&p)));
+                prop_assert!(answer.status.is_end() || answer.times.finish.is_none());
+                prop_assert!(answer.tokens.parts().iter().all(|(_, n)| n.is_none_or(|n| n >= 0.0 && n.is_finite())));
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..300), status in 100u16..600) {
+        for dialect in dialects() {
+            let _ = (dialect.read(status, &body), dialect.read_list(status, &body));
+        }
+    }
+
+    #[test]
+    fn a_good_answer_with_a_field_changed_is_still_read(pick in any::<prop::sample::Index>(), field in any::<prop::sample::Index>(), new in any_json()) {
+        let good: Vec<_> = manifest().into_iter().filter(|e| e.expect["kind"] == "task").collect();
+        let entry = &good[pick.index(good.len())];
+        let mut body: Value = serde_json::from_slice(&fs::read(folder().join(&entry.file)).unwrap()).unwrap();
+        let paths = paths(&body, "");
+        let path = &paths[field.index(paths.len())];
+        *body.pointer_mut(path).unwrap() = new;
+        for dialect in [dialect(&entry.provider), dialect("new_api")] {
+            let said = shown(&dialect.read(200, body.to_string().as_bytes()));
+            prop_assert!(said["kind"] == "task" || said["kind"] == "error");
+            prop_assert!(!said.to_string().contains("S3CRET"));
+        }
+    }
+}
+
+fn paths(value: &Value, at: &str) -> Vec<String> {
+    let inner: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(key, value)| (format!("{at}/{key}"), value)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(n, value)| (format!("{at}/{n}"), value)).collect(),
+        _ => Vec::new(),
+    };
+    inner.into_iter().flat_map(|(path, value)| [vec![path.clone()], paths(value, &path)].concat()).collect()
+}
+
+/// Recorded to be odd: read all the same, and what is not there is counted.
+const ODD: [&str; 5] = ["missing_fields", "zero_timestamps", "string_numbers", "null_data", "lower_case_status"];
+
+/// Compatible servers that leave out what `OpenAI` itself always says.
+const LACKING: [&str; 2] = ["openai_videos/milliseconds", "openai_videos/compat_processing"];
+
+fn drift_of(result: &Result<Answer, ApiError>) -> Drift {
+    match result {
+        Ok(answer) => answer.drift,
+        Err(error) => error.drift,
+    }
+}
+
+/// A recorded answer with its dialect, what it is read as, and its JSON.
+fn good(which: impl Fn(&str) -> bool) -> Vec<(String, Dialect, Value, Value)> {
+    let entries = manifest().into_iter().filter(|entry| entry.expect["kind"] == "task");
+    let entries = entries.filter(|entry| which(entry.expect["task"]["status"].as_str().unwrap()));
+    let clean = entries.filter(|entry| !ODD.iter().any(|odd| entry.file.contains(odd)));
+    clean
+        .map(|entry| {
+            let body: Value = serde_json::from_slice(&fs::read(folder().join(&entry.file)).unwrap()).unwrap();
+            let dialect = dialect(&entry.provider);
+            let said = shown(&dialect.read(200, body.to_string().as_bytes()));
+            (entry.file, dialect, body, said)
+        })
+        .collect()
+}
+
+/// The names of what was said before and is not said now.
+fn lost(before: &Value, after: &Value) -> Vec<String> {
+    let Some(before) = before["task"].as_object() else { return Vec::new() };
+    let gone = |key: &str, value: &Value| after["task"].get(key) != Some(value);
+    before.iter().filter(|(key, value)| gone(key, value)).map(|(key, _)| key.clone()).collect()
+}
+
+fn without(body: &Value, path: &str) -> Value {
+    let mut body = body.clone();
+    let (parent, key) = path.rsplit_once('/').unwrap();
+    match body.pointer_mut(parent).unwrap() {
+        Value::Object(map) => drop(map.remove(key)),
+        Value::Array(items) => drop(items.remove(key.parse().unwrap())),
+        _ => {}
+    }
+    body
+}
+
+fn with(body: &Value, path: &str, new: Value) -> Value {
+    let mut body = body.clone();
+    *body.pointer_mut(path).unwrap() = new;
+    body
+}
+
+#[test]
+fn an_answer_as_documented_counts_no_drift() {
+    let (mut checked, mut odd) = (0, 0);
+    for entry in manifest().iter().filter(|entry| entry.expect["kind"] == "task") {
+        let body = fs::read(folder().join(&entry.file)).unwrap();
+        let drift = drift_of(&dialect(&entry.provider).read(entry.http_status, &body));
+        if ODD.iter().chain(&LACKING).any(|odd| entry.file.contains(odd)) {
+            odd += usize::from(!drift.is_none());
+        } else {
+            assert!(drift.is_none(), "{}: {:?}", entry.file, drift.iter().collect::<Vec<_>>());
+            checked += 1;
+        }
+    }
+    assert!(checked > 80 && odd > 12, "{checked} {odd}");
+}
+
+#[test]
+fn an_error_is_no_drift() {
+    for entry in manifest().iter().filter(|entry| entry.expect["kind"] == "error") {
+        let body = fs::read(folder().join(&entry.file)).unwrap();
+        let drift = drift_of(&dialect(&entry.provider).read(entry.http_status, &body));
+        assert!(
+            drift.is_none() || entry.file.contains("null_data"),
+            "{}: {:?}",
+            entry.file,
+            drift.iter().collect::<Vec<_>>()
+        );
+    }
+}
+
+/// Nothing is lost unseen because it is of another type.
+#[test]
+fn a_field_of_another_type_is_counted_wherever_it_costs_something() {
+    let mut changes = 0;
+    for (file, dialect, body, said) in good(|status| status == "succeeded") {
+        for path in paths(&body, "") {
+            for wrong in [json!(true), json!({"odd": 1}), json!(["odd"])] {
+                let is_parent = body.pointer(&path).is_some_and(|value| value.is_object() || value.is_array());
+                if is_parent && !wrong.is_boolean() || body.pointer(&path) == Some(&json!(true)) {
+                    continue;
+                }
+                let result = dialect.read(200, with(&body, &path, wrong.clone()).to_string().as_bytes());
+                let lost = lost(&said, &shown(&result));
+                let drift = drift_of(&result);
+                assert!(lost.is_empty() || !drift.is_none(), "{file} {path} = {wrong}: lost {lost:?} unseen");
+                changes += usize::from(!lost.is_empty());
+            }
+        }
+    }
+    assert!(changes > 500, "only {changes} changes cost something");
+}
+
+/// What is documented of every success, and which of the recorded ones lack it by contract: a reduced row has a URL alone,
+/// Veo's times are not guaranteed and its empty response is a failure of its own, and usage in tokens is only for some of `MiniMax`'s types.
+#[test]
+fn a_field_that_is_gone_or_null_is_counted_where_it_is_documented() {
+    let mut changes = 0;
+    let excused =
+        ["gateway_succeeded.json /data/url", "createTime", "/metadata", "tokens.json /task/usage", "/response/"];
+    for (file, dialect, body, said) in good(|status| status == "succeeded") {
+        if LACKING.iter().any(|lacking| file.contains(lacking)) {
+            continue;
+        }
+        for path in paths(&body, "") {
+            for (what, body) in [("gone", without(&body, &path)), ("null", with(&body, &path, Value::Null))] {
+                let result = dialect.read(200, body.to_string().as_bytes());
+                let mut lost = lost(&said, &shown(&result));
+                // A gateway may hold no body of its vendor's at all, and says so with null.
+                let holds_nothing = what == "null" && path == "/data/data";
+                lost.retain(|key| {
+                    matches!(
+                        key.as_str(),
+                        "status" | "submit" | "finish" | "tokens_total" | "duration" | "has_result_url"
+                    )
+                });
+                let place = format!("{file} {path}");
+                if lost.is_empty() || holds_nothing || excused.iter().any(|excuse| place.contains(excuse)) {
+                    continue;
+                }
+                assert!(!drift_of(&result).is_none(), "{place} {what}: lost {lost:?} unseen");
+                changes += 1;
+            }
+        }
+    }
+    assert!(changes > 150, "only {changes} changes cost something");
+}
+
+#[test]
+fn drift_names_field_and_problem() {
+    let (_, ark, body, _) =
+        good(|status| status == "succeeded").into_iter().find(|(file, ..)| file.starts_with("ark/")).unwrap();
+    let read = |body: &Value| drift_of(&ark.read(200, body.to_string().as_bytes())).iter().collect::<Vec<_>>();
+    for (path, new, field, problem) in [
+        ("/created_at", Value::Null, Field::Submit, FieldProblem::Missing),
+        ("/created_at", json!("yesterday"), Field::Submit, FieldProblem::Unreadable),
+        ("/created_at", json!([1]), Field::Submit, FieldProblem::WrongType),
+        ("/usage/total_tokens", json!({}), Field::TokensTotal, FieldProblem::WrongType),
+        ("/usage/total_tokens", json!("many"), Field::TokensTotal, FieldProblem::Unreadable),
+        ("/usage/total_tokens", json!(-1), Field::TokensTotal, FieldProblem::Unreadable),
+        ("/content", Value::Null, Field::ResultUrl, FieldProblem::Missing),
+        ("/content/video_url", json!("soon"), Field::ResultUrl, FieldProblem::Unreadable),
+    ] {
+        assert_eq!(read(&with(&body, path, new.clone())), [(field, problem)], "{path} = {new}");
+    }
+    assert_eq!(read(&without(&body, "/status"))[0], (Field::Status, FieldProblem::Missing));
+}
