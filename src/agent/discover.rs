@@ -68,8 +68,9 @@ impl Discoverer {
                 (source, listing)
             });
             let Some(read) = stop.run_until_cancelled(reading).await else { return Ok(()) };
-            let listing;
+            let mut listing;
             (source, listing) = read?;
+            listing.keep_askable(&self.upstream.dialect);
             if listing.messages != told {
                 told.clone_from(&listing.messages);
                 for message in &told {

@@ -3,6 +3,7 @@
 mod ask;
 mod backoff;
 mod discover;
+mod oddities;
 mod poll;
 mod sweep;
 mod timetable;

@@ -3,7 +3,6 @@
 //! The dispatcher is the only one that moves the upstream's tasks, so a task has no two readings at once, and an upstream
 //! that is slow or dead holds back nobody else.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,22 +12,19 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::ask::{Answers, Asker, Outcome, Work};
+use super::ask::{Answers, Asker, Outcome, Work, is_about_asking_for_many};
 use super::backoff::{Backoff, Gate};
+use super::oddities::Oddities;
 use super::timetable::Timetable;
 use super::{Rules, Shared};
 use crate::clock;
 use crate::config::Upstream;
-use crate::domain::drift::{Field, FieldProblem};
-use crate::domain::{Answer, Drift, Reading, Reason, Task, TaskId, Timestamp, Transition, advance, schedule};
+use crate::domain::{Answer, Reading, Reason, Task, TaskId, Timestamp, Transition, advance, schedule};
 use crate::http::{Client, ClientError, retry_after};
 use crate::metrics::Ended;
 
 /// How long polls may take to come home before a new configuration takes over.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Unknown status words that are told of; more are only counted.
-const MAX_WORDS: usize = 50;
 
 /// The dispatcher of one upstream.
 pub struct Poller {
@@ -46,16 +42,9 @@ pub struct Poller {
     backoff: Backoff,
     /// The back-off that is on the page.
     shown_backoff: Option<Instant>,
-    told: Told,
+    oddities: Oddities,
     /// Since when due polls have been waiting for the rate limit.
     throttled_since: Option<Instant>,
-}
-
-/// What was logged about answers, each once.
-#[derive(Default)]
-struct Told {
-    words: HashSet<String>,
-    drift: HashSet<(Field, FieldProblem)>,
 }
 
 /// Why nothing more is sent at this moment.
@@ -92,7 +81,7 @@ impl Poller {
             limiter_clock,
             backoff,
             shown_backoff: None,
-            told: Told::default(),
+            oddities: Oddities::new(upstream.name.clone(), upstream.dialect.name()),
             throttled_since: None,
             upstream,
         })
@@ -271,7 +260,7 @@ impl Poller {
                 let code = error.code.as_deref().unwrap_or("");
                 let (name, reason) = (&self.upstream.name, error.kind.as_str());
                 tracing::debug!(upstream.name = %name, task.id = %ids[0], tasks = ids.len(), reason, code, "poll failed");
-                self.note_drift(error.drift, &ids[0], at);
+                self.oddities.note_drift(error.drift, &ids[0], &self.shared.metrics, at);
                 if many && is_about_asking_for_many(error.kind) {
                     self.at_once /= 2;
                     tracing::warn!(upstream.name = %self.upstream.name, reason = error.kind.as_str(), code, at_once = self.at_once,
@@ -297,27 +286,11 @@ impl Poller {
         Ok(())
     }
 
-    /// Counts and tells what is odd about an answer.
+    /// What an answer says of its task; what is odd about it is counted and told.
     fn look_at(&mut self, id: &TaskId, answer: Answer, at: Timestamp) -> (Reading, Names) {
-        let name = &self.upstream.name;
-        if let Some(word) = &answer.unknown_word {
-            self.shared.metrics.unknown_word(name, self.upstream.dialect.name());
-            if self.told.words.len() < MAX_WORDS && self.told.words.insert(word.clone()) {
-                tracing::warn!(upstream.name = %name, task.id = %id, word, "a status word that no table knows");
-            }
-        }
-        self.note_drift(answer.drift, id, at);
+        self.oddities.note(&answer, id, &self.shared.metrics, at);
         let names = Names { origin: answer.model_origin.clone(), ran: answer.model_upstream.clone() };
         (Reading::Answer(Box::new(answer)), names)
-    }
-
-    fn note_drift(&mut self, drift: Drift, id: &TaskId, at: Timestamp) {
-        let name = &self.upstream.name;
-        self.shared.metrics.drifted(name, self.upstream.dialect.name(), drift, at);
-        for (field, problem) in drift.iter().filter(|problem| self.told.drift.insert(*problem)) {
-            let (field, problem) = (field.as_str(), problem.as_str());
-            tracing::warn!(upstream.name = %name, task.id = %id, field, problem, "an answer is not as its provider documents it");
-        }
     }
 
     /// Tells the back-off how a request ended.
@@ -392,20 +365,4 @@ impl Poller {
 struct Names {
     origin: Option<String>,
     ran: Option<String>,
-}
-
-/// Reasons for which single tasks are asked for instead: the list may be none, or too long.
-const fn is_about_asking_for_many(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::NotFound
-            | Reason::WrongPath
-            | Reason::BadRequest
-            | Reason::Forbidden
-            | Reason::Redirect
-            | Reason::BodyTooLarge
-            | Reason::InvalidBody
-            | Reason::ApiError
-            | Reason::HttpOther
-    )
 }

@@ -33,7 +33,8 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         );
         let mut distinct = BTreeSet::new();
         for (label, mut source) in Source::of(upstream) {
-            let listing = source.read();
+            let mut listing = source.read();
+            listing.keep_askable(&upstream.dialect);
             let ids: BTreeSet<_> = listing.tasks.iter().map(|task| task.id.clone()).collect();
             println!("  source {label}: {} tasks", ids.len());
             distinct.extend(ids);

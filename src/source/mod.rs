@@ -6,6 +6,7 @@ mod watch;
 
 use crate::config;
 use crate::domain::NewTask;
+use crate::provider::Dialect;
 
 pub use file::FileSource;
 pub use fixed::StaticSource;
@@ -24,6 +25,24 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// Leaves out, and counts, ids that an upstream of this dialect cannot be asked for.
+    pub fn keep_askable(&mut self, dialect: &Dialect) {
+        let mut left_out = 0;
+        let mut why = None;
+        self.tasks.retain(|task| match dialect.request(&task.id) {
+            Ok(_) => true,
+            Err(error) => {
+                left_out += 1;
+                why = Some(error);
+                false
+            }
+        });
+        if let Some(why) = why {
+            self.errors += left_out;
+            self.messages.push(format!("ids left out: {left_out}; {why}"));
+        }
+    }
+
     /// A read that failed: what was read before stays.
     fn failed(&mut self, message: String) {
         self.errors += 1;
