@@ -114,6 +114,8 @@ pub fn http_error(status: u16, body: &[u8]) -> ApiError {
         300..=399 => Reason::Redirect,
         400 | 403 | 404 | 429 => by_code(&found).filter(|kind| is_refinement(status, *kind)).unwrap_or(match status {
             400 if message.contains("API key not valid") => Reason::Unauthorized,
+            // MiniMax v2 of a task that it does not know, or no longer.
+            400 if message.contains("invalid task_id") => Reason::NotFound,
             400 => Reason::BadRequest,
             403 => Reason::Forbidden,
             404 if message.starts_with("Invalid URL") => Reason::WrongPath,
@@ -203,6 +205,12 @@ mod tests {
                 json!({"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}),
                 Reason::Unauthorized,
                 Some("INVALID_ARGUMENT"),
+            ),
+            (
+                400,
+                json!({"type":"error","error":{"type":"bad_request_error","message":"invalid task_id (2013)"}}),
+                Reason::NotFound,
+                Some("bad_request_error"),
             ),
             (400, json!({"code":"InvalidParameter"}), Reason::BadRequest, Some("InvalidParameter")),
             (

@@ -1,19 +1,22 @@
 //! A fake gateway that behaves like a real one, good days and bad: for demos, drills, tests and benchmarks.
 
+mod dialects;
 mod faults;
 mod life;
 mod row;
+mod vendor;
+mod view;
 mod world;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path as UrlPath, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -25,7 +28,7 @@ use crate::clock;
 use crate::domain::Timestamp;
 
 pub use faults::{Fault, Faults};
-use row::Seen;
+use view::View;
 use world::World;
 
 /// How the gateway behaves.
@@ -56,12 +59,14 @@ impl Gateway {
         Arc::new(Self { world: Mutex::new(world), faults: settings.faults.clone(), chance })
     }
 
-    /// Ids of the tasks that are known, oldest first, as a Prometheus `file_sd` document.
-    pub fn targets(&self) -> String {
-        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Ids of the tasks that are known, oldest first, as a Prometheus `file_sd` document; by the names that they have at
+    /// this provider.
+    pub fn targets(&self, provider: &str) -> String {
+        let mut world = self.world();
         let now = Timestamp::from(clock::now());
         world.live(now);
-        json!([{ "targets": world.ids(now).collect::<Vec<_>>(), "labels": { "team": "demo" } }]).to_string()
+        let named = |id: &str| if provider.contains("veo") { dialects::operation(id) } else { id.to_owned() };
+        json!([{ "targets": world.ids(now).map(named).collect::<Vec<_>>(), "labels": { "team": "demo" } }]).to_string()
     }
 
     /// Writes [`Gateway::targets`] to `file` every second until `stop`, replacing it as a whole.
@@ -70,7 +75,7 @@ impl Gateway {
         let mut written = String::new();
         let draft = file.with_extension("new");
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            let targets = self.targets();
+            let targets = self.targets("");
             if targets != written {
                 let replaced = std::fs::write(&draft, &targets).and_then(|()| std::fs::rename(&draft, file));
                 replaced.with_context(|| format!("cannot write {}", file.display()))?;
@@ -80,12 +85,62 @@ impl Gateway {
         Ok(())
     }
 
-    fn read(&self, id: &str) -> Seen {
-        let now = Timestamp::from(clock::now());
-        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.live(now);
-        world.get(id).map_or(Seen::Unknown, |life| row::seen(id, life, now))
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// What `see` makes of a task; `None` for one that is not there.
+    fn look(&self, id: &str, see: impl Fn(&View) -> Value) -> Option<Value> {
+        let now = Timestamp::from(clock::now());
+        let mut world = self.world();
+        world.live(now);
+        View::new(world.get(id)?, now).map(|view| see(&view))
+    }
+
+    /// What `see` makes of the tasks with these ids, or of all, newest first.
+    fn look_at_all(&self, wanted: &[String], see: impl Fn(&str, &View) -> Value) -> Vec<Value> {
+        let now = Timestamp::from(clock::now());
+        let mut world = self.world();
+        world.live(now);
+        let seen = |id: &str| Some(see(id, &View::new(world.get(id)?, now)?));
+        if wanted.is_empty() {
+            let ids: Vec<_> = world.ids(now).collect();
+            return ids.into_iter().rev().filter_map(seen).collect();
+        }
+        wanted.iter().filter_map(|id| seen(id)).collect()
+    }
+
+    /// What goes wrong with this request, if anything does.
+    async fn fault(&self) -> Option<Response> {
+        let chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner).f64();
+        Some(match self.faults.pick(chance)? {
+            Fault::Slow => {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                return None;
+            }
+            Fault::RateLimited => {
+                let body = json!({"code": "rate_limit_exceeded", "message": "当前分组上游负载已饱和，请稍后再试", "data": null});
+                (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], body.to_string()).into_response()
+            }
+            Fault::ServerError => {
+                let body = json!({"code": "get_task_failed", "message": "Database error", "data": null});
+                reply(StatusCode::INTERNAL_SERVER_ERROR, &body)
+            }
+            Fault::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, Html("<html><h1>503 Service Unavailable</h1></html>")).into_response()
+            }
+            Fault::Html => web_page().into_response(),
+            Fault::Reset => {
+                let broken = [Ok("{\"code\":\"success\",\"data\":{"), Err(std::io::Error::other("planned"))];
+                Body::from_stream(futures_util::stream::iter(broken)).into_response()
+            }
+        })
+    }
+}
+
+/// What a gateway answers on paths that it does not know.
+fn web_page() -> Html<&'static str> {
+    Html("<!doctype html><title>gateway</title><div id=root></div>")
 }
 
 /// Serves the gateway until `stop`.
@@ -93,12 +148,8 @@ impl Gateway {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: CancellationToken) -> anyhow::Result<()> {
-    let router = Router::new()
-        .route("/v1/video/generations/{id}", get(answer))
-        .route("/seedance/v3/contents/generations/tasks/{id}", get(answer))
-        .route("/-/tasks", get(targets))
-        .fallback(|| async { Html("<!doctype html><title>gateway</title><div id=root></div>") })
-        .with_state(gateway);
+    let router: Router =
+        dialects::routes().route("/-/tasks", get(targets)).fallback(|| async { web_page() }).with_state(gateway);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
 }
@@ -106,48 +157,19 @@ pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: Cancellat
 /// Says where a gateway listens, for the person who started it.
 pub fn greeting(address: SocketAddr) -> String {
     format!(
-        "a fake new-api gateway: http://{address}/v1/video/generations/{{task_id}}\nits task ids:           http://{address}/-/tasks"
+        "a fake gateway that speaks every dialect: http://{address}\nits task ids:                             http://{address}/-/tasks"
     )
 }
 
-async fn targets(State(gateway): State<Arc<Gateway>>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], gateway.targets()).into_response()
+/// The ids of one provider: `/-/tasks?provider=veo`.
+#[derive(serde::Deserialize)]
+struct Asked {
+    #[serde(default)]
+    provider: String,
 }
 
-async fn answer(State(gateway): State<Arc<Gateway>>, UrlPath(id): UrlPath<String>) -> Response {
-    let fault = {
-        let mut chance = gateway.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        gateway.faults.pick(chance.f64())
-    };
-    match fault {
-        None => {}
-        Some(Fault::Slow) => tokio::time::sleep(Duration::from_secs(3)).await,
-        Some(Fault::RateLimited) => {
-            let body =
-                json!({"code": "rate_limit_exceeded", "message": "当前分组上游负载已饱和，请稍后再试", "data": null});
-            return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], body.to_string()).into_response();
-        }
-        Some(Fault::ServerError) => {
-            let body = json!({"code": "get_task_failed", "message": "Database error", "data": null});
-            return reply(StatusCode::INTERNAL_SERVER_ERROR, &body);
-        }
-        Some(Fault::Unavailable) => {
-            return (StatusCode::SERVICE_UNAVAILABLE, Html("<html><h1>503 Service Unavailable</h1></html>"))
-                .into_response();
-        }
-        Some(Fault::Html) => return Html("<!doctype html><title>gateway</title><div id=root></div>").into_response(),
-        Some(Fault::Reset) => {
-            let broken = [Ok("{\"code\":\"success\",\"data\":{"), Err(std::io::Error::other("planned"))];
-            return Body::from_stream(futures_util::stream::iter(broken)).into_response();
-        }
-    }
-    match gateway.read(&id) {
-        Seen::Row(row) => reply(StatusCode::OK, &json!({"code": "success", "message": "", "data": row})),
-        Seen::Unknown => reply(
-            StatusCode::BAD_REQUEST,
-            &json!({"code": "task_not_exist", "message": "task_not_exist", "data": null}),
-        ),
-    }
+async fn targets(State(gateway): State<Arc<Gateway>>, Query(asked): Query<Asked>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], gateway.targets(&asked.provider)).into_response()
 }
 
 fn reply(status: StatusCode, body: &Value) -> Response {

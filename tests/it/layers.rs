@@ -37,7 +37,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ring", &["secret"]),
     ("base64", &["secret"]),
     ("serde_json_path", &["provider"]),
-    ("form_urlencoded", &["provider"]),
+    ("form_urlencoded", &["provider", "simulate"]),
     ("httpdate", &["http"]),
 ];
 

@@ -8,6 +8,7 @@
 )]
 
 mod config;
+mod dialects;
 mod documents;
 mod domain;
 mod exporter;

@@ -1,0 +1,176 @@
+//! The routes of every dialect over one world of tasks: which task a request names, and what it is answered in that dialect.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+use super::view::View;
+use super::{Gateway, reply, row, vendor};
+
+type Shared = State<Arc<Gateway>>;
+
+/// One task's body in a dialect.
+type Body = fn(&str, &View) -> Value;
+
+/// What a dialect says of an id that it does not know.
+type Unknown = fn() -> (StatusCode, Value);
+
+/// The routes of every provider, new-api's page for all other paths left to the caller.
+pub fn routes() -> Router<Arc<Gateway>> {
+    let single = |body: Body, unknown: Unknown| {
+        get(move |State(gateway): Shared, Path(id): Path<String>| async move {
+            answer(&gateway, &id, &id, body, unknown).await
+        })
+    };
+    let image_or_text = |body: Body, unknown: Unknown| {
+        get(move |State(gateway): Shared, Path((_, id)): Path<(String, String)>| async move {
+            answer(&gateway, &id, &id, body, unknown).await
+        })
+    };
+    Router::new()
+        // Gateways.
+        .route("/v1/video/generations/{id}", single(envelope, task_not_exist))
+        .route("/seedance/v3/contents/generations/tasks/{id}", single(envelope, task_not_exist))
+        .route("/kling/v1/videos/{kind}/{id}", image_or_text(envelope, task_not_exist))
+        .route("/api/task/self", list(row::row, "page_size", gateway_page))
+        // Ark.
+        .route("/api/v3/contents/generations/tasks/{id}", single(vendor::ark, ark_not_found))
+        .route("/api/v3/contents/generations/tasks", list(vendor::ark, "page_size", items))
+        // OpenAI, and Kling beside it.
+        .route("/v1/videos/{id}", single(vendor::openai, openai_not_found))
+        .route("/v1/videos", list(vendor::openai, "limit", |tasks, _| json!({"object": "list", "data": tasks})))
+        .route("/v1/videos/text2video", list(vendor::kling, "pageSize", |tasks, _| kling_envelope(&tasks.into())))
+        .route("/v1/videos/{kind}/{id}", image_or_text(|id, view| kling_envelope(&vendor::kling(id, view)), kling_not_found))
+        // Google.
+        .route("/v1beta/models/{model}/operations/{id}", get(gemini))
+        .route("/v1beta/models/{fetch}", post(vertex))
+        .route("/v1/projects/{*name}", post(vertex))
+        // MiniMax.
+        .route("/v1/query/video_generation", get(minimax_v1))
+        .route("/v2/query/video_generation", list(vendor::minimax_v2, "page_size", items))
+        .route(
+            "/v2/query/video_generation/{id}",
+            single(|id, view| json!({"task": vendor::minimax_v2(id, view)}), minimax_not_found),
+        )
+        // DashScope.
+        .route("/api/v1/tasks/{id}", single(vendor::dashscope, || (StatusCode::OK, Value::Null)))
+        .route("/api/v1/tasks/", list(vendor::dashscope_row, "page_size", |tasks, total| {
+            json!({"request_id": "simulated", "data": tasks, "page_no": 1, "page_size": tasks.len(), "total": total})
+        }))
+}
+
+/// The names of operations that tasks have at Google.
+pub fn operation(id: &str) -> String {
+    format!("models/veo-3.1/operations/{id}")
+}
+
+async fn answer(gateway: &Gateway, id: &str, name: &str, body: Body, unknown: Unknown) -> Response {
+    if let Some(fault) = gateway.fault().await {
+        return fault;
+    }
+    let found = gateway.look(id, |view| body(name, view));
+    let (status, body) = found.map_or_else(unknown, |body| (StatusCode::OK, body));
+    // DashScope alone repeats the id that it does not know.
+    let unknown = json!({"request_id": "simulated", "output": {"task_id": id, "task_status": "UNKNOWN"}});
+    reply(status, if body.is_null() { &unknown } else { &body })
+}
+
+async fn gemini(State(gateway): Shared, Path((model, id)): Path<(String, String)>) -> Response {
+    let name = format!("models/{model}/operations/{id}");
+    answer(&gateway, &id, &name, vendor::veo, veo_not_found).await
+}
+
+/// Reads the operation that the body names.
+async fn vertex(State(gateway): Shared, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let name = body["operationName"].as_str().unwrap_or_default();
+    let id = name.rsplit('/').next().unwrap_or_default();
+    answer(&gateway, id, name, vendor::veo, veo_not_found).await
+}
+
+async fn minimax_v1(State(gateway): Shared, RawQuery(query): RawQuery) -> Response {
+    let id = parameter(query.as_deref(), "task_id").next().unwrap_or_default();
+    let unknown: Unknown = || {
+        let refused = json!({"status_code": 2013, "status_msg": "invalid params, invalid task_id"});
+        (StatusCode::OK, json!({"base_resp": refused}))
+    };
+    answer(&gateway, &id, &id, vendor::minimax_v1, unknown).await
+}
+
+/// Tasks of one page, newest first, or those that the query asks for by `filter.task_ids`.
+fn list(
+    body: Body,
+    size: &'static str,
+    page: fn(&[Value], usize) -> Value,
+) -> axum::routing::MethodRouter<Arc<Gateway>> {
+    get(move |State(gateway): Shared, RawQuery(query): RawQuery| async move {
+        if let Some(fault) = gateway.fault().await {
+            return fault;
+        }
+        let query = query.as_deref();
+        let number = |name| parameter(query, name).next().and_then(|text| text.parse::<usize>().ok());
+        let size = number(size).unwrap_or(20).clamp(1, 500);
+        let number = ["p", "page_num", "page_no", "pageNum"].into_iter().find_map(number).unwrap_or(1).max(1);
+        let wanted: Vec<String> = parameter(query, "filter.task_ids").collect();
+        let mut tasks = gateway.look_at_all(&wanted, body);
+        let total = tasks.len();
+        tasks = tasks.into_iter().skip((number - 1).saturating_mul(size)).take(size).collect();
+        reply(StatusCode::OK, &page(&tasks, total))
+    })
+}
+
+fn parameter<'a>(query: Option<&'a str>, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+fn envelope(id: &str, view: &View) -> Value {
+    json!({"code": "success", "message": "", "data": row::row(id, view)})
+}
+
+fn kling_envelope(data: &Value) -> Value {
+    json!({"code": 0, "message": "SUCCEED", "request_id": "simulated", "data": data})
+}
+
+fn items(tasks: &[Value], total: usize) -> Value {
+    json!({"items": tasks, "total": total})
+}
+
+fn gateway_page(tasks: &[Value], total: usize) -> Value {
+    json!({"success": true, "message": "", "data": {"page": 1, "page_size": tasks.len(), "total": total, "items": tasks}})
+}
+
+fn task_not_exist() -> (StatusCode, Value) {
+    (StatusCode::BAD_REQUEST, json!({"code": "task_not_exist", "message": "task_not_exist", "data": null}))
+}
+
+fn ark_not_found() -> (StatusCode, Value) {
+    let error =
+        json!({"code": "ResourceNotFound", "message": "The task is not found.", "param": "", "type": "NotFound"});
+    (StatusCode::NOT_FOUND, json!({"error": error}))
+}
+
+fn openai_not_found() -> (StatusCode, Value) {
+    let error = json!({"message": "Video not found.", "type": "invalid_request_error", "param": "id", "code": null});
+    (StatusCode::NOT_FOUND, json!({"error": error}))
+}
+
+fn kling_not_found() -> (StatusCode, Value) {
+    (StatusCode::NOT_FOUND, json!({"code": 1203, "message": "task not found", "request_id": "simulated"}))
+}
+
+fn veo_not_found() -> (StatusCode, Value) {
+    let error = json!({"code": 404, "message": "Operation not found.", "status": "NOT_FOUND"});
+    (StatusCode::NOT_FOUND, json!({"error": error}))
+}
+
+fn minimax_not_found() -> (StatusCode, Value) {
+    let error = json!({"type": "bad_request_error", "message": "invalid task_id (2013)", "http_code": "400"});
+    (StatusCode::BAD_REQUEST, json!({"type": "error", "error": error, "request_id": "simulated"}))
+}
