@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::task::coop::unconstrained;
 use tokio_util::time::DelayQueue;
 
 use crate::clock;
@@ -50,7 +51,8 @@ impl Timetable {
         if self.timers.is_empty() {
             return std::future::pending().await;
         }
-        poll_fn(|cx| {
+        // Tokio's budget of 128 steps would cut a batch short; the loop ends with the last timer.
+        unconstrained(poll_fn(|cx| {
             let mut some = false;
             while let Poll::Ready(Some(expired)) = self.timers.poll_expired(cx) {
                 some = true;
@@ -58,7 +60,7 @@ impl Timetable {
                 self.due.push_back((expired.into_inner(), at));
             }
             if some { Poll::Ready(()) } else { Poll::Pending }
-        })
+        }))
         .await;
     }
 

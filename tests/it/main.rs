@@ -7,6 +7,7 @@
     reason = "tests fail by panicking, and live in real time"
 )]
 
+mod batch;
 mod config;
 mod dialects;
 mod documents;

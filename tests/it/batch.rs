@@ -1,0 +1,238 @@
+//! Asking Ark for many tasks at once: how many requests that takes, and what happens when it does not work.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::path::Path as FilePath;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::exporter::{Exporter, QUICK, value};
+
+/// A fake Ark.
+struct Ark {
+    address: SocketAddr,
+    held: Arc<Mutex<Held>>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Held {
+    tasks: BTreeMap<String, Value>,
+    /// Known, and left out of lists.
+    unlisted: HashSet<String>,
+    /// Lists of more than so many are refused with this status.
+    refuses: Option<(usize, u16)>,
+    /// The ids of each list request.
+    lists: Vec<Vec<String>>,
+    /// The ids of single requests.
+    singles: Vec<String>,
+}
+
+impl Ark {
+    #[expect(clippy::disallowed_methods, reason = "the server is owned by this value and aborted with it")]
+    async fn start(held: Held) -> Self {
+        let held = Arc::new(Mutex::new(held));
+        let router = Router::new()
+            .route("/contents/generations/tasks", get(list))
+            .route("/contents/generations/tasks/{id}", get(single))
+            .with_state(held.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, held, server }
+    }
+
+    fn config(&self, head: &str, ids: &[String]) -> String {
+        let ids = ids.join(", ");
+        format!(
+            "{head}upstreams:\n- {{name: ark, provider: ark, base_url: 'http://{}', static_configs: [{{targets: [{ids}]}}]}}\n",
+            self.address
+        )
+    }
+}
+
+impl Drop for Ark {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn list(State(held): State<Arc<Mutex<Held>>>, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let parameter = |name: &str| -> Vec<String> {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).collect()
+    };
+    let ids = parameter("filter.task_ids");
+    let mut held = held.lock().unwrap();
+    held.lists.push(ids.clone());
+    if let Some((_, status)) = held.refuses.filter(|(most, _)| ids.len() > *most) {
+        return (StatusCode::from_u16(status).unwrap(), json!({"error": {"code": "InvalidParameter"}}).to_string())
+            .into_response();
+    }
+    let size: usize = parameter("page_size")[0].parse().unwrap();
+    assert!((1..=500).contains(&size) && parameter("page_num") == ["1"], "{query}");
+    let listed = ids.iter().filter(|id| !held.unlisted.contains(*id)).filter_map(|id| held.tasks.get(id));
+    let items: Vec<_> = listed.take(size).cloned().collect();
+    json!({"total": items.len(), "items": items}).to_string().into_response()
+}
+
+async fn single(State(held): State<Arc<Mutex<Held>>>, Path(id): Path<String>) -> Response {
+    let mut held = held.lock().unwrap();
+    held.singles.push(id.clone());
+    match held.tasks.get(&id) {
+        Some(task) => task.to_string().into_response(),
+        None => (StatusCode::NOT_FOUND, json!({"error": {"code": "ResourceNotFound"}}).to_string()).into_response(),
+    }
+}
+
+fn task(id: &str, status: &str) -> Value {
+    json!({"id": id, "model": "seedance", "status": status, "created_at": 1_795_132_800, "updated_at": 1_795_132_860,
+        "service_tier": "default", "execution_expires_after": 172_800, "resolution": "720p", "duration": 5,
+        "content": {"video_url": "https://x.y/v.mp4?X-Tos-Date=20261120T000000Z&X-Tos-Expires=86400&sig=S3CRET"},
+        "usage": {"completion_tokens": 10, "total_tokens": 10}, "error": {"code": "InternalServiceError", "message": "no"}})
+}
+
+fn ids(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("cgt-{n:04}")).collect()
+}
+
+fn running(ids: &[String]) -> BTreeMap<String, Value> {
+    ids.iter().map(|id| (id.clone(), task(id, "running"))).collect()
+}
+
+fn tasks(page: &str, status: &str) -> f64 {
+    value(page, &format!("videogen_tasks{{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"{status}\"}}"))
+        .unwrap_or(0.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_hundred_tasks_are_one_request() {
+    let ids = ids(500);
+    let ark = Ark::start(Held { tasks: running(&ids), ..Held::default() }).await;
+    let slow = "polling: {interval: 2s, min_interval: 1s, max_interval: 4s}\nmetrics: {zero_hold: 0s}\ntasks: {count_since: always}\n";
+    let exporter = Exporter::start(&ark.config(slow, &ids), FilePath::new(".")).await;
+    let now = "videogen_tasks{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"running\"} 500";
+    let page = exporter.until(&[now]).await;
+    assert_eq!(
+        value(&page, "videogen_upstream_requests_total{code=\"200\",operation=\"batch\",upstream=\"ark\"}"),
+        Some(1.0)
+    );
+    {
+        let mut held = ark.held.lock().unwrap();
+        assert_eq!(held.lists.iter().map(Vec::len).collect::<Vec<_>>(), [500]);
+        assert!(held.singles.is_empty());
+        for (n, (id, known)) in held.tasks.iter_mut().enumerate() {
+            *known = task(id, ["succeeded", "failed", "cancelled", "expired", "running"][n % 5]);
+        }
+    }
+    let ended = |end: &str| {
+        format!(
+            "videogen_tasks_finished_total{{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"{end}\"}} 100"
+        )
+    };
+    let ended = ["succeeded", "failed", "cancelled", "expired"].map(ended);
+    exporter.until(&ended.each_ref().map(String::as_str)).await;
+    let (lists, singles) = {
+        let held = ark.held.lock().unwrap();
+        (held.lists.len(), held.singles.len())
+    };
+    assert!(lists <= 5, "500 tasks twice, in {lists} requests");
+    assert_eq!(singles, 0);
+    assert_eq!(tasks(&exporter.page().await, "running"), 100.0);
+    exporter.stop().await;
+}
+
+/// What a list leaves out is asked for by itself: expired tasks, other service tiers, and ids that nobody knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_list_leaves_out_is_asked_for_alone() {
+    let ids = ids(20);
+    let mut held = Held { tasks: running(&ids), ..Held::default() };
+    held.tasks.insert(ids[0].clone(), task(&ids[0], "expired"));
+    held.tasks.get_mut(&ids[1]).unwrap()["service_tier"] = "flex".into();
+    held.tasks.remove(&ids[2]);
+    held.unlisted.extend(ids[0..2].iter().cloned());
+    let ark = Ark::start(held).await;
+    let head = format!("{QUICK}tasks: {{count_since: always}}\n");
+    let exporter = Exporter::start(&ark.config(&head, &ids), FilePath::new(".")).await;
+    let expired = "videogen_task_status{upstream=\"ark\",task_id=\"cgt-0000\",status=\"expired\"} 1";
+    let flex = "videogen_task_status{upstream=\"ark\",task_id=\"cgt-0001\",status=\"running\"} 1";
+    let page = exporter.until(&[expired, flex]).await;
+    assert_eq!(tasks(&page, "running"), 18.0);
+    assert!(
+        page.contains("videogen_task_status{upstream=\"ark\",task_id=\"cgt-0002\",status=\"unknown\"} 1"),
+        "not lost yet"
+    );
+    assert!(
+        page.contains("videogen_task_deadline_timestamp_seconds{upstream=\"ark\",task_id=\"cgt-0003\"} 1795305600\n")
+    );
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let held = ark.held.lock().unwrap();
+    let asked: HashSet<_> = held.singles.iter().map(String::as_str).collect();
+    assert_eq!(asked, HashSet::from(["cgt-0000", "cgt-0001", "cgt-0002"]));
+    let again = held.lists.iter().skip(1).filter(|ids| ids.contains(&"cgt-0001".to_owned())).count();
+    assert_eq!(again, 0, "another tier is not looked for in the list again");
+    drop(held);
+    exporter.stop().await;
+}
+
+/// A list that is refused, and one that is no list at all: fewer are asked for, then one by one, and nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_does_not_work_costs_nothing_but_requests() {
+    for (most, status) in [(12, 414), (0, 404), (0, 403)] {
+        let ids = ids(50);
+        let ark = Ark::start(Held { tasks: running(&ids), refuses: Some((most, status)), ..Held::default() }).await;
+        let exporter = Exporter::start(&ark.config(QUICK, &ids), FilePath::new(".")).await;
+        exporter
+            .until(&["videogen_tasks{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"running\"} 50"])
+            .await;
+        let page = exporter.page().await;
+        assert!(
+            !page.contains("videogen_task_consecutive_poll_failures{upstream=\"ark\",task_id=\"cgt-0001\"} 1"),
+            "{status}"
+        );
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let before = ark.held.lock().unwrap().lists.len();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let held = ark.held.lock().unwrap();
+        let last = held.lists.last().unwrap().len();
+        if most > 0 {
+            assert!(last <= most && held.lists.len() > before, "{status}: {last}");
+        } else {
+            assert_eq!(held.lists.len(), before, "{status}: lists were given up");
+        }
+        drop(held);
+        exporter.stop().await;
+    }
+}
+
+/// Trouble of the whole upstream is not a reason to ask for each task alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_upstream_is_not_asked_for_each_task() {
+    let ids = ids(50);
+    let ark = Ark::start(Held { tasks: running(&ids), refuses: Some((0, 500)), ..Held::default() }).await;
+    let exporter = Exporter::start(&ark.config(QUICK, &ids), FilePath::new(".")).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let page = exporter.page().await;
+    let (lists, singles) = {
+        let held = ark.held.lock().unwrap();
+        (held.lists.len(), held.singles.len())
+    };
+    assert!(lists >= 1 && singles == 0, "{lists} {singles}");
+    let failed = "videogen_upstream_request_errors_total{operation=\"batch\",reason=\"server_error\",upstream=\"ark\"}";
+    assert!(value(&page, failed).is_some_and(|errors| errors >= 1.0));
+    ark.held.lock().unwrap().refuses = None;
+    exporter
+        .until(&["videogen_tasks{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"running\"} 50"])
+        .await;
+    exporter.stop().await;
+}
