@@ -21,5 +21,7 @@ mod providers;
 mod reasons;
 mod reload;
 mod robust;
+mod tokens;
 mod transport;
+mod truth;
 mod upstream;

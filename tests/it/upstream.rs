@@ -21,6 +21,8 @@ pub enum Reply {
     Body(u16, String),
     /// The same with a `Retry-After`.
     RetryAfter(u16, String),
+    /// A status and a body with a `Date`.
+    Dated(u16, String, String),
     /// A redirect to somewhere else.
     Redirect(String),
     /// The connection breaks in the middle of the body.
@@ -99,6 +101,9 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, headers: HeaderMap, re
         Reply::Body(status, body) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
         Reply::RetryAfter(status, after) => {
             (StatusCode::from_u16(status).unwrap(), [(header::RETRY_AFTER, after)], "").into_response()
+        }
+        Reply::Dated(status, body, date) => {
+            (StatusCode::from_u16(status).unwrap(), [(header::DATE, date)], body).into_response()
         }
         Reply::Redirect(to) => (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, to)]).into_response(),
         Reply::Reset => {

@@ -1,0 +1,123 @@
+//! What no dashboard of a gateway shows: where its word and the provider's differ, and where answers are not as documented.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::exporter::{Exporter, QUICK, value};
+use super::upstream::{Reply, Upstream, row, status};
+
+fn config(upstream: &Upstream, targets: &str) -> String {
+    format!(
+        "{QUICK}tasks: {{count_since: always}}\nupstreams:\n- {{name: gw, provider: new_api, base_url: 'http://{}', static_configs: [{{targets: {targets}}}]}}\n",
+        upstream.address
+    )
+}
+
+fn unix() -> i64 {
+    i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap()
+}
+
+/// A gateway's row with Ark's task in it; both know when it ended, 7 s apart.
+fn answer(gateway: &str, inner: &str) -> Value {
+    let at = unix();
+    let over = matches!(gateway, "SUCCESS" | "FAILURE");
+    json!({"task_id": "t", "status": gateway, "progress": "50%", "submit_time": at - 60, "start_time": at - 50,
+        "finish_time": if over { at } else { 0 }, "properties": {"origin_model_name": "m"}, "result_url": "", "fail_reason": "",
+        "data": {"id": "cgt", "model": "m", "status": inner, "created_at": at - 62, "updated_at": at - 7, "duration": 5,
+            "resolution": "720p", "execution_expires_after": 172_800,
+            "content": {"video_url": "https://x.y/v.mp4?X-Tos-Date=20261120T000000Z&X-Tos-Expires=86400&X-Tos-Signature=S3CRET"},
+            "usage": {"completion_tokens": 10, "total_tokens": 10}}})
+}
+
+fn agg(family: &str, own: &str) -> String {
+    format!("{family}{{upstream=\"gw\",provider=\"new_api\",model=\"m\"{own}}}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_two_layers_differ_is_shown() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    gateway.script("stale", vec![row(&answer("IN_PROGRESS", "expired"))]);
+    gateway.script("ok", vec![row(&answer("IN_PROGRESS", "running")), row(&answer("SUCCESS", "succeeded"))]);
+    gateway.script("busy", vec![row(&answer("IN_PROGRESS", "running"))]);
+    let exporter = Exporter::start(&config(&gateway, "[stale, ok, busy]"), Path::new(".")).await;
+    let disagree =
+        agg("videogen_status_disagreements", ",gateway_status=\"running\",upstream_status=\"expired\"") + " 1";
+    let lag = agg("videogen_gateway_finish_lag_seconds_sum", "") + " 7";
+    let once = agg("videogen_gateway_finish_lag_seconds_count", "") + " 1";
+    let expiry = "videogen_task_result_expiry_timestamp_seconds{upstream=\"gw\",task_id=\"ok\"} 1795219200";
+    let page = exporter.until(&[&disagree, &lag, &once, expiry]).await;
+    assert_eq!(page.matches("videogen_status_disagreements{").count(), 1, "agreement is no disagreement");
+    let deadline = value(&page, "videogen_task_deadline_timestamp_seconds{upstream=\"gw\",task_id=\"busy\"}").unwrap();
+    assert!((deadline - (unix() - 62 + 172_800) as f64).abs() < 10.0, "{deadline}");
+    assert!(!page.contains("deadline_timestamp_seconds{upstream=\"gw\",task_id=\"ok\"}"), "it has ended");
+    assert!(!page.contains("S3CRET") && !page.contains("x.y"));
+    assert!(!page.contains("videogen_schema_drift_total{"), "all of this is as documented");
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_as_documented_is_counted_and_the_rest_is_read() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let mut odd = answer("SUCCESS", "succeeded");
+    odd["data"]["usage"]["total_tokens"] = json!({"new": "shape"});
+    odd.as_object_mut().unwrap().remove("progress");
+    odd["start_time"] = json!("soon");
+    gateway.script("odd", vec![row(&odd)]);
+    let exporter = Exporter::start(&config(&gateway, "[odd]"), Path::new(".")).await;
+    let drift = |field: &str, problem: &str| {
+        format!(
+            "videogen_schema_drift_total{{upstream=\"gw\",provider=\"new_api\",field=\"{field}\",problem=\"{problem}\"}} 1"
+        )
+    };
+    let page = exporter
+        .until(&[&drift("tokens_total", "wrong_type"), &drift("progress", "missing"), &drift("start", "unreadable")])
+        .await;
+    assert_eq!(page.matches("videogen_schema_drift_total{").count(), 3);
+    let finished = agg("videogen_tasks_finished_total", ",status=\"succeeded\"");
+    assert_eq!(value(&page, &finished), Some(1.0), "it is read all the same");
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_is_seen() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let Reply::Body(code, body) = status("IN_PROGRESS") else { panic!("a plain answer was expected") };
+    let date = |at: i64| {
+        let at = jiff::Timestamp::from_second(at).unwrap();
+        at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    };
+    gateway.script("t", vec![Reply::Dated(code, body.clone(), date(unix() - 3600))]);
+    let exporter = Exporter::start(&config(&gateway, "[t]"), Path::new(".")).await;
+    let skew = "videogen_upstream_clock_skew_seconds{upstream=\"gw\"}";
+    exporter.until(&["videogen_upstream_up{upstream=\"gw\"} 1"]).await;
+    let shown = value(&exporter.page().await, skew).unwrap();
+    assert!((shown + 3600.0).abs() < 30.0, "{shown}");
+    gateway.script("t", vec![Reply::Dated(code, body.clone(), "yesterday".to_owned())]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let kept = value(&exporter.page().await, skew).unwrap();
+    assert!((kept + 3600.0).abs() < 30.0, "a date that cannot be read says nothing: {kept}");
+    exporter.stop().await;
+}
+
+/// A false failure, and the success that comes after it: both are counted, each once, and so are tokens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_success_is_seen_a_minute_later_and_counted_once() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let failed = json!({"task_id": "t", "status": "FAILURE", "fail_reason": "upstream returned error", "progress": "100%",
+        "properties": {"origin_model_name": "m"}});
+    gateway.script("late", vec![status("IN_PROGRESS"), row(&failed), row(&answer("SUCCESS", "succeeded"))]);
+    let exporter = Exporter::start(&config(&gateway, "[late]"), Path::new(".")).await;
+    let failure = agg("videogen_task_failures_total", ",status=\"failed\",failure_class=\"gateway_error\"") + " 1";
+    let failed = agg("videogen_tasks_finished_total", ",status=\"failed\"") + " 1";
+    exporter.until(&[&failure, &failed]).await;
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    assert_eq!(gateway.asked().len(), 2, "never sooner than a minute");
+    let late = agg("videogen_status_regressions_total", "") + " 1";
+    let succeeded = agg("videogen_tasks_finished_total", ",status=\"succeeded\"") + " 1";
+    let tokens = agg("videogen_tokens_total", ",token_type=\"output\"") + " 10";
+    let page = exporter.until(&[&late, &succeeded, &failed, &failure, &tokens]).await;
+    assert!(page.contains("videogen_task_status{upstream=\"gw\",task_id=\"late\",status=\"succeeded\"} 1"));
+    exporter.stop().await;
+}
