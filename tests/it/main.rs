@@ -9,6 +9,7 @@
 
 mod batch;
 mod config;
+mod custom;
 mod dialects;
 mod documents;
 mod domain;
@@ -21,6 +22,7 @@ mod providers;
 mod reasons;
 mod reload;
 mod robust;
+mod sane;
 mod tokens;
 mod transport;
 mod truth;

@@ -36,10 +36,24 @@ pub enum Reply {
 pub struct Asked {
     /// The path as sent, still escaped.
     pub path: String,
+    /// GET or POST.
+    pub method: String,
+    /// What follows the question mark.
+    pub query: String,
+    /// The body.
+    pub body: String,
     /// The `Authorization` header.
     pub authorization: Option<String>,
+    headers: HeaderMap,
     /// When.
     pub at: Instant,
+}
+
+impl Asked {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<String> {
+        Some(self.headers.get(name)?.to_str().unwrap().to_owned())
+    }
 }
 
 #[derive(Default)]
@@ -86,11 +100,14 @@ impl Drop for Upstream {
 
 async fn answer(State(script): State<Arc<Mutex<Script>>>, headers: HeaderMap, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let id = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let id = path.rsplit('/').next().unwrap_or_default().replace("%20", " ");
+    let (method, query) = (request.method().to_string(), request.uri().query().unwrap_or_default().to_owned());
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    let body = String::from_utf8(body.to_vec()).unwrap();
     let reply = {
         let mut script = script.lock().unwrap();
         let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
-        script.asked.push(Asked { path, authorization, at: Instant::now() });
+        script.asked.push(Asked { path, method, query, body, authorization, headers, at: Instant::now() });
         match script.replies.get_mut(&id) {
             Some(replies) if replies.len() > 1 => replies.remove(0),
             Some(replies) => replies[0].clone(),

@@ -1,0 +1,136 @@
+//! An API that no provider knows, described in the configuration; and what a configuration changes of the known ones.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use videogen_exporter::cli::shown;
+use videogen_exporter::config::{self, Upstream};
+use videogen_exporter::domain::TaskId;
+use videogen_exporter::domain::drift::{Field, FieldProblem};
+
+use super::exporter::{Exporter, QUICK};
+use super::upstream::{self, Reply};
+
+const DESCRIBED: &str = "
+  request: {method: POST, path: '/jobs/{task_id}?full=1', headers: {X-Api-Key: 'Key {credentials}', X-Region: eu}, body: '{\"id\": \"{task_id}\"}'}
+  response:
+    fields:
+      status: /job/state
+      progress: $.job.steps[?@.name == 'render'].done
+      submit_time: /job/times/0
+      finish_time: $.job.times[-1]
+      model_origin: $..model
+      tokens_total: /job/cost/tokens
+      error_code: /job/error
+      result_url: /job/video
+      expires_after: /job/ttl
+    statuses: {running: [COOKING], succeeded: [SERVED], cancelled: ['false']}
+    failures: {content_policy: [SPICY], quota: [TAB]}
+    time_unit: ms
+    progress_unit: ratio";
+
+fn upstream(text: &str) -> Upstream {
+    let text = format!("upstreams:\n- name: own\n  provider: {text}\n");
+    config::parse(&text, Path::new("x.yml")).unwrap_or_else(|error| panic!("{error}")).upstreams.remove(0)
+}
+
+fn read(upstream: &Upstream, body: &Value) -> Value {
+    shown(&upstream.dialect.read(200, body.to_string().as_bytes()))
+}
+
+#[test]
+fn a_described_answer_is_read_by_pointer_and_path() {
+    let own = upstream(&format!("custom\n  base_url: http://localhost:1{DESCRIBED}"));
+    let job = |state: Value| {
+        json!({"job": {"state": state, "steps": [{"name": "upload", "done": 1}, {"name": "render", "done": 1.0}], "error": "spicy",
+            "times": [1000, 1_795_132_860_000_i64], "spec": {"model": "m-9"}, "cost": {"tokens": "12"}, "ttl": 60,
+            "video": "https://x.y/v.mp4?Expires=1795219200&sig=S3CRET"}})
+    };
+    let cooking = read(&own, &job(json!("cooking")))["task"].clone();
+    assert_eq!(
+        cooking,
+        json!({"status": "running", "progress": 1.0, "submit": 1, "model_origin": "m-9", "tokens_total": 12, "error_code": "spicy",
+            "has_result_url": false, "expires_at": 1_795_219_200})
+    );
+    let served = read(&own, &job(json!("SERVED")))["task"].clone();
+    assert_eq!(
+        (&served["status"], &served["finish"], &served["has_result_url"]),
+        (&json!("succeeded"), &json!(1_795_132_860), &json!(true))
+    );
+    assert!(!served.to_string().contains("S3CRET"));
+    for (state, status) in [
+        (json!("failed"), "failed"),
+        (json!(false), "cancelled"),
+        (json!("DONE"), "succeeded"),
+        (json!("?"), "unknown"),
+    ] {
+        assert_eq!(read(&own, &job(state.clone()))["task"]["status"], status, "{state}");
+    }
+    let answer = own.dialect.read(200, job(json!("failed")).to_string().as_bytes()).unwrap();
+    assert_eq!(answer.failure.map(|class| class.as_str()), Some("content_policy"));
+    assert_eq!(answer.deadline.map(|at| at.as_millis()), Some(61_000));
+
+    let mut odd = job(json!("cooking"));
+    odd["job"]["cost"]["tokens"] = json!({});
+    odd["job"]["times"] = json!(["soon"]);
+    let drift: Vec<_> = own.dialect.read(200, odd.to_string().as_bytes()).unwrap().drift.iter().collect();
+    let wrong = FieldProblem::Unreadable;
+    assert_eq!(drift, [(Field::Submit, wrong), (Field::Finish, wrong), (Field::TokensTotal, FieldProblem::WrongType)]);
+    let nothing = own.dialect.read(200, b"{\"job\": {}}").unwrap_err();
+    assert_eq!((nothing.kind.as_str(), nothing.code.as_deref()), ("invalid_body", Some("null_data")));
+    assert_eq!(nothing.drift.iter().collect::<Vec<_>>(), [(Field::Status, FieldProblem::Missing)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_described_api_is_polled() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("key"), "k-S3CRET").unwrap();
+    let api = upstream::Upstream::start("127.0.0.1:0").await;
+    api.script("a b", vec![Reply::Body(200, json!({"job": {"state": "COOKING"}}).to_string())]);
+    let text = format!(
+        "{QUICK}upstreams:\n- name: own\n  provider: custom\n  base_url: http://{}/v7\n  authorization: {{credentials_file: key}}\n  \
+         static_configs: [{{targets: ['a b']}}]{DESCRIBED}\n",
+        api.address
+    );
+    let exporter = Exporter::start(&text, folder.path()).await;
+    exporter.until(&["videogen_task_status{upstream=\"own\",task_id=\"a b\",status=\"running\"} 1"]).await;
+    let asked = api.asked().remove(0);
+    assert_eq!(
+        (asked.method.as_str(), asked.path.as_str(), asked.query.as_str()),
+        ("POST", "/v7/jobs/a%20b", "full=1")
+    );
+    assert_eq!(asked.header("x-api-key").as_deref(), Some("Key k-S3CRET"));
+    assert_eq!(asked.header("x-region").as_deref(), Some("eu"));
+    assert_eq!(asked.header("authorization"), None, "the key goes into one header");
+    assert_eq!(asked.body, "{\"id\": \"a b\"}");
+    exporter.stop().await;
+}
+
+#[test]
+fn a_known_provider_is_asked_and_read_as_configured() {
+    let id = TaskId::parse("models/veo-3/operations/x").unwrap();
+    let request = |upstream: &Upstream| upstream.dialect.request(&id).unwrap();
+    let veo = upstream("tikhub_veo\n  request: {path: '/veo/{model}/fetch', body: '{\"op\":\"{operation}\"}'}");
+    let asked = request(&veo);
+    assert_eq!((asked.method.as_str(), asked.segments.join("/").as_str()), ("POST", "veo/veo-3/fetch"));
+    assert_eq!(asked.body.as_deref(), Some("{\"op\":\"models/veo-3/operations/x\"}"));
+    let plain = upstream("tikhub_veo\n  request: {method: GET, path: '/veo/{task_id}'}");
+    assert_eq!(
+        (request(&plain).segments.join("|").as_str(), request(&plain).body),
+        ("veo|models/veo-3/operations/x", None)
+    );
+
+    let ark = upstream("ark\n  request: {path: '/elsewhere/{task_id}'}");
+    assert!(ark.dialect.batch().is_none(), "nobody knows the list of another path");
+    assert!(upstream("ark").dialect.batch().is_some());
+
+    let body = json!({"output": {"task_id": "t", "task_status": "RUNNING", "submit_time": "2026-11-20 08:00:00.000"}});
+    for (offset, submit) in [("", 1_795_132_800), ("\n  request: {time_offset: Z}", 1_795_161_600)] {
+        assert_eq!(read(&upstream(&format!("dashscope{offset}")), &body)["task"]["submit"], submit, "{offset}");
+    }
+    let kling =
+        json!({"code": 0, "data": {"task_id": "1", "task_status": "processing", "created_at": 1, "updated_at": 1}});
+    assert_eq!(read(&upstream("tokenhot\n  request: {shape: kling}"), &kling)["task"]["status"], "running");
+    assert_eq!(read(&upstream("tokenhot\n  request: {shape: openai_videos}"), &kling)["error"]["kind"], "invalid_body");
+}

@@ -1,0 +1,51 @@
+//! What holds of any bytes whatever, read as the answer of any provider; also what the fuzzer looks for.
+
+use std::sync::LazyLock;
+
+use videogen_exporter::cli::{shown, shown_list};
+use videogen_exporter::domain::{Answer, Status};
+use videogen_exporter::provider::{Dialect, PROVIDERS};
+
+/// Every provider that is something without a configuration.
+static DIALECTS: LazyLock<Vec<Dialect>> =
+    LazyLock::new(|| PROVIDERS.iter().filter_map(|provider| Dialect::of(provider).ok()).collect());
+
+/// Reads `body` in every dialect, as a task and as a list, from a good answer and from bad ones.
+///
+/// # Panics
+/// When something is read that cannot be, or a URL comes through.
+pub fn check(body: &[u8]) {
+    for dialect in DIALECTS.iter() {
+        for http_status in [200, 400, 404, 429, 503] {
+            let read = dialect.read(http_status, body);
+            if let Ok(answer) = &read {
+                assert_eq!(http_status, 200, "{}: an error read as a task", dialect.name());
+                check_answer(answer, dialect);
+            }
+            check_said(&shown(&read).to_string(), body, dialect);
+        }
+        let list = dialect.read_list(200, body);
+        list.iter().flatten().for_each(|answer| check_answer(answer, dialect));
+        check_said(&shown_list(&list).to_string(), body, dialect);
+    }
+}
+
+fn check_answer(answer: &Answer, dialect: &Dialect) {
+    let name = dialect.name();
+    assert!(answer.status != Status::Lost, "{name}: lost is ours to say");
+    assert!(answer.progress.is_none_or(|progress| (0.0..=1.0).contains(&progress)), "{name}: {:?}", answer.progress);
+    assert!(answer.status.is_end() || answer.times.finish.is_none(), "{name}: finished and not ended");
+    assert!(answer.failure.is_none() || answer.status == Status::Failed, "{name}: a class without a failure");
+    let numbers =
+        [answer.video_seconds, answer.credits].into_iter().chain(answer.tokens.parts().map(|(_, tokens)| tokens));
+    assert!(numbers.flatten().all(|number| number >= 0.0 && number.is_finite()), "{name}: a number that is none");
+    let message = answer.error_message.as_deref().unwrap_or("");
+    assert!(message.chars().count() <= 256, "{name}: a long message");
+}
+
+fn check_said(said: &str, body: &[u8], dialect: &Dialect) {
+    let lower = said.to_ascii_lowercase();
+    assert!(!lower.contains("http://") && !lower.contains("https://"), "{}: a URL in {said}", dialect.name());
+    // Every byte may be escaped, and a gateway's word said twice.
+    assert!(said.len() <= 16 * body.len() + 4096, "{}: {} bytes of {}", dialect.name(), said.len(), body.len());
+}
