@@ -59,18 +59,31 @@ fn the_metrics_page_has_every_family_as_the_code_has_it() {
 }
 
 #[test]
-fn the_readme_names_every_provider_and_no_metric_that_is_not() {
+fn the_readme_has_every_provider_and_no_metric_that_is_not() {
     for path in ["README.md", "docs/configuration.md", "docs/runbooks.md", "docs/dashboards.md", "docs/architecture.md"]
     {
         assert_known_names(path, &read(path));
     }
+    let mut table = "| provider | one task | many at once | list | progress | times | tokens | credits | error detail |\n\
+        |---|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
     for provider in PROVIDERS {
-        assert!(
-            read("README.md").contains(&format!("`{}`", provider.name)),
-            "README.md does not name {}",
-            provider.name
-        );
+        let gives = &provider.gives;
+        assert_eq!(gives.list == "–", provider.list.is_none(), "{}", provider.name);
+        assert_eq!(gives.batch == "–", provider.batch.is_none(), "{}", provider.name);
+        let columns = [
+            gives.single,
+            gives.batch,
+            gives.list,
+            gives.progress,
+            gives.times,
+            gives.tokens,
+            gives.credits,
+            gives.errors,
+        ];
+        let _ = writeln!(table, "| `{}` | {} |", provider.name, columns.join(" | "));
     }
+    is_fresh("README.md", &with_section(&read("README.md"), "providers", &table));
     for image in ["overview", "task", "upstream"] {
         assert!(root().join(format!("docs/images/{image}.png")).is_file(), "no picture of {image}");
     }
