@@ -90,6 +90,7 @@ fn disagreements() -> [Panel; 2] {
 fn times() -> [Panel; 3] {
     let lag = format!("videogen_gateway_finish_lag_seconds_bucket{{{UPSTREAM}}}[1h]");
     let changed = format!(r#"videogen_status_transitions_total{{{UPSTREAM},from=~"{ENDED}|lost"}}"#);
+    let changed = format!("sum by (upstream, from, to) (increase({changed}[$__rate_interval])) > 0");
     let third = |panel: Panel| panel.size(8, 9);
     [
         third(Panel::lines(
@@ -102,14 +103,15 @@ fn times() -> [Panel; 3] {
         .range(&quantile("0.50", "upstream", &lag), "p50 {{upstream}}")
         .range(&quantile("0.95", "upstream", &lag), "p95 {{upstream}}"),
         third(Panel::bars(
-            "Ends that changed, per minute",
-            "Ended tasks that later had another end. failed → succeeded is a late success: the \
-             video exists, and whoever asked was told that it does not.",
+            "Ends that changed",
+            "Ended tasks that later had another end, in each interval. failed → succeeded is a \
+             late success: the video exists, and whoever asked was told that it does not.",
         ))
         .unit("short")
+        .decimals(0)
         .every("5m")
         .no_value("no end changed")
-        .range(&per_minute("upstream, from, to", &changed), "{{upstream}} {{from}} → {{to}}"),
+        .range(&changed, "{{upstream}} {{from}} → {{to}}"),
         third(Panel::lines(
             "Clock skew",
             "The upstream's clock minus ours, from the Date of its answers; it has whole seconds, \
