@@ -97,10 +97,12 @@ impl Panel {
         self.thresholds(&[(None, "transparent"), (Some(limit), "red")])
     }
 
-    /// Dashed lines at `limit` above and below 0, for what may be either.
+    /// Dashed lines at `limit` above and below 0, for what may be either; an axis that makes noise no mountains.
     pub fn limits(mut self, limit: f64) -> Self {
         let defaults = &mut self.model["fieldConfig"]["defaults"];
         defaults["min"].take();
+        defaults["custom"]["axisSoftMin"] = json!(-limit / 3.0);
+        defaults["custom"]["axisSoftMax"] = json!(limit / 3.0);
         defaults["custom"]["thresholdsStyle"]["mode"] = json!("dashed");
         self.thresholds(&[(None, "red"), (Some(-limit), "transparent"), (Some(limit), "red")])
     }
