@@ -3,12 +3,14 @@
 use serde_json::json;
 
 use super::panel::Panel;
-use super::promql::{KEY, TASK, TASK_INFO, fact, of_past_task, past_state};
-use super::values::{UPSTREAM_PAGE, by_name, link, status_words};
+use super::promql::{KEY, TASK, TASK_INFO, fact, of_past_task, of_task, past_state};
+use super::values::{UPSTREAM_PAGE, below_zero, by_name, link, status_words};
 
 const SUBMIT: &str = "videogen_task_submit_timestamp_seconds";
 const START: &str = "videogen_task_start_timestamp_seconds";
 const FINISH: &str = "videogen_task_finish_timestamp_seconds";
+const DEADLINE: &str = "videogen_task_deadline_timestamp_seconds";
+const EXPIRY: &str = "videogen_task_result_expiry_timestamp_seconds";
 
 /// One fact a tile.
 pub fn numbers() -> Vec<Panel> {
@@ -77,6 +79,38 @@ pub fn numbers() -> Vec<Panel> {
             "videogen_task_last_poll_timestamp_seconds",
             "never",
         ),
+    ]
+}
+
+/// How long there is still something to wait for, or to fetch.
+pub fn limits() -> Vec<Panel> {
+    let wide = |panel: Panel| panel.size(6, 4);
+    let moment = |title: &str, description: &str, metric: &str, none: &str| {
+        wide(Panel::stat(title, description))
+            .unit("dateTimeAsIso")
+            .plain()
+            .no_value(none)
+            .instant(&format!("1000 * ({})", fact(metric)), "{{task_id}}")
+    };
+    // Only an active task has one, so nothing is left of it when the task has ended.
+    let deadline = format!("max by ({KEY}) ({DEADLINE}{{{TASK}}}) - time()");
+    vec![
+        moment("Deadline", "When the provider gives the task up if it has not ended.", DEADLINE, "none told"),
+        wide(Panel::stat("Time to the deadline", "What is left of the active task's time. An alert fires at a tenth."))
+            .unit("s")
+            .decimals(1)
+            .thresholds(&[(None, "blue")])
+            .mappings(&below_zero("past"))
+            .no_value("not active, or none told")
+            .instant(&of_task(&deadline), "{{task_id}}"),
+        moment("Result expires", "When the succeeded task's result can no longer be fetched.", EXPIRY, "not told"),
+        wide(Panel::stat("Time to fetch the result", "What is left to fetch it. An alert fires at 30 min."))
+            .unit("s")
+            .decimals(1)
+            .thresholds(&[(None, "red"), (Some(1800.0), "orange"), (Some(7200.0), "green")])
+            .mappings(&below_zero("gone"))
+            .no_value("no result, or not told")
+            .instant(&format!("({}) - time()", fact(EXPIRY)), "{{task_id}}"),
     ]
 }
 

@@ -10,6 +10,7 @@ mod panel;
 mod promql;
 mod schedule;
 mod task;
+mod truth;
 mod upstream;
 mod values;
 

@@ -97,6 +97,16 @@ impl Panel {
         self.thresholds(&[(None, "transparent"), (Some(limit), "red")])
     }
 
+    /// Dashed lines at `limit` above and below 0, for what may be either; an axis that makes noise no mountains.
+    pub fn limits(mut self, limit: f64) -> Self {
+        let defaults = &mut self.model["fieldConfig"]["defaults"];
+        defaults["min"].take();
+        defaults["custom"]["axisSoftMin"] = json!(-limit / 3.0);
+        defaults["custom"]["axisSoftMax"] = json!(limit / 3.0);
+        defaults["custom"]["thresholdsStyle"]["mode"] = json!("dashed");
+        self.thresholds(&[(None, "red"), (Some(-limit), "transparent"), (Some(limit), "red")])
+    }
+
     /// The words to show in place of some numbers.
     pub fn mappings(self, mappings: &Value) -> Self {
         self.default("mappings", mappings)

@@ -7,7 +7,7 @@ use super::promql::{KEY, MODEL, TASK, TASK_INFO, UPSTREAM, of_task, quantile, ra
 use super::values::{UPSTREAM_PAGE_OF_SERIES, status_words};
 
 pub fn dashboard() -> Dashboard {
-    let panels = [facts::numbers(), facts::identity(), life(), freshness(), context()];
+    let panels = [facts::numbers(), facts::limits(), facts::identity(), life(), freshness(), context()];
     Dashboard {
         uid: "videogen-task",
         title: "Videogen / Task",

@@ -6,10 +6,11 @@ use super::grafana::{Dashboard, job, upstream};
 use super::panel::Panel;
 use super::promql::{UPSTREAM, grown, quantile, rate};
 use super::schedule::{self, backoff};
+use super::truth::{self, disagreeing, drift};
 use super::values::{OVERVIEW_PAGE, by_name, link, thresholds, words};
 
 pub fn dashboard() -> Dashboard {
-    let panels = [now(), requests(), schedule::schedule(), schedule::discovery()];
+    let panels = [now(), requests(), truth::truth(), schedule::schedule(), schedule::discovery()];
     Dashboard {
         uid: "videogen-upstream",
         title: "Videogen / Upstream",
@@ -47,7 +48,7 @@ fn now() -> Vec<Panel> {
     vec![
         Panel::row("Now"),
         Panel::stat("Upstreams down", "Upstreams whose latest request had no usable answer.")
-            .size(6, 4)
+            .size(4, 4)
             .unit("short")
             .thresholds(&[(None, "green"), (Some(1.0), "red")])
             .instant(&format!("sum(1 - min by (job, upstream) (videogen_upstream_up{{{UPSTREAM}}})) or vector(0)"), ""),
@@ -56,14 +57,14 @@ fn now() -> Vec<Panel> {
             "Failed requests / requests in the selected range, ids that an upstream does not \
              know left out.",
         )
-        .size(6, 4)
+        .size(4, 4)
         .unit("percentunit")
         .decimals(1)
         .thresholds(&[(None, "green"), (Some(0.02), "orange"), (Some(0.1), "red")])
         .no_value("no request")
         .instant(&share(""), ""),
         Panel::stat("Rate limited", "Answers that told us to slow down, in the selected range.")
-            .size(6, 4)
+            .size(4, 4)
             .unit("short")
             .decimals(0)
             .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(99.5), "red")])
@@ -73,12 +74,28 @@ fn now() -> Vec<Panel> {
             "Time since the active task that waits longest was last read. From 5 min on an \
              alert fires.",
         )
-        .size(6, 4)
+        .size(4, 4)
         .unit("s")
         .decimals(0)
         .thresholds(&[(None, "green"), (Some(60.0), "orange"), (Some(300.0), "red")])
         .no_value("none active")
         .instant(&format!("max({oldest})"), ""),
+        Panel::stat(
+            "Gateway disagrees",
+            "Tasks that have ended at their provider while the gateway says otherwise. From 10 min \
+             on an alert fires.",
+        )
+        .unit("short")
+        .thresholds(&[(None, "green"), (Some(1.0), "orange")])
+        .instant(&disagreeing(), ""),
+        Panel::stat(
+            "Fields not as documented",
+            "Fields of answers that were not as their provider documents them, in the selected range.",
+        )
+        .unit("short")
+        .decimals(0)
+        .thresholds(&[(None, "green"), (Some(0.5), "orange")])
+        .instant(&format!("{} or vector(0)", grown("", &drift())), ""),
         Panel::table(
             "Upstreams",
             "Each upstream: its state now, and its requests in the selected range. A click \

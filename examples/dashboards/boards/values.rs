@@ -65,6 +65,21 @@ pub fn words(words: &[(u8, &str, &str)]) -> Value {
     json!([{"type": "value", "options": options}])
 }
 
+/// The statuses by their own names, for a label that is one.
+pub fn status_names() -> Value {
+    let options: Value = STATUS_COLOURS
+        .iter()
+        .zip(0_u64..)
+        .map(|((status, colour), index)| (*status, json!({"text": status, "color": colour, "index": index})))
+        .collect();
+    json!([{"type": "value", "options": options}])
+}
+
+/// A word in place of what is below 0.
+pub fn below_zero(word: &str) -> Value {
+    json!([{"type": "range", "options": {"from": null, "to": 0, "result": {"text": word, "color": "red", "index": 0}}}])
+}
+
 /// The statuses by the number that `promql::state` gives them.
 pub fn status_words() -> Value {
     let numbered: Vec<(u8, &str, &str)> =
