@@ -3,6 +3,10 @@
 //! Every provider over its recorded answers, each as often as the others, and the two seed documents' examples by
 //! themselves. One core, the median of many rounds.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock itself")]
+#![expect(clippy::unwrap_used, reason = "what is recorded is there, as the tests have seen")]
+#![expect(clippy::cast_precision_loss, reason = "small counts")]
+
 use std::fs;
 use std::hint::black_box;
 use std::path::Path;

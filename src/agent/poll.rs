@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::ask::{Answers, Asker, Outcome, Work, is_about_asking_for_many};
 use super::backoff::{Backoff, Gate};
 use super::oddities::Oddities;
-use super::timetable::Timetable;
+use super::timetable::{Due, Timetable};
 use super::{Rules, Shared};
 use crate::clock;
 use crate::config::Upstream;
@@ -148,7 +148,8 @@ impl Poller {
     /// How long until a task is asked again; `None` for one that is not.
     fn wait(&self, task: &Task, now: Timestamp) -> Option<Duration> {
         if !task.is_active() {
-            return schedule::recheck(task, self.rules.recheck_ended, now);
+            let wait = schedule::recheck(task, self.rules.recheck_ended, now)?;
+            return Some(wait + self.timetable.slack());
         }
         // Jitter would keep apart what is to be asked together.
         let chance = if self.at_once > 1 { 0.5 } else { fastrand::f64() };
@@ -159,49 +160,50 @@ impl Poller {
     async fn send_what_may_go(&mut self) -> Blocked {
         loop {
             let now = clock::instant();
-            let Some((first, due, alone)) = self.next_due().await else { return Blocked::Idle };
-            let slots = match self.backoff.gate(now) {
-                Gate::Open => self.upstream.polling.max_in_flight,
-                Gate::Probe => 1,
-                Gate::Shut(until) => {
-                    self.timetable.put_back((first.id.clone(), due, alone));
-                    return Blocked::Until(until);
-                }
-            };
-            if self.in_flight.len() >= slots {
-                self.timetable.put_back((first.id.clone(), due, alone));
-                return Blocked::Idle;
+            let Some((task, due)) = self.next_due().await else { return Blocked::Idle };
+            if let Some(blocked) = self.blocked(now) {
+                self.timetable.put_back(due);
+                return blocked;
             }
-            if let Err(early) = self.limiter.check() {
-                self.timetable.put_back((first.id.clone(), due, alone));
-                self.throttled_since.get_or_insert(now);
-                return Blocked::Until(now + early.wait_time_from(self.limiter_clock.now()));
-            }
-            if let Some(since) = self.throttled_since.take() {
-                self.shared.metrics.upstreams.throttled(&self.upstream.name, now - since);
-            }
-            self.shared.metrics.upstreams.poll_sent(&self.upstream.name, now.saturating_duration_since(due));
-            let work = if alone || !self.may_be_batched(&first) {
-                Work::One(first.id.clone())
-            } else {
-                self.gather(first.id.clone()).await
-            };
+            self.shared.metrics.upstreams.poll_sent(&self.upstream.name, now.saturating_duration_since(due.at));
+            let together = !due.alone && self.may_be_batched(&task);
+            let work = if together { self.gather(due.id).await } else { Work::One(due.id) };
             let asker = self.asker.clone();
             self.in_flight.spawn(async move { asker.ask(work).await });
         }
     }
 
+    /// Why nothing more may be sent; a request's place in the rate limit is taken when there is no reason.
+    fn blocked(&mut self, now: Instant) -> Option<Blocked> {
+        let slots = match self.backoff.gate(now) {
+            Gate::Open => self.upstream.polling.max_in_flight,
+            Gate::Probe => 1,
+            Gate::Shut(until) => return Some(Blocked::Until(until)),
+        };
+        if self.in_flight.len() >= slots {
+            return Some(Blocked::Idle);
+        }
+        if let Err(early) = self.limiter.check() {
+            self.throttled_since.get_or_insert(now);
+            return Some(Blocked::Until(now + early.wait_time_from(self.limiter_clock.now())));
+        }
+        if let Some(since) = self.throttled_since.take() {
+            self.shared.metrics.upstreams.throttled(&self.upstream.name, now - since);
+        }
+        None
+    }
+
     /// The next task whose time has come and that is still to be asked; what is given up on the way is moved.
-    async fn next_due(&mut self) -> Option<(Arc<Task>, Instant, bool)> {
-        while let Some((id, at, alone)) = self.timetable.next() {
+    async fn next_due(&mut self) -> Option<(Arc<Task>, Due)> {
+        while let Some(due) = self.timetable.next() {
             let now = Timestamp::from(clock::now());
             // A task may have been forgotten meanwhile. One that has ended is here to be read again.
-            let Some(task) = self.shared.tracker.get(&self.upstream.name, &id) else { continue };
+            let Some(task) = self.shared.tracker.get(&self.upstream.name, &due.id) else { continue };
             if task.is_active() && now.duration_since(task.first_seen) >= self.rules.give_up_after {
                 self.advance(vec![(task, Reading::GivenUp, Names::default())]).await;
                 continue;
             }
-            return Some((task, at, alone));
+            return Some((task, due));
         }
         None
     }
@@ -212,13 +214,13 @@ impl Poller {
         let mut left_out = Vec::new();
         while ids.len() < self.at_once {
             match self.next_due().await {
-                Some((task, _, false)) if self.may_be_batched(&task) => ids.push(task.id.clone()),
-                Some((task, at, alone)) => left_out.push((task.id.clone(), at, alone)),
+                Some((task, due)) if !due.alone && self.may_be_batched(&task) => ids.push(due.id),
+                Some((_, due)) => left_out.push(due),
                 None => break,
             }
         }
-        for entry in left_out.into_iter().rev() {
-            self.timetable.put_back(entry);
+        for due in left_out.into_iter().rev() {
+            self.timetable.put_back(due);
         }
         if ids.len() == 1 { Work::One(ids.remove(0)) } else { Work::Many(ids) }
     }
@@ -243,15 +245,13 @@ impl Poller {
 
         let many = matches!(outcome.work, Work::Many(_));
         let ids = outcome.work.ids();
-        let mut read = Vec::with_capacity(ids.len());
+        let mut moves = Vec::with_capacity(ids.len());
         match outcome.result {
-            Ok(Answers::One(answer)) => {
-                read.extend(ids.into_iter().map(|id| (id, Some(*answer.clone()), Reading::NotFound)));
-            }
+            Ok(Answers::One(answer)) => moves.extend(self.look_at(&ids[0], *answer, at)),
             Ok(Answers::Many(mut answers)) => {
                 for id in ids {
                     match answers.remove(id.as_str()) {
-                        Some(answer) => read.push((id, Some(answer), Reading::NotFound)),
+                        Some(answer) => moves.extend(self.look_at(&id, answer, at)),
                         None => self.timetable.ask_alone(id),
                     }
                 }
@@ -269,28 +269,28 @@ impl Poller {
                         self.timetable.ask_alone(id);
                     }
                 } else {
-                    let reading = || if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };
-                    read.extend(ids.into_iter().map(|id| (id, None, reading())));
+                    let reading = if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };
+                    moves.extend(ids.iter().filter_map(|id| Some((self.task(id)?, reading.clone(), Names::default()))));
                 }
             }
-        }
-        let mut moves = Vec::with_capacity(read.len());
-        for (id, answer, otherwise) in read {
-            let (reading, names) = match answer.filter(|answer| !answer.gone) {
-                Some(answer) => self.look_at(&id, answer, at),
-                None => (otherwise, Names::default()),
-            };
-            moves.extend(self.shared.tracker.get(&self.upstream.name, &id).map(|task| (task, reading, names)));
         }
         self.advance(moves).await;
         Ok(())
     }
 
-    /// What an answer says of its task; what is odd about it is counted and told.
-    fn look_at(&mut self, id: &TaskId, answer: Answer, at: Timestamp) -> (Reading, Names) {
+    fn task(&self, id: &TaskId) -> Option<Arc<Task>> {
+        self.shared.tracker.get(&self.upstream.name, id)
+    }
+
+    /// What an answer does to its task, if that is still there; what is odd about it is counted and told.
+    fn look_at(&mut self, id: &TaskId, answer: Answer, at: Timestamp) -> Option<Move> {
+        let task = self.task(id)?;
+        if answer.gone {
+            return Some((task, Reading::NotFound, Names::default()));
+        }
         self.oddities.note(&answer, id, &self.shared.metrics, at);
         let names = Names { origin: answer.model_origin.clone(), ran: answer.model_upstream.clone() };
-        (Reading::Answer(Box::new(answer)), names)
+        Some((task, Reading::Answer(Box::new(answer)), names))
     }
 
     /// Tells the back-off how a request ended.
@@ -318,47 +318,49 @@ impl Poller {
     }
 
     /// Moves tasks: decide, commit, then show and count; and says when each is asked again.
-    async fn advance(&mut self, moves: Vec<(Arc<Task>, Reading, Names)>) {
+    async fn advance(&mut self, moves: Vec<Move>) {
         let now = Timestamp::from(clock::now());
-        let metrics = &self.shared.metrics;
-        let mut transitions = Vec::with_capacity(moves.len());
-        for (task, reading, names) in moves {
-            let mut task = (*task).clone();
+        let (mut durable, mut passing) = (Vec::new(), Vec::with_capacity(moves.len()));
+        for (before, reading, names) in moves {
+            let mut task = (*before).clone();
             if task.model.is_none() && matches!(reading, Reading::Answer(_)) {
-                let label = |name: Option<&str>| name.and_then(|name| metrics.model_label(&task.upstream, name, now));
-                let settled = label(names.origin.as_deref()).or_else(|| label(names.ran.as_deref()));
-                task.model = settled.or_else(|| label(self.upstream.model.as_deref()));
+                task.model = self.settle_model(&names, now);
             }
-            transitions.push((task.clone(), advance(&task, reading, &self.rules.policy, now)));
+            let transition = advance(&task, reading, &self.rules.policy, now);
+            if transition.durable { &mut durable } else { &mut passing }.push(transition);
         }
-        let durable: Vec<Transition> = transitions
-            .iter()
-            .filter(|(_, transition)| transition.durable)
-            .map(|(_, transition)| transition.clone())
-            .collect();
         let committed = if durable.is_empty() { Ok(()) } else { self.shared.store.commit(&durable).await };
-        if let Err(error) = &committed {
-            tracing::error!(upstream.name = %self.upstream.name, tasks = durable.len(), %error, "not committed, so not counted; asking again");
-        }
-        for (before, transition) in transitions {
-            if transition.durable && committed.is_err() {
-                let wait = self.wait(&before, now).unwrap_or(schedule::FIRST_RECHECK);
-                self.timetable.insert(before.id, wait);
-                continue;
+        if let Err(error) = committed {
+            let name = &self.upstream.name;
+            tracing::error!(upstream.name = %name, tasks = durable.len(), %error, "not committed, so not counted; asking again");
+            for Transition { task, .. } in durable.drain(..) {
+                self.timetable.insert(task.id, self.upstream.polling.pace.interval);
             }
-            let task = &transition.task;
-            self.shared.tracker.apply(task.clone());
-            metrics.observe(&transition, now);
-            if transition.from != task.status {
-                let (from, to) = (transition.from.as_str(), task.status.as_str());
+        }
+        for transition in durable.into_iter().chain(passing) {
+            self.shared.metrics.observe(&transition, now);
+            let Transition { task, from, .. } = transition;
+            if from != task.status {
+                let (from, to) = (from.as_str(), task.status.as_str());
                 tracing::info!(upstream.name = %task.upstream, task.id = %task.id, from, to, "task moved");
             }
-            if let Some(wait) = self.wait(task, now) {
+            if let Some(wait) = self.wait(&task, now) {
                 self.timetable.insert(task.id.clone(), wait);
             }
+            self.shared.tracker.apply(task);
         }
     }
+
+    /// The model label of a task whose answer names these; the configured one where it names none.
+    fn settle_model(&self, names: &Names, now: Timestamp) -> Option<Arc<str>> {
+        let named = [names.origin.as_deref(), names.ran.as_deref(), self.upstream.model.as_deref()];
+        let label = |name| self.shared.metrics.model_label(&self.upstream.name, name, now);
+        named.into_iter().flatten().find_map(label)
+    }
 }
+
+/// A task, what was read of it, and the models that the answer names.
+type Move = (Arc<Task>, Reading, Names);
 
 /// The models that an answer names.
 #[derive(Default)]

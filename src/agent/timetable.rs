@@ -11,13 +11,23 @@ use tokio_util::time::DelayQueue;
 use crate::clock;
 use crate::domain::TaskId;
 
+/// A task whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub id: TaskId,
+    /// When its time came.
+    pub at: Instant,
+    /// It has to be asked by itself: an answer for many left it out.
+    pub alone: bool,
+}
+
 /// Timers, and the tasks whose time has come.
 pub struct Timetable {
     timers: DelayQueue<TaskId>,
-    /// Tasks whose time has come, with the moment when it came.
-    due: VecDeque<(TaskId, Instant)>,
-    /// Those that have to be asked one by one: an answer for many left them out.
-    alone: VecDeque<(TaskId, Instant)>,
+    due: VecDeque<Due>,
+    /// Those that are asked alone, and first.
+    alone: VecDeque<Due>,
     /// Times are rounded to multiples of this, so that tasks come due together and can be asked together.
     grid: Option<Duration>,
     epoch: Instant,
@@ -43,7 +53,7 @@ impl Timetable {
 
     /// The task's time has come, and it is asked by itself.
     pub fn ask_alone(&mut self, id: TaskId) {
-        self.alone.push_back((id, clock::instant()));
+        self.alone.push_back(Due { id, at: clock::instant(), alone: true });
     }
 
     /// Waits until the time of at least one task has come, and takes all whose time has.
@@ -57,25 +67,26 @@ impl Timetable {
             while let Poll::Ready(Some(expired)) = self.timers.poll_expired(cx) {
                 some = true;
                 let at = expired.deadline().into_std();
-                self.due.push_back((expired.into_inner(), at));
+                self.due.push_back(Due { id: expired.into_inner(), at, alone: false });
             }
             if some { Poll::Ready(()) } else { Poll::Pending }
         }))
         .await;
     }
 
-    /// The next task whose time has come, and whether it has to be asked alone.
-    pub fn next(&mut self) -> Option<(TaskId, Instant, bool)> {
-        if let Some((id, at)) = self.alone.pop_front() {
-            return Some((id, at, true));
-        }
-        self.due.pop_front().map(|(id, at)| (id, at, false))
+    /// The next task whose time has come.
+    pub fn next(&mut self) -> Option<Due> {
+        self.alone.pop_front().or_else(|| self.due.pop_front())
     }
 
     /// Puts back what [`Timetable::next`] gave.
-    pub fn put_back(&mut self, (id, at, alone): (TaskId, Instant, bool)) {
-        let queue = if alone { &mut self.alone } else { &mut self.due };
-        queue.push_front((id, at));
+    pub fn put_back(&mut self, due: Due) {
+        if due.alone { &mut self.alone } else { &mut self.due }.push_front(due);
+    }
+
+    /// By how much a time may be rounded down.
+    pub fn slack(&self) -> Duration {
+        self.grid.unwrap_or_default() / 2
     }
 }
 
@@ -107,7 +118,7 @@ mod tests {
         table.expire().await;
         assert_eq!(table.waiting(), 0);
         table.ask_alone(id(9));
-        let order: Vec<_> = std::iter::from_fn(|| table.next()).map(|(id, _, alone)| (id.to_string(), alone)).collect();
+        let order: Vec<_> = std::iter::from_fn(|| table.next()).map(|due| (due.id.to_string(), due.alone)).collect();
         assert_eq!(order[0], ("t9".to_owned(), true));
         assert_eq!(order.len(), 4);
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use videogen_exporter::cli::shown;
 use videogen_exporter::config::{self, Upstream};
-use videogen_exporter::domain::TaskId;
 use videogen_exporter::domain::drift::{Field, FieldProblem};
+use videogen_exporter::domain::{FailureClass, TaskId, Timestamp};
 
 use super::exporter::{Exporter, QUICK};
 use super::upstream::{self, Reply};
@@ -68,8 +68,8 @@ fn a_described_answer_is_read_by_pointer_and_path() {
         assert_eq!(read(&own, &job(state.clone()))["task"]["status"], status, "{state}");
     }
     let answer = own.dialect.read(200, job(json!("failed")).to_string().as_bytes()).unwrap();
-    assert_eq!(answer.failure.map(|class| class.as_str()), Some("content_policy"));
-    assert_eq!(answer.deadline.map(|at| at.as_millis()), Some(61_000));
+    assert_eq!(answer.failure.map(FailureClass::as_str), Some("content_policy"));
+    assert_eq!(answer.deadline.map(Timestamp::as_millis), Some(61_000));
 
     let mut odd = job(json!("cooking"));
     odd["job"]["cost"]["tokens"] = json!({});

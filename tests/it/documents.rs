@@ -64,9 +64,10 @@ fn the_readme_has_every_provider_and_no_metric_that_is_not() {
     {
         assert_known_names(path, &read(path));
     }
-    let mut table = "| provider | one task | many at once | list | progress | times | tokens | credits | error detail |\n\
+    let mut table =
+        "| provider | one task | many at once | list | progress | times | tokens | credits | error detail |\n\
         |---|---|---|---|---|---|---|---|---|\n"
-        .to_owned();
+            .to_owned();
     for provider in PROVIDERS {
         let gives = &provider.gives;
         assert_eq!(gives.list == "–", provider.list.is_none(), "{}", provider.name);

@@ -56,16 +56,13 @@ impl Drop for Kling {
 
 async fn answer(State(held): State<Arc<Held>>, headers: HeaderMap) -> Response {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    match token.map_or(Err(1001), |token| check(token, &held)) {
-        Err(code) => (StatusCode::UNAUTHORIZED, json!({"code": code, "message": "auth"}).to_string()).into_response(),
-        Ok(()) => {
-            held.tokens.lock().unwrap().insert(token.unwrap().to_owned());
-            json!({"code": 0, "message": "SUCCEED", "data": {"task_id": "1", "task_status": "processing",
-                "created_at": 1_795_132_800_000_i64, "updated_at": 1_795_132_800_000_i64}})
-            .to_string()
-            .into_response()
-        }
+    if let Err(code) = token.map_or(Err(1001), |token| check(token, &held)) {
+        return (StatusCode::UNAUTHORIZED, json!({"code": code, "message": "auth"}).to_string()).into_response();
     }
+    held.tokens.lock().unwrap().insert(token.unwrap().to_owned());
+    let data = json!({"task_id": "1", "task_status": "processing", "created_at": 1_795_132_800_000_i64,
+        "updated_at": 1_795_132_800_000_i64});
+    json!({"code": 0, "message": "SUCCEED", "data": data}).to_string().into_response()
 }
 
 /// As Kling documents it, and no more patient: 1000 a wrong signature, 1003 not valid yet, 1004 expired.
