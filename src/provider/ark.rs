@@ -49,7 +49,7 @@ const CONTRACT: Contract = &[
     optional(Field::Duration, &["duration"]),
 ];
 
-const FAILURES: Failures = &[
+pub(super) const FAILURES: Failures = &[
     (Sign::CodeHas("SensitiveContent"), FailureClass::ContentPolicy),
     (Sign::CodeHas("RiskDetection"), FailureClass::ContentPolicy),
     (Sign::CodeHas("PolicyViolation"), FailureClass::ContentPolicy),

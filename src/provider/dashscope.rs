@@ -55,7 +55,7 @@ const ROW: Contract = &[
     always(Field::ModelUpstream, &["model_name"]),
 ];
 
-const FAILURES: Failures = &[
+pub(super) const FAILURES: Failures = &[
     (Sign::CodeHas("DataInspection"), FailureClass::ContentPolicy),
     (Sign::CodeHas("IPInfringement"), FailureClass::ContentPolicy),
     (Sign::CodeHas("InappropriateContent"), FailureClass::ContentPolicy),

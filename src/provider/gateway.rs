@@ -9,7 +9,7 @@ use super::body::{Body, has_url, is_success_code, settled, size};
 use super::contract::{self, Contract, Origin, always, key, optional};
 use super::error;
 use super::expiry;
-use super::failures::{Failures, Sign, class};
+use super::failures::{Failures, Sign, class_of_any};
 use super::json::{self, Zone};
 use super::openai_videos;
 use super::shape::{self, Shape};
@@ -68,19 +68,15 @@ const PART_OF_ROW: Contract = &[
 ];
 
 /// Failures that a gateway tells without the provider's code (new-api's source); the provider's own table comes first.
-const FAILURES: Failures = &[
+pub(super) const FAILURES: Failures = &[
     (Sign::Text("failed to get channel info"), FailureClass::GatewayError),
     (Sign::Text("upstream returned"), FailureClass::GatewayError),
-    (Sign::TextHas("risk control"), FailureClass::ContentPolicy),
-    (Sign::TextHas("sensitive"), FailureClass::ContentPolicy),
-    (Sign::TextHas("datainspection"), FailureClass::ContentPolicy),
-    (Sign::TextHas("safety"), FailureClass::ContentPolicy),
-    (Sign::TextHas("content policy"), FailureClass::ContentPolicy),
-    (Sign::CodeHas("insufficient"), FailureClass::Quota),
+    // `task failed, code: X , message: Y`, of DashScope's channel.
+    (Sign::TextHas("code: datainspection"), FailureClass::ContentPolicy),
+    (Sign::TextHas("code: invalidparameter"), FailureClass::InvalidInput),
+    (Sign::TextHas("code: internalerror"), FailureClass::ProviderError),
+    (Sign::TextHas("safety filter"), FailureClass::ContentPolicy),
     (Sign::CodeHas("quota"), FailureClass::Quota),
-    (Sign::CodeHas("rate_limit"), FailureClass::RateLimit),
-    (Sign::CodeHas("invalid"), FailureClass::InvalidInput),
-    (Sign::CodeHas("internal"), FailureClass::ProviderError),
 ];
 
 /// Reads an answer of any of the six shapes, or one of a vendor's own.
@@ -179,7 +175,7 @@ fn read_row(row: &Value, zone: Zone, contract: Contract, depth: u8) -> Option<An
     answer.drift = own.drift.and(inner.drift);
     read_error(row, &inner, fail_reason, &mut answer);
     answer.failure =
-        inner.failure.or_else(|| class(FAILURES, answer.error_code.as_deref(), answer.error_message.as_deref()));
+        inner.failure.or_else(|| class_of_any(answer.error_code.as_deref(), answer.error_message.as_deref()));
     answer.has_result_url = URLS.iter().any(|key| has_url(row, key)) || inner.has_url;
     let signed = || URLS.iter().find_map(|key| expiry::of_url(row.get(key)?.as_str()?));
     answer.expires_at = inner.expires_at.or_else(signed);

@@ -53,7 +53,7 @@ const V2: Contract = &[
     succeeded(Field::ResultUrl, &["content.url"]),
 ];
 
-const FAILURES: Failures = &[
+pub(super) const FAILURES: Failures = &[
     (Sign::Code("1026"), FailureClass::ContentPolicy),
     (Sign::Code("1027"), FailureClass::ContentPolicy),
     (Sign::TextHas("new_sensitive"), FailureClass::ContentPolicy),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::contract::{self, Contract, Origin, always, failed, optional, succeeded};
-use super::failures::{Failures, Sign, class};
+use super::failures::{Failures, Sign, class_of_any};
 use super::json::{self, Zone};
 use super::{Gives, List, Provider, RequestSpec, Shape};
 use crate::domain::drift::Field;
@@ -44,7 +44,7 @@ const CONTRACT: Contract = &[
     optional(Field::ExpiresAt, &["expires_at"]),
 ];
 
-const FAILURES: Failures = &[
+pub(super) const FAILURES: Failures = &[
     (Sign::CodeHas("moderation"), FailureClass::ContentPolicy),
     (Sign::CodeHas("content_policy"), FailureClass::ContentPolicy),
     (Sign::CodeHas("safety"), FailureClass::ContentPolicy),
@@ -62,8 +62,6 @@ const FAILURES: Failures = &[
     (Sign::CodeHas("video_generation"), FailureClass::ProviderError),
     (Sign::CodeHas("invalid"), FailureClass::InvalidInput),
     (Sign::CodeHas("bad_request"), FailureClass::InvalidInput),
-    // Gateways write these themselves, without a code.
-    (Sign::Text("upstream returned"), FailureClass::GatewayError),
 ];
 
 /// Reads a video object (docs/upstreams.md 2.6 and 6.1).
@@ -81,7 +79,8 @@ pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
             let _ = body.take(Field::ResultUrl, url, zone);
         }
     }
-    body.failure = class(FAILURES, body.error_code.as_deref(), body.error_message.as_deref());
+    // Gateways put every vendor's tasks into this shape.
+    body.failure = class_of_any(body.error_code.as_deref(), body.error_message.as_deref());
     body
 }
 

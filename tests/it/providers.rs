@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use videogen_exporter::cli::{shown, shown_list};
-use videogen_exporter::domain::{Answer, ApiError, TaskId};
+use videogen_exporter::domain::{Answer, ApiError, FailureClass, TaskId};
 use videogen_exporter::provider::{self, Dialect, PROVIDERS};
 
 /// A recorded answer and what it says.
@@ -278,4 +278,86 @@ fn the_copied_answers_are_those_of_the_contract() {
         assert_eq!(ours, fs::read(shared.join(&entry.file)).unwrap(), "{}", entry.file);
     }
     assert_eq!(fs::read(folder().join("manifest.json")).unwrap(), fs::read(shared.join("manifest.json")).unwrap());
+}
+
+/// Each provider's table over its own codes and texts, alone and, for gateways, as they hand them on.
+#[test]
+fn a_failure_has_the_class_of_its_providers_table() {
+    let mut checked = 0;
+    for entry in manifest().iter().filter(|entry| entry.expect["task"]["status"] == "failed") {
+        let class = answer(&entry.provider, &fs::read(folder().join(&entry.file)).unwrap()).unwrap().failure;
+        let wanted = match entry.file.as_str() {
+            "dashscope/failed.json" => Some(FailureClass::InvalidInput),
+            "new_api/failed.json" => Some(FailureClass::ProviderError),
+            "new_api/upstream_error_failed.json" => Some(FailureClass::GatewayError),
+            // Neither a code nor a text.
+            "new_api/null_upstream_id.json" | "minimax_hailuo/failed.json" => None,
+            _ => Some(FailureClass::ContentPolicy),
+        };
+        assert_eq!(class, wanted, "{}", entry.file);
+        checked += 1;
+    }
+    assert!(checked >= 15, "{checked}");
+    for (provider, body, class) in [
+        ("ark", json!({"id": "t", "status": "failed", "error": {"code": "QuotaExceeded"}}), FailureClass::Quota),
+        ("ark", json!({"id": "t", "status": "failed", "error": {"code": "ServerOverloaded"}}), FailureClass::RateLimit),
+        (
+            "ark",
+            json!({"id": "t", "status": "failed", "error": {"code": "InternalServiceError"}}),
+            FailureClass::ProviderError,
+        ),
+        (
+            "openai_videos",
+            json!({"id": "t", "status": "failed", "error": {"code": "moderation_blocked"}}),
+            FailureClass::ContentPolicy,
+        ),
+        (
+            "openai_videos",
+            json!({"id": "t", "status": "failed", "error": {"message": "upstream returned error"}}),
+            FailureClass::GatewayError,
+        ),
+        (
+            "minimax_hailuo",
+            json!({"task_id": "t", "status": "Fail", "base_resp": {"status_code": 1008}}),
+            FailureClass::Quota,
+        ),
+        (
+            "minimax_hailuo",
+            json!({"task": {"id": "t", "status": "failed", "error": {"code": "1013"}}}),
+            FailureClass::ProviderError,
+        ),
+        (
+            "kling",
+            json!({"data": {"task_id": "t", "task_status": "failed", "task_status_msg": "Task timed out"}}),
+            FailureClass::Timeout,
+        ),
+        (
+            "dashscope",
+            json!({"output": {"task_status": "FAILED", "code": "InternalError.Timeout"}}),
+            FailureClass::Timeout,
+        ),
+        (
+            "veo",
+            json!({"name": "models/v/operations/x", "done": true, "error": {"code": 8, "message": "m"}}),
+            FailureClass::RateLimit,
+        ),
+        ("veo", json!({"name": "models/v/operations/x", "done": true}), FailureClass::NoOutput),
+        (
+            "new_api",
+            json!({"code": "success", "data": {"status": "FAILURE", "fail_reason": "Failed to get channel info, channel ID: 7"}}),
+            FailureClass::GatewayError,
+        ),
+        (
+            "tokenhot",
+            json!({"code": "success", "data": {"status": "FAILURE", "fail_reason": "task failed, code: DataInspectionFailed , message: x"}}),
+            FailureClass::ContentPolicy,
+        ),
+        (
+            "tokenhot",
+            json!({"code": "success", "data": {"status": "FAILURE", "data": {"status": "Fail", "base_resp": {"status_code": 1027}}}}),
+            FailureClass::ContentPolicy,
+        ),
+    ] {
+        assert_eq!(answer(provider, body.to_string().as_bytes()).unwrap().failure, Some(class), "{provider} {body}");
+    }
 }
