@@ -120,19 +120,3 @@ impl Asker {
         }
     }
 }
-
-/// Reasons for which single tasks are asked for instead: the list may be none, or too long.
-pub const fn is_about_asking_for_many(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::NotFound
-            | Reason::WrongPath
-            | Reason::BadRequest
-            | Reason::Forbidden
-            | Reason::Redirect
-            | Reason::BodyTooLarge
-            | Reason::InvalidBody
-            | Reason::ApiError
-            | Reason::HttpOther
-    )
-}

@@ -7,6 +7,7 @@ mod oddities;
 mod poll;
 mod sweep;
 mod timetable;
+mod together;
 mod tracker;
 
 use std::collections::HashMap;

@@ -12,10 +12,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::ask::{Answers, Asker, Outcome, Work, is_about_asking_for_many};
+use super::ask::{Answers, Asker, Outcome, Work};
 use super::backoff::{Backoff, Gate};
 use super::oddities::Oddities;
 use super::timetable::{Due, Timetable};
+use super::together::Together;
 use super::{Rules, Shared};
 use crate::clock;
 use crate::config::Upstream;
@@ -35,8 +36,7 @@ pub struct Poller {
     wake: Arc<Notify>,
     timetable: Timetable,
     in_flight: JoinSet<Outcome>,
-    /// How many tasks are asked for with one request; less than 2: each by itself.
-    at_once: usize,
+    together: Together,
     limiter: DefaultDirectRateLimiter,
     limiter_clock: QuantaClock,
     backoff: Backoff,
@@ -68,15 +68,15 @@ impl Poller {
         let quota = Quota::with_period(period).unwrap_or_else(|| Quota::per_second(std::num::NonZero::<u32>::MIN));
         let quota = quota.allow_burst(polling.burst.try_into().unwrap_or(std::num::NonZero::<u32>::MIN));
         let limiter_clock = QuantaClock::default();
-        let at_once = upstream.dialect.batch().map_or(1, |batch| batch.most);
+        let together = Together::new(upstream.dialect.batch());
         Ok(Self {
             asker,
             wake: shared.tracker.wake(&upstream.name),
             shared,
             rules,
-            timetable: Timetable::new((at_once > 1).then_some(polling.pace.min)),
+            timetable: Timetable::new(together.is_possible().then_some(polling.pace.min)),
             in_flight: JoinSet::new(),
-            at_once,
+            together,
             limiter: RateLimiter::direct_with_clock(quota, limiter_clock.clone()),
             limiter_clock,
             backoff,
@@ -140,7 +140,7 @@ impl Poller {
         let waiting = f64::from(u32::try_from(self.timetable.waiting() + ids.len()).unwrap_or(u32::MAX));
         let window = Duration::from_secs_f64(waiting / polling.requests_per_second).min(polling.pace.interval);
         for id in ids {
-            let wait = if self.at_once > 1 { Duration::ZERO } else { schedule::first_wait(&id, window) };
+            let wait = if self.together.is_possible() { Duration::ZERO } else { schedule::first_wait(&id, window) };
             self.timetable.insert(id, wait);
         }
     }
@@ -152,7 +152,7 @@ impl Poller {
             return Some(wait + self.timetable.slack());
         }
         // Jitter would keep apart what is to be asked together.
-        let chance = if self.at_once > 1 { 0.5 } else { fastrand::f64() };
+        let chance = if self.together.is_possible() { 0.5 } else { fastrand::f64() };
         Some(schedule::wait(task, &self.upstream.polling.pace, now, chance))
     }
 
@@ -166,8 +166,8 @@ impl Poller {
                 return blocked;
             }
             self.shared.metrics.upstreams.poll_sent(&self.upstream.name, now.saturating_duration_since(due.at));
-            let together = !due.alone && self.may_be_batched(&task);
-            let work = if together { self.gather(due.id).await } else { Work::One(due.id) };
+            let work =
+                if !due.alone && self.together.takes(&task) { self.gather(due.id).await } else { Work::One(due.id) };
             let asker = self.asker.clone();
             self.in_flight.spawn(async move { asker.ask(work).await });
         }
@@ -210,11 +210,12 @@ impl Poller {
 
     /// Adds as many more due tasks as fit into one request.
     async fn gather(&mut self, first: TaskId) -> Work {
+        let most = self.together.size(clock::instant());
         let mut ids = vec![first];
         let mut left_out = Vec::new();
-        while ids.len() < self.at_once {
+        while ids.len() < most {
             match self.next_due().await {
-                Some((task, due)) if !due.alone && self.may_be_batched(&task) => ids.push(due.id),
+                Some((task, due)) if !due.alone && self.together.takes(&task) => ids.push(due.id),
                 Some((_, due)) => left_out.push(due),
                 None => break,
             }
@@ -223,11 +224,6 @@ impl Poller {
             self.timetable.put_back(due);
         }
         if ids.len() == 1 { Work::One(ids.remove(0)) } else { Work::Many(ids) }
-    }
-
-    /// A list leaves out other service tiers than the default one.
-    fn may_be_batched(&self, task: &Task) -> bool {
-        self.at_once > 1 && task.service_tier.as_deref().is_none_or(|tier| tier == "default")
     }
 
     async fn take_home(&mut self, ended: Result<Outcome, tokio::task::JoinError>) -> anyhow::Result<()> {
@@ -261,10 +257,9 @@ impl Poller {
                 let (name, reason) = (&self.upstream.name, error.kind.as_str());
                 tracing::debug!(upstream.name = %name, task.id = %ids[0], tasks = ids.len(), reason, code, "poll failed");
                 self.oddities.note_drift(error.drift, &ids[0], &self.shared.metrics, at);
-                if many && is_about_asking_for_many(error.kind) {
-                    self.at_once /= 2;
-                    tracing::warn!(upstream.name = %self.upstream.name, reason = error.kind.as_str(), code, at_once = self.at_once,
-                        "asking for many tasks at once did not work: asking for fewer");
+                if many && self.together.refused(ids.len(), error.kind, now) {
+                    let fewer = self.together.size(now).max(1);
+                    tracing::warn!(upstream.name = %name, reason, code, asked = ids.len(), fewer, "asking for many tasks at once did not work");
                     for id in ids {
                         self.timetable.ask_alone(id);
                     }
