@@ -166,8 +166,8 @@ impl Poller {
                 return blocked;
             }
             self.shared.metrics.upstreams.poll_sent(&self.upstream.name, now.saturating_duration_since(due.at));
-            let work =
-                if !due.alone && self.together.takes(&task) { self.gather(due.id).await } else { Work::One(due.id) };
+            let most = if due.alone || !Together::may_join(&task) { 1 } else { self.together.size(now) };
+            let work = if most > 1 { self.gather(due.id, most).await } else { Work::One(due.id) };
             let asker = self.asker.clone();
             self.in_flight.spawn(async move { asker.ask(work).await });
         }
@@ -209,13 +209,12 @@ impl Poller {
     }
 
     /// Adds as many more due tasks as fit into one request.
-    async fn gather(&mut self, first: TaskId) -> Work {
-        let most = self.together.size(clock::instant());
+    async fn gather(&mut self, first: TaskId, most: usize) -> Work {
         let mut ids = vec![first];
         let mut left_out = Vec::new();
         while ids.len() < most {
             match self.next_due().await {
-                Some((task, due)) if !due.alone && self.together.takes(&task) => ids.push(due.id),
+                Some((task, due)) if !due.alone && Together::may_join(&task) => ids.push(due.id),
                 Some((_, due)) => left_out.push(due),
                 None => break,
             }
