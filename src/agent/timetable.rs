@@ -47,7 +47,9 @@ impl Timetable {
     /// The task's time comes after about `wait`.
     pub fn insert(&mut self, id: TaskId, wait: Duration) {
         let at = clock::instant() + wait;
-        let at = self.grid.map_or(at, |grid| self.epoch + rounded(at.saturating_duration_since(self.epoch), grid));
+        // What is new does not wait for others.
+        let grid = self.grid.filter(|_| !wait.is_zero());
+        let at = grid.map_or(at, |grid| self.epoch + rounded(at.saturating_duration_since(self.epoch), grid));
         self.timers.insert_at(id, at.into());
     }
 

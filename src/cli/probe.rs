@@ -45,6 +45,9 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
     if key.is_some() {
         println!("{}", request.key);
     }
+    for (name, value) in &request.headers {
+        println!("{name}: {value}");
+    }
     if let Some(body) = &request.body {
         println!("\n{body}");
     }
@@ -64,12 +67,14 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
             upstream.dialect.read(response.status, &body)
         }
     };
-    match result {
-        Ok(answer) => {
-            println!("\nread as {}\n", decode::shown(&Ok(answer.clone())));
-            show_metrics(upstream, id, answer);
-        }
-        Err(error) => println!("\nread as {}", decode::shown(&Err(error))),
+    println!("\nread as {}", decode::shown(&result));
+    let drift = result.as_ref().map_or_else(|error| error.drift, |answer| answer.drift);
+    for (field, problem) in drift.iter() {
+        println!("not as its provider documents it: {} is {}", field.as_str(), problem.as_str());
+    }
+    if let Ok(answer) = result {
+        println!();
+        show_metrics(upstream, id, answer);
     }
     Ok(())
 }

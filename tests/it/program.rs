@@ -118,6 +118,9 @@ fn wrong_usage_and_wrong_input_have_their_exit_codes() {
         (vec!["decode", "--provider=tokenhot", "--http-status=9", "-"], 2, "9 is not in 100..=599"),
         (vec!["decode", "--provider=tokenhot", "--header=nonsense", "-"], 2, "expected 'Name: value'"),
         (vec!["decode", "--provider=tokenhot", "no/such/file"], 1, "no/such/file: cannot read it"),
+        (vec!["decode", "-"], 2, "required arguments were not provided"),
+        (vec!["decode", "--provider=custom", "-"], 1, "say which with --config.file and --upstream"),
+        (vec!["decode", "--upstream=a", "--config.file=no/such.yml", "-"], 1, "no/such.yml: cannot read it"),
         (vec!["--config.file=no/such.yml"], 1, "no/such.yml: cannot read it"),
         (vec!["check", "--config.file=no/such.yml"], 1, "no/such.yml: cannot read it"),
         (vec!["--web.telemetry-path=metrics"], 2, "it begins with /"),
@@ -196,6 +199,37 @@ fn a_variable_overrides_one_value_and_is_named_when_it_is_wrong() {
     assert!(said.status.success(), "a Kubernetes Service's variables do no harm");
 }
 
+#[test]
+fn decode_reads_lists_and_as_an_upstream_is_configured() {
+    let fixture = |file: &str| format!("{}/tests/fixtures/providers/{file}", env!("CARGO_MANIFEST_DIR"));
+    let said = run(&["decode", "--provider=ark", "--list", &fixture("ark/list.json")]);
+    assert!(out(&said).starts_with("{\"kind\":\"list\",\"tasks\":[{") && said.status.success(), "{}", out(&said));
+    let said = run(&["decode", "--provider=veo", "--list", &fixture("veo/running.json")]);
+    assert_eq!((said.status.code(), err(&said).trim()), (Some(1), "videogen-exporter: provider veo has no list"));
+    let said = run(&["decode", "--provider=veo", "--list", "--http-status=404", &fixture("veo/not_found.json")]);
+    assert!(out(&said).contains("\"kind\":\"not_found\""), "{}", out(&said));
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.yml");
+    let text = "upstreams:\n- {name: own, provider: custom, base_url: 'http://x', request: {path: '/{task_id}'}, \
+        response: {fields: {status: /data/state}}}\n- {name: wan, provider: dashscope, request: {time_offset: Z}}\n";
+    fs::write(&config, text).unwrap();
+    let file = format!("--config.file={}", config.display());
+    let answer = folder.path().join("a.json");
+    fs::write(&answer, "{\"data\": {\"state\": \"DONE\"}}").unwrap();
+    let said = run(&["decode", &file, "--upstream=own", &answer.display().to_string()]);
+    assert!(out(&said).contains("\"status\":\"succeeded\""), "{} {}", out(&said), err(&said));
+    let said = run(&["decode", &file, "--upstream=wan", "--provider=dashscope", &fixture("dashscope/running.json")]);
+    assert!(out(&said).contains("\"submit\":17951616"), "8 hours later: {}", out(&said));
+    let said = run(&["decode", &file, "--upstream=wan", "--provider=ark", "-"]);
+    assert_eq!(
+        (said.status.code(), err(&said).trim()),
+        (Some(1), "videogen-exporter: upstream wan has provider dashscope")
+    );
+    let said = run(&["decode", &file, "--upstream=other", "-"]);
+    assert_eq!((said.status.code(), err(&said).contains("there are own, wan")), (Some(1), true), "{}", err(&said));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn probe_shows_everything_but_secrets() {
     let gateway = Upstream::start("127.0.0.1:0").await;
@@ -218,6 +252,7 @@ async fn probe_shows_everything_but_secrets() {
         "Authorization: Bearer <redacted>",
         "HTTP 200",
         "\"status\":\"succeeded\"",
+        "not as its provider documents it: progress is missing",
         "videogen_task_status{upstream=\"gw\",task_id=\"t\",status=\"succeeded\"} 1",
     ] {
         assert!(out(&said).contains(part), "no {part:?} in\n{}", out(&said));
