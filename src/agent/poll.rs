@@ -140,8 +140,12 @@ impl Poller {
         let waiting = f64::from(u32::try_from(self.timetable.waiting() + ids.len()).unwrap_or(u32::MAX));
         let window = Duration::from_secs_f64(waiting / polling.requests_per_second).min(polling.pace.interval);
         for id in ids {
-            let wait = if self.together.is_possible() { Duration::ZERO } else { schedule::first_wait(&id, window) };
-            self.timetable.insert(id, wait);
+            if self.together.is_possible() {
+                self.timetable.ask_now(id);
+            } else {
+                let wait = schedule::first_wait(&id, window);
+                self.timetable.insert(id, wait);
+            }
         }
     }
 

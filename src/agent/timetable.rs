@@ -47,10 +47,13 @@ impl Timetable {
     /// The task's time comes after about `wait`.
     pub fn insert(&mut self, id: TaskId, wait: Duration) {
         let at = clock::instant() + wait;
-        // What is new does not wait for others.
-        let grid = self.grid.filter(|_| !wait.is_zero());
-        let at = grid.map_or(at, |grid| self.epoch + rounded(at.saturating_duration_since(self.epoch), grid));
+        let at = self.grid.map_or(at, |grid| self.epoch + rounded(at.saturating_duration_since(self.epoch), grid));
         self.timers.insert_at(id, at.into());
+    }
+
+    /// The task's time has come.
+    pub fn ask_now(&mut self, id: TaskId) {
+        self.due.push_back(Due { id, at: clock::instant(), alone: false });
     }
 
     /// The task's time has come, and it is asked by itself.
