@@ -87,12 +87,12 @@ pub fn read(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
     if let Some(row) = row_of(value) {
         // An error may stand in the row or beside it.
         let beside = || error::no_task(if row.get("error").is_some() { row } else { value }, Drift::NONE);
-        let mut answer = read_row(row, zone, whole(row), 0).ok_or_else(beside)?;
+        let mut answer = read_row(row, zone, extent(row), 0).ok_or_else(beside)?;
         answer.read_has_side_effect = is_read_live(row);
         return Ok(answer);
     }
     if value.get("base_resp").is_none() && is_flat(value) {
-        return read_row(value, zone, PART_OF_ROW, 0).ok_or_else(|| error::no_task(value, Drift::NONE));
+        return read_row(value, zone, Extent::Part, 0).ok_or_else(|| error::no_task(value, Drift::NONE));
     }
     match Shape::Auto.read(value, zone, Origin::Direct) {
         Some(body) => body.into_task(value),
@@ -105,7 +105,7 @@ pub fn read_item(value: &Value, zone: Zone) -> Option<Answer> {
     if value.get("task_status").is_some() {
         return Shape::KlingData.read(value, zone, Origin::Direct).and_then(Body::into_answer);
     }
-    read_row(value, zone, whole(value), 0)
+    read_row(value, zone, extent(value), 0)
 }
 
 /// A `code` that is none of success, or a complaint with a `status` of its own. Beside a task's own fields a code says nothing.
@@ -137,20 +137,30 @@ fn is_flat(value: &Value) -> bool {
     !openai_videos::is_video(value) && value.get("task_id").is_some() && value.get("status").is_some()
 }
 
-/// What is documented of a row in an envelope; the reduced one alone has a format.
-fn whole(row: &Value) -> Contract {
-    if row.get("format").is_some() { PART_OF_ROW } else { ROW }
+/// How much of a row there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All of it.
+    Whole,
+    /// What the reduced, bare and flat shapes have.
+    Part,
+}
+
+/// How much of a row an envelope holds; the reduced one alone has a format.
+fn extent(row: &Value) -> Extent {
+    if row.get("format").is_some() { Extent::Part } else { Extent::Whole }
 }
 
 /// Reads a gateway's row, reduced or whole; `None` when neither it nor what it holds has a status.
-fn read_row(row: &Value, zone: Zone, contract: Contract, depth: u8) -> Option<Answer> {
+fn read_row(row: &Value, zone: Zone, extent: Extent, depth: u8) -> Option<Answer> {
     if openai_videos::is_video(row) {
         return Shape::OpenAi.read(row, zone, Origin::Direct).and_then(Body::into_answer);
     }
+    let contract = if extent == Extent::Whole { ROW } else { PART_OF_ROW };
     let mut own = contract::read(contract, row, zone, Origin::Direct);
     note_texts(row, &mut own);
     let inner = inner_of(row, zone, depth, &mut own);
-    if row.get("format").is_none() {
+    if extent == Extent::Whole {
         note_missing(row, &mut own, &inner);
     }
     let fail_reason = json::text(row, "fail_reason");
@@ -282,7 +292,7 @@ fn inner_of(row: &Value, zone: Zone, depth: u8, own: &mut Body) -> Body {
         return Body::default();
     }
     let found = match row_of(&inner).filter(|data| data.get("status").is_some()) {
-        Some(nested) => read_row(nested, zone, whole(nested), depth + 1).map(as_body),
+        Some(nested) => read_row(nested, zone, extent(nested), depth + 1).map(as_body),
         None => Shape::Auto.read(&inner, zone, Origin::Inside).or_else(|| shape::only_error(&inner)),
     };
     let found = found.unwrap_or_default();
