@@ -99,7 +99,7 @@ impl Asker {
     fn request(&self, work: &Work) -> Option<Request> {
         match work {
             Work::One(id) => self.dialect.request(id).ok(),
-            Work::Many(ids) => self.dialect.batch().map(|batch| (batch.request)(ids)),
+            Work::Many(ids) => self.dialect.batch_request(ids),
         }
     }
 

@@ -20,6 +20,7 @@ use super::together::Together;
 use super::{Rules, Shared};
 use crate::clock;
 use crate::config::Upstream;
+use crate::domain::labels::sanitise;
 use crate::domain::{Answer, Reading, Reason, Task, TaskId, Timestamp, Transition, advance, schedule};
 use crate::http::{Client, ClientError, retry_after};
 use crate::metrics::Ended;
@@ -170,7 +171,9 @@ impl Poller {
                 return blocked;
             }
             self.shared.metrics.upstreams.poll_sent(&self.upstream.name, now.saturating_duration_since(due.at));
-            let most = if due.alone || !Together::may_join(&task) { 1 } else { self.together.size(now) };
+            // Whether the upstream is well again is seen by the simplest question.
+            let simple = due.alone || !Together::may_join(&task) || self.backoff.gate(now) == Gate::Probe;
+            let most = if simple { 1 } else { self.together.size(now) };
             let work = if most > 1 { self.gather(due.id, most).await } else { Work::One(due.id) };
             let asker = self.asker.clone();
             self.in_flight.spawn(async move { asker.ask(work).await });
@@ -243,6 +246,9 @@ impl Poller {
         self.note_trouble(&outcome, reason, now, at);
 
         let many = matches!(outcome.work, Work::Many(_));
+        if outcome.result.is_ok() {
+            self.together.worked(many);
+        }
         let ids = outcome.work.ids();
         let mut moves = Vec::with_capacity(ids.len());
         match outcome.result {
@@ -256,7 +262,8 @@ impl Poller {
                 }
             }
             Err(error) => {
-                let code = error.code.as_deref().unwrap_or("");
+                // An upstream may repeat a key in what it calls a code.
+                let code = &*sanitise(error.code.as_deref().unwrap_or(""));
                 let (name, reason) = (&self.upstream.name, error.kind.as_str());
                 tracing::debug!(upstream.name = %name, task.id = %ids[0], tasks = ids.len(), reason, code, "poll failed");
                 self.oddities.note_drift(error.drift, &ids[0], &self.shared.metrics, at);

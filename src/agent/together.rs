@@ -16,13 +16,17 @@ pub struct Together {
     now: usize,
     /// Until when fewer are asked for than could be.
     until: Option<Instant>,
+    /// The last request for many was answered with trouble of the whole upstream.
+    trouble: bool,
+    /// Since then one for a single task was answered well: the trouble is with asking for many.
+    singles_work: bool,
 }
 
 impl Together {
     /// As many as the provider takes; without a batch, each by itself.
     pub fn new(batch: Option<Batch>) -> Self {
         let most = batch.map_or(1, |batch| batch.most);
-        Self { most, now: most, until: None }
+        Self { most, now: most, until: None, trouble: false, singles_work: false }
     }
 
     /// True where tasks are meant to come due together.
@@ -44,9 +48,20 @@ impl Together {
         task.service_tier.as_deref().is_none_or(|tier| tier == "default")
     }
 
+    /// Takes note that a request was answered well.
+    pub const fn worked(&mut self, many: bool) {
+        if many {
+            self.trouble = false;
+        } else {
+            self.singles_work = true;
+        }
+    }
+
     /// Takes note that a request for so many was answered with an error; true when that was about asking for many, and
     /// those tasks are to be asked for one by one.
     pub fn refused(&mut self, asked: usize, reason: Reason, now: Instant) -> bool {
+        let only_many = self.trouble && self.singles_work;
+        (self.trouble, self.singles_work) = (true, false);
         self.now = match reason {
             // There is no list.
             Reason::NotFound | Reason::WrongPath | Reason::Redirect => 1,
@@ -57,6 +72,8 @@ impl Together {
             | Reason::InvalidBody
             | Reason::ApiError
             | Reason::HttpOther => self.now.min(asked / 2),
+            // Trouble of the whole upstream, unless single tasks are answered all the while.
+            _ if only_many => self.now.min(asked / 2),
             _ => return false,
         };
         self.until = Some(now + TRY_AGAIN);
@@ -68,11 +85,12 @@ impl Together {
 mod tests {
     use super::*;
     use crate::clock;
+    use crate::http::Request;
 
     #[test]
     fn fewer_are_asked_for_while_that_is_refused_and_as_many_as_can_be_later() {
         let now = clock::instant();
-        let mut together = Together { most: 500, now: 500, until: None };
+        let mut together = Together::new(Some(Batch { most: 500, request: |_| Request::get([]) }));
         assert!(!together.refused(300, Reason::ServerError, now), "that says nothing about lists");
         assert_eq!(together.size(now), 500);
         assert!(together.refused(300, Reason::HttpOther, now));
@@ -85,5 +103,24 @@ mod tests {
         assert!(together.refused(500, Reason::NotFound, now));
         assert_eq!(together.size(now), 1);
         assert!(!Together::new(None).is_possible());
+    }
+
+    #[test]
+    fn trouble_with_lists_alone_is_told_from_trouble_with_everything() {
+        let now = clock::instant();
+        let new = || Together::new(Some(Batch { most: 500, request: |_| Request::get([]) }));
+        let mut down = new();
+        for _ in 0..5 {
+            assert!(!down.refused(40, Reason::ServerError, now));
+        }
+        assert_eq!(down.size(now), 500);
+        let mut lists = new();
+        assert!(!lists.refused(40, Reason::Timeout, now));
+        lists.worked(false);
+        assert!(lists.refused(40, Reason::Timeout, now), "single tasks were answered all the while");
+        assert_eq!(lists.size(now), 20);
+        lists.worked(true);
+        lists.worked(false);
+        assert!(!lists.refused(20, Reason::Timeout, now), "a list was answered since");
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::labels::sanitise;
 use crate::domain::{Answer, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
 use crate::http::Client;
 use crate::metrics::{Page, Text};
+use crate::secret::Secret;
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -45,8 +46,8 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
     if key.is_some() {
         println!("{}", request.key);
     }
-    for (name, value) in &request.headers {
-        println!("{name}: {value}");
+    for (name, _) in &request.headers {
+        println!("{name}: <redacted>");
     }
     if let Some(body) = &request.body {
         println!("\n{body}");
@@ -63,24 +64,24 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
                 println!("Retry-After: {retry_after}");
             }
             let body = response.body.unwrap_or_default();
-            println!("{}", redact::body(&body, key.as_ref().map(super::super::secret::Secret::expose)));
+            println!("{}", redact::body(&body, key.as_ref().map(Secret::expose)));
             upstream.dialect.read(response.status, &body)
         }
     };
-    println!("\nread as {}", decode::shown(&result));
+    let said = decode::shown(&result).to_string();
+    println!("\nread as {}", redact::text(said, key.as_ref().map(Secret::expose)));
     let drift = result.as_ref().map_or_else(|error| error.drift, |answer| answer.drift);
     for (field, problem) in drift.iter() {
         println!("not as its provider documents it: {} is {}", field.as_str(), problem.as_str());
     }
     if let Ok(answer) = result {
-        println!();
-        show_metrics(upstream, id, answer);
+        print!("\n{}", redact::text(metrics(upstream, id, answer), key.as_ref().map(Secret::expose)));
     }
     Ok(())
 }
 
 /// The lines that a scrape would have for this task after this answer.
-fn show_metrics(upstream: &Upstream, id: &TaskId, answer: Answer) {
+fn metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     let now = Timestamp::from(clock::now());
     let new = NewTask { id: id.clone(), labels: Arc::default() };
     let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
@@ -88,7 +89,6 @@ fn show_metrics(upstream: &Upstream, id: &TaskId, answer: Answer) {
     task.model = named.map(|name| Arc::from(&*sanitise(name)));
     let policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
     let task = advance(&task, Reading::Answer(Box::new(answer)), &policy, now).task;
-    for piece in Page::new(Text::default(), TaskStatusForm::Set, vec![Arc::new(task)]) {
-        print!("{}", String::from_utf8_lossy(&piece));
-    }
+    let page = Page::new(Text::default(), TaskStatusForm::Set, vec![Arc::new(task)]);
+    page.map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect()
 }

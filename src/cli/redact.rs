@@ -11,9 +11,17 @@ pub fn body(body: &[u8], key: Option<&str>) -> String {
     match serde_json::from_slice::<Value>(body) {
         Ok(mut value) => {
             redact(&mut value, key);
-            serde_json::to_string_pretty(&value).unwrap_or_default()
+            text(serde_json::to_string_pretty(&value).unwrap_or_default(), key)
         }
         Err(_) => format!("({} bytes that are not JSON)", body.len()),
+    }
+}
+
+/// A text without the key that was sent, wherever an upstream has repeated it.
+pub fn text(text: String, key: Option<&str>) -> String {
+    match key {
+        Some(key) => text.replace(key, "<redacted>"),
+        None => text,
     }
 }
 
@@ -51,6 +59,8 @@ mod tests {
             "data":"{\"url\":\"http://S3CRET\"}","echo":"you sent sk-S3CRET"}}"#;
         let shown = body(secret.as_bytes(), Some("sk-S3CRET"));
         assert!(!shown.contains("S3CRET") && shown.contains("\"n\": 5"), "{shown}");
+        let echo = body(br#"{"sk-S3CRET": {"a": 1}}"#, Some("sk-S3CRET"));
+        assert!(!echo.contains("S3CRET") && echo.contains("\"a\": 1"), "{echo}");
         assert_eq!(body(b"<html>S3CRET", None), "(12 bytes that are not JSON)");
     }
 }

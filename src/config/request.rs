@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::problem::Problems;
 use super::value::Text;
@@ -24,8 +24,8 @@ pub struct RequestConfig {
     /// A JSON body, with the same places.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Text>,
-    /// Headers; `{credentials}` in a value stands for the key.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// Headers; `{credentials}` in a value stands for the key. Not shown: who knows what stands there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "names_alone")]
     pub headers: BTreeMap<String, Text>,
     /// How an answer is read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,10 +67,15 @@ const PROGRESS_UNITS: &[(&str, ProgressUnit)] =
 
 const METHODS: &[(&str, Method)] = &[("GET", Method::Get), ("POST", Method::Post)];
 
+fn names_alone<S: Serializer>(headers: &BTreeMap<String, Text>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(headers.keys().map(|name| (name, "<redacted>")))
+}
+
 impl RequestConfig {
     pub(super) fn check(&self, at: &str, problems: &mut Problems) -> Overrides {
         let text = |text: &Option<Text>| text.as_ref().map(|text| text.0.clone());
         Overrides {
+            elsewhere: false,
             method: word(METHODS, self.method.as_ref(), || format!("{at}.method"), problems),
             path: text(&self.path),
             body: text(&self.body),

@@ -197,12 +197,17 @@ impl UpstreamConfig {
     fn dialect(&self, provider: &'static Provider, at: &str, problems: &mut Problems) -> Option<Dialect> {
         let before = problems.len();
         let mut overrides = self.request.clone().unwrap_or_default().check(&format!("{at}.request"), problems);
+        overrides.elsewhere = self.base_url.is_some();
         overrides.response = self.response.as_ref().map(|response| response.check(&format!("{at}.response"), problems));
         if problems.len() > before {
             return None;
         }
         let dialect = Dialect::new(provider, overrides);
-        dialect.map_err(|error| problems.add(format!("{at}.{}", error.key), error.message)).ok()
+        let dialect = dialect.map_err(|error| problems.add(format!("{at}.{}", error.key), error.message)).ok()?;
+        if dialect.needs_key() && self.authorization.is_none() {
+            problems.add(format!("{at}.request.headers"), "there is no authorization to take {credentials} from");
+        }
+        Some(dialect)
     }
 
     fn http(

@@ -71,7 +71,8 @@ fn find_scheme(text: &str) -> Option<usize> {
     })
 }
 
-fn looks_secret(text: &str) -> bool {
+/// True for what looks like a URL, a JWT or a key.
+pub fn looks_secret(text: &str) -> bool {
     text.contains("://") || text.starts_with("//") || is_jwt(text) || is_key(text)
 }
 

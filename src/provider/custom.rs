@@ -4,11 +4,12 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use super::body::Body;
+use super::error;
 use super::json::{self, Zone};
 use super::words::{self, Word};
 use super::{Gives, Provider, Shape};
 use crate::domain::drift::{Field, FieldProblem};
-use crate::domain::{FailureClass, Status, Timestamp};
+use crate::domain::{Answer, ApiError, FailureClass, Reason, Status, Timestamp};
 
 /// The provider; all that it is stands in the configuration.
 pub static CUSTOM: Provider = Provider {
@@ -135,8 +136,31 @@ impl Place {
 }
 
 impl Response {
+    /// Reads an answer with this HTTP status, whose JSON may be of any kind.
+    ///
+    /// # Errors
+    /// When there is no status in it. Codes of an API that we do not know mean nothing to us.
+    pub fn read_answer(&self, http_status: u16, body: &[u8], zone: Zone) -> Result<Answer, ApiError> {
+        if !(200..300).contains(&http_status) {
+            return Err(error::unknown_http_error(http_status, body));
+        }
+        let value = serde_json::from_slice::<Value>(body).map_err(|_| ApiError::new(Reason::InvalidBody))?;
+        let body = self.read(&value, zone);
+        let mut drift = body.drift;
+        body.into_answer().ok_or_else(|| {
+            let found = error::error_body(&value);
+            if value.get("error").is_some_and(|error| !error.is_null()) {
+                return ApiError { kind: Reason::ApiError, code: found.code, drift };
+            }
+            if !drift.iter().any(|(field, _)| field == Field::Status) {
+                drift.note(Field::Status, FieldProblem::Missing);
+            }
+            ApiError { drift, ..ApiError::coded(Reason::InvalidBody, "null_data") }
+        })
+    }
+
     /// Reads an answer; only the status is missed when it is not there, for nothing says what else is optional.
-    pub fn read(&self, value: &Value, zone: Zone) -> Body {
+    fn read(&self, value: &Value, zone: Zone) -> Body {
         let mut body = Body::default();
         for (field, place) in &self.fields {
             let Some(found) = place.find(value) else { continue };
@@ -165,8 +189,11 @@ impl Response {
                 Ok(true)
             }
             Field::Progress if self.progress_unit != ProgressUnit::Auto => {
-                let Some(amount) = json::checked_amount(&without_percent(value))? else { return Ok(false) };
-                let whole = if self.progress_unit == ProgressUnit::Ratio { 1.0 } else { 100.0 };
+                let text = value.as_str().map(|text| text.trim().trim_end_matches('%').trim_end());
+                let percent = text.is_some() && text != value.as_str().map(str::trim);
+                let bare = text.map_or_else(|| value.clone(), Value::from);
+                let Some(amount) = json::checked_amount(&bare)? else { return Ok(false) };
+                let whole = if self.progress_unit == ProgressUnit::Ratio && !percent { 1.0 } else { 100.0 };
                 body.progress = Some((amount / whole).clamp(0.0, 1.0));
                 Ok(true)
             }
@@ -195,10 +222,6 @@ impl Response {
 /// A moment as RFC 3339, which has no unit.
 fn moment_value(moment: Timestamp) -> Value {
     jiff::Timestamp::from_millisecond(moment.as_millis()).map_or(Value::Null, |moment| moment.to_string().into())
-}
-
-fn without_percent(value: &Value) -> Value {
-    value.as_str().map_or_else(|| value.clone(), |text| text.trim().trim_end_matches('%').trim_end().into())
 }
 
 /// The entry for a word, whatever its case.

@@ -6,16 +6,19 @@ use super::contract::Origin;
 use super::custom::Response;
 use super::error;
 use super::gateway;
+use super::headers::Headers;
 use super::json::Zone;
 use super::shape::Shape;
 use super::template::{NoSuchId, Template, TemplateError};
-use super::{Batch, List, Provider};
+use super::{Batch, List, Provider, RequestSpec};
 use crate::domain::{Answer, ApiError, Drift, Reason, TaskId};
-use crate::http::{KeyHeader, Method, Request};
+use crate::http::{Method, Request};
 
 /// What the configuration changes.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
+    /// `base_url` is set: it is not the provider's own address that is asked.
+    pub elsewhere: bool,
     /// GET or POST.
     pub method: Option<Method>,
     /// Path and query below the base URL, with places.
@@ -50,6 +53,7 @@ pub struct Dialect {
     reader: Reader,
     zone: Zone,
     batch: Option<Batch>,
+    needs_key: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -96,33 +100,44 @@ impl Dialect {
             (Some(response), None) => Reader::Custom(Box::new(response)),
             (None, shape) => Reader::Shape(shape.unwrap_or(provider.shape)),
         };
-        let (method, body, headers) = (overrides.method, overrides.body.as_deref(), &overrides.headers);
+        let headers = Headers::new(&overrides.headers)?;
+        let compile = |spec: &RequestSpec, path: &str| {
+            let method = overrides.method.unwrap_or(spec.method);
+            let own = spec.body.filter(|_| method == Method::Post);
+            let body = overrides.body.as_deref().or(own);
+            Template::new(method, path, &headers, body, spec.key.clone())
+        };
         let templates = if let Some(path) = &overrides.path {
-            // The flavour of that method is the one that is meant.
+            // One path is for all ids. Of two flavours that is meant which has the method, or reads operations as the path does.
+            let posts = overrides.method.unwrap_or(if path.contains("{parent}") { Method::Post } else { Method::Get });
             let specs = provider.requests;
-            let spec = specs.iter().find(|spec| Some(spec.method) == method).or(specs.first());
-            let method = method.or(spec.map(|spec| spec.method)).unwrap_or_default();
-            let own = spec.and_then(|spec| spec.body).filter(|_| method == Method::Post);
-            let key = spec.map_or(KeyHeader::BEARER, |spec| spec.key.clone());
-            vec![("", Template::new(method, path, headers, body.or(own), key)?)]
+            let spec = specs.iter().find(|spec| spec.method == posts).or(specs.first());
+            vec![("", compile(spec.unwrap_or(&RequestSpec::get("")), path)?)]
         } else if described {
             return Err(wrong(
                 "request.path",
                 "the key `request.path` is missing: provider custom has none of its own",
             ));
         } else {
-            let compile = |spec: &super::RequestSpec| {
-                let method = method.unwrap_or(spec.method);
-                let own = spec.body.filter(|_| method == Method::Post);
-                let template = Template::new(method, spec.path, headers, body.or(own), spec.key.clone())?;
-                Ok((spec.ids_begin, template))
-            };
-            provider.requests.iter().map(compile).collect::<Result<_, TemplateError>>()?
+            let specs = provider.requests.iter().filter(|spec| overrides.elsewhere || !spec.elsewhere);
+            specs.map(|spec| Ok((spec.ids_begin, compile(spec, spec.path)?))).collect::<Result<_, TemplateError>>()?
         };
-        // Whoever has another path, method or key for one task has it for many, and that nobody knows.
-        let changed = overrides.path.is_some() || method.is_some() || !headers.is_empty();
+        // Whoever has another path or method for one task has it for many, and that nobody knows.
+        let changed = overrides.path.is_some() || overrides.method.is_some();
         let batch = provider.batch.filter(|_| !changed);
-        Ok(Self { provider, templates, reader, zone: overrides.zone, batch })
+        let needs_key = headers.key.is_some();
+        Ok(Self { provider, templates, reader, zone: overrides.zone, batch, needs_key })
+    }
+
+    /// True when a header has a place for the key.
+    pub fn needs_key(&self) -> bool {
+        self.needs_key
+    }
+
+    /// The request that asks for many tasks, where that is possible.
+    pub fn batch_request(&self, ids: &[TaskId]) -> Option<Request> {
+        let request = (self.batch?.request)(ids);
+        Some(self.templates.first().map_or(request.clone(), |(_, template)| template.dress(request)))
     }
 
     /// The `provider` label.
@@ -155,15 +170,20 @@ impl Dialect {
     /// # Errors
     /// When the answer is an error or no answer at all; never for a task that failed.
     pub fn read(&self, http_status: u16, body: &[u8]) -> Result<Answer, ApiError> {
+        if let Reader::Custom(response) = &self.reader {
+            return response.read_answer(http_status, body, self.zone);
+        }
         let value = parse(http_status, body)?;
-        match &self.reader {
+        match self.reader {
             Reader::Shape(Shape::Auto) => gateway::read(&value, self.zone),
+            // A task's own code never stands at Kling's top level.
+            Reader::Shape(Shape::Kling) if error::is_refusal(&value) => Err(error::ok_error(&value)),
             Reader::Shape(_) if error::is_complaint(&value) => Err(error::ok_error(&value)),
             Reader::Shape(shape) => match shape.read(&value, self.zone, Origin::Direct) {
                 Some(body) => body.into_task(&value),
                 None => Err(error::no_task(&value, Drift::NONE)),
             },
-            Reader::Custom(response) => response.read(&value, self.zone).into_task(&value),
+            Reader::Custom(_) => unreachable!("answered above"),
         }
     }
 
@@ -177,8 +197,12 @@ impl Dialect {
         if error::is_refusal(&value) {
             return Err(error::ok_error(&value));
         }
-        let list = items.iter().find_map(|at| at.split('.').try_fold(&value, |value, key| value.get(key))?.as_array());
-        let Some(list) = list else { return Err(error::no_task(&value, Drift::NONE)) };
+        let at = |at: &&str| at.split('.').try_fold(&value, |value, key| value.get(key));
+        let Some(list) = items.iter().filter_map(at).find_map(Value::as_array) else {
+            // Servers that count from an empty list may write none.
+            let empty = items.iter().filter_map(at).any(Value::is_null) && error::has_total(&value);
+            return if empty { Ok(Vec::new()) } else { Err(error::no_task(&value, Drift::NONE)) };
+        };
         let read = |item| match shape {
             Shape::Auto => gateway::read_item(item, self.zone),
             shape => shape.read(item, self.zone, Origin::Direct)?.into_task(item).ok(),
@@ -189,14 +213,18 @@ impl Dialect {
 
 /// What an id must be where the flavours of a provider are told apart by it.
 const OPERATIONS: NoSuchId = NoSuchId(
-    "the whole name of an operation: models/MODEL/operations/ID, or projects/…/models/MODEL/operations/ID of Vertex",
+    "the whole name of an operation: models/MODEL/operations/ID, or Vertex's projects/…/operations/ID with a base_url of Vertex",
 );
 
-/// The body of a good answer; it is an object, and nested no deeper than JSON from an honest server.
+/// The body of a good answer, which is an object; an error may stand in a list of one.
 fn parse(http_status: u16, body: &[u8]) -> Result<Value, ApiError> {
     if !(200..300).contains(&http_status) {
         return Err(error::http_error(http_status, body));
     }
     let value = serde_json::from_slice::<Value>(body).map_err(|_| ApiError::new(Reason::InvalidBody))?;
-    if value.is_object() { Ok(value) } else { Err(ApiError::new(Reason::InvalidBody)) }
+    match &value {
+        Value::Object(_) => Ok(value),
+        Value::Array(items) if items.len() == 1 && items[0].get("error").is_some() => Err(error::ok_error(&value)),
+        _ => Err(ApiError::new(Reason::InvalidBody)),
+    }
 }

@@ -139,6 +139,12 @@ fn is_refinement(status: u16, kind: Reason) -> bool {
     }
 }
 
+/// The same for an API whose codes mean nothing to us: by the HTTP status alone.
+pub fn unknown_http_error(status: u16, body: &[u8]) -> ApiError {
+    let found = serde_json::from_slice(body).map(|body: Value| error_body(&body)).unwrap_or_default();
+    ApiError { code: found.code, ..http_error(status, b"") }
+}
+
 /// The kind of an answer with HTTP 200 that carries an error.
 pub fn ok_error(body: &Value) -> ApiError {
     let found = error_body(body);
@@ -148,10 +154,16 @@ pub fn ok_error(body: &Value) -> ApiError {
     ApiError { kind, code: found.code, drift: Drift::NONE }
 }
 
-/// True for a body that refuses: `success` is false, or there is a `code` that is none of success.
+/// True for a body that refuses: `success` is false, or there is a `code` or `base_resp` that is none of success.
 pub fn is_refusal(body: &Value) -> bool {
-    body.get("success") == Some(&Value::Bool(false))
-        || json::text(body, "code").is_some_and(|code| !is_success_code(&code))
+    let base_resp = body.pointer("/base_resp/status_code").and_then(json::as_text);
+    let codes = [json::text(body, "code"), base_resp];
+    body.get("success") == Some(&Value::Bool(false)) || codes.into_iter().flatten().any(|code| !is_success_code(&code))
+}
+
+/// True for a list that says how long it is.
+pub fn has_total(body: &Value) -> bool {
+    ["/total", "/data/total"].iter().any(|at| body.pointer(at).is_some_and(Value::is_number))
 }
 
 /// True for a body whose `status` is that of the answer and not of a task: it names no task, and complains.
@@ -163,9 +175,7 @@ pub fn is_complaint(body: &Value) -> bool {
 /// What an answer without a task says: nothing, and then its status is missing, unless there is an error in it.
 pub fn no_task(body: &Value, drift: Drift) -> ApiError {
     let has = |key| body.get(key).is_some_and(|value| !value.is_null());
-    let is_error = |code: &str| !is_success_code(code);
-    let base_resp = body.pointer("/base_resp/status_code").and_then(json::as_text);
-    if is_refusal(body) || has("error") || base_resp.is_some_and(|code| is_error(&code)) {
+    if is_refusal(body) || has("error") {
         return ApiError { drift, ..ok_error(body) };
     }
     let mut drift = drift;

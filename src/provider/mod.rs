@@ -13,6 +13,7 @@ mod error;
 mod expiry;
 mod failures;
 mod gateway;
+mod headers;
 mod json;
 mod kling;
 mod minimax_hailuo;
@@ -60,6 +61,8 @@ pub struct Provider {
 pub struct RequestSpec {
     /// For ids that begin so.
     pub ids_begin: &'static str,
+    /// Only where the configuration says where it lives: the provider's own address is another flavour's.
+    pub elsewhere: bool,
     /// GET, mostly.
     pub method: Method,
     /// Below the base URL, perhaps with a query.
@@ -73,7 +76,7 @@ pub struct RequestSpec {
 impl RequestSpec {
     /// A GET for any id, with a bearer key.
     pub const fn get(path: &'static str) -> Self {
-        Self { ids_begin: "", method: Method::Get, path, body: None, key: KeyHeader::BEARER }
+        Self { ids_begin: "", elsewhere: false, method: Method::Get, path, body: None, key: KeyHeader::BEARER }
     }
 }
 

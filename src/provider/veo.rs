@@ -19,12 +19,13 @@ pub static VEO: Provider = Provider {
     requests: &[
         RequestSpec {
             ids_begin: "models/",
+            elsewhere: false,
             method: Method::Get,
             path: "/v1beta/{operation}",
             body: None,
             key: KeyHeader::alone("x-goog-api-key"),
         },
-        RequestSpec { ids_begin: "projects/", ..FETCH_OPERATION },
+        RequestSpec { ids_begin: "projects/", elsewhere: true, ..FETCH_OPERATION },
     ],
     shape: Shape::Veo,
     list: None,
@@ -44,6 +45,7 @@ pub static VEO: Provider = Provider {
 /// Vertex reads an operation with a POST below its model (docs/upstreams.md 8.1).
 pub const FETCH_OPERATION: RequestSpec = RequestSpec {
     ids_begin: "",
+    elsewhere: false,
     method: Method::Post,
     path: "/v1/{parent}:fetchPredictOperation",
     body: Some(r#"{"operationName":"{operation}"}"#),
