@@ -85,9 +85,15 @@ impl Body {
             return Ok(false);
         }
         let text = || checked_text(value);
+        // A number where a word or a name is documented is read, and told.
+        let odd = value.is_number()
+            && matches!(
+                field,
+                Field::Status | Field::ModelUpstream | Field::ModelOrigin | Field::Resolution | Field::ServiceTier
+            );
         let amount = || json::checked_amount(value);
         let moment = || json::checked_moment(value, zone);
-        Ok(match field {
+        let found = match field {
             Field::TaskId => put(&mut self.task_id, text()?),
             Field::Status => put(&mut self.word, json::checked_text(value)?.and_then(|word| words::word(&word))),
             Field::UpstreamStatus => false,
@@ -122,7 +128,8 @@ impl Body {
             Field::ExpiresAt => put(&mut self.expires_at, moment()?),
             Field::Deadline => put(&mut self.gives_up_after, amount()?),
             Field::ServiceTier => put(&mut self.service_tier, text()?),
-        })
+        };
+        if odd { Err(FieldProblem::WrongType) } else { Ok(found) }
     }
 
     /// When the provider gives the task up.

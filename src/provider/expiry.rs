@@ -25,6 +25,9 @@ const RANGE: &str = "q-sign-time";
 /// A URL that is valid for longer, in seconds, is not believed.
 const LONGEST: u64 = 10 * 366 * 86_400;
 
+/// A moment before this (2014) is no end of a URL.
+const EARLIEST: Timestamp = Timestamp::from_secs(1_400_000_000);
+
 /// The moment; `None` for a URL that is not signed in a known way.
 pub fn of_url(url: &str) -> Option<Timestamp> {
     let (_, query) = url.split_once('?')?;
@@ -38,7 +41,8 @@ pub fn of_url(url: &str) -> Option<Timestamp> {
         let validity = parameter(validity)?.parse().ok().filter(|seconds| *seconds <= LONGEST)?;
         Some(Timestamp::from_millis(from.timestamp().as_millisecond()) + Duration::from_secs(validity))
     });
-    let moment = |text: &str| json::as_moment(&text.into());
+    // A small number is a validity and no moment, and of what it is valid nobody says.
+    let moment = |text: &str| json::as_moment(&text.into()).filter(|moment| *moment > EARLIEST);
     dated
         .or_else(|| MOMENTS.iter().find_map(|name| moment(&parameter(name)?)))
         .or_else(|| moment(parameter(RANGE)?.split_once(';')?.1))
@@ -63,8 +67,15 @@ mod tests {
             let url = format!("https://media.example.com/v.mp4?{query}");
             assert_eq!(of_url(&url), Some(Timestamp::from_secs(end)), "{query}");
         }
-        for nothing in ["https://x.y/v.mp4", "https://x.y/v?Expires=soon", "https://x.y/v?X-Amz-Expires=60", "", "?=&&"]
-        {
+        for nothing in [
+            "https://x.y/v.mp4",
+            "https://x.y/v?Expires=soon",
+            "https://x.y/v?X-Amz-Expires=60",
+            "https://x.y/v?expires=3600",
+            "https://x.y/v?se=5",
+            "",
+            "?=&&",
+        ] {
             assert_eq!(of_url(nothing), None, "{nothing}");
         }
     }

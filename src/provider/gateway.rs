@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::body::{Body, has_url, is_success_code, settled, size};
-use super::contract::{self, Contract, Origin, always, key, optional};
+use super::contract::{self, Contract, Origin, always, key, optional, problem_of};
 use super::error;
 use super::expiry;
 use super::failures::{Failures, Sign, class_of_any};
@@ -88,13 +88,16 @@ pub fn read(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
         // An error may stand in the row or beside it.
         let beside = || error::no_task(if row.get("error").is_some() { row } else { value }, Drift::NONE);
         let mut answer = read_row(row, zone, extent(row), 0).ok_or_else(beside)?;
+        if json::text(value, "code").is_none() && value.get("success").is_none() {
+            answer.drift.note(Field::ErrorCode, problem_of(value.get("code")));
+        }
         answer.read_has_side_effect = is_read_live(row);
         return Ok(answer);
     }
     if value.get("base_resp").is_none() && is_flat(value) {
         return read_row(value, zone, Extent::Part, 0).ok_or_else(|| error::no_task(value, Drift::NONE));
     }
-    match Shape::Auto.read(value, zone, Origin::Direct) {
+    match Shape::Auto.read(value, zone, Origin::Compatible) {
         Some(body) => body.into_task(value),
         None => Err(error::no_task(value, Drift::NONE)),
     }
@@ -105,12 +108,15 @@ pub fn read_item(value: &Value, zone: Zone) -> Option<Answer> {
     if value.get("task_status").is_some() {
         return Shape::KlingData.read(value, zone, Origin::Direct).and_then(Body::into_answer);
     }
+    if value.get("task_id").is_none() && value.get("id").is_some_and(Value::is_string) {
+        return Shape::OpenAi.read(value, zone, Origin::Compatible).and_then(Body::into_answer);
+    }
     read_row(value, zone, extent(value), 0)
 }
 
 /// A `code` that is none of success, or a complaint with a `status` of its own. Beside a task's own fields a code says nothing.
 fn has_error_code(value: &Value) -> bool {
-    let inside = ["/data/status", "/data/task_status", "/data/data", "/output/task_status"];
+    let inside = ["/data/status", "/data/data", "/output/task_status"];
     if inside.iter().any(|at| value.pointer(at).is_some_and(|found| !found.is_null())) || names_a_task(value) {
         return false;
     }
@@ -154,7 +160,7 @@ fn extent(row: &Value) -> Extent {
 /// Reads a gateway's row, reduced or whole; `None` when neither it nor what it holds has a status.
 fn read_row(row: &Value, zone: Zone, extent: Extent, depth: u8) -> Option<Answer> {
     if openai_videos::is_video(row) {
-        return Shape::OpenAi.read(row, zone, Origin::Direct).and_then(Body::into_answer);
+        return Shape::OpenAi.read(row, zone, Origin::Compatible).and_then(Body::into_answer);
     }
     let contract = if extent == Extent::Whole { ROW } else { PART_OF_ROW };
     let mut own = contract::read(contract, row, zone, Origin::Direct);
@@ -297,7 +303,8 @@ fn inner_of(row: &Value, zone: Zone, depth: u8, own: &mut Body) -> Body {
     };
     let found = found.unwrap_or_default();
     // Before its first poll a row holds the answer to the submission, which may be no more than an id.
-    let polled = own.status().is_some_and(|status| status != Status::Queued);
+    // So may the row of one that the gateway gave up.
+    let polled = own.status().is_some_and(|status| !matches!(status, Status::Queued | Status::Failed));
     if found.word.is_none() && found.error_code.is_none() && polled {
         own.drift.note(Field::UpstreamStatus, FieldProblem::Missing);
     }

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::body::Body;
-use super::contract::{self, Contract, Origin, always, failed, succeeded};
+use super::contract::{self, Contract, Origin, always, failed, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
-use super::json::Zone;
+use super::json::{self, Zone};
 use super::{Gives, List, Provider, RequestSpec, Shape};
 use crate::domain::drift::Field;
 use crate::domain::{FailureClass, Status};
@@ -45,23 +45,24 @@ const CONTRACT: Contract = &[
 /// Failed tasks have a message and no code.
 pub(super) const FAILURES: Failures = &[
     (Sign::TextHas("risk control"), FailureClass::ContentPolicy),
-    (Sign::TextHas("sensitive"), FailureClass::ContentPolicy),
     (Sign::TextHas("content policy"), FailureClass::ContentPolicy),
+    (Sign::TextHas("sensitive content"), FailureClass::ContentPolicy),
     (Sign::TextHas("resource pack"), FailureClass::Quota),
-    (Sign::TextHas("balance"), FailureClass::Quota),
+    (Sign::TextHas("account balance"), FailureClass::Quota),
     (Sign::TextHas("too many requests"), FailureClass::RateLimit),
-    (Sign::TextHas("timeout"), FailureClass::Timeout),
-    (Sign::TextHas("timed out"), FailureClass::Timeout),
-    (Sign::TextHas("invalid"), FailureClass::InvalidInput),
-    (Sign::TextHas("parameter"), FailureClass::InvalidInput),
-    (Sign::TextHas("image"), FailureClass::InvalidInput),
-    (Sign::TextHas("internal"), FailureClass::ProviderError),
-    (Sign::TextHas("generation failed"), FailureClass::ProviderError),
+    (Sign::TextHas("task timed out"), FailureClass::Timeout),
+    (Sign::TextHas("invalid parameter"), FailureClass::InvalidInput),
+    (Sign::TextHas("internal error"), FailureClass::ProviderError),
+    (Sign::Text("generation failed"), FailureClass::ProviderError),
 ];
 
 /// Reads an answer (docs/upstreams.md 7.1).
 pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
-    read_data(value.get("data").unwrap_or(&Value::Null), zone, origin)
+    let mut body = read_data(value.get("data").unwrap_or(&Value::Null), zone, origin);
+    if json::text(value, "code").is_none() {
+        body.drift.note(Field::ErrorCode, problem_of(value.get("code")));
+    }
+    body
 }
 
 /// Reads its `data`, which is also what stands in a list.

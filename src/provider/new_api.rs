@@ -16,6 +16,9 @@ pub static NEW_API: Provider = Provider {
 /// The dashboard's list of one's own tasks, a page of it or, from old gateways, the rows alone (docs/upstreams.md 2.9).
 pub const LIST: List = List { items: &["data.items", "data"], shape: Shape::Auto };
 
+/// The same where nobody has documented it.
+pub const PERHAPS: &str = "perhaps, with a dashboard token";
+
 /// Of the gateway's row and of what it holds of its vendor.
 pub const GIVES: Gives = Gives {
     single: "yes",

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::body::Body;
-use super::contract::{self, Contract, Origin, always, failed, optional, succeeded};
+use super::contract::{self, Contract, Origin, always, optional, problem_of, succeeded};
 use super::failures::{Failures, Sign, class_of_any};
 use super::json::{self, Zone};
 use super::{Gives, List, Provider, RequestSpec, Shape};
-use crate::domain::drift::Field;
+use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{FailureClass, Status};
 
 /// The provider (docs/upstreams.md 6).
@@ -40,7 +40,7 @@ const CONTRACT: Contract = &[
     succeeded(Field::Duration, &["seconds"]).often_cut(),
     succeeded(Field::Resolution, &["size"]).often_cut(),
     optional(Field::ErrorCode, &["error.code", "error.type"]),
-    failed(Field::ErrorMessage, &["error.message", "error", "fail_reason", "metadata.url"]),
+    optional(Field::ErrorMessage, &["error.message", "error"]),
     optional(Field::ExpiresAt, &["expires_at"]),
 ];
 
@@ -68,20 +68,38 @@ pub(super) const FAILURES: Failures = &[
 pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
     // OpenAI's own objects are called just `video`, and their times are seconds.
     let millis = json::amount(value, "created_at").is_some_and(|created| created > 1e11);
-    let own = value.get("object").is_none_or(|object| object == "video") && !millis;
+    let gateways = ["task_id", "metadata", "created"].iter().any(|key| value.get(key).is_some());
+    let own = value.get("object").is_none_or(|object| object == "video") && !millis && !gateways;
     let origin = if own { origin } else { Origin::Compatible };
     let mut body = contract::read(CONTRACT, value, zone, origin);
+    if body.status() == Some(Status::Failed) && body.error_message.is_none() {
+        read_failure(value, zone, &mut body);
+    }
     // Where a URL may stand differs from server to server, and gateways put the text of a failure in its place.
     if body.status() == Some(Status::Succeeded) {
         let metadata = value.get("metadata").unwrap_or(&Value::Null);
+        if !metadata.is_null() && !metadata.is_object() {
+            body.drift.note(Field::ResultUrl, FieldProblem::WrongType);
+        }
         for url in [value.get("video_url"), value.get("url"), metadata.get("url")].into_iter().flatten() {
-            // What is no URL says nothing about the task, which has ended well.
-            let _ = body.take(Field::ResultUrl, url, zone);
+            // A text that is no URL says nothing about the task, which has ended well.
+            if body.take(Field::ResultUrl, url, zone) == Err(FieldProblem::WrongType) {
+                body.drift.note(Field::ResultUrl, FieldProblem::WrongType);
+            }
         }
     }
     // Gateways put every vendor's tasks into this shape.
     body.failure = class_of_any(body.error_code.as_deref(), body.error_message.as_deref());
     body
+}
+
+/// The text of a failure that has none of its own: gateways put it where the URL would be.
+fn read_failure(value: &Value, zone: Zone, body: &mut Body) {
+    let metadata = value.get("metadata").unwrap_or(&Value::Null);
+    let found = [value.get("fail_reason"), metadata.get("url")].into_iter().flatten();
+    if !found.into_iter().any(|text| body.take(Field::ErrorMessage, text, zone) == Ok(true)) {
+        body.drift.note(Field::ErrorMessage, problem_of(value.pointer("/error/message")));
+    }
 }
 
 /// True for an object whose `object` begins with `video`.

@@ -1,6 +1,6 @@
 //! `TikHub`'s Kling: a gateway's row around Kling's body, or Kling's body alone.
 
-use super::new_api::{GIVES, LIST};
+use super::new_api::{GIVES, LIST, PERHAPS};
 use super::{Gives, Provider, RequestSpec, Shape};
 
 /// The provider (docs/upstreams.md 4.2); videos made from images are asked with another `request.path`.
@@ -11,5 +11,5 @@ pub static TIKHUB_KLING: Provider = Provider {
     shape: Shape::Auto,
     list: Some(LIST),
     batch: None,
-    gives: Gives { tokens: "–", errors: "reason", ..GIVES },
+    gives: Gives { list: PERHAPS, tokens: "–", errors: "reason", ..GIVES },
 };

@@ -1,6 +1,6 @@
 //! `TikHub`'s Seedance: a new-api gateway below a path of its own.
 
-use super::new_api::{GIVES, LIST};
+use super::new_api::{GIVES, LIST, PERHAPS};
 use super::{Gives, Provider, RequestSpec, Shape};
 
 /// The provider (docs/upstreams.md 4.1).
@@ -11,5 +11,5 @@ pub static TIKHUB_SEEDANCE: Provider = Provider {
     shape: Shape::Auto,
     list: Some(LIST),
     batch: None,
-    gives: Gives { tokens: "completion, total", ..GIVES },
+    gives: Gives { list: PERHAPS, tokens: "completion, total", ..GIVES },
 };

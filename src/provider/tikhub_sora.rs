@@ -1,6 +1,6 @@
 //! `TikHub`'s Sora: the `OpenAI` Videos object, or a gateway's row around it.
 
-use super::new_api::{GIVES, LIST};
+use super::new_api::{GIVES, LIST, PERHAPS};
 use super::{Gives, Provider, RequestSpec, Shape};
 
 /// The provider (docs/upstreams.md 4.3).
@@ -12,7 +12,7 @@ pub static TIKHUB_SORA: Provider = Provider {
     list: Some(LIST),
     batch: None,
     gives: Gives {
-        list: "perhaps",
+        list: PERHAPS,
         progress: "per cent",
         times: "submit, finish",
         tokens: "–",

@@ -1,6 +1,6 @@
 //! `TokenHot`: a new-api gateway; Seedance, Sora, Hailuo and `HappyHorse` alike, told apart by the shape of the inner body.
 
-use super::new_api::{GIVES, LIST};
+use super::new_api::{GIVES, LIST, PERHAPS};
 use super::{Gives, Provider, RequestSpec, Shape};
 
 /// The provider (docs/upstreams.md 3).
@@ -11,5 +11,5 @@ pub static TOKENHOT: Provider = Provider {
     shape: Shape::Auto,
     list: Some(LIST),
     batch: None,
-    gives: Gives { times: "as the gateway, may be 0", tokens: "the vendor's, or a total", ..GIVES },
+    gives: Gives { list: PERHAPS, times: "as the gateway, may be 0", tokens: "the vendor's, or a total", ..GIVES },
 };

@@ -105,7 +105,9 @@ pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
     if done.is_none() && ["response", "error"].iter().any(|key| value.get(key).is_some_and(|end| !end.is_null())) {
         body.drift.note(Field::Status, FieldProblem::Missing);
     }
-    if body.task_id.is_none() && done.is_none() {
+    // Without a name it is no operation, unless it has failed as one.
+    let failed = done == Some(&Value::Bool(true)) && value.get("error").is_some_and(Value::is_object);
+    if body.task_id.is_none() && !failed {
         return body;
     }
     body.model = body.task_id.as_deref().and_then(model);
@@ -149,15 +151,15 @@ fn end(value: &Value, done: bool, body: &mut Body) -> Status {
         return Status::Succeeded;
     }
     let counts = results(value).filter_map(|result| result.get("raiMediaFilteredCount"));
-    let neither = ["response", "error"].iter().all(|key| value.get(key).is_none_or(Value::is_null));
-    if neither {
-        body.drift.note(Field::ResultUrl, FieldProblem::Missing);
-    }
     if let Some(Err(problem)) = counts.map(json::checked_amount).find(Result::is_err) {
         body.drift.note(Field::ErrorCode, problem);
     }
     let filtered = results(value).find(|result| json::amount(result, "raiMediaFilteredCount").is_some_and(|n| n > 0.0));
     let code = if filtered.is_some() { RAI_FILTERED } else { EMPTY_RESPONSE };
+    if filtered.is_none() {
+        // It may be an empty response, and it may be one that holds its videos in a new way.
+        body.drift.note(Field::ResultUrl, FieldProblem::Missing);
+    }
     body.error_code = Some(code.to_owned());
     let reasons = filtered.and_then(|result| result.get("raiMediaFilteredReasons"));
     let reason = reasons.map(|reasons| reasons.get(0).unwrap_or(reasons));

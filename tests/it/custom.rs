@@ -41,7 +41,9 @@ fn read(upstream: &Upstream, body: &Value) -> Value {
 
 #[test]
 fn a_described_answer_is_read_by_pointer_and_path() {
-    let own = upstream(&format!("custom\n  base_url: http://localhost:1{DESCRIBED}"));
+    let own = upstream(&format!(
+        "custom\n  base_url: http://localhost:1\n  authorization: {{credentials_env: PATH}}{DESCRIBED}"
+    ));
     let job = |state: Value| {
         json!({"job": {"state": state, "steps": [{"name": "upload", "done": 1}, {"name": "render", "done": 1.0}], "error": "spicy",
             "times": [1000, 1_795_132_860_000_i64], "spec": {"model": "m-9"}, "cost": {"tokens": "12"}, "ttl": 60,
@@ -121,9 +123,23 @@ fn a_known_provider_is_asked_and_read_as_configured() {
         ("veo|models/veo-3/operations/x", None)
     );
 
+    let vertex = TaskId::parse("projects/p/locations/l/publishers/google/models/veo-3/operations/x").unwrap();
+    assert!(upstream("veo").dialect.request(&vertex).is_err(), "not at Gemini's address");
+    let here = upstream("veo\n  base_url: https://us-central1-aiplatform.googleapis.com");
+    let asked = here.dialect.request(&vertex).unwrap();
+    let path = "v1/projects/p/locations/l/publishers/google/models/veo-3:fetchPredictOperation";
+    assert_eq!((asked.segments.join("/").as_str(), &*asked.key.name), (path, "Authorization"));
+    let moved = upstream("veo\n  base_url: http://x\n  request: {path: '/v2/{parent}:fetch'}")
+        .dialect
+        .request(&vertex)
+        .unwrap();
+    assert_eq!((moved.method.as_str(), &*moved.key.name), ("POST", "Authorization"));
+
     let ark = upstream("ark\n  request: {path: '/elsewhere/{task_id}'}");
     assert!(ark.dialect.batch().is_none(), "nobody knows the list of another path");
-    assert!(upstream("ark").dialect.batch().is_some());
+    let traced = upstream("ark\n  request: {headers: {X-Trace: a}}");
+    let batch = traced.dialect.batch_request(std::slice::from_ref(&vertex)).unwrap();
+    assert_eq!(batch.headers, [("X-Trace".to_owned(), "a".to_owned())], "a batch has the same headers");
 
     let body = json!({"output": {"task_id": "t", "task_status": "RUNNING", "submit_time": "2026-11-20 08:00:00.000"}});
     for (offset, submit) in [("", 1_795_132_800), ("\n  request: {time_offset: Z}", 1_795_161_600)] {

@@ -149,7 +149,7 @@ fn an_id_stays_one_segment_of_the_path() {
     }
     for (provider, id, fine) in [
         ("veo", "models/veo-3/operations/x", true),
-        ("veo", "projects/p/locations/l/publishers/google/models/veo-3/operations/x", true),
+        ("veo", "projects/p/locations/l/publishers/google/models/veo-3/operations/x", false),
         ("veo", "models/../operations/x", false),
         ("veo", "models//operations/x", false),
         ("veo", "task_1", false),
@@ -360,4 +360,54 @@ fn a_failure_has_the_class_of_its_providers_table() {
     ] {
         assert_eq!(answer(provider, body.to_string().as_bytes()).unwrap().failure, Some(class), "{provider} {body}");
     }
+}
+
+/// Answers of kinds that nobody has recorded, by the rules of docs/upstreams.md.
+#[test]
+fn what_is_no_task_is_no_task_and_what_is_one_is_read_whole() {
+    let kind = |provider: &str, body: Value| {
+        let said = read(provider, 200, body.to_string().as_bytes());
+        said["error"]["kind"].as_str().unwrap_or_else(|| said["task"]["status"].as_str().unwrap()).to_owned()
+    };
+    let kling =
+        |code: u32| json!({"code": code, "message": "x", "data": {"task_id": "1", "task_status": "processing"}});
+    for (provider, body, wanted) in [
+        ("kling", kling(1303), "rate_limited"),
+        ("kling", kling(1203), "not_found"),
+        ("tikhub_kling", kling(1203), "not_found"),
+        ("tikhub_kling", kling(0), "running"),
+        ("veo", json!({"done": false}), "invalid_body"),
+        ("veo", json!({"done": true, "response": {"videos": [{"gcsUri": "gs://x"}]}}), "invalid_body"),
+        ("veo", json!({"done": true, "error": {"code": 4}}), "expired"),
+        ("veo", json!([{"error": {"code": 503, "message": "m", "status": "UNAVAILABLE"}}]), "api_error"),
+        ("openai_videos", json!({"error": {"message": "m", "code": "insufficient_quota"}}), "quota_exhausted"),
+        ("minimax_hailuo", json!({"base_resp": {"status_code": 1039}}), "rate_limited"),
+        ("dashscope", json!({"code": "Throttling.RateQuota", "message": "m"}), "rate_limited"),
+        ("ark", json!({"error": {"code": "AccountOverdueError"}}), "quota_exhausted"),
+        ("ark", json!({"status": "error", "message": "down"}), "api_error"),
+        ("ark", json!({}), "invalid_body"),
+    ] {
+        assert_eq!(kind(provider, body.clone()), wanted, "{provider} {body}");
+    }
+    let waiting =
+        json!({"id": "v", "object": "video", "status": "in_progress", "created_at": 1, "metadata": {"url": "pending"}});
+    assert!(read("openai_videos", 200, waiting.to_string().as_bytes())["task"]["error_message"].is_null());
+
+    let list = |provider: &str, body: Value| shown_list(&dialect(provider).read_list(200, body.to_string().as_bytes()));
+    for (provider, body) in [
+        ("ark", json!({"total": 0, "items": null})),
+        ("dashscope", json!({"data": null, "total": 0})),
+        ("kling", json!({"code": 0, "data": {"list": null, "total": 0}})),
+        ("new_api", json!({"success": true, "data": {"items": null, "total": 0}})),
+    ] {
+        assert_eq!(list(provider, body.clone())["tasks"], json!([]), "{provider} {body}");
+    }
+    let refused =
+        list("minimax_hailuo", json!({"items": [], "base_resp": {"status_code": 1004, "status_msg": "login fail"}}));
+    assert_eq!(refused["error"]["kind"], "unauthorized");
+    let plain = list(
+        "tikhub_sora",
+        json!({"data": [{"id": "v1", "status": "completed", "created_at": 1, "completed_at": 9, "model": "sora-2"}]}),
+    );
+    assert_eq!((&plain["tasks"][0]["task_id"], &plain["tasks"][0]["finish"]), (&json!("v1"), &json!(9)));
 }
