@@ -153,7 +153,7 @@ impl Poller {
     /// How long until a task is asked again; `None` for one that is not.
     fn wait(&self, task: &Task, now: Timestamp) -> Option<Duration> {
         if !task.is_active() {
-            let wait = schedule::recheck(task, self.rules.recheck_ended, now)?;
+            let wait = schedule::recheck(task, self.rules.recheck_ended, &self.upstream.polling.pace, now)?;
             return Some(wait + self.timetable.slack());
         }
         // Jitter would keep apart what is to be asked together.

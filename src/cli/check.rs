@@ -38,7 +38,11 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             let ids: BTreeSet<_> = listing.tasks.iter().map(|task| task.id.clone()).collect();
             println!("  source {label}: {} tasks", ids.len());
             distinct.extend(ids);
-            problems.extend(listing.messages.iter().map(|message| format!("\n  {message}")));
+            let place = format!("upstream {}, source {label}", upstream.name);
+            problems.extend(listing.messages.iter().map(|message| format!("\n  {place}: {message}")));
+        }
+        if Source::of(upstream).is_empty() {
+            println!("  no source of task ids: it is never asked");
         }
         total += distinct.len();
     }

@@ -10,7 +10,8 @@ use serde_json::{Map, Number, Value, json};
 
 use super::{Failure, upstream_of};
 use crate::config;
-use crate::domain::{Answer, ApiError, Reason, Status, Timestamp};
+use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::{Answer, ApiError, Drift, Reason, Status, Timestamp};
 use crate::provider::{self, Dialect, Provider};
 
 /// An answer larger than this is not read, as the exporter would not.
@@ -60,6 +61,7 @@ impl Decode {
             File::open(&self.file).and_then(|file| file.take(MAX_BODY + 1).read_to_end(&mut body))
         };
         read.map_err(|error| Failure::Input(format!("{}: cannot read it: {error}", self.file.display())))?;
+        let mut drift = Drift::NONE;
         let shown = if body.len() as u64 > MAX_BODY && (200..300).contains(&self.http_status) {
             shown(&Err(ApiError::new(Reason::BodyTooLarge)))
         } else if self.list && dialect.has_list() {
@@ -69,8 +71,12 @@ impl Decode {
             if self.list && read.is_ok() {
                 return Err(Failure::Input(format!("provider {} has no list", dialect.name())));
             }
+            drift = drift_of(&read);
             shown(&read)
         };
+        for line in drift_lines(drift) {
+            eprintln!("{line}");
+        }
         writeln!(io::stdout(), "{shown}").map_err(|error| Failure::Other(error.into()))
     }
 
@@ -91,6 +97,19 @@ impl Decode {
             _ => Ok(upstream.dialect.clone()),
         }
     }
+}
+
+/// Where an answer is not as documented.
+pub fn drift_of(read: &Result<Answer, ApiError>) -> Drift {
+    read.as_ref().map_or_else(|error| error.drift, |answer| answer.drift)
+}
+
+/// The same in words, for a person.
+pub fn drift_lines(drift: Drift) -> impl Iterator<Item = String> {
+    let line = |field: Field, problem: FieldProblem| {
+        format!("not as its provider documents it: {} is {}", field.as_str(), problem.as_str())
+    };
+    drift.iter().map(move |(field, problem)| line(field, problem))
 }
 
 /// The same for a list.

@@ -69,13 +69,12 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
         }
     };
     let said = decode::shown(&result).to_string();
-    println!("\nread as {}", redact::text(said, key.as_ref().map(Secret::expose)));
-    let drift = result.as_ref().map_or_else(|error| error.drift, |answer| answer.drift);
-    for (field, problem) in drift.iter() {
-        println!("not as its provider documents it: {} is {}", field.as_str(), problem.as_str());
+    println!("\nread as {}", redact::text(&said, key.as_ref().map(Secret::expose)));
+    for line in decode::drift_lines(decode::drift_of(&result)) {
+        println!("{line}");
     }
     if let Ok(answer) = result {
-        print!("\n{}", redact::text(metrics(upstream, id, answer), key.as_ref().map(Secret::expose)));
+        print!("\n{}", redact::text(&metrics(upstream, id, answer), key.as_ref().map(Secret::expose)));
     }
     Ok(())
 }

@@ -8,21 +8,21 @@ const WORDS: [&str; 8] =
 
 /// The answer without URLs, prompts and the key that was sent; a body that is no JSON is only described.
 pub fn body(body: &[u8], key: Option<&str>) -> String {
-    match serde_json::from_slice::<Value>(body) {
-        Ok(mut value) => {
-            redact(&mut value, key);
-            text(serde_json::to_string_pretty(&value).unwrap_or_default(), key)
-        }
-        Err(_) => format!("({} bytes that are not JSON)", body.len()),
-    }
+    let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
+        let page = body.trim_ascii_start().starts_with(b"<");
+        return format!(
+            "({} bytes that are not JSON{})",
+            body.len(),
+            if page { " but look like a web page" } else { "" }
+        );
+    };
+    redact(&mut value, key);
+    text(&serde_json::to_string_pretty(&value).unwrap_or_default(), key)
 }
 
 /// A text without the key that was sent, wherever an upstream has repeated it.
-pub fn text(text: String, key: Option<&str>) -> String {
-    match key {
-        Some(key) => text.replace(key, "<redacted>"),
-        None => text,
-    }
+pub fn text(text: &str, key: Option<&str>) -> String {
+    key.map_or_else(|| text.to_owned(), |key| text.replace(key, "<redacted>"))
 }
 
 fn redact(value: &mut Value, key: Option<&str>) {
@@ -61,6 +61,6 @@ mod tests {
         assert!(!shown.contains("S3CRET") && shown.contains("\"n\": 5"), "{shown}");
         let echo = body(br#"{"sk-S3CRET": {"a": 1}}"#, Some("sk-S3CRET"));
         assert!(!echo.contains("S3CRET") && echo.contains("\"a\": 1"), "{echo}");
-        assert_eq!(body(b"<html>S3CRET", None), "(12 bytes that are not JSON)");
+        assert_eq!(body(b"<html>S3CRET", None), "(12 bytes that are not JSON but look like a web page)");
     }
 }

@@ -155,7 +155,8 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.read_has_side_effect |= answer.read_has_side_effect;
     task.gateway_status = answer.gateway_status;
     task.upstream_status = answer.upstream_status;
-    if task.status.is_end() && !answer.status.is_end() {
+    task.goes_on = task.status.is_end() && !answer.status.is_end();
+    if task.goes_on {
         return; // An end stands until another end takes its place.
     }
     task.failure = FailureClass::of_end(answer.status, answer.failure);

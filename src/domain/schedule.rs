@@ -51,11 +51,15 @@ pub fn wait(task: &Task, pace: &Pace, now: Timestamp, chance: f64) -> Duration {
 /// The first re-reading of an ended task comes this long after its end was read; each one after that, twice as long.
 pub const FIRST_RECHECK: Duration = Duration::from_mins(1);
 
-/// The wait before an ended task is read again: 1, 2, 4, ... minutes after its end was first read, for as long as `window`.
+/// The wait before an ended task is read again: 1, 2, 4, ... minutes after its end was first read, for as long as `window`;
+/// and a task that goes on all the same is followed at the slowest pace, until it has ended truly.
 ///
 /// `None` for an active task, and when no such moment is left.
-pub fn recheck(task: &Task, window: Duration, now: Timestamp) -> Option<Duration> {
+pub fn recheck(task: &Task, window: Duration, pace: &Pace, now: Timestamp) -> Option<Duration> {
     let ended = task.ended_seen?;
+    if task.goes_on && !window.is_zero() {
+        return Some(pace.max.max(FIRST_RECHECK));
+    }
     let mut after = FIRST_RECHECK;
     while after <= window {
         // Strictly later: the reading that is due now does not schedule itself again.
@@ -112,8 +116,9 @@ mod tests {
     #[test]
     fn an_ended_task_is_read_again_at_a_falling_rate_for_a_while() {
         let ended = Task { ended_seen: Some(Timestamp::from_secs(1000)), ..task() };
-        let again =
-            |window, at| recheck(&ended, Duration::from_secs(window), Timestamp::from_secs(at)).map(|w| w.as_secs());
+        let again = |window, at| {
+            recheck(&ended, Duration::from_secs(window), &PACE, Timestamp::from_secs(at)).map(|w| w.as_secs())
+        };
         let mut now = 1000;
         let mut at = Vec::new();
         while let Some(wait) = again(600, now) {
@@ -124,7 +129,10 @@ mod tests {
         assert_eq!(again(600, 1100), Some(20), "a late reading does not move the next one");
         assert_eq!(again(60, 1000), Some(60));
         assert_eq!((again(0, 1000), again(59, 1000), again(600, 900)), (None, None, Some(60)));
-        assert_eq!(recheck(&task(), Duration::from_hours(1), Timestamp::from_secs(0)), None, "it has not ended");
+        assert_eq!(recheck(&task(), Duration::from_hours(1), &PACE, Timestamp::from_secs(0)), None, "it has not ended");
+        let undead = Task { goes_on: true, ..ended.clone() };
+        let followed = |window| recheck(&undead, Duration::from_secs(window), &PACE, Timestamp::from_secs(99_999));
+        assert_eq!((followed(600), followed(0)), (Some(PACE.max), None));
     }
 
     #[test]

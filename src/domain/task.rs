@@ -122,6 +122,8 @@ pub struct Task {
 
     /// When we first read that it had ended.
     pub ended_seen: Option<Timestamp>,
+    /// Read again, it was at work as if it had never ended: a false end, whose true one is still to come.
+    pub goes_on: bool,
     /// Last change of status or progress.
     pub last_change: Timestamp,
     /// Last good answer.
@@ -218,6 +220,7 @@ impl Task {
             deadline: None,
             result_expiry: None,
             ended_seen: None,
+            goes_on: false,
             last_change: now,
             last_poll: None,
             poll_failures: 0,

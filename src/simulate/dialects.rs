@@ -45,6 +45,7 @@ pub fn routes() -> Router<Arc<Gateway>> {
         // OpenAI, and Kling beside it.
         .route("/v1/videos/{id}", single(vendor::openai, openai_not_found))
         .route("/v1/videos", list(vendor::openai, "limit", |tasks, _| json!({"object": "list", "data": tasks})))
+        .route("/v1/videos/image2video", list(vendor::kling, "pageSize", |tasks, _| kling_envelope(&tasks.into())))
         .route("/v1/videos/text2video", list(vendor::kling, "pageSize", |tasks, _| kling_envelope(&tasks.into())))
         .route("/v1/videos/{kind}/{id}", image_or_text(|id, view| kling_envelope(&vendor::kling(id, view)), kling_not_found))
         // Google.

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
@@ -138,7 +138,17 @@ impl Gateway {
     }
 }
 
-/// What a gateway answers on paths that it does not know.
+/// What a gateway answers on paths that it does not know: an error below /v1, its web page elsewhere.
+async fn unknown_path(method: Method, uri: Uri) -> Response {
+    if !uri.path().starts_with("/v1") {
+        return web_page().into_response();
+    }
+    let message = format!("Invalid URL ({method} {})", uri.path());
+    let error = json!({"message": message, "type": "invalid_request_error", "param": "", "code": ""});
+    reply(StatusCode::NOT_FOUND, &json!({"error": error}))
+}
+
+/// A gateway's web page.
 fn web_page() -> Html<&'static str> {
     Html("<!doctype html><title>gateway</title><div id=root></div>")
 }
@@ -148,8 +158,7 @@ fn web_page() -> Html<&'static str> {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: CancellationToken) -> anyhow::Result<()> {
-    let router: Router =
-        dialects::routes().route("/-/tasks", get(targets)).fallback(|| async { web_page() }).with_state(gateway);
+    let router: Router = dialects::routes().route("/-/tasks", get(targets)).fallback(unknown_path).with_state(gateway);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
 }

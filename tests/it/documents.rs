@@ -10,6 +10,7 @@ use promql_parser::util::{ExprVisitor, walk_expr};
 use serde_json::Value;
 use videogen_exporter::config::from_text;
 use videogen_exporter::domain::Reason;
+use videogen_exporter::domain::drift::{Field, FieldProblem};
 use videogen_exporter::domain::failure::FailureClass;
 use videogen_exporter::metrics::families::{self, Family, Kind};
 use videogen_exporter::provider::PROVIDERS;
@@ -52,7 +53,8 @@ fn the_metrics_page_has_every_family_as_the_code_has_it() {
     let names: BTreeSet<_> = families::ALL.iter().map(|family| family.name).collect();
     assert_eq!(names.len(), families::ALL.len(), "two families have one name");
     let text = read("docs/metrics.md");
-    for word in Reason::ALL.iter().map(|r| r.as_str()).chain(FailureClass::ALL.iter().map(|c| c.as_str())) {
+    let words = Reason::ALL.iter().map(|r| r.as_str()).chain(FailureClass::ALL.iter().map(|c| c.as_str()));
+    for word in words.chain(Field::ALL.iter().map(|f| f.as_str())).chain(FieldProblem::ALL.iter().map(|p| p.as_str())) {
         assert!(text.contains(word), "docs/metrics.md does not name {word}");
     }
     assert_known_names("docs/metrics.md", &text);

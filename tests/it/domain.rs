@@ -242,7 +242,9 @@ fn both_layers_are_kept_and_compared() {
     let swept = read(&expired, said(Status::Expired, Status::Expired, Status::Expired));
     assert_eq!(swept.disagreement(), None, "read again, they agree");
     let still = read(&expired, said(Status::Running, Status::Running, Status::Running));
-    assert_eq!((still.status, still.disagreement()), (Status::Expired, None), "an end stands");
+    assert_eq!((still.status, still.disagreement(), still.goes_on), (Status::Expired, None, true), "an end stands");
+    let over = read(&still, said(Status::Failed, Status::Failed, Status::Failed));
+    assert_eq!((over.status, over.goes_on), (Status::Failed, false), "until another takes its place");
     let alone = Answer { gateway_status: None, ..said(Status::Running, Status::Expired, Status::Expired) };
     assert_eq!(read(&task(), alone).disagreement(), None, "one layer disagrees with nobody");
 }
