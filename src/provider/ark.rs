@@ -79,6 +79,7 @@ pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
     if body.video_seconds.is_none() && body.status() == Some(Status::Succeeded) {
         body.drift.note(Field::Duration, problem_of(value.get("duration").or(value.get("frames"))));
     }
+    body.take_bare_error(value);
     body.failure = class(FAILURES, body.error_code.as_deref(), None);
     body
 }

@@ -132,6 +132,12 @@ impl Body {
         if odd { Err(FieldProblem::WrongType) } else { Ok(found) }
     }
 
+    /// An `error` that is a text and no object: odd, and still the text of what went wrong.
+    pub fn take_bare_error(&mut self, value: &Value) {
+        let text = value.get("error").and_then(Value::as_str).and_then(labels::kept_text);
+        self.error_message = self.error_message.take().or(text);
+    }
+
     /// When the provider gives the task up.
     pub fn deadline(&self) -> Option<Timestamp> {
         let millis = self.gives_up_after.filter(|seconds| *seconds <= 1e9)? * 1000.0;

@@ -99,7 +99,9 @@ fn read_v1(value: &Value, zone: Zone, origin: Origin) -> Body {
 
 /// Reads the `task` of a v2 answer (docs/upstreams.md 9.2), which is also what stands in a list.
 pub fn read_task(task: &Value, zone: Zone, origin: Origin) -> Body {
-    settle(contract::read(V2, task, zone, origin))
+    let mut body = contract::read(V2, task, zone, origin);
+    body.take_bare_error(task);
+    settle(body)
 }
 
 fn settle(mut body: Body) -> Body {

@@ -40,7 +40,7 @@ const CONTRACT: Contract = &[
     succeeded(Field::Duration, &["seconds"]).often_cut(),
     succeeded(Field::Resolution, &["size"]).often_cut(),
     optional(Field::ErrorCode, &["error.code", "error.type"]),
-    optional(Field::ErrorMessage, &["error.message", "error"]),
+    optional(Field::ErrorMessage, &["error.message"]),
     optional(Field::ExpiresAt, &["expires_at"]),
 ];
 
@@ -72,6 +72,7 @@ pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
     let own = value.get("object").is_none_or(|object| object == "video") && !millis && !gateways;
     let origin = if own { origin } else { Origin::Compatible };
     let mut body = contract::read(CONTRACT, value, zone, origin);
+    body.take_bare_error(value);
     if body.status() == Some(Status::Failed) && body.error_message.is_none() {
         read_failure(value, zone, &mut body);
     }
