@@ -201,10 +201,6 @@ pub fn settled(mut answer: Answer) -> Answer {
         answer.times.finish = None;
     }
     answer.has_result_url &= succeeded;
-    if succeeded {
-        answer.error_code = None;
-        answer.error_message = None;
-    }
     if answer.status != Status::Failed {
         answer.failure = None;
     }

@@ -20,18 +20,28 @@ const CODES: &[(&str, Reason)] = &[
     ("AUTH_UNAUTHORIZED", Reason::Unauthorized),
 ];
 
-/// `MiniMax`'s and Kling's numeric codes, which may come with HTTP 200.
-const NUMBERS: &[(&str, Reason)] = &[
-    // MiniMax base_resp.status_code
+/// `MiniMax`'s `base_resp.status_code`, which comes with HTTP 200 (docs/upstreams.md 9.1).
+const MINIMAX: &[(&str, Reason)] = &[
+    ("1000", Reason::ServerError),
+    ("1001", Reason::ServerError),
+    ("1013", Reason::ServerError),
     ("1002", Reason::RateLimited),
     ("1039", Reason::RateLimited),
+    ("1004", Reason::Unauthorized),
     ("2049", Reason::Unauthorized),
     ("1008", Reason::QuotaExhausted),
-    ("1013", Reason::ServerError),
     ("1026", Reason::BadRequest),
     ("1027", Reason::BadRequest),
     ("2013", Reason::BadRequest),
-    // Kling code
+];
+
+/// Kling's `code`, which may come with HTTP 200 (docs/upstreams.md 7.2).
+const KLING: &[(&str, Reason)] = &[
+    ("1000", Reason::Unauthorized),
+    ("1001", Reason::Unauthorized),
+    ("1002", Reason::Unauthorized),
+    ("1003", Reason::Unauthorized),
+    ("1004", Reason::Unauthorized),
     ("1100", Reason::QuotaExhausted),
     ("1101", Reason::QuotaExhausted),
     ("1102", Reason::QuotaExhausted),
@@ -48,7 +58,6 @@ const NUMBERS: &[(&str, Reason)] = &[
     ("5000", Reason::ServerError),
     ("5001", Reason::ServerError),
     ("5002", Reason::ServerError),
-    ("1004", Reason::Unauthorized),
 ];
 
 /// What stands in an error body.
@@ -115,7 +124,9 @@ pub fn http_error(status: u16, body: &[u8]) -> ApiError {
         400 | 403 | 404 | 429 => by_code(&found).filter(|kind| is_refinement(status, *kind)).unwrap_or(match status {
             400 if message.contains("API key not valid") => Reason::Unauthorized,
             // MiniMax v2 of a task that it does not know, or no longer.
-            400 if message.contains("invalid task_id") => Reason::NotFound,
+            400 if message.contains("task_id") && (message.contains("(2013)") || message.contains("invalid")) => {
+                Reason::NotFound
+            }
             400 => Reason::BadRequest,
             403 => Reason::Forbidden,
             404 if message.starts_with("Invalid URL") => Reason::WrongPath,
@@ -133,7 +144,9 @@ pub fn http_error(status: u16, body: &[u8]) -> ApiError {
 /// A code says more than its HTTP status only where upstreams are known to use it so.
 fn is_refinement(status: u16, kind: Reason) -> bool {
     match status {
-        400 => matches!(kind, Reason::NotFound | Reason::QuotaExhausted | Reason::Unauthorized),
+        400 => {
+            matches!(kind, Reason::NotFound | Reason::QuotaExhausted | Reason::Unauthorized | Reason::RateLimited)
+        }
         403 | 404 => kind == Reason::QuotaExhausted,
         _ => matches!(kind, Reason::QuotaExhausted | Reason::Forbidden),
     }
@@ -190,15 +203,11 @@ fn by_code(found: &ErrorBody) -> Option<Reason> {
     if code == "2013" && found.message.as_deref().is_some_and(|message| message.contains("task_id")) {
         return Some(Reason::NotFound);
     }
-    match (code, found.base_resp) {
-        ("1000" | "1001", true) => return Some(Reason::ServerError),
-        ("1000" | "1001" | "1002" | "1003" | "1004", false) => return Some(Reason::Unauthorized),
-        _ => {}
-    }
     if code.starts_with("Throttling") {
         return Some(Reason::RateLimited);
     }
-    NUMBERS.iter().chain(CODES).find(|(known, _)| *known == code).map(|(_, kind)| *kind)
+    let numbers = if found.base_resp { MINIMAX } else { KLING };
+    numbers.iter().chain(CODES).find(|(known, _)| *known == code).map(|(_, kind)| *kind)
 }
 
 #[cfg(test)]

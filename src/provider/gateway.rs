@@ -14,7 +14,7 @@ use super::json::{self, Zone};
 use super::openai_videos;
 use super::shape::{self, Shape};
 use super::veo;
-use super::words::{self, Word};
+use super::words::Word;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels;
 use crate::domain::reading::{Clock, Times};
@@ -349,8 +349,9 @@ fn gateway_or_inner(gateway: Option<&Word>, inner: &Body, fail_reason: Option<&s
         Status::Failed => match inner {
             Some(end @ (Status::Cancelled | Status::Expired)) => end,
             _ if is_sweep(fail_reason) => Status::Expired,
-            _ => match fail_reason.and_then(words::word).map(|word| word.status) {
-                Some(end @ (Status::Cancelled | Status::Expired)) => end,
+            _ => match fail_reason.map(str::to_ascii_lowercase).as_deref() {
+                Some("expired") => Status::Expired,
+                Some("cancelled" | "canceled") => Status::Cancelled,
                 _ => Status::Failed,
             },
         },

@@ -197,6 +197,7 @@ fn the_winning_word_is_the_one_of_the_table() {
         ("FAILURE", "running", "Canceled", "cancelled"),
         ("FAILURE", "running", "expired", "expired"),
         ("FAILURE", "running", "it expired", "failed"),
+        ("FAILURE", "running", "timeout", "failed"),
         ("IN_PROGRESS", "succeeded", "", "running"),
         ("IN_PROGRESS", "queued", "", "queued"),
         ("QUEUED", "running", "", "running"),
@@ -374,6 +375,7 @@ fn what_is_no_task_is_no_task_and_what_is_one_is_read_whole() {
     for (provider, body, wanted) in [
         ("kling", kling(1303), "rate_limited"),
         ("kling", kling(1203), "not_found"),
+        ("kling", json!({"code": 1026, "message": "x", "data": null}), "api_error"),
         ("tikhub_kling", kling(1203), "not_found"),
         ("tikhub_kling", kling(0), "running"),
         ("veo", json!({"done": false}), "invalid_body"),
