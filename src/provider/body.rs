@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::error;
+use super::error::{self, is_success_code};
 use super::expiry;
 use super::json::{self, Zone};
 use super::words::{self, Word};
@@ -211,11 +211,6 @@ pub fn settled(mut answer: Answer) -> Answer {
 /// An upstream's message without URLs and cut short; `None` when nothing is left.
 fn message(text: &str) -> Option<String> {
     labels::kept_text(text).map(|text| text.chars().take(MAX_MESSAGE).collect())
-}
-
-/// `success` (new-api), 0 (Kling, `MiniMax`) and 200 (some forks) mean that nothing is wrong.
-pub fn is_success_code(code: &str) -> bool {
-    code.eq_ignore_ascii_case("success") || code == "0" || code == "200"
 }
 
 /// A text field that is an `http(s)` URL.

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::body::is_success_code;
 use super::json;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{ApiError, Drift, Reason, labels};
@@ -165,6 +164,11 @@ pub fn ok_error(body: &Value) -> ApiError {
     let refused = body.get("success") == Some(&Value::Bool(false)) && message.starts_with("Unauthorized");
     let kind = if refused { Reason::Unauthorized } else { by_code(&found).unwrap_or(Reason::ApiError) };
     ApiError { kind, code: found.code, drift: Drift::NONE }
+}
+
+/// `success` (new-api), 0 (Kling, `MiniMax`) and 200 (some forks) mean that nothing is wrong.
+pub fn is_success_code(code: &str) -> bool {
+    code.eq_ignore_ascii_case("success") || code == "0" || code == "200"
 }
 
 /// True for a body that refuses: `success` is false, or there is a `code` or `base_resp` that is none of success.

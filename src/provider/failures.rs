@@ -1,6 +1,5 @@
 //! Why a task failed: each provider's codes and, where it has none, texts, as one readable table a provider.
 
-use super::{ark, dashscope, gateway, minimax_hailuo, openai_videos};
 use crate::domain::FailureClass;
 
 /// What one line of a table looks at; compared without regard to case.
@@ -18,19 +17,6 @@ pub enum Sign {
 
 /// A provider's table; the first line that fits decides.
 pub type Failures = &'static [(Sign, FailureClass)];
-
-/// The class of a failure that a gateway hands on with the code of whichever vendor stands behind it.
-pub fn class_of_any(code: Option<&str>, message: Option<&str>) -> Option<FailureClass> {
-    let tables = [
-        // First, because it knows the failures that are the gateway's own, whatever code it found on the way.
-        gateway::FAILURES,
-        ark::FAILURES,
-        dashscope::FAILURES,
-        minimax_hailuo::FAILURES,
-        openai_videos::FAILURES,
-    ];
-    tables.into_iter().find_map(|table| class(table, code, message))
-}
 
 /// The class by `table`; `None` when no line fits.
 pub fn class(table: Failures, code: Option<&str>, message: Option<&str>) -> Option<FailureClass> {

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::body::{Body, has_url, is_success_code, settled, size};
+use super::body::{Body, has_url, settled, size};
 use super::contract::{self, Contract, Origin, always, key, optional, problem_of};
-use super::error;
+use super::error::{self, is_success_code};
 use super::expiry;
-use super::failures::{Failures, Sign, class_of_any};
+use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
 use super::openai_videos;
 use super::shape::{self, Shape};
@@ -68,7 +68,7 @@ const PART_OF_ROW: Contract = &[
 ];
 
 /// Failures that a gateway tells without the provider's code (new-api's source); the provider's own table comes first.
-pub(super) const FAILURES: Failures = &[
+const FAILURES: Failures = &[
     (Sign::Text("failed to get channel info"), FailureClass::GatewayError),
     (Sign::Text("upstream returned"), FailureClass::GatewayError),
     // `task failed, code: X , message: Y`, of DashScope's channel.
@@ -190,8 +190,10 @@ fn read_row(row: &Value, zone: Zone, extent: Extent, depth: u8) -> Option<Answer
     answer.credits = own.credits;
     answer.drift = own.drift.and(inner.drift);
     read_error(row, &inner, fail_reason, &mut answer);
-    answer.failure =
-        inner.failure.or_else(|| class_of_any(answer.error_code.as_deref(), answer.error_message.as_deref()));
+    // What the gateway says of itself comes first, whatever code it found on the way.
+    let (code, message) = (answer.error_code.as_deref(), answer.error_message.as_deref());
+    let told = || class(FAILURES, code, message).or_else(|| shape::class_of_any(code, message));
+    answer.failure = inner.failure.or_else(told);
     answer.has_result_url = URLS.iter().any(|key| has_url(row, key)) || inner.has_url;
     let signed = || URLS.iter().find_map(|key| expiry::of_url(row.get(key)?.as_str()?));
     answer.expires_at = inner.expires_at.or_else(signed);

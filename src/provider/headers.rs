@@ -2,9 +2,17 @@
 
 use std::borrow::Cow;
 
-use super::template::TemplateError;
 use crate::domain::labels::looks_secret;
 use crate::http::KeyHeader;
+
+/// Why a part of a request cannot be used: the key below `request:`, where there is one, and what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateError {
+    /// `path`, `body` or `headers`.
+    pub key: &'static str,
+    /// In words.
+    pub message: String,
+}
 
 /// What stands for the key in a header's value.
 const CREDENTIALS: &str = "{credentials}";

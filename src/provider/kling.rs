@@ -43,7 +43,7 @@ const CONTRACT: Contract = &[
 ];
 
 /// Failed tasks have a message and no code.
-pub(super) const FAILURES: Failures = &[
+const FAILURES: Failures = &[
     (Sign::TextHas("risk control"), FailureClass::ContentPolicy),
     (Sign::TextHas("content policy"), FailureClass::ContentPolicy),
     (Sign::TextHas("sensitive content"), FailureClass::ContentPolicy),

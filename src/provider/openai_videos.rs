@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::contract::{self, Contract, Origin, always, optional, problem_of, succeeded};
-use super::failures::{Failures, Sign, class_of_any};
+use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
 use super::{Gives, List, Provider, RequestSpec, Shape};
 use crate::domain::drift::{Field, FieldProblem};
@@ -62,6 +62,8 @@ pub(super) const FAILURES: Failures = &[
     (Sign::CodeHas("video_generation"), FailureClass::ProviderError),
     (Sign::CodeHas("invalid"), FailureClass::InvalidInput),
     (Sign::CodeHas("bad_request"), FailureClass::InvalidInput),
+    // Gateways write this themselves, without a code.
+    (Sign::Text("upstream returned"), FailureClass::GatewayError),
 ];
 
 /// Reads a video object (docs/upstreams.md 2.6 and 6.1).
@@ -89,8 +91,7 @@ pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
             }
         }
     }
-    // Gateways put every vendor's tasks into this shape.
-    body.failure = class_of_any(body.error_code.as_deref(), body.error_message.as_deref());
+    body.failure = class(FAILURES, body.error_code.as_deref(), body.error_message.as_deref());
     body
 }
 

@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 
-use super::body::{Body, is_success_code};
+use super::body::Body;
 use super::contract::Origin;
-use super::error;
+use super::error::{self, is_success_code};
+use super::failures::class;
 use super::json::{self, Zone};
 use super::{ark, dashscope, kling, minimax_hailuo, openai_videos, veo};
+use crate::domain::FailureClass;
 
 /// The shape of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +61,20 @@ impl Shape {
             Self::OpenAi => openai_videos::read,
             Self::Veo => veo::read,
         };
-        Some(read(value, zone, origin))
+        let mut body = read(value, zone, origin);
+        if self == Self::OpenAi {
+            // Gateways put every vendor's tasks into this shape, with that vendor's codes.
+            let any = || class_of_any(body.error_code.as_deref(), body.error_message.as_deref());
+            body.failure = body.failure.or_else(any);
+        }
+        Some(body)
     }
+}
+
+/// The class of a failure that a gateway hands on with the code of whichever vendor stands behind it.
+pub fn class_of_any(code: Option<&str>, message: Option<&str>) -> Option<FailureClass> {
+    let tables = [ark::FAILURES, dashscope::FAILURES, minimax_hailuo::FAILURES, openai_videos::FAILURES];
+    tables.into_iter().find_map(|table| class(table, code, message))
 }
 
 /// Finds the shape of a vendor's body (docs/upstreams.md 2.4); `None` when it has no known one.

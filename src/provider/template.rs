@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::headers::{Headers, is_secret_name};
+use super::headers::{Headers, TemplateError, is_secret_name};
 use super::veo;
 use crate::domain::TaskId;
 use crate::http::{KeyHeader, Method, Request};
@@ -41,15 +41,6 @@ const PLACES: [(&str, Part); 4] = [
     ("{parent}", Part::Parent),
     ("{model}", Part::Model),
 ];
-
-/// Why a template or an id cannot be used: the key below `request:`, where there is one, and what is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TemplateError {
-    /// `path`, `body` or `headers`.
-    pub key: &'static str,
-    /// In words.
-    pub message: String,
-}
 
 /// Why an id cannot be asked for; says nothing of the id, which may be hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
