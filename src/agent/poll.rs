@@ -207,7 +207,7 @@ impl Poller {
             // A task may have been forgotten meanwhile. One that has ended is here to be read again.
             let Some(task) = self.shared.tracker.get(&self.upstream.name, &due.id) else { continue };
             if task.is_active() && now.duration_since(task.first_seen) >= self.rules.give_up_after {
-                self.advance(vec![(task, Reading::GivenUp, Names::default())]).await;
+                self.advance(vec![(task, Reading::GivenUp)]).await;
                 continue;
             }
             return Some((task, due));
@@ -275,7 +275,7 @@ impl Poller {
                     }
                 } else {
                     let reading = if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };
-                    moves.extend(ids.iter().filter_map(|id| Some((self.task(id)?, reading.clone(), Names::default()))));
+                    moves.extend(ids.iter().filter_map(|id| Some((self.task(id)?, reading.clone()))));
                 }
             }
         }
@@ -291,11 +291,10 @@ impl Poller {
     fn look_at(&mut self, id: &TaskId, answer: Answer, at: Timestamp) -> Option<Move> {
         let task = self.task(id)?;
         if answer.gone {
-            return Some((task, Reading::NotFound, Names::default()));
+            return Some((task, Reading::NotFound));
         }
         self.oddities.note(&answer, id, &self.shared.metrics, at);
-        let names = Names { origin: answer.model_origin.clone(), ran: answer.model_upstream.clone() };
-        Some((task, Reading::Answer(Box::new(answer)), names))
+        Some((task, Reading::Answer(Box::new(answer))))
     }
 
     /// Tells the back-off how a request ended.
@@ -326,10 +325,12 @@ impl Poller {
     async fn advance(&mut self, moves: Vec<Move>) {
         let now = Timestamp::from(clock::now());
         let (mut durable, mut passing) = (Vec::new(), Vec::with_capacity(moves.len()));
-        for (before, reading, names) in moves {
+        for (before, reading) in moves {
             let mut task = (*before).clone();
-            if task.model.is_none() && matches!(reading, Reading::Answer(_)) {
-                task.model = self.settle_model(&names, now);
+            if task.model.is_none()
+                && let Reading::Answer(answer) = &reading
+            {
+                task.model = self.settle_model(answer, now);
             }
             let transition = advance(&task, reading, &self.rules.policy, now);
             if transition.durable { &mut durable } else { &mut passing }.push(transition);
@@ -356,20 +357,13 @@ impl Poller {
         }
     }
 
-    /// The model label of a task whose answer names these; the configured one where it names none.
-    fn settle_model(&self, names: &Names, now: Timestamp) -> Option<Arc<str>> {
-        let named = [names.origin.as_deref(), names.ran.as_deref(), self.upstream.model.as_deref()];
+    /// The model label of a task from its answer; the configured one where that names none.
+    fn settle_model(&self, answer: &Answer, now: Timestamp) -> Option<Arc<str>> {
+        let named = [answer.model_origin.as_deref(), answer.model_upstream.as_deref(), self.upstream.model.as_deref()];
         let label = |name| self.shared.metrics.model_label(&self.upstream.name, name, now);
         named.into_iter().flatten().find_map(label)
     }
 }
 
-/// A task, what was read of it, and the models that the answer names.
-type Move = (Arc<Task>, Reading, Names);
-
-/// The models that an answer names.
-#[derive(Default)]
-struct Names {
-    origin: Option<String>,
-    ran: Option<String>,
-}
+/// A task and what was read of it.
+type Move = (Arc<Task>, Reading);

@@ -111,6 +111,11 @@ mod tests {
         let ms = |span, grid| rounded(Duration::from_millis(span), Duration::from_millis(grid)).as_millis();
         assert_eq!([ms(0, 5000), ms(2499, 5000), ms(2500, 5000), ms(15_300, 5000)], [0, 0, 5000, 15_000]);
         assert_eq!(ms(7, 0), 7, "no grid at all");
+        let table = Timetable::new(Some(Duration::from_secs(5)));
+        for wait in [60_000u64, 61_234, 64_999] {
+            let slack = u64::try_from(table.slack().as_millis()).unwrap();
+            assert!(ms(wait + slack, 5000) >= u128::from(wait), "with its slack a time is never sooner");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -170,20 +170,20 @@ impl Dialect {
     /// # Errors
     /// When the answer is an error or no answer at all; never for a task that failed.
     pub fn read(&self, http_status: u16, body: &[u8]) -> Result<Answer, ApiError> {
-        if let Reader::Custom(response) = &self.reader {
-            return response.read_answer(http_status, body, self.zone);
-        }
+        let shape = match &self.reader {
+            Reader::Custom(response) => return response.read_answer(http_status, body, self.zone),
+            Reader::Shape(shape) => *shape,
+        };
         let value = parse(http_status, body)?;
-        match self.reader {
-            Reader::Shape(Shape::Auto) => gateway::read(&value, self.zone),
-            // A task's own code never stands at Kling's top level.
-            Reader::Shape(Shape::Kling) if error::is_refusal(&value) => Err(error::ok_error(&value)),
-            Reader::Shape(_) if error::is_complaint(&value) => Err(error::ok_error(&value)),
-            Reader::Shape(shape) => match shape.read(&value, self.zone, Origin::Direct) {
+        // A task's own code never stands at Kling's top level.
+        let refuses = shape == Shape::Kling && error::is_refusal(&value);
+        match shape {
+            Shape::Auto => gateway::read(&value, self.zone),
+            _ if refuses || error::is_complaint(&value) => Err(error::ok_error(&value)),
+            _ => match shape.read(&value, self.zone, Origin::Direct) {
                 Some(body) => body.into_task(&value),
                 None => Err(error::no_task(&value, Drift::NONE)),
             },
-            Reader::Custom(_) => unreachable!("answered above"),
         }
     }
 

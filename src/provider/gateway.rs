@@ -29,33 +29,14 @@ const SWEEP_TEXT: &str = "任务超时";
 /// Where a row may hold a URL; a failed task has its text there.
 const URLS: [&str; 3] = ["result_url", "url", "fail_reason"];
 
-/// A row in its envelope (docs/upstreams.md 2.2).
+/// A row in its envelope (docs/upstreams.md 2.2); the reduced, bare and flat shapes are cut (2.7 and 2.8).
 const ROW: Contract = &[
     always(Field::TaskId, &["task_id"]),
     always(Field::Status, &["status"]),
-    key(Field::Progress, &["progress"]),
-    key(Field::Submit, &["submit_time"]),
-    key(Field::Start, &["start_time"]),
-    key(Field::Finish, &["finish_time"]),
-    optional(Field::ModelUpstream, &["properties.upstream_model_name"]),
-    optional(Field::ModelOrigin, &["properties.origin_model_name"]),
-    optional(Field::Credits, &["quota"]),
-    optional(Field::TokensPrompt, &["usage.prompt_tokens"]),
-    optional(Field::TokensCompletion, &["usage.completion_tokens"]),
-    optional(Field::TokensTotal, &["usage.total_tokens"]),
-    optional(Field::Duration, &["metadata.duration"]),
-    optional(Field::ErrorCode, &["error.code"]),
-    optional(Field::ErrorMessage, &["error.message"]),
-];
-
-/// The reduced, bare and flat shapes (docs/upstreams.md 2.7 and 2.8): as much of a row as there is.
-const PART_OF_ROW: Contract = &[
-    always(Field::TaskId, &["task_id"]),
-    always(Field::Status, &["status"]),
-    optional(Field::Progress, &["progress"]),
-    optional(Field::Submit, &["submit_time"]),
-    optional(Field::Start, &["start_time"]),
-    optional(Field::Finish, &["finish_time", "finished_at"]),
+    key(Field::Progress, &["progress"]).often_cut(),
+    key(Field::Submit, &["submit_time"]).often_cut(),
+    key(Field::Start, &["start_time"]).often_cut(),
+    key(Field::Finish, &["finish_time", "finished_at"]).often_cut(),
     optional(Field::ModelUpstream, &["properties.upstream_model_name"]),
     optional(Field::ModelOrigin, &["properties.origin_model_name"]),
     optional(Field::Credits, &["quota"]),
@@ -95,7 +76,7 @@ pub fn read(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
         return Ok(answer);
     }
     if value.get("base_resp").is_none() && is_flat(value) {
-        return read_row(value, zone, Extent::Part, 0).ok_or_else(|| error::no_task(value, Drift::NONE));
+        return read_row(value, zone, Origin::Compatible, 0).ok_or_else(|| error::no_task(value, Drift::NONE));
     }
     match Shape::Auto.read(value, zone, Origin::Compatible) {
         Some(body) => body.into_task(value),
@@ -143,30 +124,20 @@ fn is_flat(value: &Value) -> bool {
     !openai_videos::is_video(value) && value.get("task_id").is_some() && value.get("status").is_some()
 }
 
-/// How much of a row there is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// All of it.
-    Whole,
-    /// What the reduced, bare and flat shapes have.
-    Part,
-}
-
-/// How much of a row an envelope holds; the reduced one alone has a format.
-fn extent(row: &Value) -> Extent {
-    if row.get("format").is_some() { Extent::Part } else { Extent::Whole }
+/// Whether an envelope holds a whole row; the reduced one alone has a format.
+fn extent(row: &Value) -> Origin {
+    if row.get("format").is_some() { Origin::Compatible } else { Origin::Direct }
 }
 
 /// Reads a gateway's row, reduced or whole; `None` when neither it nor what it holds has a status.
-fn read_row(row: &Value, zone: Zone, extent: Extent, depth: u8) -> Option<Answer> {
+fn read_row(row: &Value, zone: Zone, extent: Origin, depth: u8) -> Option<Answer> {
     if openai_videos::is_video(row) {
         return Shape::OpenAi.read(row, zone, Origin::Compatible).and_then(Body::into_answer);
     }
-    let contract = if extent == Extent::Whole { ROW } else { PART_OF_ROW };
-    let mut own = contract::read(contract, row, zone, Origin::Direct);
+    let mut own = contract::read(ROW, row, zone, extent);
     note_texts(row, &mut own);
     let inner = inner_of(row, zone, depth, &mut own);
-    if extent == Extent::Whole {
+    if extent == Origin::Direct {
         note_missing(row, &mut own, &inner);
     }
     let fail_reason = json::text(row, "fail_reason");
