@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, Shared};
+use crate::agent::{Agent, Prepared, Shared, TakenUp};
 use crate::clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, State};
 use crate::metrics::Metrics;
 use crate::server::{self, Handle};
-use crate::store::{Memory, Store};
+use crate::store::{Event, Place, Store};
 use crate::supervise::Tasks;
 use crate::telemetry::LogCounts;
 
@@ -27,42 +27,85 @@ pub struct Options {
     pub listeners: Vec<TcpListener>,
     /// The path of the metrics.
     pub telemetry_path: String,
-    /// Log messages so far.
-    pub logs: LogCounts,
     /// The file to read again when told to; `None` where there is none.
     pub reload: Option<(PathBuf, mpsc::Receiver<()>)>,
 }
 
-/// Runs until `stop` is cancelled or something that should go on forever ends.
-///
-/// # Errors
-/// When a part cannot be built, or ends unasked, or does not stop in time.
-pub async fn run(config: Config, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
-    let now = clock::now().into();
-    let shared =
-        Arc::new(Shared::new(Store::Memory(Memory::new(now)), Metrics::new(&config.file.metrics, options.logs)?));
-    let handle = Arc::new(Handle::new(shared.clone(), options.telemetry_path));
-    let served = CancellationToken::new();
-    let mut servers = Tasks::default();
-    for listener in options.listeners {
-        let router = server::router(handle.clone());
-        servers.start("the HTTP server".to_owned(), server::serve(listener, router, served.clone()));
+/// The program with its state open and loaded, before anybody can ask it for anything.
+pub struct App {
+    config: Config,
+    shared: Arc<Shared>,
+    prepared: Prepared,
+    /// Hears when the state has ended.
+    state_ended: oneshot::Receiver<()>,
+}
+
+impl App {
+    /// Opens the state under a configuration.
+    ///
+    /// # Errors
+    /// When it cannot be used: the message says why and what to do.
+    pub async fn open(config: Config, logs: LogCounts) -> anyhow::Result<Self> {
+        let metrics = Metrics::new(&config.file.metrics, logs)?;
+        let shown = metrics.state.clone();
+        let watch = move |event| match event {
+            Event::Committed(took) => shown.committed(took),
+            Event::Failed => shown.failed(),
+            Event::Begun | Event::Written => {}
+        };
+        let place = match &config.state {
+            State::Sqlite(path) => Place::File(path.clone()),
+            State::Memory => Place::Memory,
+        };
+        let now = clock::now().into();
+        let opening = tokio::task::spawn_blocking(move || Store::open(&place, now, watch));
+        let (store, state_ended) = opening.await??;
+        let shared = Arc::new(Shared::new(store, metrics));
+        let prepared = shared.prepare(&config).await.context("the state cannot be loaded")?;
+        Ok(Self { config, shared, prepared, state_ended })
     }
-    // The agent is drained first, so that its last numbers can still be scraped.
-    let agent = run_agents(config, &shared, &handle, options.reload, stop.clone());
-    let serving = servers.run(served.clone(), GRACE);
-    tokio::pin!(serving);
-    let outcome = tokio::select! {
-        outcome = agent => outcome,
-        ended = &mut serving => return ended,
-    };
-    served.cancel();
-    outcome.and(serving.await)
+
+    /// Runs until `stop` is cancelled or something that should go on forever ends.
+    ///
+    /// # Errors
+    /// When a part cannot be built, or ends unasked, or does not stop in time.
+    pub async fn run(self, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, shared, prepared, mut state_ended } = self;
+        let taken_up = shared.take_up(&config, prepared).await;
+        let handle = Arc::new(Handle::new(shared.clone(), options.telemetry_path));
+        let served = CancellationToken::new();
+        let mut servers = Tasks::default();
+        for listener in options.listeners {
+            let router = server::router(handle.clone());
+            servers.start("the HTTP server".to_owned(), server::serve(listener, router, served.clone()));
+        }
+        // The agent is drained first, so that its last numbers can still be scraped.
+        let agent = run_agents(config, taken_up, &shared, &handle, options.reload, stop.clone());
+        let serving = servers.run(served.clone(), GRACE);
+        tokio::pin!(serving);
+        let outcome = tokio::select! {
+            outcome = agent => outcome,
+            ended = &mut serving => return ended,
+            _ = &mut state_ended => return Err(anyhow!("the state ended before it was asked to")),
+        };
+        if let Err(error) = shared.save().await {
+            tracing::warn!(%error, "the last readings are not kept; what was counted is");
+        }
+        served.cancel();
+        let outcome = outcome.and(serving.await);
+        drop((handle, shared));
+        // Everything that had its hands on the state is gone; it ends when it has written what waits.
+        if tokio::time::timeout(GRACE, state_ended).await.is_err() {
+            tracing::error!("the state did not end in time");
+        }
+        outcome
+    }
 }
 
 /// One agent after the other, each under its configuration, until `stop`.
 async fn run_agents(
     mut config: Config,
+    mut taken_up: TakenUp,
     shared: &Arc<Shared>,
     handle: &Handle,
     mut reload: Option<(PathBuf, mpsc::Receiver<()>)>,
@@ -71,46 +114,60 @@ async fn run_agents(
     loop {
         let generation = stop.child_token();
         let mut tasks = Tasks::default();
-        let agent = Agent::start(&config, shared, &mut tasks, &generation, &stop).await?;
+        let agent = Agent::start(&config, taken_up, &mut tasks, &generation, &stop)?;
         let shown = serde_json::to_string_pretty(&config.file).context("the configuration cannot be shown")?;
         handle.put_in_force(Some((agent, shown + "\n")));
         tracing::info!(upstreams = config.upstreams.len(), "polling");
         let grace = GRACE + config.upstreams.iter().map(|upstream| upstream.polling.timeout).max().unwrap_or_default();
         let running = tasks.run(generation.clone(), grace);
         tokio::pin!(running);
-        let next = tokio::select! {
+        let (next, prepared) = tokio::select! {
             outcome = &mut running => return outcome,
             () = stop.cancelled() => {
                 handle.put_in_force(None);
                 return running.await;
             }
-            next = reloaded(&mut reload, shared) => next,
+            next = reloaded(&mut reload, shared, &config.state) => next,
         };
         generation.cancel();
         if let Err(error) = running.await {
             // They were asked to stop and are gone now, one way or the other: no reason to stop watching.
             tracing::error!(error = format!("{error:#}"), "the old configuration did not end well");
         }
+        taken_up = shared.take_up(&next, prepared).await;
         config = next;
     }
 }
 
-/// Waits until a new and valid configuration was loaded.
-async fn reloaded(reload: &mut Option<(PathBuf, mpsc::Receiver<()>)>, shared: &Shared) -> Config {
+/// Waits until a new and valid configuration was loaded, with what the state knows for it.
+async fn reloaded(
+    reload: &mut Option<(PathBuf, mpsc::Receiver<()>)>,
+    shared: &Shared,
+    state: &State,
+) -> (Config, Prepared) {
     let Some((path, asked)) = reload else { return std::future::pending().await };
     while asked.recv().await.is_some() {
-        let file = path.clone();
-        match tokio::task::spawn_blocking(move || config::load(&file)).await {
-            Ok(Ok(config)) => {
+        match load_again(path.clone(), shared, state).await {
+            Ok(loaded) => {
                 tracing::info!(file = %path.display(), "configuration loaded again");
-                return config;
+                return loaded;
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 shared.metrics.reload_failed();
-                tracing::error!(%error, "the configuration was not loaded again; the one before stays in force");
+                let error = format!("{error:#}");
+                tracing::error!(error, "the configuration was not loaded again; the one before stays in force");
             }
-            Err(panic) => tracing::error!(%panic, "loading the configuration failed"),
         }
     }
     std::future::pending().await
+}
+
+async fn load_again(path: PathBuf, shared: &Shared, state: &State) -> anyhow::Result<(Config, Prepared)> {
+    let mut config = tokio::task::spawn_blocking(move || config::load(&path)).await??;
+    if config.state != *state {
+        tracing::warn!("the change of `state` needs a restart; until then the state stays where it is");
+        config.state = state.clone();
+    }
+    let prepared = shared.prepare(&config).await?;
+    Ok((config, prepared))
 }

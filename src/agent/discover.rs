@@ -1,6 +1,6 @@
 //! Reading one source again and again, and telling the tracker what is new.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,14 +8,18 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Rules, Shared};
-use crate::clock;
+use super::named::Names;
+use super::{Shared, both_clocks};
 use crate::config::Upstream;
 use crate::domain::{NewTask, Task, TaskId, Timestamp};
 use crate::source::{Listing, Source};
+use crate::store::Found;
 
 /// How long a source waits for the one before it: a hanging one must not keep the others from being read.
 const TURN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long after the state could not take what a source names the source is read again.
+const STATE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A source's place in the order of the first reads.
 pub struct Turn {
@@ -43,7 +47,8 @@ pub struct Discoverer {
     pub(super) upstream: Upstream,
     pub(super) label: String,
     pub(super) shared: Arc<Shared>,
-    pub(super) rules: Arc<Rules>,
+    /// What it names now.
+    pub(super) names: Names,
     /// This state loads the source for the first time: what it brings may be history.
     pub(super) first_load: bool,
     pub(super) first_reads: Arc<AtomicUsize>,
@@ -54,7 +59,6 @@ impl Discoverer {
     pub(super) async fn run(self, mut source: Source, turn: Turn, stop: CancellationToken) -> anyhow::Result<()> {
         let identity = source.identity();
         let mut late = !self.first_load;
-        let mut named = HashSet::new();
         let mut told = Vec::new();
         // Sources of one upstream are read in their order first: who names a task first does not change from start to start.
         let mut turn = Some(turn);
@@ -77,54 +81,65 @@ impl Discoverer {
                     tracing::warn!(upstream.name = %self.upstream.name, source = self.label, "{message}");
                 }
             }
-            let complete = listing.complete;
-            self.take(listing, &mut named, late).await;
-            if complete && !late {
-                // Only what the first good read brings may be history.
-                late = true;
-                self.shared.store.loaded(&self.upstream.name, &identity).await?;
-            }
+            // Only what the first good read brings may be history.
+            let first = (listing.complete && !late).then(|| identity.clone());
+            let taken = self.take(listing, first.as_ref(), late).await;
+            late |= taken && first.is_some();
             if turn.take().is_some() {
                 self.first_reads.fetch_sub(1, Ordering::AcqRel);
             }
-            if stop.run_until_cancelled(source.changed()).await.is_none() {
+            let again = async {
+                if taken {
+                    source.changed().await;
+                } else {
+                    tokio::time::sleep(STATE_PATIENCE).await;
+                }
+            };
+            if stop.run_until_cancelled(again).await.is_none() {
                 self.shared.carried().sources.insert((self.upstream.name.clone(), identity), source);
                 return Ok(());
             }
         }
     }
 
-    async fn take(&self, listing: Listing, named: &mut HashSet<TaskId>, late: bool) {
-        let now = Timestamp::from(clock::now());
+    /// Tells state, table and page what is new and what is gone; false when the state could not take it.
+    async fn take(&self, listing: Listing, first: Option<&String>, late: bool) -> bool {
+        let now = both_clocks();
         let name = &self.upstream.name;
         let tasks: BTreeMap<TaskId, NewTask> =
             listing.tasks.into_iter().rev().map(|task| (task.id.clone(), task)).collect();
-        let good_at = listing.complete.then_some(now);
+        let good_at = listing.complete.then_some(now.wall);
         self.shared.metrics.upstreams.source_read(name, &self.label, tasks.len(), listing.errors, good_at);
 
-        let gone: HashSet<TaskId> = named.iter().filter(|id| !tasks.contains_key(*id)).cloned().collect();
-        let found: Vec<Task> =
-            tasks.into_values().filter(|task| !named.contains(&task.id)).map(|new| self.task(new, late, now)).collect();
-        let ids: Vec<TaskId> = found.iter().map(|task| task.id.clone()).collect();
-        if let Err(error) = self.shared.store.unname(name, &gone, now).await {
-            tracing::error!(upstream.name = %name, source = self.label, %error, "trying again at the next read");
-            return;
+        let gone = self.names.gone(|id| tasks.contains_key(id));
+        let new = self.names.new_among(tasks.keys().cloned());
+        if new.is_empty() && gone.is_empty() && first.is_none() {
+            return true;
         }
-        named.retain(|id| !gone.contains(id));
+        let birth = self.shared.metrics.birth(now.wall);
+        let named = tasks.into_values().filter(|task| new.contains(&task.id));
+        let found = Found {
+            upstream: name.clone(),
+            source: self.label.clone(),
+            identity: first.cloned(),
+            tasks: named.map(|task| self.task(task, late, now.wall)).collect(),
+            gone: gone.clone(),
+            birth,
+            now: now.wall,
+        };
         match self.shared.store.add(found).await {
-            Ok(new) => {
-                named.extend(ids);
-                if !new.is_empty() {
-                    tracing::info!(upstream.name = %name, source = self.label, tasks = new.len(), "found tasks");
-                    self.shared.metrics.discovered(name, &self.label, new.len(), now);
-                    for task in &new {
-                        self.shared.metrics.tracked(task, now);
-                    }
-                    self.shared.tracker.add(name, new);
+            Ok(tasks) => {
+                self.names.change(new, &gone);
+                if !tasks.is_empty() {
+                    tracing::info!(upstream.name = %name, source = self.label, tasks = tasks.len(), "found tasks");
+                    self.shared.metrics.tracked((name.clone(), self.label.clone()), &tasks, birth, now);
+                    self.shared.tracker.add(name, tasks);
                 }
+                true
             }
             Err(error) => {
-                tracing::error!(upstream.name = %name, source = self.label, %error, "trying again at the next read");
+                tracing::warn!(upstream.name = %name, source = self.label, %error, "what the source names is not taken yet");
+                false
             }
         }
     }
@@ -132,7 +147,7 @@ impl Discoverer {
     fn task(&self, new: NewTask, late: bool, now: Timestamp) -> Task {
         let mut task = Task::new(self.upstream.name.clone(), self.upstream.dialect.name(), new, now);
         task.brought_late = late;
-        task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, &self.rules.aggregate_labels, now);
+        task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, now);
         task
     }
 }

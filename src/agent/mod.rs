@@ -3,6 +3,8 @@
 mod ask;
 mod backoff;
 mod discover;
+mod moves;
+mod named;
 mod oddities;
 mod poll;
 mod sweep;
@@ -10,23 +12,25 @@ mod timetable;
 mod together;
 mod tracker;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use backoff::Backoff;
+use moves::Commits;
+use named::Named;
 
+use crate::clock;
 use crate::config::{Config, CountSinceConfig, PerTask};
 use crate::domain::advance::CountSince;
+use crate::domain::task::Agg;
 use crate::domain::{Policy, Timestamp};
-use crate::metrics::{Metrics, Operation, Snapshot};
+use crate::metrics::{Metrics, Now, Operation, Snapshot};
 use crate::source::Source;
-use crate::store::Store;
+use crate::store::{Loaded, Store, StoreError};
 use crate::supervise::Tasks;
 
 pub use tracker::{SeriesLimits, Tracker};
@@ -39,6 +43,7 @@ pub struct Shared {
     pub store: Store,
     /// What is shown.
     pub metrics: Metrics,
+    named: Named,
     carried: Mutex<Carried>,
 }
 
@@ -47,6 +52,8 @@ pub struct Shared {
 struct Carried {
     /// How long each upstream is to be left alone.
     backoffs: HashMap<Arc<str>, Backoff>,
+    /// What is on its way to the state.
+    commits: HashMap<Arc<str>, Commits>,
     /// What was read of files, by upstream and source.
     sources: HashMap<(Arc<str>, String), Source>,
 }
@@ -59,7 +66,13 @@ struct Rules {
     retention: Duration,
     recheck_ended: Duration,
     forget_after: Duration,
-    aggregate_labels: Vec<String>,
+}
+
+/// What the state knows that a configuration needs, read before that is taken up.
+pub struct Prepared {
+    loaded: Loaded,
+    /// By upstream and source: it was never read well before.
+    first_loads: HashMap<(Arc<str>, String), bool>,
 }
 
 /// The agent under one configuration.
@@ -68,21 +81,19 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts everything that polls and discovers under `config` in `tasks`; all of it stops when `stop` is cancelled, which
-    /// is for good when `ends` is, too.
+    /// Starts everything that polls and discovers under `config`, which was [taken up](Shared::take_up), in `tasks`; all of it
+    /// stops when `stop` is cancelled, which is for good when `ends` is, too.
     ///
     /// # Errors
-    /// When a client cannot be built, which `config` has tried, or the state cannot be asked.
-    pub async fn start(
+    /// When a client cannot be built, which `config` has tried.
+    pub fn start(
         config: &Config,
-        shared: &Arc<Shared>,
+        taken_up: TakenUp,
         tasks: &mut Tasks,
         stop: &CancellationToken,
         ends: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let now = clock::now().into();
-        let rules = Arc::new(Rules::of(config, shared.store.first_start()));
-        shared.take_up(config, &rules, now);
+        let TakenUp { shared, rules, first_loads } = taken_up;
         let first_reads = Arc::new(AtomicUsize::new(0));
         for upstream in &config.upstreams {
             let operations: &[Operation] = match upstream.dialect.batch() {
@@ -92,36 +103,35 @@ impl Agent {
             shared.metrics.announce(&upstream.name, upstream.dialect.name(), operations);
             let poller = poll::Poller::new(upstream.clone(), shared.clone(), rules.clone())?;
             tasks.start(format!("polling {}", upstream.name), poller.run(stop.clone(), ends.clone()));
-            let mut first_loads = HashMap::new();
             let mut before = None;
             for (label, mut source) in Source::of(upstream) {
-                // A source is known by what it reads and not by its place: all static ids of an upstream are one.
-                let first_load = match first_loads.entry(source.identity()) {
-                    Entry::Occupied(known) => *known.get(),
-                    Entry::Vacant(new) => {
-                        let first = shared.store.is_first_load(&upstream.name, new.key()).await?;
-                        *new.insert(first)
-                    }
-                };
-                if let Some(earlier) = shared.carried().sources.remove(&(upstream.name.clone(), source.identity())) {
+                let known_by = (upstream.name.clone(), source.identity());
+                if let Some(earlier) = shared.carried().sources.remove(&known_by) {
                     source.inherit(earlier);
                 }
                 let (turn, after) = discover::Turn::after(before);
                 before = Some(after);
-                shared.metrics.announce_source(&upstream.name, &label, now);
+                shared.metrics.announce_source(&upstream.name, &label, both_clocks());
                 first_reads.fetch_add(1, Ordering::Relaxed);
                 let discoverer = discover::Discoverer {
                     upstream: upstream.clone(),
                     label,
                     shared: shared.clone(),
-                    rules: rules.clone(),
-                    first_load,
+                    names: shared.named.source(&upstream.name),
+                    first_load: first_loads.get(&known_by).copied().unwrap_or(true),
                     first_reads: first_reads.clone(),
                 };
                 tasks.start(format!("discovery of {}", upstream.name), discoverer.run(source, turn, stop.clone()));
             }
         }
-        tasks.start("sweeping".to_owned(), sweep::run(shared.clone(), rules, stop.clone()));
+        let sweeper = sweep::Sweeper {
+            shared: shared.clone(),
+            rules: rules.clone(),
+            upstreams: config.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+            first_reads: first_reads.clone(),
+        };
+        tasks.start("sweeping the table".to_owned(), sweep::table(shared, rules, stop.clone()));
+        tasks.start("sweeping the state".to_owned(), sweeper.run(stop.clone()));
         Ok(Self { first_reads })
     }
 
@@ -145,41 +155,118 @@ impl Rules {
             retention: tasks.retention.0,
             recheck_ended: tasks.recheck_ended.0,
             forget_after: tasks.forget_after.0,
-            aggregate_labels: config.file.metrics.aggregate_labels.iter().map(|label| label.0.clone()).collect(),
         }
     }
+}
+
+/// This moment.
+fn both_clocks() -> Now {
+    Now { wall: clock::now().into(), steady: clock::instant() }
+}
+
+/// A configuration in force, ready to be [started](Agent::start).
+pub struct TakenUp {
+    shared: Arc<Shared>,
+    rules: Arc<Rules>,
+    first_loads: HashMap<(Arc<str>, String), bool>,
 }
 
 impl Shared {
     /// Of a program that begins.
     pub fn new(store: Store, metrics: Metrics) -> Self {
-        Self { tracker: Tracker::new(), store, metrics, carried: Mutex::default() }
+        Self { tracker: Tracker::new(), store, metrics, named: Named::default(), carried: Mutex::default() }
     }
 
     fn carried(&self) -> MutexGuard<'_, Carried> {
         self.carried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings table, state and counters under a configuration: what belongs to upstreams that it does not have goes.
-    fn take_up(&self, config: &Config, rules: &Rules, now: Timestamp) {
+    /// Reads what the state knows that `config` needs and that is not in memory: tasks and counters of upstreams that come, and
+    /// counters that carry other labels than those that are shown now.
+    ///
+    /// # Errors
+    /// When the state cannot be read; nothing has changed then.
+    pub async fn prepare(&self, config: &Config) -> Result<Prepared, StoreError> {
+        let labels = Metrics::label_names(&config.file.metrics);
+        let (known, new): (Vec<_>, Vec<_>) =
+            config.upstreams.iter().partition(|upstream| self.tracker.knows(&upstream.name));
+        let new = new.into_iter().map(|upstream| (upstream.name.clone(), upstream.dialect.name()));
+        let mut loaded = self.store.load(new.collect(), labels.clone()).await?;
+        if self.metrics.shows_other_labels(&labels) {
+            let known = known.into_iter().map(|upstream| upstream.name.clone());
+            loaded.tallies.extend(self.store.tallies(known.collect(), labels).await?);
+        }
+        let mut first_loads = HashMap::new();
+        for upstream in &config.upstreams {
+            for (_, source) in Source::of(upstream) {
+                // A source is known by what it reads and not by its place: all static ids of an upstream are one.
+                let identity = source.identity();
+                let first = self.store.is_first_load(upstream.name.clone(), identity.clone()).await?;
+                first_loads.insert((upstream.name.clone(), identity), first);
+            }
+        }
+        Ok(Prepared { loaded, first_loads })
+    }
+
+    /// Brings table and counters under a configuration: what belongs to upstreams that it does not have is shown no more.
+    pub async fn take_up(self: &Arc<Self>, config: &Config, prepared: Prepared) -> TakenUp {
+        let Prepared { loaded, first_loads } = prepared;
+        let rules = Arc::new(Rules::of(config, self.store.first_start()));
+        let now = both_clocks();
         let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
-        self.store.keep_upstreams(&names);
-        self.store.unname_all(now);
         self.tracker.keep_upstreams(&names);
-        self.carried().backoffs.retain(|name, _| names.contains(name));
+        self.named.begin();
+        {
+            let mut carried = self.carried();
+            carried.backoffs.retain(|name, _| names.contains(name));
+            // What is still on its way is in the state when its upstream comes back.
+            carried.commits.retain(|name, _| names.contains(name));
+        }
         let sources = config.upstreams.iter().map(|upstream| {
             let labels = Source::of(upstream).into_iter().map(|(label, _)| label).collect();
             (upstream.name.clone(), labels)
         });
         let shown = &config.file.metrics;
-        self.metrics.configured(shown, &sources.collect(), now);
-        self.tracker.relabel(|task| self.metrics.aggregate_labels(task, &rules.aggregate_labels, now));
+        self.metrics.configured(shown, &sources.collect(), now.wall);
+        self.metrics.restore(loaded.tallies, loaded.sources, now);
+        for name in &names {
+            self.tracker.add(name, Vec::new());
+        }
+        self.tracker.add_all(loaded.tasks);
+        self.tracker.sweep(rules.retention, now.wall);
+        self.tracker.relabel(|task| self.metrics.aggregate_labels(task, now.wall));
         let off = shown.per_task == PerTask::Off;
         self.tracker.limit(SeriesLimits {
             max: if off { 0 } else { shown.max_task_series },
             only_active: shown.per_task == PerTask::Active,
             off,
         });
+        self.bear(now).await;
+        TakenUp { shared: self.clone(), rules, first_loads }
+    }
+
+    /// Has the label sets that tasks came under with another configuration born at 0.
+    async fn bear(&self, now: Now) {
+        let aggs: BTreeSet<Agg> = self.snapshot().tasks.iter().map(|task| task.agg()).collect();
+        let new: Vec<Agg> = aggs.into_iter().filter(|agg| self.metrics.is_new(agg)).collect();
+        if new.is_empty() {
+            return;
+        }
+        let birth = self.metrics.birth(now.wall);
+        match self.store.born(new.clone(), birth).await {
+            Ok(()) => self.metrics.born(new, birth, now),
+            // Then they are born with their first event.
+            Err(error) => tracing::warn!(%error, "new label sets are not at 0 yet"),
+        }
+    }
+
+    /// Keeps the last readings of the active tasks, for the next start to go on from.
+    ///
+    /// # Errors
+    /// When they cannot be written; what is counted is safe all the same.
+    pub async fn save(&self) -> Result<(), StoreError> {
+        let active = self.snapshot().tasks.into_iter().filter(|task| task.is_active());
+        self.store.save(active.collect()).await
     }
 
     /// The tasks as they are now.

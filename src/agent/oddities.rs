@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::domain::drift::{Field, FieldProblem};
-use crate::domain::{Answer, Drift, TaskId, Timestamp};
-use crate::metrics::Metrics;
+use crate::domain::{Answer, Drift, TaskId};
+use crate::metrics::{Metrics, Now};
 
 /// Unknown status words that are told of; more are only counted.
 const MAX_WORDS: usize = 50;
@@ -25,7 +25,7 @@ impl Oddities {
     }
 
     /// Looks at a good answer.
-    pub fn note(&mut self, answer: &Answer, id: &TaskId, metrics: &Metrics, now: Timestamp) {
+    pub fn note(&mut self, answer: &Answer, id: &TaskId, metrics: &Metrics, now: Now) {
         if let Some(word) = &answer.unknown_word {
             metrics.unknown_word(&self.upstream, self.provider);
             if self.words.len() < MAX_WORDS && self.words.insert(word.clone()) {
@@ -36,7 +36,7 @@ impl Oddities {
     }
 
     /// Looks at where an answer was not as documented.
-    pub fn note_drift(&mut self, drift: Drift, id: &TaskId, metrics: &Metrics, now: Timestamp) {
+    pub fn note_drift(&mut self, drift: Drift, id: &TaskId, metrics: &Metrics, now: Now) {
         metrics.drifted(&self.upstream, self.provider, drift, now);
         for (field, problem) in drift.iter().filter(|problem| self.drift.insert(*problem)) {
             let (field, problem) = (field.as_str(), problem.as_str());

@@ -14,29 +14,32 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::{Answers, Asker, Outcome, Work};
 use super::backoff::{Backoff, Gate};
+use super::moves::{Commits, Move};
 use super::oddities::Oddities;
 use super::timetable::{Due, Timetable};
 use super::together::Together;
-use super::{Rules, Shared};
+use super::{Rules, Shared, both_clocks};
 use crate::clock;
 use crate::config::Upstream;
 use crate::domain::labels::sanitise;
-use crate::domain::{Answer, Reading, Reason, Task, TaskId, Timestamp, Transition, advance, schedule};
+use crate::domain::{Answer, Reading, Reason, Task, TaskId, Timestamp, schedule};
 use crate::http::{Client, ClientError, retry_after};
-use crate::metrics::Ended;
+use crate::metrics::{Ended, Now};
 
 /// How long polls may take to come home before a new configuration takes over.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The dispatcher of one upstream.
 pub struct Poller {
-    upstream: Upstream,
+    pub(super) upstream: Upstream,
     asker: Arc<Asker>,
-    shared: Arc<Shared>,
-    rules: Arc<Rules>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rules: Arc<Rules>,
     wake: Arc<Notify>,
-    timetable: Timetable,
+    pub(super) timetable: Timetable,
     in_flight: JoinSet<Outcome>,
+    /// What is on its way to the state.
+    pub(super) commits: Commits,
     together: Together,
     limiter: DefaultDirectRateLimiter,
     limiter_clock: QuantaClock,
@@ -62,8 +65,9 @@ impl Poller {
         let client = Client::new(&upstream.http)?;
         let asker = Arc::new(Asker { client, dialect: upstream.dialect.clone(), key: upstream.key.clone() });
         let polling = &upstream.polling;
-        // What an upstream asked for is not forgotten because our configuration changes.
+        // What an upstream asked for is not forgotten because our configuration changes, nor what is on its way to the state.
         let carried = shared.carried().backoffs.remove(&upstream.name);
+        let commits = shared.carried().commits.remove(&upstream.name).unwrap_or_default();
         let backoff = carried.map_or_else(|| Backoff::new(polling.pace.max), |held| held.within(polling.pace.max));
         let period = Duration::from_secs_f64(1.0 / polling.requests_per_second);
         let quota = Quota::with_period(period).unwrap_or_else(|| Quota::per_second(std::num::NonZero::<u32>::MIN));
@@ -77,6 +81,7 @@ impl Poller {
             rules,
             timetable: Timetable::new(together.is_possible().then_some(polling.pace.min)),
             in_flight: JoinSet::new(),
+            commits,
             together,
             limiter: RateLimiter::direct_with_clock(quota, limiter_clock.clone()),
             limiter_clock,
@@ -93,7 +98,7 @@ impl Poller {
     pub(super) async fn run(mut self, stop: CancellationToken, ends: CancellationToken) -> anyhow::Result<()> {
         self.begin();
         loop {
-            let until = match self.send_what_may_go().await {
+            let until = match self.send_what_may_go() {
                 Blocked::Until(until) => Some(until),
                 Blocked::Idle => self.backoff.until(clock::instant()),
             };
@@ -105,7 +110,8 @@ impl Poller {
                     self.schedule(fresh);
                 }
                 () = self.timetable.expire() => {}
-                Some(ended) = self.in_flight.join_next(), if !self.in_flight.is_empty() => self.take_home(ended).await?,
+                Some(ended) = self.in_flight.join_next(), if !self.in_flight.is_empty() => self.take_home(ended)?,
+                settled = self.commits.next() => self.settled(settled?),
                 () = tokio::time::sleep_until(until.unwrap_or_else(clock::instant).into()), if until.is_some() => {}
             }
         }
@@ -113,8 +119,14 @@ impl Poller {
             if ends.is_cancelled() { self.upstream.polling.timeout + RELOAD_PATIENCE } else { RELOAD_PATIENCE };
         let until = clock::instant() + patience;
         while let Ok(Some(ended)) = tokio::time::timeout_at(until.into(), self.in_flight.join_next()).await {
-            self.take_home(ended).await?;
+            self.take_home(ended)?;
         }
+        while !self.commits.is_empty()
+            && let Ok(settled) = tokio::time::timeout_at(until.into(), self.commits.next()).await
+        {
+            self.settled(settled?);
+        }
+        self.shared.carried().commits.insert(self.upstream.name.clone(), self.commits);
         self.shared.carried().backoffs.insert(self.upstream.name.clone(), self.backoff);
         Ok(())
     }
@@ -122,16 +134,25 @@ impl Poller {
     /// Schedules the tasks that were there before: each when it would have been asked anyway.
     fn begin(&mut self) {
         let now = Timestamp::from(clock::now());
-        let tasks = self.shared.tracker.begin(&self.upstream.name);
-        let (known, new): (Vec<_>, Vec<_>) =
-            tasks.into_iter().partition(|task| task.last_poll.is_some() || !task.is_active());
-        for task in known {
+        let mut soon = Vec::new();
+        for task in self.shared.tracker.begin(&self.upstream.name) {
+            if self.commits.has(&task.id) {
+                continue;
+            }
             let Some(wait) = self.wait(&task, now) else { continue };
-            let next = if task.is_active() { task.last_poll.unwrap_or(now) + wait } else { now + wait };
             // Not later than that, also when the wall clock was set back meanwhile.
-            self.timetable.insert(task.id.clone(), next.duration_since(now).min(wait));
+            let left = match task.last_poll.filter(|_| task.is_active()) {
+                Some(last) => (last + wait).duration_since(now).min(wait),
+                None if task.is_active() => Duration::ZERO,
+                None => wait,
+            };
+            if left.is_zero() {
+                soon.push(task.id.clone());
+            } else {
+                self.timetable.insert(task.id.clone(), left);
+            }
         }
-        self.schedule(new.into_iter().map(|task| task.id.clone()).collect());
+        self.schedule(soon);
     }
 
     /// Places the first polls: spread over as much time as the rate limit needs for them, an interval at most. Where many
@@ -151,7 +172,7 @@ impl Poller {
     }
 
     /// How long until a task is asked again; `None` for one that is not.
-    fn wait(&self, task: &Task, now: Timestamp) -> Option<Duration> {
+    pub(super) fn wait(&self, task: &Task, now: Timestamp) -> Option<Duration> {
         if !task.is_active() {
             let wait = schedule::recheck(task, self.rules.recheck_ended, &self.upstream.polling.pace, now)?;
             return Some(wait + self.timetable.slack());
@@ -162,10 +183,10 @@ impl Poller {
     }
 
     /// Sends due polls for as long as limit, back-off and slots allow.
-    async fn send_what_may_go(&mut self) -> Blocked {
+    fn send_what_may_go(&mut self) -> Blocked {
         loop {
             let now = clock::instant();
-            let Some((task, due)) = self.next_due().await else { return Blocked::Idle };
+            let Some((task, due)) = self.next_due() else { return Blocked::Idle };
             if let Some(blocked) = self.blocked(now) {
                 self.timetable.put_back(due);
                 return blocked;
@@ -174,7 +195,7 @@ impl Poller {
             // Whether the upstream is well again is seen by the simplest question.
             let simple = due.alone || !Together::may_join(&task) || self.backoff.gate(now) == Gate::Probe;
             let most = if simple { 1 } else { self.together.size(now) };
-            let work = if most > 1 { self.gather(due.id, most).await } else { Work::One(due.id) };
+            let work = if most > 1 { self.gather(due.id, most) } else { Work::One(due.id) };
             let asker = self.asker.clone();
             self.in_flight.spawn(async move { asker.ask(work).await });
         }
@@ -201,13 +222,13 @@ impl Poller {
     }
 
     /// The next task whose time has come and that is still to be asked; what is given up on the way is moved.
-    async fn next_due(&mut self) -> Option<(Arc<Task>, Due)> {
+    fn next_due(&mut self) -> Option<(Arc<Task>, Due)> {
         while let Some(due) = self.timetable.next() {
             let now = Timestamp::from(clock::now());
             // A task may have been forgotten meanwhile. One that has ended is here to be read again.
             let Some(task) = self.shared.tracker.get(&self.upstream.name, &due.id) else { continue };
             if task.is_active() && now.duration_since(task.first_seen) >= self.rules.give_up_after {
-                self.advance(vec![(task, Reading::GivenUp)]).await;
+                self.advance(vec![(task, Reading::GivenUp)]);
                 continue;
             }
             return Some((task, due));
@@ -216,11 +237,11 @@ impl Poller {
     }
 
     /// Adds as many more due tasks as fit into one request.
-    async fn gather(&mut self, first: TaskId, most: usize) -> Work {
+    fn gather(&mut self, first: TaskId, most: usize) -> Work {
         let mut ids = vec![first];
         let mut left_out = Vec::new();
         while ids.len() < most {
-            match self.next_due().await {
+            match self.next_due() {
                 Some((task, due)) if !due.alone && Together::may_join(&task) => ids.push(due.id),
                 Some((_, due)) => left_out.push(due),
                 None => break,
@@ -232,9 +253,10 @@ impl Poller {
         if ids.len() == 1 { Work::One(ids.remove(0)) } else { Work::Many(ids) }
     }
 
-    async fn take_home(&mut self, ended: Result<Outcome, tokio::task::JoinError>) -> anyhow::Result<()> {
+    fn take_home(&mut self, ended: Result<Outcome, tokio::task::JoinError>) -> anyhow::Result<()> {
         let outcome = ended?;
-        let (now, at) = (clock::instant(), Timestamp::from(clock::now()));
+        let clocks = both_clocks();
+        let (now, at) = (clocks.steady, clocks.wall);
         let reason = match &outcome.result {
             Ok(Answers::One(answer)) if answer.gone => Some(Reason::NotFound),
             Ok(_) => None,
@@ -252,11 +274,11 @@ impl Poller {
         let ids = outcome.work.ids();
         let mut moves = Vec::with_capacity(ids.len());
         match outcome.result {
-            Ok(Answers::One(answer)) => moves.extend(self.look_at(&ids[0], *answer, at)),
+            Ok(Answers::One(answer)) => moves.extend(self.look_at(&ids[0], *answer, clocks)),
             Ok(Answers::Many(mut answers)) => {
                 for id in ids {
                     match answers.remove(id.as_str()) {
-                        Some(answer) => moves.extend(self.look_at(&id, answer, at)),
+                        Some(answer) => moves.extend(self.look_at(&id, answer, clocks)),
                         None => self.timetable.ask_alone(id),
                     }
                 }
@@ -266,7 +288,7 @@ impl Poller {
                 let code = &*sanitise(error.code.as_deref().unwrap_or(""));
                 let (name, reason) = (&self.upstream.name, error.kind.as_str());
                 tracing::debug!(upstream.name = %name, task.id = %ids[0], tasks = ids.len(), reason, code, "poll failed");
-                self.oddities.note_drift(error.drift, &ids[0], &self.shared.metrics, at);
+                self.oddities.note_drift(error.drift, &ids[0], &self.shared.metrics, clocks);
                 if many && self.together.refused(ids.len(), error.kind, now) {
                     let fewer = self.together.size(now).max(1);
                     tracing::warn!(upstream.name = %name, reason, code, asked = ids.len(), fewer, "asking for many tasks at once did not work");
@@ -279,7 +301,7 @@ impl Poller {
                 }
             }
         }
-        self.advance(moves).await;
+        self.advance(moves);
         Ok(())
     }
 
@@ -288,12 +310,12 @@ impl Poller {
     }
 
     /// What an answer does to its task, if that is still there; what is odd about it is counted and told.
-    fn look_at(&mut self, id: &TaskId, answer: Answer, at: Timestamp) -> Option<Move> {
+    fn look_at(&mut self, id: &TaskId, answer: Answer, now: Now) -> Option<Move> {
         let task = self.task(id)?;
         if answer.gone {
             return Some((task, Reading::NotFound));
         }
-        self.oddities.note(&answer, id, &self.shared.metrics, at);
+        self.oddities.note(&answer, id, &self.shared.metrics, now);
         Some((task, Reading::Answer(Box::new(answer))))
     }
 
@@ -320,50 +342,4 @@ impl Poller {
             self.shared.metrics.upstreams.backoff(&self.upstream.name, shown);
         }
     }
-
-    /// Moves tasks: decide, commit, then show and count; and says when each is asked again.
-    async fn advance(&mut self, moves: Vec<Move>) {
-        let now = Timestamp::from(clock::now());
-        let (mut durable, mut passing) = (Vec::new(), Vec::with_capacity(moves.len()));
-        for (before, reading) in moves {
-            let mut task = (*before).clone();
-            if task.model.is_none()
-                && let Reading::Answer(answer) = &reading
-            {
-                task.model = self.settle_model(answer, now);
-            }
-            let transition = advance(&task, reading, &self.rules.policy, now);
-            if transition.durable { &mut durable } else { &mut passing }.push(transition);
-        }
-        let committed = if durable.is_empty() { Ok(()) } else { self.shared.store.commit(&durable).await };
-        if let Err(error) = committed {
-            let name = &self.upstream.name;
-            tracing::error!(upstream.name = %name, tasks = durable.len(), %error, "not committed, so not counted; asking again");
-            for Transition { task, .. } in durable.drain(..) {
-                self.timetable.insert(task.id, self.upstream.polling.pace.interval);
-            }
-        }
-        for transition in durable.into_iter().chain(passing) {
-            self.shared.metrics.observe(&transition, now);
-            let Transition { task, from, .. } = transition;
-            if from != task.status {
-                let (from, to) = (from.as_str(), task.status.as_str());
-                tracing::info!(upstream.name = %task.upstream, task.id = %task.id, from, to, "task moved");
-            }
-            if let Some(wait) = self.wait(&task, now) {
-                self.timetable.insert(task.id.clone(), wait);
-            }
-            self.shared.tracker.apply(task);
-        }
-    }
-
-    /// The model label of a task from its answer; the configured one where that names none.
-    fn settle_model(&self, answer: &Answer, now: Timestamp) -> Option<Arc<str>> {
-        let named = [answer.model_origin.as_deref(), answer.model_upstream.as_deref(), self.upstream.model.as_deref()];
-        let label = |name| self.shared.metrics.model_label(&self.upstream.name, name, now);
-        named.into_iter().flatten().find_map(label)
-    }
 }
-
-/// A task and what was read of it.
-type Move = (Arc<Task>, Reading);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::domain::task::AggregateLabels;
 use crate::domain::{Task, TaskId, Timestamp};
 use crate::metrics::Snapshot;
 
@@ -77,6 +78,22 @@ impl Tracker {
         held.grant();
     }
 
+    /// Adds tasks that were kept, each to its upstream.
+    pub fn add_all(&self, tasks: Vec<Task>) {
+        let mut by_upstream: BTreeMap<Arc<str>, Vec<Task>> = BTreeMap::new();
+        for task in tasks {
+            by_upstream.entry(task.upstream.clone()).or_default().push(task);
+        }
+        for (upstream, tasks) in by_upstream {
+            self.add(&upstream, tasks);
+        }
+    }
+
+    /// True when this upstream was here before, with tasks or without.
+    pub fn knows(&self, upstream: &Arc<str>) -> bool {
+        self.held().upstreams.contains_key(upstream)
+    }
+
     /// Ids that were added since the last call.
     pub fn take_fresh(&self, upstream: &Arc<str>) -> Vec<TaskId> {
         let mut held = self.held();
@@ -119,7 +136,7 @@ impl Tracker {
     }
 
     /// Gives every task the aggregate labels that `labels` finds for it: they have changed.
-    pub fn relabel(&self, labels: impl Fn(&Task) -> Arc<[Arc<str>]>) {
+    pub fn relabel(&self, labels: impl Fn(&Task) -> AggregateLabels) {
         let mut held = self.held();
         for entry in held.upstreams.values_mut().flat_map(|table| table.entries.values_mut()) {
             let task = Arc::make_mut(&mut entry.task);

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::simulate::WorldArgs;
 use super::{Cli, Failure, stop_on_signal, wait_for};
-use crate::app;
+use crate::app::{App, Options};
 use crate::config;
 use crate::simulate::{self, Gateway};
 use crate::supervise::Tasks;
@@ -54,9 +54,9 @@ impl Demo {
             tasks.start("the gateway".to_owned(), simulate::serve(gateway_listener, gateway.clone(), stop.clone()));
             let (writes, runs) = (stop.clone(), stop.clone());
             tasks.start("the targets file".to_owned(), async move { gateway.write_targets(&targets, writes).await });
-            let options =
-                app::Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), logs, reload: None };
-            tasks.start("the exporter".to_owned(), app::run(config, options, runs));
+            let options = Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), reload: None };
+            let app = App::open(config, logs).await?;
+            tasks.start("the exporter".to_owned(), app.run(options, runs));
             Ok(tasks.run(stop, super::GRACE).await?)
         })
     }

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Cli, Failure, stop_on_signal, wait_for};
-use crate::app;
+use crate::app::{App, Options};
 use crate::config;
 
 /// The path of the metrics, checked.
@@ -25,6 +25,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
     let logs = cli.start_logging()?;
     wait_for(async {
         let stop = stop_on_signal()?;
+        // Nobody is served before the state is loaded: a page without it would show counters that have fallen.
+        let app = App::open(config, logs).await?;
         let mut hangups = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
         let (ask, asked) = mpsc::channel(1);
         #[expect(clippy::disallowed_methods, reason = "it lives as long as the program and is never waited for")]
@@ -36,8 +38,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         });
         let listeners = listen(&cli.listen_addresses).await?;
         let reload = Some((cli.config_file.clone(), asked));
-        let options = app::Options { listeners, telemetry_path: cli.telemetry_path.clone(), logs, reload };
-        Ok(app::run(config, options, stop).await?)
+        let options = Options { listeners, telemetry_path: cli.telemetry_path.clone(), reload };
+        Ok(app.run(options, stop).await?)
     })
 }
 

@@ -11,7 +11,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::problem::{Place, Problem, Problems, told};
 use super::yaml::{self, Document};
-use super::{Config, File, upstream};
+use super::{Config, File, State, upstream};
 
 /// What overrides begin with. Not the program's name: Kubernetes sets `VIDEOGEN_EXPORTER_PORT` for a Service of that name.
 const PREFIX: &str = "VGX__";
@@ -63,7 +63,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let (file, removed) = sources.extract(&mut problems);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut wrong = Problems::default();
-    let upstreams = file.check(folder, &mut wrong);
+    let (upstreams, state) = file.check(folder, &mut wrong);
     problems.extend(wrong, |key| removed.original(key));
     if file.upstreams.is_empty() && !problems.has_below("upstreams") && !problems.has_below("") {
         problems.add("upstreams", "at least one upstream is needed");
@@ -71,17 +71,19 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     if problems.is_empty() {
         let mut file = file;
         file.polling = file.polling.over(None, "polling", &mut problems).into();
-        return Ok(Config { file, upstreams });
+        file.state = file.state.filled_in();
+        return Ok(Config { file, upstreams, state });
     }
     Err(ConfigError(problems.placed(|key| sources.place(key))))
 }
 
 impl File {
-    fn check(&self, folder: &Path, problems: &mut Problems) -> Vec<upstream::Upstream> {
+    fn check(&self, folder: &Path, problems: &mut Problems) -> (Vec<upstream::Upstream>, State) {
         let polling = self.polling.over(None, "polling", problems);
         self.tasks.check("tasks", problems);
         self.metrics.check("metrics", problems);
-        upstream::check_all(&self.upstreams, &polling, &self.polling, folder, problems)
+        let state = self.state.check(folder, problems);
+        (upstream::check_all(&self.upstreams, &polling, &self.polling, folder, problems), state)
     }
 }
 

@@ -20,6 +20,7 @@ pub use metrics::{MetricsConfig, PerTask, TaskStatusForm};
 pub use polling::Polling;
 pub use problem::{Place, Problem, Problems};
 pub use sources::{FileSource, StaticSource, TargetGroup, group_label_problem};
+pub use state::State;
 pub use tasks::{CountSinceConfig, TasksConfig};
 pub use upstream::{Upstream, UpstreamConfig};
 pub use value::{Span, Text};
@@ -48,4 +49,6 @@ pub struct Config {
     pub file: File,
     /// Every upstream with what it inherits.
     pub upstreams: Vec<Upstream>,
+    /// Where what survives is kept.
+    pub state: State,
 }

@@ -1,16 +1,81 @@
 //! `state:` — what survives a restart.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
-/// The section; in this version everything is kept in memory and nothing survives.
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
+use super::problem::Problems;
+use super::value::Text;
+
+/// The section: one kind of state, `sqlite` when none is named.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct StateConfig {
+    /// `sqlite: {path: …}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<SqliteConfig>,
     /// `memory: {}`.
-    pub memory: MemoryConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryConfig>,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self { sqlite: Some(SqliteConfig::default()), memory: None }
+    }
+}
+
+/// `state.sqlite:`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SqliteConfig {
+    /// The file; it is made when it is not there.
+    pub path: Text,
+}
+
+impl Default for SqliteConfig {
+    fn default() -> Self {
+        Self { path: Text("videogen-exporter.db".to_owned()) }
+    }
 }
 
 /// `state.memory:` has no keys.
 #[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryConfig {}
+
+/// The state, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// In this file.
+    Sqlite(PathBuf),
+    /// Nothing survives the process.
+    Memory,
+}
+
+impl StateConfig {
+    /// With the kind filled in that is meant when none is named.
+    pub(super) fn filled_in(self) -> Self {
+        if self.memory.is_some() { self } else { Self { sqlite: Some(self.sqlite.unwrap_or_default()), ..self } }
+    }
+
+    pub(super) fn check(&self, folder: &Path, problems: &mut Problems) -> State {
+        match (&self.sqlite, &self.memory) {
+            (Some(_), Some(_)) => {
+                problems.add("state", "only one kind of state at once, sqlite or memory");
+                State::Memory
+            }
+            (None, Some(_)) => State::Memory,
+            (sqlite, None) => {
+                let sqlite = sqlite.clone().unwrap_or_default();
+                let path = folder.join(&sqlite.path.0);
+                if sqlite.path.0.is_empty() || path.is_dir() {
+                    problems.add("state.sqlite.path", "must be the name of a file");
+                } else if !path.parent().is_some_and(|parent| parent.as_os_str().is_empty() || parent.is_dir()) {
+                    problems.add("state.sqlite.path", "the folder of this file is not there");
+                }
+                State::Sqlite(path)
+            }
+        }
+    }
+}

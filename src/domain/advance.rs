@@ -136,7 +136,15 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
         next.ended_seen = Some(now);
     }
     let increments = count(task, &mut next, gateway_lag, policy, now);
-    let durable = next.status != task.status || !increments.is_empty();
+    // Whether it was ever seen active decides what a restart counts, and whether it goes on, what a restart still asks.
+    let durable = next.status != task.status
+        || !increments.is_empty()
+        || next.seen_active != task.seen_active
+        || next.goes_on != task.goes_on
+        || next.model != task.model;
+    if durable {
+        next.revision = next.revision.wrapping_add(1);
+    }
     Transition { task: next, from: task.status, increments, durable }
 }
 
@@ -152,6 +160,7 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.last_poll = Some(now);
     task.poll_failures = 0;
     task.strikes = None;
+    task.model = task.model.take().or_else(|| answer.model.clone());
     task.read_has_side_effect |= answer.read_has_side_effect;
     task.gateway_status = answer.gateway_status;
     task.upstream_status = answer.upstream_status;

@@ -1,6 +1,7 @@
 //! What a video-generation task is and how it moves: plain types and pure functions, no I/O and no clock.
 
 pub mod advance;
+pub mod cell;
 pub mod drift;
 pub mod failure;
 pub mod id;
@@ -9,15 +10,18 @@ pub mod reading;
 pub mod reason;
 pub mod schedule;
 pub mod status;
+pub mod tally;
 pub mod task;
 pub mod time;
 
 pub use advance::{Increment, Policy, Transition, advance};
+pub use cell::Cell;
 pub use drift::Drift;
 pub use failure::FailureClass;
 pub use id::TaskId;
 pub use reading::{Answer, Reading};
 pub use reason::{ApiError, Reason};
 pub use status::Status;
+pub use tally::{Birth, Tally};
 pub use task::{NewTask, Task};
 pub use time::Timestamp;

@@ -1,5 +1,7 @@
 //! What one look at an upstream taught us about a task.
 
+use std::sync::Arc;
+
 use crate::domain::Drift;
 use crate::domain::FailureClass;
 use crate::domain::Status;
@@ -86,6 +88,8 @@ pub struct Answer {
     pub times: Times,
     /// The finish time is that of a gateway's time-out sweep, not of the task.
     pub finish_made_up: bool,
+    /// The model label that a task without one gets. A provider leaves it open: it does not know which names are kept.
+    pub model: Option<Arc<str>>,
     /// The model that ran.
     pub model_upstream: Option<String>,
     /// The model that was asked for.
@@ -138,6 +142,7 @@ impl Answer {
             synthetic_progress: false,
             times: Times::default(),
             finish_made_up: false,
+            model: None,
             model_upstream: None,
             model_origin: None,
             video_seconds: None,

@@ -54,6 +54,11 @@ impl Status {
         }
     }
 
+    /// The state behind a word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
     /// Place in [`Status::ALL`].
     pub const fn index(self) -> usize {
         self as usize

@@ -31,9 +31,13 @@ pub struct Agg {
     pub provider: &'static str,
     /// The settled model, or `unknown`.
     pub model: Arc<str>,
-    /// Values of `metrics.aggregate_labels`, in their order.
-    pub labels: Arc<[Arc<str>]>,
+    /// The labels of its source that aggregates carry.
+    pub labels: AggregateLabels,
 }
+
+/// Labels of sources that aggregates carry, in the order of `metrics.aggregate_labels`: as they are shown (`label_team`), each
+/// with its value.
+pub type AggregateLabels = Arc<[(Arc<str>, Arc<str>)]>;
 
 /// Which parts of a task have been counted, so that nothing is counted twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,8 +82,8 @@ pub struct Task {
     pub id: TaskId,
     /// Labels of the source that named it first, sanitised.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// Values of `metrics.aggregate_labels`.
-    pub aggregate_labels: Arc<[Arc<str>]>,
+    /// Those of them that aggregates carry.
+    pub aggregate_labels: AggregateLabels,
     /// Its source brought it after that source's first load: without a finish time it still counts.
     pub brought_late: bool,
     /// When it was first named to us.
@@ -138,6 +142,8 @@ pub struct Task {
     pub strikes: Option<Strikes>,
     /// What of it has been counted.
     pub counted: Counted,
+    /// How many of its transitions had to be committed: a state that is further on refuses an older one.
+    pub revision: u32,
 }
 
 words! {
@@ -228,6 +234,7 @@ impl Task {
             read_has_side_effect: false,
             strikes: None,
             counted: Counted::default(),
+            revision: 0,
         }
     }
 

@@ -3,63 +3,74 @@
 //! A label set is born at 0 when its first task is tracked and stays shown at 0 for `metrics.zero_hold`, so that
 //! `increase()` sees the first event. What happened meanwhile is released together, by time and not by being looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::counts::{Counts, Histogram};
-use super::families::{self, Family};
-use super::text::{Text, to_f64};
+use super::counts::Counts;
+use super::hold::{Hold, Now};
+use super::kept::UNUSED_FOR;
 use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::tally::SourceTally;
 use crate::domain::task::Agg;
-use crate::domain::{Drift, Increment, Status, Timestamp};
+use crate::domain::{Birth, Cell, Drift, Increment, Tally, Timestamp};
 
 /// All label sets.
 #[derive(Debug)]
 pub struct Aggregates {
     hold: Duration,
-    labels: Vec<String>,
-    sets: BTreeMap<Agg, Set>,
-    discovered: BTreeMap<(Arc<str>, String), Delayed>,
-    drift: BTreeMap<(Arc<str>, &'static str, Field, FieldProblem), Delayed>,
-    unknown_words: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// Names of the aggregate labels.
+    labels: Vec<Arc<str>>,
+    pub(super) sets: BTreeMap<Agg, Set>,
+    /// What a set shows that is still held back.
+    pub(super) zero: Counts,
+    pub(super) discovered: BTreeMap<SourceKey, Delayed>,
+    pub(super) drift: BTreeMap<(Arc<str>, &'static str, Field, FieldProblem), Delayed>,
+    pub(super) unknown_words: BTreeMap<(Arc<str>, &'static str), u64>,
 }
+
+/// An upstream and the label of one of its sources.
+pub type SourceKey = (Arc<str>, String);
 
 /// The counters and histograms of one aggregate.
 #[derive(Debug)]
-struct Set {
-    created: Timestamp,
-    held: Vec<Increment>,
-    shown: Counts,
+pub struct Set {
+    pub(super) hold: Hold,
+    used: Timestamp,
+    pub(super) counts: Counts,
 }
 
 /// A counter that is held at 0 at first.
 #[derive(Debug)]
-struct Delayed {
-    created: Timestamp,
-    held: u64,
-    shown: u64,
+pub struct Delayed {
+    hold: Hold,
+    count: u64,
+}
+
+/// Label sets that have been at 0 for long enough.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Aggregates.
+    pub sets: Vec<Agg>,
+    /// Sources.
+    pub sources: Vec<SourceKey>,
 }
 
 impl Delayed {
-    fn new(now: Timestamp) -> Self {
-        Self { created: now, held: 0, shown: 0 }
-    }
-
-    fn release(&mut self, hold: Duration, now: Timestamp) {
-        if self.created + hold <= now {
-            self.shown += std::mem::take(&mut self.held);
-        }
+    /// What it shows now.
+    pub fn shown(&self) -> u64 {
+        if self.hold.is_shown() { self.count } else { 0 }
     }
 }
 
 impl Aggregates {
     /// Nothing counted yet.
-    pub fn new(hold: Duration, labels: Vec<String>) -> Self {
+    pub fn new(hold: Duration, labels: Vec<Arc<str>>) -> Self {
         Self {
             hold,
             labels,
             sets: BTreeMap::new(),
+            zero: Counts::default(),
             discovered: BTreeMap::new(),
             drift: BTreeMap::new(),
             unknown_words: BTreeMap::new(),
@@ -67,7 +78,7 @@ impl Aggregates {
     }
 
     /// Takes a new hold and new aggregate labels; sets under other labels go, because their series would clash.
-    pub fn configure(&mut self, hold: Duration, labels: Vec<String>) {
+    pub fn configure(&mut self, hold: Duration, labels: Vec<Arc<str>>) {
         self.hold = hold;
         if self.labels != labels {
             self.sets.clear();
@@ -75,28 +86,99 @@ impl Aggregates {
         }
     }
 
-    /// Creates the set of `agg` at 0, if it is new.
-    pub fn born(&mut self, agg: Agg, now: Timestamp) {
-        self.add(agg, &[], now);
+    /// Names of the aggregate labels.
+    pub fn label_names(&self) -> &[Arc<str>] {
+        &self.labels
     }
 
-    /// Adds the increments of one transition, if it has any, to the set of `agg`, which is created at 0 if it is new.
-    pub fn add(&mut self, agg: Agg, increments: &[Increment], now: Timestamp) {
+    /// How a label set is born at `now`.
+    pub const fn birth(&self, now: Timestamp) -> Birth {
+        Birth { created: now, shown: self.hold.is_zero() }
+    }
+
+    /// True when there is such a set.
+    pub fn has(&self, agg: &Agg) -> bool {
+        self.sets.contains_key(agg)
+    }
+
+    /// Its label names are those of the page. What waited to be committed while they changed is not shown under the old ones.
+    fn fits(&self, agg: &Agg) -> bool {
+        self.labels.iter().eq(agg.labels.iter().map(|(name, _)| name))
+    }
+
+    /// Adds the increments of one transition, if it has any, to the set of `agg`, which is born at 0 if it is new.
+    pub fn add(&mut self, agg: Agg, increments: &[Increment], birth: Birth, now: Now) {
+        if !self.fits(&agg) {
+            return;
+        }
+        let new = || Set { hold: Hold::new(birth, now), used: now.wall, counts: Counts::default() };
+        let set = self.sets.entry(agg).or_insert_with(new);
+        for (cell, more) in increments.iter().copied().flat_map(Cell::of) {
+            set.counts.add(cell, more);
+        }
+    }
+
+    /// Goes on with a set that was counted before a restart, unless it is here.
+    pub fn restore(&mut self, tally: Tally, now: Now) {
+        if !self.fits(&tally.agg) {
+            return;
+        }
+        self.sets.entry(tally.agg).or_insert_with(|| {
+            let mut counts = Counts::default();
+            tally.cells.into_iter().for_each(|(cell, value)| counts.add(cell, value));
+            Set { hold: Hold::new(tally.birth, now), used: tally.used, counts }
+        });
+    }
+
+    /// Goes on with the counter of a source, unless it is here.
+    pub fn restore_source(&mut self, tally: SourceTally, now: Now) {
+        let new = || Delayed { hold: Hold::new(tally.birth, now), count: tally.tasks };
+        self.discovered.entry((tally.upstream, tally.source)).or_insert_with(new);
+    }
+
+    /// Counts tasks that a source brought first; its counter is born at 0 if it is new.
+    pub fn discovered(&mut self, source: SourceKey, tasks: u64, birth: Birth, now: Now) {
+        let new = || Delayed { hold: Hold::new(birth, now), count: 0 };
+        self.discovered.entry(source).or_insert_with(new).count += tasks;
+    }
+
+    /// What has been held back for long enough. What belongs to this process alone is shown at once; for the rest that has
+    /// to be committed first, and is then [released](Self::release).
+    pub fn due(&mut self, now: Instant) -> Due {
         let hold = self.hold;
-        let set =
-            self.sets.entry(agg).or_insert_with(|| Set { created: now, held: Vec::new(), shown: Counts::default() });
-        set.held.extend_from_slice(increments);
-        set.release(hold, now);
+        for counter in self.drift.values_mut().filter(|counter| counter.hold.is_due(hold, now)) {
+            counter.hold.release();
+        }
+        let sets = self.sets.iter().filter(|(_, set)| set.hold.is_due(hold, now));
+        let sources = self.discovered.iter().filter(|(_, counter)| counter.hold.is_due(hold, now));
+        Due {
+            sets: sets.map(|(agg, _)| agg.clone()).collect(),
+            sources: sources.map(|(source, _)| source.clone()).collect(),
+        }
     }
 
-    /// Creates the counter of a source at 0.
-    pub fn source(&mut self, upstream: Arc<str>, source: &str, now: Timestamp) {
-        self.discovered.entry((upstream, source.to_owned())).or_insert_with(|| Delayed::new(now));
+    /// Shows what was due and is now committed as shown.
+    pub fn release(&mut self, due: &Due) {
+        for agg in &due.sets {
+            if let Some(set) = self.sets.get_mut(agg) {
+                set.hold.release();
+            }
+        }
+        for source in &due.sources {
+            if let Some(counter) = self.discovered.get_mut(source) {
+                counter.hold.release();
+            }
+        }
     }
 
-    /// Counts tasks that a source brought first.
-    pub fn discovered(&mut self, upstream: Arc<str>, source: &str, tasks: u64, now: Timestamp) {
-        self.discovered.entry((upstream, source.to_owned())).or_insert_with(|| Delayed::new(now)).held += tasks;
+    /// Notes which sets tracked tasks have now, and lets go of those that none has had for long.
+    pub fn free(&mut self, in_use: &BTreeSet<Agg>, now: Timestamp) {
+        for (agg, set) in &mut self.sets {
+            if in_use.contains(agg) {
+                set.used = now;
+            }
+        }
+        self.sets.retain(|_, set| set.used + UNUSED_FOR > now);
     }
 
     /// Creates the counter of unknown status words of an upstream at 0.
@@ -110,10 +192,12 @@ impl Aggregates {
     }
 
     /// Counts where an answer was not as its provider documents it.
-    pub fn drifted(&mut self, upstream: &Arc<str>, provider: &'static str, drift: Drift, now: Timestamp) {
+    pub fn drifted(&mut self, upstream: &Arc<str>, provider: &'static str, drift: Drift, now: Now) {
+        let birth = self.birth(now.wall);
         for (field, problem) in drift.iter() {
             let key = (upstream.clone(), provider, field, problem);
-            self.drift.entry(key).or_insert_with(|| Delayed::new(now)).held += 1;
+            let new = || Delayed { hold: Hold::new(birth, now), count: 0 };
+            self.drift.entry(key).or_insert_with(new).count += 1;
         }
     }
 
@@ -129,137 +213,13 @@ impl Aggregates {
     pub fn aggs(&self) -> impl Iterator<Item = &Agg> {
         self.sets.keys()
     }
-
-    /// Writes every family of this module as it is shown at `now`.
-    pub fn write(&mut self, text: &mut Text, now: Timestamp) {
-        let hold = self.hold;
-        for set in self.sets.values_mut() {
-            set.release(hold, now);
-        }
-        for counter in self.discovered.values_mut().chain(self.drift.values_mut()) {
-            counter.release(hold, now);
-        }
-        self.write_sources(text);
-        self.write_counters(text);
-        self.write_histograms(text);
-    }
-
-    fn write_sources(&self, text: &mut Text) {
-        rows(text, &families::DISCOVERED, &self.discovered, |text, family, ((upstream, source), counts)| {
-            text.sample(family.name, [("upstream", &**upstream), ("source", source)], to_f64(counts.shown));
-        });
-        rows(text, &families::SCHEMA_DRIFT, &self.drift, |text, family, (key, counts)| {
-            let (upstream, provider, field, problem) = key;
-            let (field, problem) = (field.as_str(), problem.as_str());
-            let labels = [("upstream", &**upstream), ("provider", *provider), ("field", field), ("problem", problem)];
-            text.sample(family.name, labels, to_f64(counts.shown));
-        });
-        rows(text, &families::UNKNOWN_STATUSES, &self.unknown_words, |text, family, ((upstream, provider), count)| {
-            text.sample(family.name, [("upstream", &**upstream), ("provider", *provider)], to_f64(*count));
-        });
-    }
-
-    fn write_counters(&self, text: &mut Text) {
-        self.family(text, &families::SUBMITTED, |c, row| row(&[], to_f64(c.submitted)));
-        self.family(text, &families::FINISHED, |c, row| {
-            c.finished.iter().for_each(|(end, n)| row(&[("status", end.as_str())], to_f64(*n)));
-        });
-        self.family(text, &families::FAILURES, |c, row| {
-            for ((end, class), n) in &c.failures {
-                row(&[("status", end.as_str()), ("failure_class", class.as_str())], to_f64(*n));
-            }
-        });
-        self.family(text, &families::TOKENS, |c, row| {
-            c.tokens.iter().for_each(|(kind, n)| row(&[("token_type", kind.as_str())], *n));
-        });
-        self.family(text, &families::QUOTA, |c, row| row(&[], c.quota));
-        self.family(text, &families::VIDEO_SECONDS, |c, row| {
-            c.video.iter().for_each(|(class, n)| row(&[("resolution", class.as_str())], *n));
-        });
-        self.family(text, &families::TRANSITIONS, |c, row| {
-            for ((from, to), n) in &c.moved {
-                row(&[("from", from.as_str()), ("to", to.as_str())], to_f64(*n));
-            }
-        });
-        self.family(text, &families::REGRESSIONS, |c, row| row(&[], to_f64(c.regressions)));
-        self.family(text, &families::INVALID_DURATIONS, |c, row| {
-            for ((span, problem), n) in &c.invalid {
-                row(&[("span", span.as_str()), ("problem", problem.as_str())], to_f64(*n));
-            }
-        });
-    }
-
-    fn write_histograms(&self, text: &mut Text) {
-        for (family, pick) in [
-            (&families::LATENCY, (|c: &Counts| &c.latency) as fn(&Counts) -> &BTreeMap<Status, Histogram>),
-            (&families::RUN, |c: &Counts| &c.run),
-        ] {
-            rows(text, family, &self.sets, |text, family, (agg, set)| {
-                for (end, histogram) in pick(&set.shown) {
-                    let labels = self.with_agg(agg, &[("status", end.as_str())]);
-                    text.histogram(family.name, &labels, histogram.bounds, &histogram.counts, histogram.sum);
-                }
-            });
-        }
-        for (family, pick) in [
-            (&families::QUEUE, (|c: &Counts| &c.queue) as fn(&Counts) -> &Histogram),
-            (&families::GATEWAY_LAG, |c: &Counts| &c.gateway_lag),
-        ] {
-            rows(text, family, &self.sets, |text, family, (agg, set)| {
-                let histogram = pick(&set.shown);
-                let labels = self.with_agg(agg, &[]);
-                text.histogram(family.name, &labels, histogram.bounds, &histogram.counts, histogram.sum);
-            });
-        }
-    }
-
-    /// One family over all sets; `each` gives its rows by their own labels.
-    fn family(&self, text: &mut Text, family: &Family, each: impl Fn(&Counts, &mut dyn FnMut(&[(&str, &str)], f64))) {
-        rows(text, family, &self.sets, |text, family, (agg, set)| {
-            each(&set.shown, &mut |own, value| text.sample(family.name, self.with_agg(agg, own), value));
-        });
-    }
-
-    /// The labels of `agg` and then `own`.
-    pub fn with_agg<'a>(&'a self, agg: &'a Agg, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let mut labels = vec![("upstream", &*agg.upstream), ("provider", agg.provider), ("model", &*agg.model)];
-        labels.extend(self.labels.iter().zip(agg.labels.iter()).map(|(name, value)| (name.as_str(), &**value)));
-        labels.extend_from_slice(own);
-        labels
-    }
-}
-
-impl Set {
-    fn release(&mut self, hold: Duration, now: Timestamp) {
-        if self.created + hold <= now {
-            for increment in std::mem::take(&mut self.held) {
-                self.shown.add(increment);
-            }
-        }
-    }
-}
-
-/// A family's header and rows; nothing at all when there are none.
-fn rows<T>(
-    text: &mut Text,
-    family: &Family,
-    items: impl IntoIterator<Item = T>,
-    mut row: impl FnMut(&mut Text, &Family, T),
-) {
-    let mut items = items.into_iter().peekable();
-    if items.peek().is_none() {
-        return;
-    }
-    text.header(family);
-    for item in items {
-        row(text, family, item);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::FailureClass;
+    use crate::domain::{FailureClass, Status};
+    use crate::metrics::Text;
 
     const HOLD: Duration = Duration::from_mins(2);
 
@@ -267,46 +227,99 @@ mod tests {
         Agg { upstream: "u".into(), provider: "new_api", model: "m".into(), labels: Arc::new([]) }
     }
 
-    fn page(aggregates: &mut Aggregates, secs: i64) -> String {
+    fn page(aggregates: &Aggregates) -> String {
         let mut text = Text::default();
-        aggregates.write(&mut text, Timestamp::from_secs(secs));
+        aggregates.write(&mut text);
         text.take()
     }
 
     #[test]
     fn a_set_is_born_at_zero_held_and_then_released_together() {
+        let steady = crate::clock::instant();
+        let now =
+            |secs| Now { wall: Timestamp::from_secs(secs), steady: steady + Duration::from_secs(secs.unsigned_abs()) };
         let mut aggregates = Aggregates::new(HOLD, Vec::new());
-        aggregates.born(agg(), Timestamp::from_secs(0));
+        let birth = aggregates.birth(now(0).wall);
+        aggregates.add(agg(), &[], birth, now(0));
         let ending = [Increment::Finished(Status::Failed), Increment::Latency(Status::Failed, 30.0)];
-        aggregates.add(agg(), &ending, Timestamp::from_secs(100));
+        aggregates.add(agg(), &ending, birth, now(100));
         let finished =
             "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"}";
         let count =
             "videogen_task_latency_seconds_count{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"}";
-        for (at, value) in [(100, 0), (119, 0), (120, 1), (500, 1)] {
-            let page = page(&mut aggregates, at);
-            assert!(page.contains(&format!("{finished} {value}\n")), "{at}: {page}");
-            assert!(page.contains(&format!("{count} {value}\n")), "{at}: {page}");
+        let shows = |aggregates: &Aggregates, value| {
+            let page = page(aggregates);
+            [finished, count].iter().all(|series| page.contains(&format!("{series} {value}\n")))
+        };
+        assert_eq!(aggregates.due(now(119).steady), Due::default());
+        assert!(shows(&aggregates, 0));
+        let due = aggregates.due(now(120).steady);
+        assert_eq!(due.sets, [agg()]);
+        assert!(shows(&aggregates, 0), "not before that is committed");
+        aggregates.release(&due);
+        assert!(shows(&aggregates, 1));
+        assert_eq!(aggregates.due(now(500).steady), Due::default());
+        aggregates.add(agg(), &ending, birth, now(501));
+        assert!(shows(&aggregates, 2), "an old set is not held");
+    }
+
+    #[test]
+    fn a_restored_set_is_held_for_the_rest_of_its_time_and_never_again_once_shown() {
+        let steady = crate::clock::instant() + Duration::from_hours(24);
+        let now = |secs: i64| Now { wall: Timestamp::from_secs(1000 + secs), steady };
+        let restored = |shown, at| {
+            let mut aggregates = Aggregates::new(HOLD, Vec::new());
+            let created = Timestamp::from_secs(1000);
+            let cells = vec![(Cell::Finished(Status::Failed), 7)];
+            let tally = Tally { agg: agg(), birth: Birth { created, shown }, used: created, cells };
+            aggregates.restore(tally, now(at));
+            aggregates
+        };
+        let due_after =
+            |aggregates: &mut Aggregates, secs| !aggregates.due(steady + Duration::from_secs(secs)).sets.is_empty();
+        let mut young = restored(false, 90);
+        assert!(!due_after(&mut young, 29) && due_after(&mut young, 30));
+        let mut clock_went_back = restored(false, -3600);
+        assert!(!due_after(&mut clock_went_back, 119) && due_after(&mut clock_went_back, 120));
+        for at in [-3600, 1, 9999] {
+            let mut shown = restored(true, at);
+            assert!(page(&shown).contains("status=\"failed\"} 7\n"), "{at}");
+            assert!(!due_after(&mut shown, 9999));
         }
-        aggregates.add(agg(), &ending, Timestamp::from_secs(501));
-        assert!(page(&mut aggregates, 501).contains(&format!("{finished} 2\n")), "an old set is not held");
+    }
+
+    #[test]
+    fn a_set_that_nobody_uses_goes() {
+        let now = Now { wall: Timestamp::from_secs(0), steady: crate::clock::instant() };
+        let mut aggregates = Aggregates::new(HOLD, Vec::new());
+        let birth = aggregates.birth(now.wall);
+        let other = Agg { model: "n".into(), ..agg() };
+        aggregates.add(agg(), &[], birth, now);
+        aggregates.add(other.clone(), &[], birth, now);
+        let mut left = |used: &[Agg], part| {
+            aggregates.free(&used.iter().cloned().collect(), now.wall + UNUSED_FOR * part / 2);
+            aggregates.aggs().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(left(&[agg()], 1), [agg(), other]);
+        assert_eq!(left(&[], 2), [agg()]);
+        assert_eq!(left(&[], 3), []);
     }
 
     #[test]
     fn every_possible_series_is_there_from_the_start() {
+        let now = Now { wall: Timestamp::from_secs(0), steady: crate::clock::instant() };
         let mut aggregates = Aggregates::new(Duration::ZERO, Vec::new());
-        aggregates.born(agg(), Timestamp::from_secs(0));
-        let before = page(&mut aggregates, 0).lines().count();
+        let birth = aggregates.birth(now.wall);
+        aggregates.add(agg(), &[], birth, now);
+        let before = page(&aggregates).lines().count();
         for end in Status::ENDS {
             let mut increments = vec![Increment::Finished(end), Increment::Moved(Status::Running, end)];
             increments.extend(FailureClass::possible(end).iter().map(|class| Increment::Failure(end, *class)));
-            aggregates.add(agg(), &increments, Timestamp::from_secs(1));
+            aggregates.add(agg(), &increments, birth, now);
         }
-        aggregates.add(
-            agg(),
-            &[Increment::Latency(Status::Expired, 1e6), Increment::Quota(0.5)],
-            Timestamp::from_secs(1),
-        );
-        assert_eq!(page(&mut aggregates, 2).lines().count(), before);
+        aggregates.add(agg(), &[Increment::Latency(Status::Expired, 1e6), Increment::Quota(0.5)], birth, now);
+        let after = page(&aggregates);
+        assert_eq!(after.lines().count(), before);
+        assert!(after.contains("model=\"m\"} 0.5\n"));
     }
 }

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::families::{GATEWAY_LAG_BUCKETS, LIFE_BUCKETS};
 use crate::domain::advance::{Span, SpanProblem};
+use crate::domain::cell::{CELL_MAX, GATEWAY_LAG_BUCKETS, LIFE_BUCKETS, Timed};
 use crate::domain::failure::FailureClass;
 use crate::domain::reading::TokenType;
 use crate::domain::task::ResolutionClass;
-use crate::domain::{Increment, Status};
+use crate::domain::{Cell, Status};
 
 /// Ends with a latency and a run time of their own; `lost` has none.
 const TIMED_ENDS: [Status; 4] = [Status::Succeeded, Status::Failed, Status::Cancelled, Status::Expired];
 
-/// The counters and histograms.
+/// The counters and histograms, in the units of their cells.
 #[derive(Debug)]
 pub struct Counts {
     pub(super) submitted: u64,
@@ -21,9 +21,9 @@ pub struct Counts {
     pub(super) latency: BTreeMap<Status, Histogram>,
     pub(super) queue: Histogram,
     pub(super) run: BTreeMap<Status, Histogram>,
-    pub(super) tokens: BTreeMap<TokenType, f64>,
-    pub(super) quota: f64,
-    pub(super) video: BTreeMap<ResolutionClass, f64>,
+    pub(super) tokens: BTreeMap<TokenType, u64>,
+    pub(super) quota: u64,
+    pub(super) video: BTreeMap<ResolutionClass, u64>,
     pub(super) moved: BTreeMap<(Status, Status), u64>,
     pub(super) regressions: u64,
     pub(super) gateway_lag: Histogram,
@@ -35,18 +35,12 @@ pub struct Counts {
 pub struct Histogram {
     pub(super) bounds: &'static [f64],
     pub(super) counts: Box<[u64]>,
-    pub(super) sum: f64,
+    pub(super) sum: u64,
 }
 
 impl Histogram {
     fn new(bounds: &'static [f64]) -> Self {
-        Self { bounds, counts: vec![0; bounds.len() + 1].into(), sum: 0.0 }
-    }
-
-    fn observe(&mut self, seconds: f64) {
-        let place = self.bounds.iter().position(|bound| seconds <= *bound).unwrap_or(self.bounds.len());
-        self.counts[place] += 1;
-        self.sum += seconds;
+        Self { bounds, counts: vec![0; bounds.len() + 1].into(), sum: 0 }
     }
 
     /// One of a life's spans for each timed end.
@@ -71,9 +65,9 @@ impl Default for Counts {
             latency: Histogram::of_ends(),
             queue: Histogram::new(&LIFE_BUCKETS),
             run: Histogram::of_ends(),
-            tokens: TokenType::ALL.iter().map(|kind| (*kind, 0.0)).collect(),
-            quota: 0.0,
-            video: ResolutionClass::ALL.iter().map(|class| (*class, 0.0)).collect(),
+            tokens: TokenType::ALL.iter().map(|kind| (*kind, 0)).collect(),
+            quota: 0,
+            video: ResolutionClass::ALL.iter().map(|class| (*class, 0)).collect(),
             moved: moves.map(|pair| (pair, 0)).collect(),
             regressions: 0,
             gateway_lag: Histogram::new(&GATEWAY_LAG_BUCKETS),
@@ -83,26 +77,30 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Adds one.
-    pub(super) fn add(&mut self, increment: Increment) {
-        match increment {
-            Increment::Submitted => self.submitted += 1,
-            Increment::Moved(from, to) => *self.moved.entry((from, to)).or_default() += 1,
-            Increment::Finished(end) => *self.finished.entry(end).or_default() += 1,
-            Increment::Failure(end, class) => *self.failures.entry((end, class)).or_default() += 1,
-            Increment::Latency(end, seconds) => observe(&mut self.latency, end, seconds),
-            Increment::Queue(seconds) => self.queue.observe(seconds),
-            Increment::Run(end, seconds) => observe(&mut self.run, end, seconds),
-            Increment::GatewayLag(seconds) => self.gateway_lag.observe(seconds),
-            Increment::Regression => self.regressions += 1,
-            Increment::InvalidDuration(span, problem) => *self.invalid.entry((span, problem)).or_default() += 1,
-            Increment::Tokens(kind, tokens) => *self.tokens.entry(kind).or_default() += tokens,
-            Increment::Quota(quota) => self.quota += quota,
-            Increment::VideoSeconds(class, seconds) => *self.video.entry(class).or_default() += seconds,
+    /// Adds to one cell.
+    pub(super) fn add(&mut self, cell: Cell, more: u64) {
+        let held = match cell {
+            Cell::Submitted => &mut self.submitted,
+            Cell::Moved(from, to) => self.moved.entry((from, to)).or_default(),
+            Cell::Finished(end) => self.finished.entry(end).or_default(),
+            Cell::Failures(end, class) => self.failures.entry((end, class)).or_default(),
+            Cell::Regressions => &mut self.regressions,
+            Cell::Invalid(span, problem) => self.invalid.entry((span, problem)).or_default(),
+            Cell::Tokens(kind) => self.tokens.entry(kind).or_default(),
+            Cell::Quota => &mut self.quota,
+            Cell::Video(class) => self.video.entry(class).or_default(),
+            Cell::Bucket(timed, place) => &mut self.histogram(timed).counts[place],
+            Cell::Sum(timed) => &mut self.histogram(timed).sum,
+        };
+        *held = held.saturating_add(more).min(CELL_MAX);
+    }
+
+    fn histogram(&mut self, timed: Timed) -> &mut Histogram {
+        match timed {
+            Timed::Latency(end) => self.latency.entry(end).or_insert_with(|| Histogram::new(timed.bounds())),
+            Timed::Run(end) => self.run.entry(end).or_insert_with(|| Histogram::new(timed.bounds())),
+            Timed::Queue => &mut self.queue,
+            Timed::GatewayLag => &mut self.gateway_lag,
         }
     }
-}
-
-fn observe(ends: &mut BTreeMap<Status, Histogram>, end: Status, seconds: f64) {
-    ends.entry(end).or_insert_with(|| Histogram::new(&LIFE_BUCKETS)).observe(seconds);
 }

@@ -77,6 +77,9 @@ families! {
     SERIES_LIMIT: Gauge "videogen_exporter_task_series_limit" [] "Most tasks that may have series of their own.";
     SERIES_REFUSED: Counter "videogen_exporter_task_series_refused_total" [] "Tasks that had to go without series of their own, each once.";
     LABELS_FOLDED: Counter "videogen_exporter_label_values_folded_total" ["label"] "Label values that became other because there were too many, each occurrence once.";
+    STORE_UP: Gauge "videogen_exporter_store_up" [] "1 when the last write of the state was committed, 0 when it was not: then nothing new is counted, and what ended waits.";
+    STORE_ERRORS: Counter "videogen_exporter_store_errors_total" [] "Writes of the state that were not committed.";
+    STORE_COMMIT: Histogram "videogen_exporter_store_commit_duration_seconds" [] "Time from beginning a transaction to having it on the disk.";
     LOG_MESSAGES: Counter "videogen_exporter_log_messages_total" ["level"] "Log messages.";
 
     // Aggregates
@@ -121,17 +124,11 @@ families! {
     TASK_POLL_FAILURES: Gauge "videogen_task_consecutive_poll_failures" ["upstream", "task_id"] "Polls of the task that failed in a row.";
 }
 
-/// Latency, queue and run: dense where video tasks live, exact at a gateway's 24 h sweep and Ark's 48 h expiry.
-pub const LIFE_BUCKETS: [f64; 20] = [
-    5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 450.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
-    21_600.0, 86_400.0, 172_800.0,
-];
-
-/// Gateway finish lag: from the next poll of a gateway to an hour behind.
-pub const GATEWAY_LAG_BUCKETS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
-
 /// Requests: from a fast gateway to the longest usual time-out.
 pub const REQUEST_BUCKETS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Poll lag: nothing to worry about, up to minutes behind.
 pub const LAG_BUCKETS: [f64; 7] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
+
+/// Store commit: from a fast disk to one that cannot keep up.
+pub const COMMIT_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];

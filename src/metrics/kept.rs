@@ -1,12 +1,13 @@
 //! Which model names and label values are kept; the others become `other`, so that nothing from outside is without bound.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::MetricsConfig;
-use crate::domain::Timestamp;
 use crate::domain::labels::sanitise;
+use crate::domain::task::{Agg, AggregateLabels, UNKNOWN_MODEL};
+use crate::domain::{Task, Timestamp};
 
 /// What a name becomes for which there is no room.
 pub const OTHER: &str = "other";
@@ -17,15 +18,25 @@ pub const NONE: &str = "none";
 /// Most values of one aggregate label per upstream.
 const MAX_LABEL_VALUES: usize = 100;
 
-/// A name without a tracked task for this long frees its place.
-const FREE_AFTER: Duration = Duration::from_hours(90 * 24);
+/// A label set without a tracked task for this long goes, and its names free their places.
+pub const UNUSED_FOR: Duration = Duration::from_hours(90 * 24);
+
+/// A name gets its place a moment before the first label set that carries it is committed.
+const ON_ITS_WAY: Duration = Duration::from_hours(1);
+
+/// An aggregate label as it is shown.
+pub fn shown_label(name: &str) -> Arc<str> {
+    format!("label_{name}").into()
+}
 
 /// The names that have a place.
 #[derive(Debug)]
 pub struct Kept {
     allowed: Vec<Arc<str>>,
+    /// The aggregate labels: as sources call them, and as they are shown.
+    labels: Vec<(String, Arc<str>)>,
     max_models: usize,
-    /// By upstream and kind (`model` or the label's name), then name: when a task last had it.
+    /// By upstream and kind (`model` or the label's name), then name: when it got its place.
     places: HashMap<(Arc<str>, String), BTreeMap<Arc<str>, Timestamp>>,
     folded: BTreeMap<String, u64>,
 }
@@ -33,7 +44,13 @@ pub struct Kept {
 impl Kept {
     /// Nothing kept yet.
     pub fn new(config: &MetricsConfig) -> Self {
-        let mut kept = Self { allowed: Vec::new(), max_models: 0, places: HashMap::new(), folded: BTreeMap::new() };
+        let mut kept = Self {
+            allowed: Vec::new(),
+            labels: Vec::new(),
+            max_models: 0,
+            places: HashMap::new(),
+            folded: BTreeMap::new(),
+        };
         kept.configure(config);
         kept
     }
@@ -42,7 +59,9 @@ impl Kept {
     pub fn configure(&mut self, config: &MetricsConfig) {
         self.allowed = config.models.iter().map(|name| name.0.as_str().into()).collect();
         self.max_models = config.max_models;
-        for label in std::iter::once("model").chain(config.aggregate_labels.iter().map(|label| label.0.as_str())) {
+        let labels = config.aggregate_labels.iter().map(|label| label.0.clone());
+        self.labels = labels.map(|label| (label.clone(), shown_label(&label))).collect();
+        for label in std::iter::once("model").chain(self.labels.iter().map(|(label, _)| label.as_str())) {
             self.folded.entry(label.to_owned()).or_default();
         }
     }
@@ -60,8 +79,17 @@ impl Kept {
         Some(allowed.unwrap_or_else(|| self.fold("model")))
     }
 
+    /// The labels that the aggregates of a task carry.
+    pub fn aggregate_labels(&mut self, task: &Task, now: Timestamp) -> AggregateLabels {
+        let labels = self.labels.clone();
+        let value = |(name, shown): (String, Arc<str>)| {
+            (shown, self.label(&task.upstream, &name, task.labels.get(&name).map(String::as_str), now))
+        };
+        labels.into_iter().map(value).collect()
+    }
+
     /// The value of an aggregate label for a task of an upstream.
-    pub fn label(&mut self, upstream: &Arc<str>, label: &str, value: Option<&str>, now: Timestamp) -> Arc<str> {
+    fn label(&mut self, upstream: &Arc<str>, label: &str, value: Option<&str>, now: Timestamp) -> Arc<str> {
         match value.filter(|value| !value.is_empty()) {
             Some(value) => self.place(upstream, label, value, MAX_LABEL_VALUES, now),
             None => NONE.into(),
@@ -71,9 +99,7 @@ impl Kept {
     fn place(&mut self, upstream: &Arc<str>, kind: &str, name: &str, max: usize, now: Timestamp) -> Arc<str> {
         let places = self.places.entry((upstream.clone(), kind.to_owned())).or_default();
         if let Some((kept, _)) = places.get_key_value(name) {
-            let kept = kept.clone();
-            places.insert(kept.clone(), now);
-            return kept;
+            return kept.clone();
         }
         if places.len() >= max {
             return self.fold(kind);
@@ -88,19 +114,24 @@ impl Kept {
         OTHER.into()
     }
 
-    /// Notes which models tracked tasks have now, and frees the places of those that none has had for long.
-    pub fn free<'a>(&mut self, tracked: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>, now: Timestamp) {
-        for (upstream, model) in tracked {
-            if let Some(places) = self.places.get_mut(&(upstream.clone(), "model".to_owned()))
-                && let Some(used) = places.get_mut(model)
-            {
-                *used = now;
+    /// Gives the names of a label set that goes on after a restart their places again, whatever the limits are now.
+    pub fn restore(&mut self, agg: &Agg, used: Timestamp) {
+        for (kind, name) in named(&self.labels, agg) {
+            if ![UNKNOWN_MODEL, OTHER, NONE].contains(&&**name) {
+                let places = self.places.entry((agg.upstream.clone(), kind.to_owned())).or_default();
+                places.entry(name.clone()).or_insert(used);
             }
         }
-        for ((_, kind), places) in &mut self.places {
-            if kind == "model" {
-                places.retain(|_, used| *used + FREE_AFTER > now);
-            }
+    }
+
+    /// Frees the places of names that none of these label sets, which are all there are, carries.
+    pub fn free<'a>(&mut self, sets: impl Iterator<Item = &'a Agg>, now: Timestamp) {
+        let carried: BTreeSet<(&Arc<str>, &str, &Arc<str>)> =
+            sets.flat_map(|agg| named(&self.labels, agg).map(|(kind, name)| (&agg.upstream, kind, name))).collect();
+        for ((upstream, kind), places) in &mut self.places {
+            places.retain(|name, placed| {
+                carried.contains(&(upstream, kind.as_str(), name)) || *placed + ON_ITS_WAY > now
+            });
         }
     }
 
@@ -108,6 +139,12 @@ impl Kept {
     pub const fn folded(&self) -> &BTreeMap<String, u64> {
         &self.folded
     }
+}
+
+/// The names of a label set, each with its kind.
+fn named<'a>(labels: &'a [(String, Arc<str>)], agg: &'a Agg) -> impl Iterator<Item = (&'a str, &'a Arc<str>)> {
+    let values = labels.iter().zip(agg.labels.iter()).map(|((kind, _), (_, value))| (kind.as_str(), value));
+    std::iter::once(("model", &agg.model)).chain(values)
 }
 
 #[cfg(test)]
@@ -129,9 +166,37 @@ mod tests {
         assert_eq!(name(&mut kept, &b, "m3", NOW).as_deref(), Some("m3"), "each upstream has its own places");
         assert_eq!(name(&mut kept, &a, "  ", NOW), None);
         assert_eq!(kept.folded()["model"], 1);
-        let later = NOW + FREE_AFTER;
-        kept.free([(&a, &"m1".into())].into_iter(), later);
+        let set = |model: &str| Agg { upstream: a.clone(), provider: "ark", model: model.into(), labels: [].into() };
+        kept.free(std::iter::empty(), NOW + ON_ITS_WAY / 2);
+        assert_eq!(name(&mut kept, &a, "m3", NOW).as_deref(), Some(OTHER), "their sets may still be on their way");
+        let later = NOW + ON_ITS_WAY;
+        kept.free([set("m1")].iter(), later);
         assert_eq!(name(&mut kept, &a, "m3", later).as_deref(), Some("m3"));
+        assert_eq!(name(&mut kept, &a, "m4", later).as_deref(), Some(OTHER));
+    }
+
+    #[test]
+    fn after_a_restart_names_have_their_places_again() {
+        let labels = vec![crate::config::Text("team".to_owned())];
+        let mut kept =
+            Kept::new(&MetricsConfig { max_models: 2, aggregate_labels: labels, ..MetricsConfig::default() });
+        let a: Arc<str> = "a".into();
+        for model in ["m1", UNKNOWN_MODEL, OTHER, "m2"] {
+            let agg = Agg {
+                upstream: a.clone(),
+                provider: "ark",
+                model: model.into(),
+                labels: [("label_team".into(), "growth".into())].into(),
+            };
+            kept.restore(&agg, NOW);
+        }
+        assert_eq!(kept.model(&a, "m3", NOW).as_deref(), Some(OTHER));
+        assert_eq!(kept.model(&a, "m2", NOW).as_deref(), Some("m2"));
+        for n in 1..MAX_LABEL_VALUES {
+            assert_ne!(&*kept.label(&a, "team", Some(&format!("t{n}")), NOW), OTHER);
+        }
+        assert_eq!(&*kept.label(&a, "team", Some("one too many"), NOW), OTHER);
+        assert_eq!(&*kept.label(&a, "team", Some("growth"), NOW), "growth");
     }
 
     #[test]

@@ -3,8 +3,11 @@
 mod aggregates;
 mod counts;
 pub mod families;
+mod hold;
 mod kept;
 mod page;
+mod sets;
+mod state;
 mod tasks;
 mod text;
 mod upstreams;
@@ -17,11 +20,16 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 
 use crate::config::{MetricsConfig, TaskStatusForm};
-use crate::domain::{Drift, Task, Timestamp, Transition};
+use crate::domain::tally::SourceTally;
+use crate::domain::task::{Agg, AggregateLabels};
+use crate::domain::{Birth, Drift, Tally, Task, Timestamp, Transition};
 use crate::telemetry::{LEVELS, LogCounts};
 
-pub use aggregates::Aggregates;
+pub use aggregates::{Aggregates, Due, SourceKey};
+pub use hold::Now;
+pub use kept::UNUSED_FOR;
 pub use page::{Page, Snapshot};
+pub use state::StateMetrics;
 pub use text::{CONTENT_TYPE, Text};
 pub use upstreams::{Ended, Operation, UpstreamMetrics};
 
@@ -30,6 +38,8 @@ pub struct Metrics {
     registry: Registry,
     /// Requests, polling and discovery.
     pub upstreams: UpstreamMetrics,
+    /// The state behind the counters.
+    pub state: StateMetrics,
     reload_successful: Gauge,
     reload_success_time: Gauge,
     logs: LogCounts,
@@ -68,13 +78,14 @@ impl Metrics {
             prometheus::Result::Ok(gauge)
         };
         let held = Held {
-            aggregates: Aggregates::new(config.zero_hold.0, shown_labels(config)),
+            aggregates: Aggregates::new(config.zero_hold.0, Self::label_names(config)),
             kept: kept::Kept::new(config),
             status_form: config.task_status,
             series_limit: config.max_task_series,
         };
         Ok(Self {
             upstreams: UpstreamMetrics::register(&registry)?,
+            state: StateMetrics::register(&registry)?,
             reload_successful: gauge(&families::RELOAD_SUCCESSFUL)?,
             reload_success_time: gauge(&families::RELOAD_SUCCESS_TIME)?,
             registry,
@@ -89,17 +100,28 @@ impl Metrics {
 
     /// A configuration was loaded and is in force.
     ///
-    /// What is shown of upstreams and sources that are not among `sources`, by upstream, goes.
+    /// What is shown of upstreams and sources that are not among `sources`, by upstream, goes. With other aggregate labels all
+    /// label sets go, and those that carry the new ones have to be [restored](Self::restore).
     pub fn configured(&self, config: &MetricsConfig, sources: &BTreeMap<Arc<str>, BTreeSet<String>>, now: Timestamp) {
         self.upstreams.keep(sources);
-        let mut held = self.held();
-        held.aggregates.configure(config.zero_hold.0, shown_labels(config));
-        held.aggregates.keep_upstreams(|name| sources.contains_key(name));
+        let held = &mut *self.held();
         held.kept.configure(config);
+        held.aggregates.configure(config.zero_hold.0, Self::label_names(config));
+        held.aggregates.keep_upstreams(|name| sources.contains_key(name));
         held.status_form = config.task_status;
         held.series_limit = config.max_task_series;
         self.reload_successful.set(1.0);
         self.reload_success_time.set(now.as_secs_f64());
+    }
+
+    /// The aggregate labels of a configuration as they are shown.
+    pub fn label_names(config: &MetricsConfig) -> Vec<Arc<str>> {
+        config.aggregate_labels.iter().map(|label| kept::shown_label(&label.0)).collect()
+    }
+
+    /// True while label sets carry other labels than these.
+    pub fn shows_other_labels(&self, names: &[Arc<str>]) -> bool {
+        self.held().aggregates.label_names() != names
     }
 
     /// A configuration was refused; the one before it stays in force.
@@ -114,14 +136,65 @@ impl Metrics {
     }
 
     /// A source is read from now on.
-    pub fn announce_source(&self, upstream: &Arc<str>, source: &str, now: Timestamp) {
+    pub fn announce_source(&self, upstream: &Arc<str>, source: &str, now: Now) {
         self.upstreams.announce_source(upstream, source);
-        self.held().aggregates.source(upstream.clone(), source, now);
+        let aggregates = &mut self.held().aggregates;
+        let birth = aggregates.birth(now.wall);
+        aggregates.discovered((upstream.clone(), source.to_owned()), 0, birth, now);
     }
 
-    /// A source brought this many tasks first.
-    pub fn discovered(&self, upstream: &Arc<str>, source: &str, tasks: usize, now: Timestamp) {
-        self.held().aggregates.discovered(upstream.clone(), source, tasks as u64, now);
+    /// Goes on with what was counted before a restart, or under another configuration.
+    pub fn restore(&self, tallies: Vec<Tally>, sources: Vec<SourceTally>, now: Now) {
+        let held = &mut *self.held();
+        for tally in tallies {
+            held.kept.restore(&tally.agg, tally.used);
+            held.aggregates.restore(tally, now);
+        }
+        for source in sources {
+            held.aggregates.restore_source(source, now);
+        }
+    }
+
+    /// How label sets are born at `now`.
+    pub fn birth(&self, now: Timestamp) -> Birth {
+        self.held().aggregates.birth(now)
+    }
+
+    /// True while nothing was ever shown under an aggregate.
+    pub fn is_new(&self, agg: &Agg) -> bool {
+        !self.held().aggregates.has(agg)
+    }
+
+    /// Tasks that a source brought first are tracked from now on: their aggregates are shown at 0 before anything is counted.
+    pub fn tracked(&self, source: SourceKey, tasks: &[Task], birth: Birth, now: Now) {
+        let aggregates = &mut self.held().aggregates;
+        aggregates.discovered(source, tasks.len() as u64, birth, now);
+        for task in tasks {
+            aggregates.add(task.agg(), &[], birth, now);
+        }
+    }
+
+    /// Label sets are shown at 0 from now on.
+    pub fn born(&self, aggs: Vec<Agg>, birth: Birth, now: Now) {
+        let aggregates = &mut self.held().aggregates;
+        for agg in aggs {
+            aggregates.add(agg, &[], birth, now);
+        }
+    }
+
+    /// Counts a committed transition, and creates its aggregate if the task has just come under it.
+    pub fn observe(&self, transition: &Transition, birth: Birth, now: Now) {
+        self.held().aggregates.add(transition.task.agg(), &transition.increments, birth, now);
+    }
+
+    /// What has been at 0 for long enough; it is [released](Self::release) once that is committed.
+    pub fn due(&self, now: Now) -> Due {
+        self.held().aggregates.due(now.steady)
+    }
+
+    /// Shows what was due.
+    pub fn release(&self, due: &Due) {
+        self.held().aggregates.release(due);
     }
 
     /// The label for a model name; `None` for a blank name.
@@ -129,23 +202,9 @@ impl Metrics {
         self.held().kept.model(upstream, name, now)
     }
 
-    /// The values of the aggregate labels for a task, in their order.
-    pub fn aggregate_labels(&self, task: &Task, names: &[String], now: Timestamp) -> Arc<[Arc<str>]> {
-        let kept = &mut self.held().kept;
-        names
-            .iter()
-            .map(|name| kept.label(&task.upstream, name, task.labels.get(name).map(String::as_str), now))
-            .collect()
-    }
-
-    /// A task is tracked under its aggregate from now on: that is shown at 0 before anything is counted.
-    pub fn tracked(&self, task: &Task, now: Timestamp) {
-        self.held().aggregates.born(task.agg(), now);
-    }
-
-    /// Counts a committed transition, and creates its aggregate if the task has just come under it; `now` is when.
-    pub fn observe(&self, transition: &Transition, now: Timestamp) {
-        self.held().aggregates.add(transition.task.agg(), &transition.increments, now);
+    /// The labels that the aggregates of a task carry.
+    pub fn aggregate_labels(&self, task: &Task, now: Timestamp) -> AggregateLabels {
+        self.held().kept.aggregate_labels(task, now)
     }
 
     /// An answer had a status word that no table knows.
@@ -154,23 +213,27 @@ impl Metrics {
     }
 
     /// An answer was, or was not, as its provider documents it.
-    pub fn drifted(&self, upstream: &Arc<str>, provider: &'static str, drift: Drift, now: Timestamp) {
+    pub fn drifted(&self, upstream: &Arc<str>, provider: &'static str, drift: Drift, now: Now) {
         if !drift.is_none() {
             self.held().aggregates.drifted(upstream, provider, drift, now);
         }
     }
 
-    /// Frees the places of model names that no tracked task has had for long.
-    pub fn free_names(&self, tasks: &[Arc<Task>], now: Timestamp) {
-        let models = tasks.iter().filter_map(|task| Some((&task.upstream, task.model.as_ref()?)));
-        self.held().kept.free(models, now);
+    /// Lets go of label sets that no tracked task has had for long, which frees the places of their names: gives back what
+    /// is in use.
+    pub fn free(&self, tasks: &[Arc<Task>], now: Timestamp) -> BTreeSet<Agg> {
+        let held = &mut *self.held();
+        let in_use: BTreeSet<Agg> = tasks.iter().map(|task| task.agg()).collect();
+        held.aggregates.free(&in_use, now);
+        held.kept.free(held.aggregates.aggs(), now);
+        in_use
     }
 
-    /// The page as it is at `now`.
-    pub fn page(&self, snapshot: Snapshot, now: Timestamp) -> Page {
+    /// The page as it is now.
+    pub fn page(&self, snapshot: Snapshot) -> Page {
         let mut text = text::Text::default();
         page::write_gathered(&mut text, &self.registry.gather());
-        let mut held = self.held();
+        let held = self.held();
         for (family, value) in [
             (&families::SERIES_TASKS, snapshot.with_series.len() as u64),
             (&families::SERIES_LIMIT, held.series_limit as u64),
@@ -188,11 +251,7 @@ impl Metrics {
             text.sample(families::LOG_MESSAGES.name, [("level", *level)], text::to_f64(count));
         }
         page::write_fleet(&mut text, &held.aggregates, &snapshot);
-        held.aggregates.write(&mut text, now);
+        held.aggregates.write(&mut text);
         Page::new(text, held.status_form, snapshot.with_series)
     }
-}
-
-fn shown_labels(config: &MetricsConfig) -> Vec<String> {
-    config.aggregate_labels.iter().map(|label| format!("label_{}", label.0)).collect()
 }

@@ -106,7 +106,7 @@ async fn careful_headers(request: Request, next: Next) -> Response {
 }
 
 async fn metrics(State(handle): State<Arc<Handle>>) -> Response {
-    let page = handle.shared.metrics.page(handle.shared.snapshot(), Timestamp::from(clock::now()));
+    let page = handle.shared.metrics.page(handle.shared.snapshot());
     let pieces = futures_util::stream::iter(page.map(Ok::<_, Infallible>));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], Body::from_stream(pieces)).into_response()
 }

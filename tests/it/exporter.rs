@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use videogen_exporter::app::{self, Options};
+use videogen_exporter::app::{App, Options};
 use videogen_exporter::config::{self, Config};
 use videogen_exporter::http::{self, Client, Request, Tls};
 use videogen_exporter::telemetry::LogCounts;
@@ -29,8 +29,10 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Runs under the configuration `text`, as if it stood in `folder`.
+    /// Runs under the configuration `text`, as if it stood in `folder`; nothing survives unless it says where.
     pub async fn start(text: &str, folder: &Path) -> Self {
+        let text = if text.contains("state:") { text.to_owned() } else { format!("state: {{memory: {{}}}}\n{text}") };
+        let text = text.as_str();
         Self::run(config::parse(text, &folder.join("test.yml")).unwrap_or_else(|error| panic!("{error}")), None).await
     }
 
@@ -47,10 +49,10 @@ impl Exporter {
         let options = Options {
             listeners: vec![listener],
             telemetry_path: "/metrics".to_owned(),
-            logs: LogCounts::default(),
             reload: file.map(|file| (file, asked)),
         };
-        let running = tokio::spawn(app::run(config, options, stop.clone()));
+        let app = App::open(config, LogCounts::default()).await.unwrap_or_else(|error| panic!("{error:#}"));
+        let running = tokio::spawn(app.run(options, stop.clone()));
         Self { address, stop, ask, running }
     }
 

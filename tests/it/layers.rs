@@ -34,6 +34,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("notify", &["source"]),
     ("glob", &["source", "config"]),
     ("fastrand", &["agent", "simulate"]),
+    ("rusqlite", &["store"]),
     ("ring", &["secret"]),
     ("base64", &["secret"]),
     ("serde_json_path", &["provider"]),

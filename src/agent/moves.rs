@@ -1,0 +1,130 @@
+//! Moving tasks: decide, have it committed, and only then show and count it. Nobody waits for a commit: a task whose
+//! transition is on its way is not polled meanwhile, and everything else goes on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::oneshot;
+
+use super::both_clocks;
+use super::poll::Poller;
+use crate::clock;
+use crate::domain::{Answer, Reading, Task, TaskId, Timestamp, Transition, advance};
+use crate::store::Settled;
+
+/// A task and what was read of it.
+pub type Move = (Arc<Task>, Reading);
+
+/// Transitions of one upstream that are on their way.
+#[derive(Default)]
+pub struct Commits {
+    answers: FuturesUnordered<oneshot::Receiver<Settled>>,
+    ids: HashSet<TaskId>,
+}
+
+impl Commits {
+    fn add(&mut self, ids: impl Iterator<Item = TaskId>, answer: oneshot::Receiver<Settled>) {
+        self.ids.extend(ids);
+        self.answers.push(answer);
+    }
+
+    /// True while a task's transition is on its way.
+    pub fn has(&self, id: &TaskId) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// True when nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
+
+    /// Waits for the next answer; forever when there is none to come.
+    ///
+    /// # Errors
+    /// When the state has ended.
+    pub async fn next(&mut self) -> anyhow::Result<Settled> {
+        match self.answers.next().await {
+            Some(settled) => Ok(settled?),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Poller {
+    /// Moves tasks by what was read of them. What has to be durable is sent to the state.
+    pub(super) fn advance(&mut self, moves: Vec<Move>) {
+        let now = Timestamp::from(clock::now());
+        let (mut ends, mut others) = (Vec::new(), Vec::new());
+        for (before, mut reading) in moves {
+            if before.model.is_none()
+                && let Reading::Answer(answer) = &mut reading
+            {
+                answer.model = self.settle_model(answer, now);
+            }
+            let transition = advance(&before, reading, &self.rules.policy, now);
+            if !transition.durable {
+                self.show(transition.task, now);
+            } else if transition.task.status.is_end() {
+                ends.push(transition);
+            } else {
+                others.push(transition);
+            }
+        }
+        let birth = self.shared.metrics.birth(now);
+        // Apart, because only ends wait for a state that cannot be written; the others are soon read again.
+        for transitions in [ends, others] {
+            if !transitions.is_empty() {
+                let ids: Vec<_> = transitions.iter().map(|transition| transition.task.id.clone()).collect();
+                self.commits.add(ids.into_iter(), self.shared.store.commit(transitions, birth));
+            }
+        }
+    }
+
+    /// What the state says to transitions that were sent to it: counted now if they are durable.
+    pub(super) fn settled(&mut self, settled: Settled) {
+        let now = both_clocks();
+        match settled {
+            Settled::Committed { transitions, known, birth } => {
+                for transition in transitions {
+                    self.shared.metrics.observe(&transition, birth, now);
+                    let Transition { task, from, .. } = transition;
+                    if from != task.status {
+                        let (from, to) = (from.as_str(), task.status.as_str());
+                        tracing::info!(upstream.name = %task.upstream, task.id = %task.id, from, to, "task moved");
+                    }
+                    self.commits.ids.remove(&task.id);
+                    self.show(task, now.wall);
+                }
+                for task in known {
+                    tracing::error!(upstream.name = %task.upstream, task.id = %task.id, "the state knew more of this task");
+                    self.commits.ids.remove(&task.id);
+                    self.show(task, now.wall);
+                }
+            }
+            Settled::Refused(transitions, error) => {
+                let name = &self.upstream.name;
+                tracing::debug!(upstream.name = %name, tasks = transitions.len(), %error, "not committed, so not counted; asking again");
+                for Transition { task, .. } in transitions {
+                    self.commits.ids.remove(&task.id);
+                    self.timetable.insert(task.id, self.upstream.polling.pace.interval);
+                }
+            }
+        }
+    }
+
+    /// Puts a task as it is now into the table, and says when it is asked again.
+    fn show(&mut self, task: Task, now: Timestamp) {
+        if let Some(wait) = self.wait(&task, now) {
+            self.timetable.insert(task.id.clone(), wait);
+        }
+        self.shared.tracker.apply(task);
+    }
+
+    /// The model label of a task from its answer; the configured one where that names none.
+    fn settle_model(&self, answer: &Answer, now: Timestamp) -> Option<Arc<str>> {
+        let named = [answer.model_origin.as_deref(), answer.model_upstream.as_deref(), self.upstream.model.as_deref()];
+        let label = |name| self.shared.metrics.model_label(&self.upstream.name, name, now);
+        named.into_iter().flatten().find_map(label)
+    }
+}

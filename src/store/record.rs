@@ -1,0 +1,330 @@
+//! A task as it is kept: every field by its own name, times in Unix milliseconds, what is not known left out.
+//!
+//! Apart from [`Task`], so that renaming something in the program does not lose what was kept by an older one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::reading::{Clock, Times, Tokens};
+use crate::domain::task::{Counted, Strikes};
+use crate::domain::{FailureClass, NewTask, Status, Task, TaskId, Timestamp};
+
+/// The `record` of a row.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Record {
+    status: String,
+    first_seen: i64,
+    last_change: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_poll: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submit: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finish: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolution: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_tier: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_tokens: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway_status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_expiry: Option<i64>,
+    #[serde(skip_serializing_if = "zero")]
+    poll_failures: u32,
+    #[serde(skip_serializing_if = "zero")]
+    strikes: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strikes_since: Option<i64>,
+    /// What is true of it, of [`FLAGS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flags: Vec<String>,
+    /// What of it is counted, of [`PARTS`], and its ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    counted: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn zero(value: &u32) -> bool {
+    *value == 0
+}
+
+type Flag<T> = (&'static str, fn(&mut T) -> &mut bool);
+
+const FLAGS: [Flag<Task>; 6] = [
+    ("brought_late", |task| &mut task.brought_late),
+    ("synthetic_progress", |task| &mut task.synthetic_progress),
+    ("finish_made_up", |task| &mut task.finish_made_up),
+    ("goes_on", |task| &mut task.goes_on),
+    ("seen_active", |task| &mut task.seen_active),
+    ("read_has_side_effect", |task| &mut task.read_has_side_effect),
+];
+
+const PARTS: [Flag<Counted>; 8] = [
+    ("submitted", |counted| &mut counted.submitted),
+    ("latency", |counted| &mut counted.latency),
+    ("queue", |counted| &mut counted.queue),
+    ("run", |counted| &mut counted.run),
+    ("tokens", |counted| &mut counted.tokens),
+    ("quota", |counted| &mut counted.quota),
+    ("video", |counted| &mut counted.video),
+    ("gateway_lag", |counted| &mut counted.gateway_lag),
+];
+
+const CLOCKS: [(Clock, &str); 3] =
+    [(Clock::Gateway, "gateway"), (Clock::Upstream, "upstream"), (Clock::Mixed, "mixed")];
+
+fn set<T>(flags: &[Flag<T>], of: &mut T) -> impl Iterator<Item = String> {
+    flags.iter().filter(|(_, flag)| *flag(of)).map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>().into_iter()
+}
+
+/// The record of a task.
+pub fn write(task: &Task) -> String {
+    let millis = |moment: Option<Timestamp>| moment.map(Timestamp::as_millis);
+    let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+    let word = |status: Option<Status>| status.map(|status| status.as_str().to_owned());
+    let clock = CLOCKS.iter().find(|(clock, _)| *clock == task.times.clock).map(|(_, word)| (*word).to_owned());
+    let mut whole = task.clone();
+    let ends = Status::ENDS.iter().filter(|end| task.counted.ends & (1 << end.index()) != 0);
+    let record = Record {
+        status: task.status.as_str().to_owned(),
+        first_seen: task.first_seen.as_millis(),
+        last_change: task.last_change.as_millis(),
+        last_poll: millis(task.last_poll),
+        progress: task.progress,
+        submit: millis(task.times.submit),
+        start: millis(task.times.start),
+        finish: millis(task.times.finish),
+        clock,
+        model: text(&task.model),
+        upstream_model: text(&task.upstream_model),
+        video_seconds: task.video_seconds,
+        resolution: text(&task.resolution),
+        service_tier: text(&task.service_tier),
+        prompt_tokens: task.tokens.prompt,
+        completion_tokens: task.tokens.completion,
+        total_tokens: task.tokens.total,
+        quota: task.quota,
+        failure: task.failure.map(|class| class.as_str().to_owned()),
+        gateway_status: word(task.gateway_status),
+        upstream_status: word(task.upstream_status),
+        deadline: millis(task.deadline),
+        result_expiry: millis(task.result_expiry),
+        poll_failures: task.poll_failures,
+        strikes: task.strikes.map_or(0, |strikes| strikes.count),
+        strikes_since: millis(task.strikes.map(|strikes| strikes.since)),
+        flags: set(&FLAGS, &mut whole).collect(),
+        counted: set(&PARTS, &mut whole.counted).chain(ends.map(|end| end.as_str().to_owned())).collect(),
+        labels: (*task.labels).clone(),
+    };
+    serde_json::to_string(&record).expect("texts and numbers only")
+}
+
+/// What the columns of a row say.
+pub struct Columns {
+    /// Name of the upstream.
+    pub upstream: Arc<str>,
+    /// Its dialect.
+    pub provider: &'static str,
+    /// The id.
+    pub task_id: String,
+    /// How many transitions were committed.
+    pub revision: u32,
+    /// When its end was first read.
+    pub ended: Option<i64>,
+}
+
+/// The task of a row; what aggregates carry of its labels is for the configuration to say.
+///
+/// # Errors
+/// With what is wrong with the row.
+pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
+    let record: Record = serde_json::from_str(record).map_err(|error| error.to_string())?;
+    let moment = |millis: Option<i64>| millis.map(Timestamp::from_millis);
+    let text = |text: Option<String>| text.map(Arc::<str>::from);
+    let status = |word: &str| Status::of_word(word).ok_or_else(|| format!("unknown status `{word}`"));
+    let word = |word: Option<String>| word.as_deref().map(status).transpose();
+    let id = TaskId::parse(&columns.task_id).map_err(|error| error.to_string())?;
+    let class = |word: &str| FailureClass::of_word(word).ok_or_else(|| format!("unknown failure class `{word}`"));
+    let clock = CLOCKS.iter().find(|(_, word)| Some(*word) == record.clock.as_deref());
+    let new = NewTask { id, labels: Arc::new(record.labels) };
+    let mut task = Task::new(columns.upstream, columns.provider, new, Timestamp::from_millis(record.first_seen));
+    task.revision = columns.revision;
+    task.ended_seen = moment(columns.ended);
+    task.status = status(&record.status)?;
+    task.last_change = Timestamp::from_millis(record.last_change);
+    task.last_poll = moment(record.last_poll);
+    task.progress = record.progress;
+    task.times = Times {
+        submit: moment(record.submit),
+        start: moment(record.start),
+        finish: moment(record.finish),
+        clock: clock.map_or_else(Clock::default, |(clock, _)| *clock),
+    };
+    task.model = text(record.model);
+    task.upstream_model = text(record.upstream_model);
+    task.video_seconds = record.video_seconds;
+    task.resolution = text(record.resolution);
+    task.service_tier = text(record.service_tier);
+    task.tokens =
+        Tokens { prompt: record.prompt_tokens, completion: record.completion_tokens, total: record.total_tokens };
+    task.quota = record.quota;
+    task.failure = record.failure.as_deref().map(class).transpose()?;
+    task.gateway_status = word(record.gateway_status)?;
+    task.upstream_status = word(record.upstream_status)?;
+    task.deadline = moment(record.deadline);
+    task.result_expiry = moment(record.result_expiry);
+    task.poll_failures = record.poll_failures;
+    task.strikes = moment(record.strikes_since).map(|since| Strikes { count: record.strikes, since });
+    for (name, flag) in FLAGS {
+        *flag(&mut task) = record.flags.iter().any(|set| set == name);
+    }
+    for (name, part) in PARTS {
+        *part(&mut task.counted) = record.counted.iter().any(|set| set == name);
+    }
+    let ends = Status::ENDS.iter().filter(|end| record.counted.iter().any(|set| set == end.as_str()));
+    task.counted.ends = ends.fold(0, |bits, end| bits | 1 << end.index());
+    Ok(task)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every field by its name: one that is new does not compile until it is kept, too, or left out here with a reason.
+    fn whole() -> Task {
+        let at = |secs| Some(Timestamp::from_millis(1_700_000_000_123 + secs * 1000));
+        let text = |text: &str| Some(Arc::<str>::from(text));
+        Task {
+            upstream: "u".into(),
+            provider: "ark",
+            id: TaskId::parse("t \"1\"").unwrap(),
+            labels: Arc::new(BTreeMap::from([("team".to_owned(), "grow\"th\n".to_owned())])),
+            aggregate_labels: Arc::new([]), // For the configuration to say.
+            brought_late: true,
+            first_seen: Timestamp::from_millis(1),
+            status: Status::Failed,
+            progress: Some(0.25),
+            synthetic_progress: true,
+            times: Times { submit: at(0), start: at(1), finish: at(2), clock: Clock::Gateway },
+            finish_made_up: true,
+            model: text("m"),
+            upstream_model: text("um"),
+            video_seconds: Some(5.04),
+            resolution: text("720p"),
+            service_tier: text("flex"),
+            tokens: Tokens { prompt: Some(1.0), completion: Some(2.5), total: Some(4.0) },
+            quota: Some(0.1),
+            failure: Some(FailureClass::Quota),
+            gateway_status: Some(Status::Running),
+            upstream_status: Some(Status::Failed),
+            deadline: at(3),
+            result_expiry: at(4),
+            ended_seen: at(5),
+            goes_on: true,
+            last_change: Timestamp::from_millis(2),
+            last_poll: at(6),
+            poll_failures: 3,
+            seen_active: true,
+            read_has_side_effect: true,
+            strikes: Some(Strikes { count: 2, since: Timestamp::from_millis(3) }),
+            counted: Counted {
+                submitted: true,
+                ends: 1 << Status::Failed.index() | 1 << Status::Lost.index(),
+                latency: true,
+                queue: true,
+                run: true,
+                tokens: true,
+                quota: true,
+                video: true,
+                gateway_lag: true,
+            },
+            revision: 7,
+        }
+    }
+
+    fn read_back(task: &Task) -> Task {
+        let columns = Columns {
+            upstream: task.upstream.clone(),
+            provider: task.provider,
+            task_id: task.id.to_string(),
+            revision: task.revision,
+            ended: task.ended_seen.map(Timestamp::as_millis),
+        };
+        read(columns, &write(task)).unwrap()
+    }
+
+    #[test]
+    fn a_task_comes_back_as_it_was() {
+        let new = NewTask { id: TaskId::parse("t").unwrap(), labels: Arc::default() };
+        for task in [whole(), Task::new("u".into(), "ark", new, Timestamp::from_millis(9))] {
+            assert_eq!(read_back(&task), task);
+        }
+        for (flag, _) in FLAGS {
+            let mut task = whole();
+            for (name, set) in FLAGS {
+                *set(&mut task) = name == flag;
+            }
+            assert_eq!(read_back(&task), task, "{flag}");
+        }
+        for (part, _) in PARTS {
+            let mut task = whole();
+            for (name, set) in PARTS {
+                *set(&mut task.counted) = name == part;
+            }
+            assert_eq!(read_back(&task), task, "{part}");
+        }
+        for clock in CLOCKS.map(|(clock, _)| clock) {
+            let mut task = whole();
+            task.times.clock = clock;
+            assert_eq!(read_back(&task), task);
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_is_told_and_not_guessed_at() {
+        let columns =
+            || Columns { upstream: "u".into(), provider: "ark", task_id: "t".into(), revision: 0, ended: None };
+        for (record, why) in [
+            ("", "EOF"),
+            ("{}", "unknown status ``"),
+            (r#"{"status":"done"}"#, "unknown status `done`"),
+            (r#"{"status":"failed","failure":"bad luck"}"#, "unknown failure class"),
+            (r#"{"status":"failed","first_seen":"today"}"#, "invalid type"),
+        ] {
+            let told = read(columns(), record).unwrap_err();
+            assert!(told.contains(why), "{record}: {told}");
+        }
+        assert!(read(columns(), r#"{"status":"queued","of_a_later_version":1}"#).is_ok());
+    }
+}
