@@ -58,6 +58,12 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 /// How long a statement waits for another process, such as a shell that reads or writes.
 const BUSY: Duration = Duration::from_millis(500);
 
+/// How long a process that was just killed may take to let go of the state, in milliseconds.
+const DYING: u32 = 1000;
+
+/// How often that is looked at, in milliseconds.
+const LOOK_AGAIN: u32 = 50;
+
 /// Prepared statements that are kept: all there are.
 const STATEMENTS: usize = 64;
 
@@ -106,10 +112,15 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     beside.push(".lock");
     let io = |error: std::io::Error| OpenError::Io(path.to_owned(), error.to_string());
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(beside).map_err(io)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(io(error)),
+    let mut patience = DYING / LOOK_AGAIN;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if patience == 0 => return Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(LOOK_AGAIN.into())),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        patience -= 1;
     }
 }
 

@@ -223,7 +223,7 @@ mod tests {
 
     /// Every field by its name: one that is new does not compile until it is kept, too, or left out here with a reason.
     fn whole() -> Task {
-        let at = |secs| Some(Timestamp::from_millis(1_700_000_000_123 + secs * 1000));
+        let at = |secs: i64| Some(Timestamp::from_millis(1_700_000_000_123 + secs * 1000));
         let text = |text: &str| Some(Arc::<str>::from(text));
         Task {
             upstream: "u".into(),
