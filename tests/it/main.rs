@@ -15,6 +15,8 @@ mod documents;
 mod domain;
 mod exporter;
 mod flow;
+mod kill;
+mod known;
 mod layers;
 mod program;
 mod prometheus;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crate::exporter::{PATIENCE, get};
 use crate::upstream::{Reply, Upstream, status};
 
-fn program() -> Command {
+/// The program, without arguments.
+pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_videogen-exporter"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -37,10 +38,19 @@ pub struct Running {
 impl Running {
     /// Starts it under `config` with a free port and waits until it listens.
     pub fn start(config: &Path) -> Self {
-        let mut child = program()
-            .args(["--web.listen-address=127.0.0.1:0", &format!("--config.file={}", config.display())])
-            .spawn()
-            .unwrap();
+        Self::start_at(config, "127.0.0.1:0")
+    }
+
+    /// The same at a given address.
+    pub fn start_at(config: &Path, address: &str) -> Self {
+        let mut command = program();
+        command.arg(format!("--web.listen-address={address}")).arg(format!("--config.file={}", config.display()));
+        Self::of(&mut command)
+    }
+
+    /// The same with a command of one's own.
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let line = lines.find(|line| line.as_ref().unwrap().contains("listening")).expect("it never listens").unwrap();
         let address = line.rsplit("address=").next().unwrap().trim().parse().unwrap();
@@ -48,12 +58,14 @@ impl Running {
         Self { child, address }
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
         let done = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(done.success());
     }
 
-    fn ended(&mut self, within: Duration) -> Option<i32> {
+    /// Its exit code.
+    pub fn ended(&mut self, within: Duration) -> Option<i32> {
         let deadline = Instant::now() + within;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {

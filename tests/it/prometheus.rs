@@ -24,7 +24,7 @@ fn root() -> &'static Path {
 }
 
 /// A real program; without it this test fails and says what to do, rather than prove nothing.
-fn peer(name: &str) -> Command {
+pub fn peer(name: &str) -> Command {
     let fetched = root().join(".peers/usr/bin").join(name);
     let found = if fetched.exists() { fetched } else { PathBuf::from(name) };
     let there = Command::new(&found).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -32,7 +32,8 @@ fn peer(name: &str) -> Command {
     Command::new(found)
 }
 
-struct Killed(Child);
+/// A program that goes with its test.
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -41,7 +42,8 @@ impl Drop for Killed {
     }
 }
 
-fn start(command: &mut Command, log: &Path) -> Killed {
+/// Starts it, with all that it says in `log`.
+pub fn start(command: &mut Command, log: &Path) -> Killed {
     let log = fs::File::create(log).unwrap();
     Killed(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
 }
@@ -53,7 +55,7 @@ fn succeeds(command: &mut Command) {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

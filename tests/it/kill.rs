@@ -1,0 +1,150 @@
+//! `kill -9`, again and again, while thousands of tasks end and a real Prometheus looks on: nothing is lost, nothing is doubled.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::exporter::get;
+use crate::known::Known;
+use crate::program::Running;
+use crate::prometheus::{free_port, peer, start};
+
+/// How often it is killed.
+const KILLS: u32 = 60;
+
+/// How many tasks end meanwhile.
+const TASKS: u64 = 3000;
+
+/// Writes the ids that a source names.
+fn name(file: &Path, ids: &[String]) {
+    let text = serde_json::json!([{"targets": ids}]).to_string();
+    fs::write(file.with_extension("new"), text).unwrap();
+    fs::rename(file.with_extension("new"), file).unwrap();
+}
+
+/// Asks Prometheus.
+async fn query(port: u16, promql: &str) -> Vec<(Value, f64)> {
+    let query: String = promql
+        .bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect();
+    let output = std::process::Command::new("curl")
+        .args(["-s", &format!("http://127.0.0.1:{port}/api/v1/query?query={query}")])
+        .output()
+        .unwrap();
+    // Nothing, while it is not listening yet.
+    let Ok(answer) = serde_json::from_slice::<Value>(&output.stdout) else { return Vec::new() };
+    if answer["status"] == "error" && answer["errorType"] == "unavailable" {
+        return Vec::new();
+    }
+    let result = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{promql}: {answer}"));
+    let number = |row: &Value| row["value"][1].as_str().unwrap().parse().unwrap();
+    result.iter().map(|row| (row["metric"].clone(), number(row))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_it_counts_every_end_exactly_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (exporter_port, prometheus_port) = (free_port(), free_port());
+    let address = format!("127.0.0.1:{exporter_port}");
+    fs::write(
+        at("prometheus.yml"),
+        format!("global: {{scrape_interval: 500ms}}\nscrape_configs: [{{job_name: v, static_configs: [{{targets: ['{address}']}}]}}]\n"),
+    )
+    .unwrap();
+    let _prometheus = start(
+        peer("prometheus")
+            .arg(format!("--web.listen-address=127.0.0.1:{prometheus_port}"))
+            .arg(format!("--config.file={}", at("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", at("data").display())),
+        &at("prometheus.log"),
+    );
+    // It takes its time to begin; tasks that were counted before its first scrape would not be seen to rise.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while query(prometheus_port, "up").await.is_empty() {
+        assert!(Instant::now() < deadline, "{}", fs::read_to_string(at("prometheus.log")).unwrap());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    let gateway = Known::start(TASKS, Duration::from_secs(4), Duration::from_secs(40)).await;
+    let (early, late) = (gateway.ids(false), gateway.ids(true));
+    assert!(late.len() > 100);
+    name(&at("ids.json"), &early);
+    fs::write(
+        at("c.yml"),
+        format!(
+            "polling: {{interval: 1s, min_interval: 500ms, max_interval: 2s, requests_per_second: 4000, burst: 400, max_in_flight: 32}}\n\
+             tasks: {{recheck_ended: 0s}}\nmetrics: {{zero_hold: 4s, per_task: 'off'}}\n\
+             upstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', file_sd_configs: [{{files: [ids.json]}}]}}]\n",
+            gateway.address
+        ),
+    )
+    .unwrap();
+
+    let mut chance = fastrand::Rng::with_seed(4);
+    for kill in 0..KILLS {
+        let mut running = Running::start_at(&at("c.yml"), &address);
+        tokio::time::sleep(Duration::from_millis(chance.u64(20..700))).await;
+        if kill == KILLS / 2 {
+            name(&at("ids.json"), &[early.clone(), late.clone()].concat());
+        }
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+    }
+
+    let mut running = Running::start_at(&at("c.yml"), &address);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let page = loop {
+        let page = get(running.address, "metrics").await.1;
+        let wrong = gateway.wrong(&page);
+        if wrong.is_empty() {
+            break page;
+        }
+        assert!(Instant::now() < deadline, "{wrong:#?}\n{page}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    let discovered = "videogen_tasks_discovered_total{upstream=\"gw\",source=\"file/0\"}";
+    assert_eq!(crate::exporter::value(&page, discovered), Some(3000.0), "{page}");
+    // Nothing comes on top, and the end is a clean one.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(gateway.wrong(&get(running.address, "metrics").await.1), Vec::<String>::new());
+
+    // What Prometheus made of it. Asked at the time of its last sample, and with a first sample of 0, `increase()` has nothing
+    // to extrapolate: it has to be the truth.
+    let last = query(prometheus_port, "max(timestamp(videogen_tasks_submitted_total))").await[0].1;
+    for family in [
+        "videogen_tasks_submitted_total",
+        "videogen_tasks_finished_total",
+        "videogen_task_failures_total",
+        "videogen_task_latency_seconds_count",
+        "videogen_task_latency_seconds_sum",
+        "videogen_task_latency_seconds_bucket",
+        "videogen_task_queue_seconds_sum",
+        "videogen_task_run_seconds_sum",
+        "videogen_status_transitions_total",
+        "videogen_tokens_total",
+        "videogen_quota_total",
+        "videogen_video_seconds_total",
+        "videogen_tasks_discovered_total",
+    ] {
+        let resets = query(prometheus_port, &format!("max(resets({family}[10m]))")).await;
+        assert!(resets.len() == 1 && resets[0].1 == 0.0, "{family} fell: {resets:?}");
+    }
+    let mut compared = 0;
+    for (sample, expected) in gateway.truth() {
+        let found = query(prometheus_port, &format!("increase({}[10m] @ {last:.3})", sample)).await;
+        compared += found.len();
+        assert!(
+            found.len() == 1 && (found[0].1 - expected).abs() <= 1e-6 * expected,
+            "{sample}: {found:?} instead of {expected}"
+        );
+    }
+    let first_failure = "sum(increase(videogen_task_failures_total{model=\"late\"}[10m]))";
+    assert!(query(prometheus_port, first_failure).await[0].1 > 1.0);
+    assert!(compared > 50, "{compared}");
+    running.signal("TERM");
+    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
+}
