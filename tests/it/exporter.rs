@@ -92,8 +92,8 @@ impl Exporter {
     }
 }
 
-/// What a server answers for a path without query.
-pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+/// A client of a server.
+pub fn client(address: SocketAddr) -> Client {
     let options = http::Options {
         base_url: format!("http://{address}"),
         timeout: Duration::from_secs(10),
@@ -101,7 +101,12 @@ pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
         tls: Tls::default(),
         proxy_url: None,
     };
-    let response = Client::new(&options).unwrap().send(&Request::get(path.split('/')), None).await.unwrap();
+    Client::new(&options).unwrap()
+}
+
+/// What a server answers for a path without query.
+pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let response = client(address).send(&Request::get(path.split('/')), None).await.unwrap();
     (response.status, String::from_utf8(response.body.unwrap()).unwrap())
 }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::exporter::get;
+use videogen_exporter::http::Request;
+
+use crate::exporter::{client, get, value};
 use crate::known::Known;
 use crate::program::Running;
 use crate::prometheus::{free_port, peer, start};
@@ -24,21 +26,14 @@ fn name(file: &Path, ids: &[String]) {
     fs::rename(file.with_extension("new"), file).unwrap();
 }
 
-/// Asks Prometheus.
+/// Asks Prometheus; nothing while it is not listening yet.
 async fn query(port: u16, promql: &str) -> Vec<(Value, f64)> {
-    let query: String = promql
-        .bytes()
-        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect();
-    let output = std::process::Command::new("curl")
-        .args(["-s", &format!("http://127.0.0.1:{port}/api/v1/query?query={query}")])
-        .output()
-        .unwrap();
-    // Nothing, while it is not listening yet.
-    let Ok(answer) = serde_json::from_slice::<Value>(&output.stdout) else { return Vec::new() };
-    if answer["status"] == "error" && answer["errorType"] == "unavailable" {
+    let ask = Request { query: vec![("query".to_owned(), promql.to_owned())], ..Request::get(["api", "v1", "query"]) };
+    let Ok(response) = client(([127, 0, 0, 1], port).into()).send(&ask, None).await else { return Vec::new() };
+    if response.status == 503 {
         return Vec::new();
     }
+    let answer: Value = serde_json::from_slice(&response.body.unwrap()).unwrap();
     let result = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{promql}: {answer}"));
     let number = |row: &Value| row["value"][1].as_str().unwrap().parse().unwrap();
     result.iter().map(|row| (row["metric"].clone(), number(row))).collect()
@@ -63,7 +58,7 @@ async fn killed_at_any_moment_it_counts_every_end_exactly_once() {
         &at("prometheus.log"),
     );
     // It takes its time to begin; tasks that were counted before its first scrape would not be seen to rise.
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while query(prometheus_port, "up").await.is_empty() {
         assert!(Instant::now() < deadline, "{}", fs::read_to_string(at("prometheus.log")).unwrap());
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -96,7 +91,7 @@ async fn killed_at_any_moment_it_counts_every_end_exactly_once() {
     }
 
     let mut running = Running::start_at(&at("c.yml"), &address);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let page = loop {
         let page = get(running.address, "metrics").await.1;
         let wrong = gateway.wrong(&page);
@@ -107,7 +102,7 @@ async fn killed_at_any_moment_it_counts_every_end_exactly_once() {
         tokio::time::sleep(Duration::from_millis(300)).await;
     };
     let discovered = "videogen_tasks_discovered_total{upstream=\"gw\",source=\"file/0\"}";
-    assert_eq!(crate::exporter::value(&page, discovered), Some(3000.0), "{page}");
+    assert_eq!(value(&page, discovered), Some(3000.0), "{page}");
     // Nothing comes on top, and the end is a clean one.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(gateway.wrong(&get(running.address, "metrics").await.1), Vec::<String>::new());
@@ -135,7 +130,7 @@ async fn killed_at_any_moment_it_counts_every_end_exactly_once() {
     }
     let mut compared = 0;
     for (sample, expected) in gateway.truth() {
-        let found = query(prometheus_port, &format!("increase({}[10m] @ {last:.3})", sample)).await;
+        let found = query(prometheus_port, &format!("increase({sample}[10m] @ {last:.3})")).await;
         compared += found.len();
         assert!(
             found.len() == 1 && (found[0].1 - expected).abs() <= 1e-6 * expected,

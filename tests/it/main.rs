@@ -25,6 +25,7 @@ mod reasons;
 mod reload;
 mod robust;
 mod sane;
+mod state;
 mod tokens;
 mod transport;
 mod truth;

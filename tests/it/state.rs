@@ -1,0 +1,403 @@
+//! The state by itself: what is committed stays, all of it or nothing, for one process, in a file that is never harmed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use videogen_exporter::domain::advance::CountSince;
+use videogen_exporter::domain::reading::{Clock, Times, Tokens};
+use videogen_exporter::domain::{
+    Answer, Birth, Cell, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance,
+};
+use videogen_exporter::store::{Cursor, Event, Found, MAX_WAITING, OpenError, Place, Settled, Store};
+
+const POLICY: Policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
+const BIRTH: Birth = Birth { created: at(1000), shown: false };
+
+const fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(secs)
+}
+
+fn task(id: &str) -> Task {
+    let new = NewTask { id: TaskId::parse(id).unwrap(), labels: Arc::default() };
+    Task { model: Some("m".into()), ..Task::new("u".into(), "new_api", new, at(900)) }
+}
+
+fn found(tasks: Vec<Task>, gone: &[&str], now: Timestamp) -> Found {
+    Found {
+        upstream: "u".into(),
+        source: "file/0".to_owned(),
+        identity: None,
+        tasks,
+        gone: gone.iter().map(|id| TaskId::parse(id).unwrap()).collect(),
+        birth: BIRTH,
+        now,
+    }
+}
+
+/// What a task does when it is read like this.
+fn read(task: &Task, status: Status) -> Transition {
+    let mut answer = Answer::new(status);
+    if status.is_end() {
+        answer.times = Times { submit: Some(at(910)), start: None, finish: Some(at(940)), clock: Clock::Gateway };
+        answer.tokens = Tokens { total: Some(100.5), ..Tokens::default() };
+    }
+    advance(task, Reading::Answer(Box::new(answer)), &POLICY, at(1001))
+}
+
+fn open(path: &Path) -> (Store, oneshot::Receiver<()>) {
+    Store::open(&Place::File(path.to_owned()), at(1000), |_| {}).unwrap()
+}
+
+async fn close((store, ended): (Store, oneshot::Receiver<()>)) {
+    drop(store);
+    ended.await.unwrap();
+}
+
+async fn commit(store: &Store, transitions: Vec<Transition>) -> Vec<Task> {
+    match store.commit(transitions, BIRTH).await.unwrap() {
+        Settled::Committed { transitions, .. } => transitions.into_iter().map(|transition| transition.task).collect(),
+        Settled::Refused(_, error) => panic!("{error}"),
+    }
+}
+
+type Counts = BTreeMap<String, u64>;
+
+/// All tasks and all counts of the upstream.
+async fn all(store: &Store) -> (Vec<Task>, Counts) {
+    let loaded = store.load(vec![("u".into(), "new_api")], Vec::new()).await.unwrap();
+    let mut counts = Counts::new();
+    for (cell, value) in loaded.tallies.iter().flat_map(|tally| tally.cells.iter()) {
+        *counts.entry(cell.to_string()).or_default() += value;
+    }
+    (loaded.tasks, counts)
+}
+
+/// What has to be counted of tasks as they are.
+fn counts_of(tasks: &[Task]) -> Counts {
+    let mut counts = Counts::new();
+    for task in tasks {
+        let mut add = |cell: String, more: u64| *counts.entry(cell).or_default() += more;
+        if task.counted.submitted {
+            add("submitted".into(), 1);
+        }
+        if task.status.is_end() {
+            add(format!("finished/{}", task.status.as_str()), 1);
+            add(format!("latency/{}/le=30", task.status.as_str()), 1);
+            add(format!("latency/{}/sum", task.status.as_str()), 30_000);
+            add("tokens/unspecified".into(), 100_500);
+            if let Some(class) = task.failure {
+                add(format!("failures/{}/{}", task.status.as_str(), class.as_str()), 1);
+            }
+        }
+    }
+    counts
+}
+
+/// Without the changes of status, of which a task has had more than one.
+fn without_moves(counts: Counts) -> Counts {
+    counts.into_iter().filter(|(cell, _)| !cell.starts_with("transitions")).collect()
+}
+
+#[tokio::test]
+async fn what_is_committed_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.db");
+    let state = open(&path);
+    let added =
+        state.0.add(Found { identity: Some("file a".into()), ..found(vec![task("a"), task("b")], &[], at(1000)) });
+    assert_eq!(added.await.unwrap().len(), 2);
+    assert!(state.0.add(found(vec![task("a")], &[], at(1000))).await.unwrap().is_empty(), "another source names it");
+    let running = commit(&state.0, vec![read(&task("a"), Status::Running)]).await;
+    let ended = commit(&state.0, vec![read(&running[0], Status::Failed)]).await;
+    let agg = ended[0].agg();
+    state.0.show(vec![agg.clone()], vec![("u".into(), "file/0".into())], at(1002)).await.unwrap();
+    close(state).await;
+
+    let (store, _ended) = Store::open(&Place::File(path), at(5000), |_| {}).unwrap();
+    assert_eq!(store.first_start(), at(1000), "a restart does not move it");
+    assert!(!store.is_first_load("u".into(), "file a".into()).await.unwrap());
+    assert!(store.is_first_load("u".into(), "file b".into()).await.unwrap());
+    let loaded = store.load(vec![("u".into(), "new_api")], Vec::new()).await.unwrap();
+    assert_eq!(loaded.tasks, [ended[0].clone(), task("b")]);
+    let [tally] = loaded.tallies.as_slice() else { panic!("{:?}", loaded.tallies) };
+    assert_eq!((&tally.agg, tally.birth), (&agg, Birth { shown: true, ..BIRTH }));
+    assert!(tally.cells.contains(&(Cell::Moved(Status::Running, Status::Failed), 1)));
+    assert_eq!(without_moves(all(&store).await.1), counts_of(&ended));
+    let [source] = loaded.sources.as_slice() else { panic!("{:?}", loaded.sources) };
+    assert_eq!((source.source.as_str(), source.tasks, source.birth.shown), ("file/0", 2, true));
+    let other_labels = store.load(vec![("u".into(), "new_api")], vec!["label_team".into()]).await.unwrap();
+    assert!(other_labels.tallies.is_empty(), "they would clash with those that are shown");
+}
+
+#[tokio::test]
+async fn a_transition_from_an_older_state_of_the_task_counts_nothing() {
+    let (store, _ended) = Store::open(&Place::Memory, at(1000), |_| {}).unwrap();
+    store.add(found(vec![task("a")], &[], at(1000))).await.unwrap();
+    let end = read(&task("a"), Status::Succeeded);
+    let first = commit(&store, vec![end.clone()]).await;
+    let Settled::Committed { transitions, known, .. } =
+        store.commit(vec![end, read(&task("gone"), Status::Failed)], BIRTH).await.unwrap()
+    else {
+        panic!("it can be written");
+    };
+    assert!(transitions.is_empty());
+    assert_eq!(known, first, "it is told how the task is; what has no row is nobody's");
+    assert_eq!(without_moves(all(&store).await.1), counts_of(&first));
+}
+
+#[tokio::test]
+async fn an_id_is_forgotten_only_when_nobody_named_it_for_long_and_it_is_not_watched() {
+    let (store, _ended) = Store::open(&Place::Memory, at(1000), |_| {}).unwrap();
+    store.add(found(["a", "b", "c"].map(task).to_vec(), &[], at(1000))).await.unwrap();
+    store.add(found(Vec::new(), &["a"], at(2000))).await.unwrap();
+    let stale = async |before, upstreams: &[&str]| {
+        let upstreams = upstreams.iter().map(|name| (*name).into()).collect();
+        let page = store.unnamed_since(at(before), Cursor::default(), 100, upstreams).await.unwrap();
+        page.ids.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
+    };
+    assert!(stale(9999, &["u"]).await.is_empty(), "they are watched");
+    assert_eq!(stale(1000, &["v"]).await, ["b", "c"], "their upstream is not configured any more");
+    commit(&store, vec![read(&task("a"), Status::Failed), read(&task("b"), Status::Failed)]).await;
+    store.retire(at(1001)).await.unwrap();
+    assert_eq!(all(&store).await.0, [task("c")]);
+    assert_eq!(stale(1999, &["u"]).await, ["b"]);
+    // Named again in the last moment.
+    store.add(found(Vec::new(), &["b"], at(3000))).await.unwrap();
+    store.forget(vec![("u".into(), "a".into()), ("u".into(), "b".into())], at(2500)).await.unwrap();
+    let new = store.add(found(vec![task("a"), task("b")], &[], at(4000))).await.unwrap();
+    assert_eq!(new, [task("a")], "forgotten, so new again");
+    let pages = async |limit| {
+        let (mut ids, mut at_id) = (Vec::new(), Some(Cursor::default()));
+        while let Some(cursor) = at_id {
+            let page = store.unnamed_since(at(9999), cursor, limit, Vec::new()).await.unwrap();
+            ids.extend(page.ids.into_iter().map(|(_, id)| id));
+            at_id = page.next;
+        }
+        ids
+    };
+    assert_eq!(pages(1).await, ["a", "b", "c"]);
+    assert_eq!(pages(2).await, pages(1).await);
+}
+
+/// Everything that stands beside a path, as a kill would leave it.
+fn copy(path: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let name = format!("{}{suffix}", path.file_name().unwrap().to_str().unwrap());
+        let from = path.with_file_name(&name);
+        if from.exists() {
+            fs::copy(from, to.join(name)).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
+    const TASKS: usize = 24;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.db");
+    let copies: Arc<Mutex<Vec<(Event, PathBuf)>>> = Arc::default();
+    let (taken, from, to) = (copies.clone(), path.clone(), folder.path().to_owned());
+    let watch = move |event| {
+        let mut taken = taken.lock().unwrap();
+        let place = to.join(format!("crash-{}", taken.len()));
+        copy(&from, &place);
+        taken.push((event, place.join("s.db")));
+    };
+    let (store, _ended) = Store::open(&Place::File(path.clone()), at(1000), watch).unwrap();
+    let ids: Vec<String> = (0..TASKS).map(|n| format!("t{n}")).collect();
+    let mut chance = fastrand::Rng::with_seed(11);
+    let end = |id: &str| if id.ends_with(['1', '4', '7']) { Status::Failed } else { Status::Succeeded };
+    let mut tasks: Vec<Task> = store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await.unwrap();
+    while tasks.iter().any(Task::is_active) {
+        // A few upstreams' worth of transitions at once: they meet in one transaction, or do not.
+        let mut asked = Vec::new();
+        chance.shuffle(&mut tasks);
+        let picked: Vec<Task> =
+            tasks.iter().filter(|task| task.is_active()).take(chance.usize(1..5)).cloned().collect();
+        for task in &picked {
+            let next = if task.status == Status::Unknown { Status::Running } else { end(task.id.as_str()) };
+            asked.push(store.commit(vec![read(task, next)], BIRTH));
+        }
+        for answer in asked {
+            let Settled::Committed { transitions, .. } = answer.await.unwrap() else { panic!("it can be written") };
+            for Transition { task, .. } in transitions {
+                let place = tasks.iter().position(|known| known.id == task.id).unwrap();
+                tasks[place] = task;
+            }
+        }
+    }
+    let truth = all(&store).await.1;
+    assert_eq!(without_moves(truth.clone()), counts_of(&tasks));
+    drop(store);
+
+    let copies = std::mem::take(&mut *copies.lock().unwrap());
+    let mut points = BTreeMap::new();
+    for (event, crashed) in copies {
+        let point = match event {
+            Event::Committed(_) => "committed",
+            Event::Begun => "begun",
+            Event::Written => "written",
+            Event::Failed => "failed",
+        };
+        *points.entry(point).or_insert(0) += 1;
+        let (store, _ended) = open(&crashed);
+        let (mut there, counts) = all(&store).await;
+        assert_eq!(without_moves(counts), counts_of(&there), "{point} {}", crashed.display());
+        // It goes on from there and comes to the same.
+        let known = store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1003))).await.unwrap();
+        there.extend(known);
+        assert_eq!(there.len(), TASKS);
+        while let Some(place) = there.iter().position(Task::is_active) {
+            let next =
+                if there[place].status == Status::Unknown { Status::Running } else { end(there[place].id.as_str()) };
+            there[place] = commit(&store, vec![read(&there[place], next)]).await.remove(0);
+        }
+        assert_eq!(all(&store).await.1, truth, "{point} {}", crashed.display());
+    }
+    assert!(["begun", "written", "committed"].iter().all(|point| points[point] > 10), "{points:?}");
+}
+
+#[tokio::test]
+async fn a_torn_log_loses_what_was_not_yet_committed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.db");
+    let (store, _ended) = open(&path);
+    store.add(found(vec![task("a"), task("b")], &[], at(1000))).await.unwrap();
+    commit(&store, vec![read(&task("a"), Status::Failed)]).await;
+    let whole = folder.path().join("whole");
+    copy(&path, &whole);
+    let good = fs::metadata(whole.join("s.db-wal")).unwrap().len();
+    commit(&store, vec![read(&task("b"), Status::Failed)]).await;
+    let last = fs::metadata(path.with_file_name("s.db-wal")).unwrap().len();
+    assert!(last > good);
+    let only_a = all(&open(&whole.join("s.db")).0).await;
+    assert_eq!(without_moves(only_a.1.clone()), counts_of(&only_a.0));
+    for (name, length, garbled) in
+        [("short", last - 10, false), ("shorter", good + 100, false), ("garbled", last, true)]
+    {
+        let torn = folder.path().join(name);
+        copy(&path, &torn);
+        let wal = torn.join("s.db-wal");
+        let mut bytes = fs::read(&wal).unwrap();
+        bytes.truncate(usize::try_from(length).unwrap());
+        if garbled {
+            bytes[usize::try_from(good).unwrap() + 2000] ^= 0x55;
+        }
+        fs::write(&wal, bytes).unwrap();
+        let _ = fs::remove_file(torn.join("s.db-shm"));
+        assert_eq!(all(&open(&torn.join("s.db")).0).await, only_a, "{name}");
+    }
+}
+
+/// What opening says; the file is as before.
+fn refused(path: &Path) -> String {
+    let before = fs::read(path).unwrap();
+    let Err(error) = Store::open(&Place::File(path.to_owned()), at(1000), |_| {}) else { panic!("it was opened") };
+    assert!(fs::read(path).unwrap() == before, "{error}: but it was written to");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_refused_with_what_to_do_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at_name = |name: &str| folder.path().join(name);
+    let path = at_name("s.db");
+    let state = open(&path);
+    let many: Vec<Task> = (0..500).map(|n| task(&format!("task-with-a-long-name-{n}"))).collect();
+    state.0.add(found(many, &[], at(1000))).await.unwrap();
+    let Err(OpenError::InUse(_)) = Store::open(&Place::File(path.clone()), at(1000), |_| {}) else {
+        panic!("not twice")
+    };
+    close(state).await;
+    close(open(&path)).await;
+
+    let good = fs::read(&path).unwrap();
+    assert!(good.len() > 40_000);
+    let mut damaged = good.clone();
+    damaged[8192..20_000].fill(0xA5);
+    let mut cut = good.clone();
+    cut.truncate(good.len() - 6000);
+    let mut head = good.clone();
+    head[..16].fill(0);
+    let sql = |path: &Path, sql: &str| rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    for (name, bytes) in [("damaged", damaged), ("cut", cut), ("head", head), ("text", b"tasks: []\n".repeat(999))] {
+        fs::write(at_name(name), bytes).unwrap();
+    }
+    fs::write(at_name("newer"), &good).unwrap();
+    sql(&at_name("newer"), "pragma user_version = 99");
+    sql(&at_name("other"), "create table customers (name text)");
+    for (name, words) in [
+        ("damaged", ["is damaged", "Move it away"]),
+        ("cut", ["is damaged", "Move it away"]),
+        ("head", ["is no state of videogen-exporter", "choose another"]),
+        ("text", ["is no state of videogen-exporter", "choose another"]),
+        ("newer", ["has schema 99", "run the newer program"]),
+        ("other", ["the database of something else", "choose another"]),
+    ] {
+        let told = refused(&at_name(name));
+        assert!(words.iter().all(|word| told.contains(word)) && told.contains(name), "{name}: {told}");
+    }
+    let nowhere = Store::open(&Place::File(at_name("no/such/folder.db")), at(1000), |_| {});
+    let Err(OpenError::Io(_, why)) = nowhere else { panic!("there is no such folder") };
+    assert!(why.contains("No such file"), "{why}");
+    fs::write(at_name("empty"), "").unwrap();
+    assert_eq!(all(&open(&at_name("empty")).0).await.0, [], "a start that was cut off right away");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.db");
+    let state = open(&path);
+    state.0.add(found(vec![task("a")], &[], at(1000))).await.unwrap();
+    close(state).await;
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute_batch("update tasks set record = '{\"status\":\"done\"}'")
+        .unwrap();
+    let (store, _ended) = open(&path);
+    let told = store.load(vec![("u".into(), "new_api")], Vec::new()).await.unwrap_err().to_string();
+    assert!(told.contains("task \"a\"") && told.contains("unknown status `done`"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_another_process_holds_the_file_ends_wait_and_the_rest_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.db");
+    let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+    let seen = events.clone();
+    let watch = move |event| seen.lock().unwrap().push(event);
+    let (store, _ended) = Store::open(&Place::File(path.clone()), at(1000), watch).unwrap();
+    let ids: Vec<String> = (0..MAX_WAITING + 50).map(|n| format!("t{n}")).collect();
+    store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await.unwrap();
+
+    let shell = rusqlite::Connection::open(&path).unwrap();
+    shell.execute_batch("begin immediate").unwrap();
+    let Settled::Refused(running, error) = store.commit(vec![read(&task("t0"), Status::Running)], BIRTH).await.unwrap()
+    else {
+        panic!("it is locked");
+    };
+    assert_eq!((running.len(), error.to_string().contains("locked")), (1, true), "{error}");
+    assert_eq!(events.lock().unwrap().last(), Some(&Event::Failed));
+    store.add(found(vec![task("new")], &[], at(1000))).await.unwrap_err();
+    let mut answers: Vec<_> = ids.iter().map(|id| store.commit(vec![read(&task(id), Status::Failed)], BIRTH)).collect();
+    let mut refused = 0;
+    for answer in answers.split_off(MAX_WAITING) {
+        refused += usize::from(matches!(answer.await.unwrap(), Settled::Refused(..)));
+    }
+    assert_eq!(refused, 50, "the oldest are kept");
+    assert!(!store.is_first_load("u".into(), "x".into()).await.is_err(), "it can still be read");
+    shell.execute_batch("rollback").unwrap();
+    for answer in answers {
+        assert!(matches!(answer.await.unwrap(), Settled::Committed { .. }));
+    }
+    assert!(matches!(events.lock().unwrap().last(), Some(Event::Committed(_))));
+    let (tasks, counts) = all(&store).await;
+    assert_eq!(without_moves(counts), counts_of(&tasks));
+    assert_eq!(tasks.iter().filter(|task| !task.is_active()).count(), MAX_WAITING);
+}
