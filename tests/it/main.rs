@@ -14,6 +14,7 @@ mod dialects;
 mod documents;
 mod domain;
 mod exporter;
+mod faults;
 mod flow;
 mod kill;
 mod known;
