@@ -160,7 +160,7 @@ impl Rules {
 }
 
 /// This moment.
-fn both_clocks() -> Now {
+pub fn both_clocks() -> Now {
     Now { wall: clock::now().into(), steady: clock::instant() }
 }
 
@@ -209,10 +209,9 @@ impl Shared {
     }
 
     /// Brings table and counters under a configuration: what belongs to upstreams that it does not have is shown no more.
-    pub async fn take_up(self: &Arc<Self>, config: &Config, prepared: Prepared) -> TakenUp {
+    pub async fn take_up(self: &Arc<Self>, config: &Config, prepared: Prepared, now: Now) -> TakenUp {
         let Prepared { loaded, first_loads } = prepared;
         let rules = Arc::new(Rules::of(config, self.store.first_start()));
-        let now = both_clocks();
         let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         self.tracker.keep_upstreams(&names);
         self.named.begin();

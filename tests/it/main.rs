@@ -16,6 +16,7 @@ mod domain;
 mod exporter;
 mod faults;
 mod flow;
+mod interleave;
 mod kill;
 mod known;
 mod layers;
