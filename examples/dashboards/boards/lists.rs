@@ -143,8 +143,13 @@ fn exporter() -> Vec<Panel> {
     );
     let refused = format!("videogen_exporter_task_series_refused_total{{{JOB}}}");
     let reload = format!("min(videogen_exporter_config_last_reload_successful{{{JOB}}})");
+    let state = format!("min(videogen_exporter_store_up{{{JOB}}})");
+    let commit = format!(
+        "histogram_quantile(0.95, sum by (le) \
+         (rate(videogen_exporter_store_commit_duration_seconds_bucket{{{JOB}}}[$__range])))"
+    );
     let logged = format!(r#"videogen_exporter_log_messages_total{{{JOB},level=~"(?i)warn(ing)?|error"}}"#);
-    vec![
+    let panels = vec![
         Panel::stat("Exporter", "Whether Prometheus can scrape the exporter.")
             .unit("none")
             .mappings(&words(&[(0, "DOWN", "red"), (1, "UP", "green")]))
@@ -182,6 +187,21 @@ fn exporter() -> Vec<Panel> {
         .mappings(&words(&[(0, "OLD", "red"), (1, "OK", "green")]))
         .instant(&reload, ""),
         Panel::stat(
+            "State",
+            "Whether what survives a restart can be written; if not, polling goes on and nothing new is \
+             counted until it can.",
+        )
+        .unit("none")
+        .mappings(&words(&[(0, "STUCK", "red"), (1, "OK", "green")]))
+        .instant(&state, ""),
+        Panel::stat(
+            "State commit, p95",
+            "95 of 100 transactions of the state were on the disk within this time.",
+        )
+        .unit("s")
+        .thresholds(&[(None, "green"), (Some(0.25), "orange"), (Some(1.0), "red")])
+        .instant(&commit, ""),
+        Panel::stat(
             "Warnings and errors logged",
             "Lines in the exporter's log at those levels, in the selected range.",
         )
@@ -189,5 +209,6 @@ fn exporter() -> Vec<Panel> {
         .decimals(0)
         .thresholds(&[(None, "green"), (Some(0.5), "orange")])
         .instant(&format!("{} or vector(0)", grown("", &logged)), ""),
-    ]
+    ];
+    panels.into_iter().map(|panel| panel.size(3, 4)).collect()
 }
