@@ -71,7 +71,7 @@ impl App {
     /// When a part cannot be built, or ends unasked, or does not stop in time.
     pub async fn run(self, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, shared, prepared, mut state_ended } = self;
-        let taken_up = shared.take_up(&config, prepared, both_clocks()).await;
+        let taken_up = shared.take_up(&config, prepared, both_clocks());
         let handle = Arc::new(Handle::new(shared.clone(), options.telemetry_path));
         let served = CancellationToken::new();
         let mut servers = Tasks::default();
@@ -134,7 +134,7 @@ async fn run_agents(
             // They were asked to stop and are gone now, one way or the other: no reason to stop watching.
             tracing::error!(error = format!("{error:#}"), "the old configuration did not end well");
         }
-        taken_up = shared.take_up(&next, prepared, both_clocks()).await;
+        taken_up = shared.take_up(&next, prepared, both_clocks());
         config = next;
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::named::Names;
@@ -18,8 +19,8 @@ use crate::store::Found;
 /// How long a source waits for the one before it: a hanging one must not keep the others from being read.
 const TURN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long after the state could not take what a source names the source is read again.
-const STATE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long after the state could not take what a source names it is asked again.
+const STATE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A source's place in the order of the first reads.
 pub struct Turn {
@@ -82,63 +83,72 @@ impl Discoverer {
                 }
             }
             // Only what the first good read brings may be history.
-            let first = (listing.complete && !late).then(|| identity.clone());
-            let taken = self.take(listing, first.as_ref(), late).await;
-            late |= taken && first.is_some();
-            if turn.take().is_some() {
+            let first = (listing.complete && !listing.absent && !late).then(|| identity.clone());
+            let is_first = first.is_some();
+            let found = self.found(listing, first, late);
+            late |= is_first;
+            let mut taken = self.take(&found).await;
+            while !taken && stop.run_until_cancelled(sleep(STATE_PATIENCE)).await.is_some() {
+                taken = self.take(&found).await;
+            }
+            if taken && turn.take().is_some() {
                 self.first_reads.fetch_sub(1, Ordering::AcqRel);
             }
-            let again = async {
-                if taken {
-                    source.changed().await;
-                } else {
-                    tokio::time::sleep(STATE_PATIENCE).await;
-                }
-            };
-            if stop.run_until_cancelled(again).await.is_none() {
+            if stop.run_until_cancelled(source.changed()).await.is_none() {
                 self.shared.carried().sources.insert((self.upstream.name.clone(), identity), source);
                 return Ok(());
             }
         }
     }
 
-    /// Tells state, table and page what is new and what is gone; false when the state could not take it.
-    async fn take(&self, listing: Listing, first: Option<&String>, late: bool) -> bool {
-        let now = both_clocks();
+    /// What is new in a listing and what is gone.
+    fn found(&self, listing: Listing, first: Option<String>, late: bool) -> Arc<Found> {
+        let now = both_clocks().wall;
         let name = &self.upstream.name;
         let tasks: BTreeMap<TaskId, NewTask> =
             listing.tasks.into_iter().rev().map(|task| (task.id.clone(), task)).collect();
-        let good_at = listing.complete.then_some(now.wall);
+        let good_at = listing.complete.then_some(now);
         self.shared.metrics.upstreams.source_read(name, &self.label, tasks.len(), listing.errors, good_at);
 
         let gone = self.names.gone(|id| tasks.contains_key(id));
         let new = self.names.new_among(tasks.keys().cloned());
-        if new.is_empty() && gone.is_empty() && first.is_none() {
-            return true;
-        }
-        let birth = self.shared.metrics.birth(now.wall);
-        let named = tasks.into_values().filter(|task| new.contains(&task.id));
-        let found = Found {
+        let (tracked, untracked): (Vec<_>, Vec<_>) = tasks
+            .into_values()
+            .filter(|task| new.contains(&task.id))
+            .partition(|task| self.shared.tracker.get(name, &task.id).is_some());
+        Arc::new(Found {
             upstream: name.clone(),
             source: self.label.clone(),
-            identity: first.cloned(),
-            tasks: named.map(|task| self.task(task, late, now.wall)).collect(),
-            gone: gone.clone(),
-            birth,
-            now: now.wall,
-        };
-        match self.shared.store.add(found).await {
-            Ok(tasks) => {
-                self.names.change(new, &gone);
-                if !tasks.is_empty() {
-                    tracing::info!(upstream.name = %name, source = self.label, tasks = tasks.len(), "found tasks");
-                    self.shared.metrics.tracked((name.clone(), self.label.clone()), &tasks, birth, now);
-                    self.shared.tracker.add(name, tasks);
+            identity: first,
+            tasks: untracked.into_iter().map(|task| self.task(task, late, now)).collect(),
+            also: tracked.into_iter().map(|task| task.id).collect(),
+            gone,
+            birth: self.shared.metrics.birth(now),
+            now,
+        })
+    }
+
+    /// Tells state, table and page what was found; false when the state cannot take it now.
+    async fn take(&self, found: &Arc<Found>) -> bool {
+        if found.is_nothing() {
+            return true;
+        }
+        let name = &self.upstream.name;
+        match self.shared.store.add(found.clone()).await {
+            Ok((new, there)) => {
+                let named = found.tasks.iter().map(|task| task.id.clone()).chain(found.also.iter().cloned());
+                self.names.change(named, &found.gone);
+                if !new.is_empty() {
+                    tracing::info!(upstream.name = %name, source = self.label, tasks = new.len(), "found tasks");
+                    let source = (name.clone(), self.label.clone());
+                    self.shared.metrics.tracked(source, &new, found.birth, both_clocks());
+                    self.shared.tracker.add(name, new);
                 }
+                self.shared.track(name, there);
                 true
             }
             Err(error) => {
-                tracing::warn!(upstream.name = %name, source = self.label, %error, "what the source names is not taken yet");
+                tracing::debug!(upstream.name = %name, source = self.label, %error, "what the source names is not taken yet");
                 false
             }
         }

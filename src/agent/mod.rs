@@ -8,6 +8,7 @@ mod named;
 mod oddities;
 mod poll;
 mod sweep;
+mod texts;
 mod timetable;
 mod together;
 mod tracker;
@@ -27,7 +28,7 @@ use crate::clock;
 use crate::config::{Config, CountSinceConfig, PerTask};
 use crate::domain::advance::CountSince;
 use crate::domain::task::Agg;
-use crate::domain::{Policy, Timestamp};
+use crate::domain::{Policy, Task, Timestamp};
 use crate::metrics::{Metrics, Now, Operation, Snapshot};
 use crate::source::Source;
 use crate::store::{Loaded, Store, StoreError};
@@ -191,7 +192,11 @@ impl Shared {
         let (known, new): (Vec<_>, Vec<_>) =
             config.upstreams.iter().partition(|upstream| self.tracker.knows(&upstream.name));
         let new = new.into_iter().map(|upstream| (upstream.name.clone(), upstream.dialect.name()));
-        let mut loaded = self.store.load(new.collect(), labels.clone()).await?;
+        let new: Vec<_> = new.collect();
+        let mut loaded = Loaded::default();
+        if !new.is_empty() {
+            loaded = self.store.load(new, labels.clone()).await?;
+        }
         if self.metrics.shows_other_labels(&labels) {
             let known = known.into_iter().map(|upstream| upstream.name.clone());
             loaded.tallies.extend(self.store.tallies(known.collect(), labels).await?);
@@ -209,7 +214,7 @@ impl Shared {
     }
 
     /// Brings table and counters under a configuration: what belongs to upstreams that it does not have is shown no more.
-    pub async fn take_up(self: &Arc<Self>, config: &Config, prepared: Prepared, now: Now) -> TakenUp {
+    pub fn take_up(self: &Arc<Self>, config: &Config, prepared: Prepared, now: Now) -> TakenUp {
         let Prepared { loaded, first_loads } = prepared;
         let rules = Arc::new(Rules::of(config, self.store.first_start()));
         let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
@@ -240,22 +245,30 @@ impl Shared {
             only_active: shown.per_task == PerTask::Active,
             off,
         });
-        self.bear(now).await;
+        self.bear(now);
         TakenUp { shared: self.clone(), rules, first_loads }
     }
 
-    /// Has the label sets that tasks came under with another configuration born at 0.
-    async fn bear(&self, now: Now) {
+    /// Label sets that tasks came under with another configuration are born at 0.
+    fn bear(&self, now: Now) {
         let aggs: BTreeSet<Agg> = self.snapshot().tasks.iter().map(|task| task.agg()).collect();
         let new: Vec<Agg> = aggs.into_iter().filter(|agg| self.metrics.is_new(agg)).collect();
-        if new.is_empty() {
-            return;
+        if !new.is_empty() {
+            let birth = self.metrics.birth(now.wall);
+            self.store.born(new.clone(), birth);
+            self.metrics.born(new, birth, now);
         }
-        let birth = self.metrics.birth(now.wall);
-        match self.store.born(new.clone(), birth).await {
-            Ok(()) => self.metrics.born(new, birth, now),
-            // Then they are born with their first event.
-            Err(error) => tracing::warn!(%error, "new label sets are not at 0 yet"),
+    }
+
+    /// Tracks tasks that the state has and that are not in the table.
+    fn track(&self, upstream: &Arc<str>, mut tasks: Vec<Task>) {
+        let now = both_clocks();
+        for task in &mut tasks {
+            task.aggregate_labels = self.metrics.aggregate_labels(task, now.wall);
+        }
+        if !tasks.is_empty() {
+            self.tracker.add(upstream, tasks);
+            self.bear(now);
         }
     }
 

@@ -85,7 +85,7 @@ impl Poller {
     pub(super) fn settled(&mut self, settled: Settled) {
         let now = both_clocks();
         match settled {
-            Settled::Committed { transitions, known, birth } => {
+            Settled::Committed { transitions, otherwise, birth } => {
                 for transition in transitions {
                     self.shared.metrics.observe(&transition, birth, now);
                     let Transition { task, from, .. } = transition;
@@ -94,12 +94,15 @@ impl Poller {
                         tracing::info!(upstream.name = %task.upstream, task.id = %task.id, from, to, "task moved");
                     }
                     self.commits.ids.remove(&task.id);
-                    self.show(task, now.wall);
+                    self.show_settled(task, now.wall);
                 }
-                for task in known {
-                    tracing::error!(upstream.name = %task.upstream, task.id = %task.id, "the state knew more of this task");
-                    self.commits.ids.remove(&task.id);
-                    self.show(task, now.wall);
+                for (id, task) in otherwise {
+                    self.commits.ids.remove(&id);
+                    match task {
+                        Some(task) => self.show_settled(task, now.wall),
+                        None => self.shared.tracker.remove(&self.upstream.name, &id),
+                    }
+                    tracing::error!(upstream.name = %self.upstream.name, task.id = %id, "the state has another row of this task, or none");
                 }
             }
             Settled::Refused(transitions, error) => {
@@ -111,6 +114,12 @@ impl Poller {
                 }
             }
         }
+    }
+
+    /// The same for a task that was away: meanwhile aggregates may have come to carry other labels.
+    fn show_settled(&mut self, mut task: Task, now: Timestamp) {
+        task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, now);
+        self.show(task, now);
     }
 
     /// Puts a task as it is now into the table, and says when it is asked again.

@@ -30,7 +30,7 @@ impl Names {
     }
 
     /// These are named from now on, and these no longer.
-    pub fn change(&self, new: HashSet<TaskId>, gone: &[TaskId]) {
+    pub fn change(&self, new: impl Iterator<Item = TaskId>, gone: &[TaskId]) {
         let mut held = lock(&self.0);
         for id in gone {
             held.remove(id);

@@ -121,6 +121,8 @@ impl Poller {
         while let Ok(Some(ended)) = tokio::time::timeout_at(until.into(), self.in_flight.join_next()).await {
             self.take_home(ended)?;
         }
+        // What cannot be committed in a moment is carried on, or read again after the next start.
+        let until = clock::instant() + RELOAD_PATIENCE;
         while !self.commits.is_empty()
             && let Ok(settled) = tokio::time::timeout_at(until.into(), self.commits.next()).await
         {

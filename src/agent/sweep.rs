@@ -1,6 +1,7 @@
 //! Letting go: ended tasks after their retention, ids after theirs, label sets that nobody uses any more; and showing what has
 //! been at 0 for long enough.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,9 +10,10 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{Rules, Shared, both_clocks};
+use crate::domain::task::Agg;
 use crate::domain::{TaskId, Timestamp};
 use crate::metrics::UNUSED_FOR;
-use crate::store::{Cursor, LedgerPage, StoreError};
+use crate::store::{Cursor, LedgerPage, Seen, StoreError};
 
 /// How exactly a retention and a hold end.
 const EVERY: Duration = Duration::from_secs(1);
@@ -21,6 +23,9 @@ const SELDOM: u32 = 10;
 
 /// Label sets have days: they are looked at once in so many rounds.
 const RARELY: u32 = 600;
+
+/// It is known this well when a source last named an id that it goes on naming.
+const NOTED_WITHIN: Duration = Duration::from_hours(24);
 
 /// How many ids of the ledger are looked at in one round.
 const PAGE: usize = 5000;
@@ -58,8 +63,8 @@ impl Sweeper {
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             round = round.wrapping_add(1);
             // What fails is done in a later round: the state has told of it.
-            if let Some(swept) = stop.run_until_cancelled(self.sweep(round, at.clone())).await {
-                at = swept.unwrap_or_default();
+            if let Some(Ok(next)) = stop.run_until_cancelled(self.sweep(round, at.clone())).await {
+                at = next;
             }
         }
         Ok(())
@@ -92,22 +97,30 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Forgets ids of the next page of the ledger that nobody has named for long; gives back where to go on.
+    /// Looks at the next page of the ledger: notes which ids are still named, and forgets those that nobody has named for long.
+    /// Gives back where to go on.
     async fn forget(&self, at: Cursor, now: Timestamp) -> Result<Cursor, StoreError> {
-        let before = now - self.rules.forget_after;
-        let LedgerPage { mut ids, next } =
-            self.shared.store.unnamed_since(before, at, PAGE, self.upstreams.clone()).await?;
-        ids.retain(|(upstream, id)| !TaskId::parse(id).is_ok_and(|id| self.shared.named.has(upstream, &id)));
-        if !ids.is_empty() {
-            tracing::debug!(ids = ids.len(), "forgetting ids that no source names any more");
-            self.shared.store.forget(ids, before).await?;
+        let forget_after = self.rules.forget_after;
+        // What is named is noted far sooner than it could be forgotten: after a restart nobody may name it for a moment.
+        let (noted, before) = (now - (forget_after / 4).min(NOTED_WITHIN), now - forget_after);
+        let LedgerPage { ids, next } = self.shared.store.ledger(noted, at, PAGE).await?;
+        let is_named = |seen: &Seen| TaskId::parse(&seen.id).is_ok_and(|id| self.shared.named.has(&seen.upstream, &id));
+        let (named, unnamed): (Vec<_>, Vec<_>) = ids.into_iter().partition(is_named);
+        let is_over =
+            |seen: &Seen| seen.named <= before && !(seen.is_watched && self.upstreams.contains(&seen.upstream));
+        let forgotten: Vec<_> = unnamed.into_iter().filter(is_over).collect();
+        if !named.is_empty() || !forgotten.is_empty() {
+            tracing::debug!(named = named.len(), forgotten = forgotten.len(), "a page of the ledger");
+            self.shared.store.settle_ledger((named, now), (forgotten, before)).await?;
         }
         Ok(next.unwrap_or_default())
     }
 
     /// Lets go of label sets that nobody has used for long.
     async fn free(&self, now: Timestamp) -> Result<(), StoreError> {
-        let in_use = self.shared.metrics.free(&self.shared.snapshot().tasks, now);
-        self.shared.store.used(in_use.into_iter().collect(), now, now - UNUSED_FOR).await
+        let in_use: BTreeSet<Agg> = self.shared.snapshot().tasks.iter().map(|task| task.agg()).collect();
+        self.shared.store.used(in_use.iter().cloned().collect(), now, now - UNUSED_FOR).await?;
+        self.shared.metrics.free(&in_use, now);
+        Ok(())
     }
 }

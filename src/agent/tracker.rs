@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::texts::Texts;
 use crate::domain::task::AggregateLabels;
 use crate::domain::{Task, TaskId, Timestamp};
 use crate::metrics::Snapshot;
@@ -30,6 +31,7 @@ struct Held {
     upstreams: BTreeMap<Arc<str>, Table>,
     limits: SeriesLimits,
     refused: u64,
+    texts: Texts,
 }
 
 #[derive(Default)]
@@ -50,7 +52,7 @@ impl Tracker {
     /// An empty table.
     pub fn new() -> Self {
         let limits = SeriesLimits { max: 0, only_active: false, off: true };
-        Self { held: Mutex::new(Held { upstreams: BTreeMap::new(), limits, refused: 0 }) }
+        Self { held: Mutex::new(Held { upstreams: BTreeMap::new(), limits, refused: 0, texts: Texts::default() }) }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -67,8 +69,10 @@ impl Tracker {
     /// Adds tasks of one upstream; one that is there already stays as it is.
     pub fn add(&self, upstream: &Arc<str>, tasks: Vec<Task>) {
         let mut held = self.held();
-        let table = held.upstreams.entry(upstream.clone()).or_default();
-        for task in tasks {
+        let Held { upstreams, texts, .. } = &mut *held;
+        let table = upstreams.entry(upstream.clone()).or_default();
+        for mut task in tasks {
+            texts.share(&mut task);
             if let btree_map::Entry::Vacant(vacant) = table.entries.entry(task.id.clone()) {
                 table.fresh.push(task.id.clone());
                 vacant.insert(Entry { task: Arc::new(task), has_series: false, was_refused: false });
@@ -119,10 +123,19 @@ impl Tracker {
     }
 
     /// Puts the new record of a task in the place of the old one; nothing if the task is gone.
-    pub fn apply(&self, task: Task) {
+    pub fn apply(&self, mut task: Task) {
         let mut held = self.held();
-        if let Some(entry) = held.upstreams.get_mut(&task.upstream).and_then(|table| table.entries.get_mut(&task.id)) {
+        let Held { upstreams, texts, .. } = &mut *held;
+        if let Some(entry) = upstreams.get_mut(&task.upstream).and_then(|table| table.entries.get_mut(&task.id)) {
+            texts.share(&mut task);
             entry.task = Arc::new(task);
+        }
+    }
+
+    /// Lets go of a task.
+    pub fn remove(&self, upstream: &Arc<str>, id: &TaskId) {
+        if let Some(table) = self.held().upstreams.get_mut(upstream) {
+            table.entries.remove(id);
         }
     }
 
@@ -138,9 +151,11 @@ impl Tracker {
     /// Gives every task the aggregate labels that `labels` finds for it: they have changed.
     pub fn relabel(&self, labels: impl Fn(&Task) -> AggregateLabels) {
         let mut held = self.held();
-        for entry in held.upstreams.values_mut().flat_map(|table| table.entries.values_mut()) {
+        let Held { upstreams, texts, .. } = &mut *held;
+        for entry in upstreams.values_mut().flat_map(|table| table.entries.values_mut()) {
             let task = Arc::make_mut(&mut entry.task);
             task.aggregate_labels = labels(task);
+            texts.share(task);
         }
     }
 

@@ -24,9 +24,10 @@ pub const UNUSED_FOR: Duration = Duration::from_hours(90 * 24);
 /// A name gets its place a moment before the first label set that carries it is committed.
 const ON_ITS_WAY: Duration = Duration::from_hours(1);
 
-/// An aggregate label as it is shown.
-pub fn shown_label(name: &str) -> Arc<str> {
-    format!("label_{name}").into()
+/// The aggregate labels, as sources call them and as they are shown; sorted, so that another order is no change.
+pub fn labels(config: &MetricsConfig) -> Vec<(String, Arc<str>)> {
+    let labels: BTreeSet<&String> = config.aggregate_labels.iter().map(|label| &label.0).collect();
+    labels.into_iter().map(|label| (label.clone(), format!("label_{label}").into())).collect()
 }
 
 /// The names that have a place.
@@ -59,8 +60,7 @@ impl Kept {
     pub fn configure(&mut self, config: &MetricsConfig) {
         self.allowed = config.models.iter().map(|name| name.0.as_str().into()).collect();
         self.max_models = config.max_models;
-        let labels = config.aggregate_labels.iter().map(|label| label.0.clone());
-        self.labels = labels.map(|label| (label.clone(), shown_label(&label))).collect();
+        self.labels = labels(config);
         for label in std::iter::once("model").chain(self.labels.iter().map(|(label, _)| label.as_str())) {
             self.folded.entry(label.to_owned()).or_default();
         }

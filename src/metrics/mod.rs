@@ -114,9 +114,9 @@ impl Metrics {
         self.reload_success_time.set(now.as_secs_f64());
     }
 
-    /// The aggregate labels of a configuration as they are shown.
+    /// The aggregate labels of a configuration as they are shown, sorted.
     pub fn label_names(config: &MetricsConfig) -> Vec<Arc<str>> {
-        config.aggregate_labels.iter().map(|label| kept::shown_label(&label.0)).collect()
+        kept::labels(config).into_iter().map(|(_, shown)| shown).collect()
     }
 
     /// True while label sets carry other labels than these.
@@ -219,14 +219,11 @@ impl Metrics {
         }
     }
 
-    /// Lets go of label sets that no tracked task has had for long, which frees the places of their names: gives back what
-    /// is in use.
-    pub fn free(&self, tasks: &[Arc<Task>], now: Timestamp) -> BTreeSet<Agg> {
+    /// Lets go of label sets that no tracked task has had for long, which frees the places of their names.
+    pub fn free(&self, in_use: &BTreeSet<Agg>, now: Timestamp) {
         let held = &mut *self.held();
-        let in_use: BTreeSet<Agg> = tasks.iter().map(|task| task.agg()).collect();
-        held.aggregates.free(&in_use, now);
+        held.aggregates.free(in_use, now);
         held.kept.free(held.aggregates.aggs(), now);
-        in_use
     }
 
     /// The page as it is now.

@@ -69,6 +69,7 @@ impl FileSource {
         let mut listing = Listing { complete: true, ..Listing::default() };
         let found = self.found(&mut listing);
         self.files.retain(|path, _| found.contains(path));
+        listing.absent = found.is_empty();
         for path in found {
             match read(&path) {
                 Ok(text) => self.take(&path, text, &mut listing),

@@ -22,6 +22,8 @@ pub struct Listing {
     pub messages: Vec<String>,
     /// Everything was read well.
     pub complete: bool,
+    /// There is nothing to read yet, such as a file that somebody has still to write.
+    pub absent: bool,
 }
 
 impl Listing {

@@ -22,11 +22,34 @@ pub struct Batch<'a> {
 /// An id of the ledger, after which its next page begins; the default is before all of them.
 pub type Cursor = (i64, String);
 
+/// What the state has of a task that a source names.
+pub enum Named {
+    /// Nothing until now.
+    New,
+    /// Its row: it is still to be watched.
+    There(Box<Task>),
+    /// That it was there and has ended.
+    Past,
+}
+
+/// An id of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Name of the upstream.
+    pub upstream: Arc<str>,
+    /// The id.
+    pub id: String,
+    /// When a source named it, for all that the state knows.
+    pub named: Timestamp,
+    /// Its task is active, or ended a short while ago.
+    pub is_watched: bool,
+}
+
 /// Some ids of one page of the ledger.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LedgerPage {
-    /// Upstreams and ids.
-    pub ids: Vec<(Arc<str>, String)>,
+    /// The ids.
+    pub ids: Vec<Seen>,
     /// Where the next page begins, if there is one.
     pub next: Option<Cursor>,
 }
@@ -64,6 +87,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// The row of a label set, which is born if it is new.
     fn aggregate(&self, agg: &Agg, birth: Birth) -> rusqlite::Result<i64> {
         let upstream = self.upstream(&agg.upstream)?;
         let labels = labels_text(&agg.labels);
@@ -132,29 +156,30 @@ impl<'a> Batch<'a> {
         )
     }
 
-    /// A source names a task: true when nobody ever did before, and then it has its row.
-    pub fn named(&mut self, task: &Task, birth: Birth, now: Timestamp) -> rusqlite::Result<bool> {
-        /// How exactly it is known when a source last named a task that it goes on naming.
-        const EXACTLY: i64 = 3_600_000;
+    /// A source names a task that is not tracked: it is new, and has its row now; or its row was there, which is given back
+    /// if the task is to be tracked; or it is nobody's any more.
+    pub fn named(&mut self, task: &Task, birth: Birth, now: Timestamp) -> rusqlite::Result<Named> {
         let upstream = self.upstream(&task.upstream)?;
-        let (id, now) = (task.id.as_str(), now.as_millis());
-        if self.execute("insert into ledger values (?1, ?2, ?3) on conflict do nothing", params![upstream, id, now])? {
+        let (id, named) = (task.id.as_str(), now.as_millis());
+        if self
+            .execute("insert into ledger values (?1, ?2, ?3) on conflict do nothing", params![upstream, id, named])?
+        {
             self.execute(
                 "insert into tasks values (?1, ?2, ?3, null, ?4)",
                 params![upstream, id, task.revision, record::write(task)],
             )?;
             self.born(task.agg(), birth);
-            return Ok(true);
+            return Ok(Named::New);
         }
-        let sql = "update ledger set named = ?3 where upstream = ?1 and task_id = ?2 and named < ?3 - ?4";
-        self.execute(sql, params![upstream, id, now, EXACTLY])?;
-        Ok(false)
+        self.touch(&task.upstream, id, now)?;
+        let row = self.task(&(task.upstream.clone(), task.provider), &task.id)?;
+        Ok(row.filter(Task::is_active).map_or(Named::Past, |task| Named::There(Box::new(task))))
     }
 
-    /// A source no longer names a task.
-    pub fn unnamed(&self, upstream: &str, id: &TaskId, now: Timestamp) -> rusqlite::Result<bool> {
+    /// At this moment a source names, or has just ceased to name, a task.
+    pub fn touch(&self, upstream: &str, id: &str, now: Timestamp) -> rusqlite::Result<bool> {
         let sql = format!("update ledger set named = ?3 where upstream = {UPSTREAM} and task_id = ?2");
-        self.execute(&sql, params![upstream, id.as_str(), now.as_millis()])
+        self.execute(&sql, params![upstream, id, now.as_millis()])
     }
 
     /// A source brought this many tasks first.
@@ -179,13 +204,10 @@ impl<'a> Batch<'a> {
         self.db.prepare_cached(&sql)?.exists(params![upstream, identity])
     }
 
-    /// The values of these label sets may be shown from now on.
-    pub fn shown(&self, agg: &Agg) -> rusqlite::Result<bool> {
-        let upstream = self.upstream(&agg.upstream)?;
-        self.execute(
-            "update aggregates set shown = 1 where (upstream, provider, model, labels) = (?1, ?2, ?3, ?4)",
-            params![upstream, agg.provider, agg.model, labels_text(&agg.labels)],
-        )
+    /// The values of a label set may be shown from now on.
+    pub fn shown(&self, agg: &Agg, birth: Birth) -> rusqlite::Result<bool> {
+        let id = self.aggregate(agg, birth)?;
+        self.execute("update aggregates set shown = 1 where id = ?1", [id])
     }
 
     /// The same for the counter of a source, which has its row from now on.
@@ -196,12 +218,9 @@ impl<'a> Batch<'a> {
     }
 
     /// A tracked task has this label set.
-    pub fn used(&self, agg: &Agg, now: Timestamp) -> rusqlite::Result<bool> {
-        let upstream = self.upstream(&agg.upstream)?;
-        self.execute(
-            "update aggregates set used = ?5 where (upstream, provider, model, labels) = (?1, ?2, ?3, ?4)",
-            params![upstream, agg.provider, agg.model, labels_text(&agg.labels), now.as_millis()],
-        )
+    pub fn used(&self, agg: &Agg, birth: Birth) -> rusqlite::Result<bool> {
+        let id = self.aggregate(agg, birth)?;
+        self.execute("update aggregates set used = ?2 where id = ?1", [id, birth.created.as_millis()])
     }
 
     /// Drops label sets that no task has had since then, of this configuration or an earlier one.
@@ -214,31 +233,25 @@ impl<'a> Batch<'a> {
         self.execute("delete from tasks where ended <= ?1", [ended_before.as_millis()])
     }
 
-    /// Ids that no source has named since `before`: of the next `limit` after `after`, those whose task is not watched, or
-    /// belongs to none of `upstreams`; and where to go on, if there is more.
-    pub fn unnamed_since(
-        &self,
-        before: Timestamp,
-        after: &Cursor,
-        limit: usize,
-        upstreams: &[Arc<str>],
-    ) -> rusqlite::Result<LedgerPage> {
+    /// Of the next `limit` ids after `after`, those that were last known to be named at or before `before`.
+    pub fn ledger(&self, before: Timestamp, after: &Cursor, limit: usize) -> rusqlite::Result<LedgerPage> {
         let mut page = self.db.prepare_cached(
             "select l.upstream, l.task_id, l.named, u.name, t.task_id is not null from ledger l \
              join upstreams u on u.id = l.upstream left join tasks t on t.upstream = l.upstream and t.task_id = l.task_id \
              where (l.upstream, l.task_id) > (?1, ?2) order by l.upstream, l.task_id limit ?3",
         )?;
         let mut rows = page.query(params![after.0, after.1, i64::try_from(limit).unwrap_or(i64::MAX)])?;
-        let (mut found, mut last, mut seen) = (Vec::new(), None, 0);
+        let (mut ids, mut last, mut seen) = (Vec::new(), None, 0);
         while let Some(row) = rows.next()? {
             seen += 1;
-            let (named, name, watched): (i64, String, bool) = (row.get(2)?, row.get(3)?, row.get(4)?);
             last = Some((row.get(0)?, row.get(1)?));
-            if named <= before.as_millis() && !(watched && upstreams.iter().any(|upstream| **upstream == *name)) {
-                found.push((name.into(), row.get(1)?));
+            let named = Timestamp::from_millis(row.get(2)?);
+            if named <= before {
+                let upstream: String = row.get(3)?;
+                ids.push(Seen { upstream: upstream.into(), id: row.get(1)?, named, is_watched: row.get(4)? });
             }
         }
-        Ok(LedgerPage { ids: found, next: last.filter(|_| seen == limit) })
+        Ok(LedgerPage { ids, next: last.filter(|_| seen == limit) })
     }
 
     /// Forgets an id, unless a source has named it since `before`.

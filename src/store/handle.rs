@@ -7,7 +7,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::batch::{Batch, Cursor, LedgerPage, UpstreamKey};
+use super::batch::{Batch, Cursor, LedgerPage, Named, Seen, UpstreamKey};
 use super::job::{Ask, Moves, Settled, StoreError};
 use super::open::{self, OpenError, Place};
 use super::writer::{AnyJob, Event, Kind, Writer};
@@ -43,14 +43,23 @@ pub struct Found {
     pub source: String,
     /// What the source is known by, when it was read well.
     pub identity: Option<String>,
-    /// The tasks that it names and had not named before.
+    /// The tasks that it names, had not named before, and that are not tracked.
     pub tasks: Vec<Task>,
+    /// Those that are.
+    pub also: Vec<TaskId>,
     /// Those that it no longer names.
     pub gone: Vec<TaskId>,
     /// How new label sets are born.
     pub birth: Birth,
     /// When it was read.
     pub now: Timestamp,
+}
+
+impl Found {
+    /// Nothing has changed.
+    pub fn is_nothing(&self) -> bool {
+        self.identity.is_none() && self.tasks.is_empty() && self.also.is_empty() && self.gone.is_empty()
+    }
 }
 
 impl Store {
@@ -86,8 +95,10 @@ impl Store {
     }
 
     fn send(&self, job: AnyJob) {
-        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(job) {
-            job.answer(Err(StoreError::Full));
+        match self.jobs.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => job.answer(Err(StoreError::Full)),
+            Err(TrySendError::Disconnected(job)) => job.answer(Err(StoreError::Closed)),
         }
     }
 
@@ -112,8 +123,7 @@ impl Store {
             }
             Ok(loaded)
         };
-        // Not as a reader: that would overtake what waits to be committed.
-        self.ask(Kind::Write, read).await
+        self.ask(Kind::ReadAll, read).await
     }
 
     /// What was counted of these upstreams, under exactly these labels.
@@ -122,7 +132,7 @@ impl Store {
             let tallies: Result<Vec<_>, _> = upstreams.iter().map(|name| batch.tallies(name, &labels)).collect();
             Ok(tallies?.into_iter().flatten().collect())
         };
-        self.ask(Kind::Write, read).await
+        self.ask(Kind::ReadAll, read).await
     }
 
     /// True while this source was never read well in the life of this state.
@@ -130,18 +140,21 @@ impl Store {
         self.ask(Kind::Read, move |batch| Ok(!batch.is_loaded(&upstream, &identity)?)).await
     }
 
-    /// Notes what a source names, and gives back the tasks that nobody had named before; they have a row now.
-    pub async fn add(&self, found: Found) -> Result<Vec<Task>, StoreError> {
+    /// Notes what a source names. Gives back the tasks that nobody had named before, which have a row now, and then those that
+    /// the state watches already.
+    pub async fn add(&self, found: Arc<Found>) -> Result<(Vec<Task>, Vec<Task>), StoreError> {
         let write = move |batch: &mut Batch<'_>| {
-            let Found { upstream, source, identity, tasks, gone, birth, now } = &found;
-            let mut new = Vec::new();
+            let Found { upstream, source, identity, tasks, also, gone, birth, now } = &*found;
+            let (mut new, mut there) = (Vec::new(), Vec::new());
             for task in tasks {
-                if batch.named(task, *birth, *now)? {
-                    new.push(task.clone());
+                match batch.named(task, *birth, *now)? {
+                    Named::New => new.push(task.clone()),
+                    Named::There(task) => there.push(*task),
+                    Named::Past => {}
                 }
             }
-            for id in gone {
-                batch.unnamed(upstream, id, *now)?;
+            for id in also.iter().chain(gone) {
+                batch.touch(upstream, id.as_str(), *now)?;
             }
             if !new.is_empty() {
                 batch.discovered(upstream, source, new.len(), *birth)?;
@@ -149,7 +162,7 @@ impl Store {
             if let Some(identity) = identity {
                 batch.loaded(upstream, identity)?;
             }
-            Ok(new)
+            Ok((new, there))
         };
         self.ask(Kind::Write, write).await
     }
@@ -169,26 +182,28 @@ impl Store {
         self.ask(Kind::Write, write).await
     }
 
-    /// Label sets come into being.
-    pub async fn born(&self, aggs: Vec<Agg>, birth: Birth) -> Result<(), StoreError> {
+    /// Label sets come into being; nobody waits for it.
+    pub fn born(&self, aggs: Vec<Agg>, birth: Birth) {
         let write = move |batch: &mut Batch<'_>| {
             for agg in &aggs {
                 batch.born(agg.clone(), birth);
             }
             Ok(())
         };
-        self.ask(Kind::Write, write).await
+        self.send(Box::new(Ask::new(Kind::Write, write, oneshot::channel().0)));
     }
 
-    /// These label sets, and these counters of sources, may be shown with their values from now on.
+    /// These label sets, and these counters of sources, may be shown with their values from now on; they are born now if they
+    /// have not been.
     pub async fn show(
         &self,
         aggs: Vec<Agg>,
         sources: Vec<(Arc<str>, String)>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let birth = Birth { created: now, shown: true };
         let write = move |batch: &mut Batch<'_>| {
-            aggs.iter().try_for_each(|agg| batch.shown(agg).map(drop))?;
+            aggs.iter().try_for_each(|agg| batch.shown(agg, birth).map(drop))?;
             sources.iter().try_for_each(|(upstream, source)| batch.source_shown(upstream, source, now).map(drop))
         };
         self.ask(Kind::Write, write).await
@@ -196,8 +211,9 @@ impl Store {
 
     /// Tracked tasks have these label sets now; those that none has had since `unused_since` go.
     pub async fn used(&self, aggs: Vec<Agg>, now: Timestamp, unused_since: Timestamp) -> Result<(), StoreError> {
+        let birth = Birth { created: now, shown: false };
         let write = move |batch: &mut Batch<'_>| {
-            aggs.iter().try_for_each(|agg| batch.used(agg, now).map(drop))?;
+            aggs.iter().try_for_each(|agg| batch.used(agg, birth).map(drop))?;
             batch.drop_unused(unused_since).map(drop)
         };
         self.ask(Kind::Write, write).await
@@ -208,22 +224,20 @@ impl Store {
         self.ask(Kind::Write, move |batch| batch.retire(ended_before).map(drop)).await
     }
 
-    /// One page of the ledger: ids that no source has named since `before` and whose task is not watched under `upstreams`,
-    /// and where the next page begins, if there is one.
-    pub async fn unnamed_since(
-        &self,
-        before: Timestamp,
-        after: Cursor,
-        limit: usize,
-        upstreams: Vec<Arc<str>>,
-    ) -> Result<LedgerPage, StoreError> {
-        self.ask(Kind::Read, move |batch| batch.unnamed_since(before, &after, limit, &upstreams)).await
+    /// Of one page of the ledger, `limit` ids after `after`, those that were last known to be named at or before `before`.
+    pub async fn ledger(&self, before: Timestamp, after: Cursor, limit: usize) -> Result<LedgerPage, StoreError> {
+        self.ask(Kind::Read, move |batch| batch.ledger(before, &after, limit)).await
     }
 
-    /// Forgets ids that no source has named since `before`.
-    pub async fn forget(&self, ids: Vec<(Arc<str>, String)>, before: Timestamp) -> Result<(), StoreError> {
+    /// Sources name `named` at this moment, and nobody has named `forgotten` since `before`: these are forgotten.
+    pub async fn settle_ledger(
+        &self,
+        (named, now): (Vec<Seen>, Timestamp),
+        (forgotten, before): (Vec<Seen>, Timestamp),
+    ) -> Result<(), StoreError> {
         let write = move |batch: &mut Batch<'_>| {
-            ids.iter().try_for_each(|(upstream, id)| batch.forget(upstream, id, before).map(drop))
+            named.iter().try_for_each(|seen| batch.touch(&seen.upstream, &seen.id, now).map(drop))?;
+            forgotten.iter().try_for_each(|seen| batch.forget(&seen.upstream, &seen.id, before).map(drop))
         };
         self.ask(Kind::Write, write).await
     }

@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::batch::Batch;
 use super::writer::{Job, Kind};
-use crate::domain::{Birth, Task, Transition};
+use crate::domain::{Birth, Task, TaskId, Transition};
 
 /// Why something was not committed, or not read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum StoreError {
     /// The database said no; what was to be committed must not be counted.
     #[error("the state cannot be written: {0}")]
     Unavailable(String),
+    /// What is in it makes no sense.
+    #[error("the state has a row that cannot be read: {0}; mend it or delete it with the sqlite3 shell")]
+    Unreadable(String),
     /// More waits for it than may.
     #[error("too much waits for the state")]
     Full,
@@ -23,7 +26,10 @@ pub enum StoreError {
 impl StoreError {
     /// Of a statement or a commit that failed.
     pub(super) fn of(error: &rusqlite::Error) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            rusqlite::Error::FromSqlConversionFailure(_, _, why) => Self::Unreadable(why.to_string()),
+            _ => Self::Unavailable(error.to_string()),
+        }
     }
 }
 
@@ -34,8 +40,8 @@ pub enum Settled {
     Committed {
         /// Those that are.
         transitions: Vec<Transition>,
-        /// Tasks of which the state knew more, so that nothing was counted of their transitions: as the state has them.
-        known: Vec<Task>,
+        /// Tasks that were not any more as they were when they moved, so that nothing was counted: as the state has them, if it does.
+        otherwise: Vec<(TaskId, Option<Task>)>,
         /// How their label sets were born, if they are new.
         birth: Birth,
     },
@@ -104,7 +110,8 @@ impl Job for Moves {
             if !batch.moved(transition, self.birth)? {
                 let task = &transition.task;
                 let key = (task.upstream.clone(), task.provider);
-                self.stale.push((place, batch.task(&key, &task.id)?));
+                // A row that cannot be read must not hold up everybody else.
+                self.stale.push((place, batch.task(&key, &task.id).unwrap_or_default()));
             }
         }
         Ok(())
@@ -114,12 +121,11 @@ impl Job for Moves {
         let settled = if let Err(error) = outcome {
             Settled::Refused(self.transitions, error)
         } else {
-            let mut known = Vec::new();
+            let mut otherwise = Vec::new();
             for (place, task) in self.stale.into_iter().rev() {
-                self.transitions.remove(place);
-                known.extend(task);
+                otherwise.push((self.transitions.remove(place).task.id, task));
             }
-            Settled::Committed { transitions: self.transitions, known, birth: self.birth }
+            Settled::Committed { transitions: self.transitions, otherwise, birth: self.birth }
         };
         let _ = self.answer.send(settled);
     }

@@ -10,7 +10,7 @@ mod open;
 mod record;
 mod writer;
 
-pub use batch::{Cursor, LedgerPage, UpstreamKey};
+pub use batch::{Cursor, LedgerPage, Seen, UpstreamKey};
 pub use handle::{Found, Loaded, Store};
 pub use job::{Settled, StoreError};
 pub use open::{OpenError, Place};

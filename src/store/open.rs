@@ -30,8 +30,14 @@ pub enum OpenError {
         "the state {0} cannot be opened: {1}; its folder has to be there and writable, `state.sqlite.path` says where it is"
     )]
     Io(PathBuf, String),
+    /// Another program has it open.
+    #[error("the state {0} is locked by another program, such as a database shell or a backup; end that one first")]
+    Locked(PathBuf),
     /// Some other file.
-    #[error("{0} is no state of videogen-exporter: {1}; it was left as it is, choose another `state.sqlite.path`")]
+    #[error(
+        "{0} is no state of videogen-exporter: {1}; it was left as it is. Choose another `state.sqlite.path`, or move the file \
+         away with its -wal file"
+    )]
     Foreign(PathBuf, String),
     /// Of a later version.
     #[error(
@@ -85,24 +91,32 @@ pub fn open(place: &Place, now: Timestamp) -> Result<Opened, OpenError> {
     let (connection, lock, path) = match place {
         Place::Memory => (Connection::open_in_memory(), None, PathBuf::from(":memory:")),
         Place::File(path) => {
-            let lock = lock(path)?;
-            inspect(path)?;
-            (Connection::open(path), Some(lock), path.clone())
+            // By whatever name it is called, it is one file with one lock.
+            let path = real(path);
+            inspect(&path)?;
+            let lock = lock(&path)?;
+            (Connection::open(&path), Some(lock), path)
         }
     };
     let told = |error: rusqlite::Error| told(&path, &error);
     let mut connection = connection.map_err(told)?;
     connection.busy_timeout(BUSY).map_err(told)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    let journal: String = connection.query_row("pragma journal_mode = wal", [], |row| row.get(0)).map_err(told)?;
+    if !["wal", "memory"].contains(&journal.as_str()) {
+        tracing::warn!(journal, "this file system cannot share memory: commits are slower, and readers hold them up");
+    }
     // Durable at each commit, also against a loss of power.
-    connection
-        .execute_batch(
-            "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; \
-             pragma journal_size_limit = 16777216;",
-        )
-        .map_err(told)?;
+    let rules = "pragma synchronous = full; pragma foreign_keys = on; pragma journal_size_limit = 16777216;";
+    connection.execute_batch(rules).map_err(told)?;
     let first_start = migrate(&mut connection, MIGRATIONS, now).map_err(told)?;
     Ok(Opened { connection, first_start, lock })
+}
+
+/// The path without symbolic links, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let beside = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(beside).unwrap_or_else(|| path.to_owned())
 }
 
 /// Takes the state for this process, until that ends in whatever way.
@@ -140,7 +154,7 @@ fn inspect(path: &Path) -> Result<(), OpenError> {
     let number = |pragma: &str| connection.query_row(&format!("pragma {pragma}"), [], |row| row.get::<_, i64>(0));
     let (application, schema) = (number("application_id").map_err(told)?, number("user_version").map_err(told)?);
     let tables: i64 = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0)).map_err(told)?;
-    if tables == 0 {
+    if tables == 0 && application == 0 && schema == 0 {
         return Ok(());
     }
     if application != APPLICATION_ID {
@@ -159,6 +173,7 @@ fn told(path: &Path, error: &rusqlite::Error) -> OpenError {
         Some(ErrorCode::NotADatabase) => {
             OpenError::Foreign(path, "it is no SQLite database, or its head is damaged".to_owned())
         }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Locked(path),
         Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged(path, error.to_string()),
         _ => OpenError::Io(path, error.to_string()),
     }
@@ -169,12 +184,15 @@ fn migrate(connection: &mut Connection, steps: &[&str], now: Timestamp) -> rusql
     let transaction = connection.transaction()?;
     let found: i64 = transaction.query_row("pragma user_version", [], |row| row.get(0))?;
     let done = usize::try_from(found).unwrap_or(0);
-    for step in steps.iter().skip(done) {
-        transaction.execute_batch(step)?;
+    // A state that is as it should be is not written to: it can be started from also while its disk is full.
+    if done < steps.len() {
+        for step in &steps[done..] {
+            transaction.execute_batch(step)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(steps.len()).unwrap_or(i64::MAX))?;
+        transaction.execute("insert or ignore into meta values ('first_start', ?1)", [now.as_millis()])?;
     }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", i64::try_from(steps.len()).unwrap_or(i64::MAX))?;
-    transaction.execute("insert or ignore into meta values ('first_start', ?1)", [now.as_millis()])?;
     let made: i64 = transaction.query_row("select value from meta where key = 'first_start'", [], |row| row.get(0))?;
     transaction.commit()?;
     Ok(Timestamp::from_millis(made))

@@ -39,6 +39,8 @@ pub enum Event {
 pub enum Kind {
     /// It only reads.
     Read,
+    /// It only reads, and everything that was asked for before has to be committed: while something waits it is refused.
+    ReadAll,
     /// It is refused.
     Write,
     /// It waits, with this many transitions.
@@ -65,6 +67,8 @@ pub struct Writer {
     watch: Box<dyn Fn(Event) + Send>,
     /// Patient jobs that were not committed, the oldest first.
     waiting: Vec<AnyJob>,
+    /// How many transitions are in them.
+    waiting_transitions: usize,
     /// Why the state cannot be written.
     trouble: Option<StoreError>,
     attempted: Instant,
@@ -73,7 +77,15 @@ pub struct Writer {
 impl Writer {
     /// Ready to run.
     pub fn new(connection: Connection, jobs: Receiver<AnyJob>, watch: Box<dyn Fn(Event) + Send>) -> Self {
-        Self { connection, jobs, watch, waiting: Vec::new(), trouble: None, attempted: clock::instant() }
+        Self {
+            connection,
+            jobs,
+            watch,
+            waiting: Vec::new(),
+            waiting_transitions: 0,
+            trouble: None,
+            attempted: clock::instant(),
+        }
     }
 
     /// Works until nobody can ask for anything any more.
@@ -92,10 +104,13 @@ impl Writer {
             {
                 jobs.push(job);
             }
-            let writes = self.take(jobs);
+            let (reads, writes): (Vec<_>, Vec<_>) =
+                jobs.into_iter().partition(|job| matches!(job.kind(), Kind::Read | Kind::ReadAll));
+            let writes = if self.trouble.is_some() { self.refuse(writes) } else { writes };
             if !writes.is_empty() || clock::instant().saturating_duration_since(self.attempted) >= period {
                 self.attempt(writes);
             }
+            self.read(reads);
         }
         if !self.waiting.is_empty() {
             self.attempt(Vec::new());
@@ -105,37 +120,41 @@ impl Writer {
         }
     }
 
-    /// Answers what only reads, and gives back what is to be written now; in times of trouble that is nothing.
-    fn take(&mut self, jobs: Vec<AnyJob>) -> Vec<AnyJob> {
-        let mut writes = Vec::new();
+    /// Answers what only reads.
+    fn read(&self, jobs: Vec<AnyJob>) {
         for mut job in jobs {
-            if job.kind() == Kind::Read {
-                let outcome = job.run(&mut Batch::new(&self.connection));
-                job.answer(outcome.map_err(|error| StoreError::of(&error)));
-            } else if self.trouble.is_some() {
-                self.refuse(job);
+            let outcome = if job.kind() == Kind::ReadAll && !self.waiting.is_empty() {
+                Err(self.why())
             } else {
-                writes.push(job);
-            }
+                job.run(&mut Batch::new(&self.connection)).map_err(|error| StoreError::of(&error))
+            };
+            job.answer(outcome);
         }
-        writes
     }
 
-    /// Puts a job that was not committed where it belongs.
-    fn refuse(&mut self, job: AnyJob) {
-        let patient = |job: &AnyJob| if let Kind::Patient(transitions) = job.kind() { transitions } else { 0 };
-        let waiting: usize = self.waiting.iter().map(patient).sum();
-        if patient(&job) > 0 && waiting + patient(&job) <= MAX_WAITING {
-            self.waiting.push(job);
-        } else {
-            job.answer(Err(self.trouble.clone().unwrap_or(StoreError::Closed)));
+    /// Puts jobs that were not committed where they belong; nothing of them is to be written now.
+    fn refuse(&mut self, jobs: Vec<AnyJob>) -> Vec<AnyJob> {
+        for job in jobs {
+            match job.kind() {
+                Kind::Patient(transitions) if self.waiting_transitions + transitions <= MAX_WAITING => {
+                    self.waiting_transitions += transitions;
+                    self.waiting.push(job);
+                }
+                _ => job.answer(Err(self.why())),
+            }
         }
+        Vec::new()
+    }
+
+    fn why(&self) -> StoreError {
+        self.trouble.clone().unwrap_or(StoreError::Closed)
     }
 
     /// One transaction with everything that waits.
     fn attempt(&mut self, new: Vec<AnyJob>) {
         let begun = clock::instant();
         let mut jobs = std::mem::take(&mut self.waiting);
+        self.waiting_transitions = 0;
         jobs.extend(new);
         let outcome = self.transact(&mut jobs);
         self.attempted = clock::instant();
@@ -156,9 +175,7 @@ impl Writer {
                     tracing::error!(%error, "nothing new is counted until it can");
                 }
                 self.trouble = Some(error);
-                for job in jobs {
-                    self.refuse(job);
-                }
+                self.refuse(jobs);
             }
         }
     }

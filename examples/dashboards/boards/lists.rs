@@ -194,13 +194,10 @@ fn exporter() -> Vec<Panel> {
         .unit("none")
         .mappings(&words(&[(0, "STUCK", "red"), (1, "OK", "green")]))
         .instant(&state, ""),
-        Panel::stat(
-            "State commit, p95",
-            "95 of 100 transactions of the state were on the disk within this time.",
-        )
-        .unit("s")
-        .thresholds(&[(None, "green"), (Some(0.25), "orange"), (Some(1.0), "red")])
-        .instant(&commit, ""),
+        Panel::stat("State commit, p95", "95 of 100 transactions of the state were on the disk within this time.")
+            .unit("s")
+            .thresholds(&[(None, "green"), (Some(0.25), "orange"), (Some(1.0), "red")])
+            .instant(&commit, ""),
         Panel::stat(
             "Warnings and errors logged",
             "Lines in the exporter's log at those levels, in the selected range.",

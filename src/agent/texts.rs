@@ -1,0 +1,60 @@
+//! What many tasks have in common is kept once: a fleet has a handful of models, resolutions and sets of labels.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::domain::Task;
+use crate::domain::task::AggregateLabels;
+
+/// Most values of a kind that are kept; more stay each with its task.
+const MAX_SHARED: usize = 1000;
+
+/// The values that tasks share.
+#[derive(Default)]
+pub struct Texts {
+    words: HashSet<Arc<str>>,
+    labels: HashSet<Arc<BTreeMap<String, String>>>,
+    aggregate_labels: HashSet<AggregateLabels>,
+}
+
+impl Texts {
+    /// Lets a task share what others have, too.
+    pub fn share(&mut self, task: &mut Task) {
+        let Task { model, upstream_model, resolution, service_tier, .. } = task;
+        for text in [model, upstream_model, resolution, service_tier].into_iter().flatten() {
+            share(&mut self.words, text);
+        }
+        share(&mut self.labels, &mut task.labels);
+        share(&mut self.aggregate_labels, &mut task.aggregate_labels);
+    }
+}
+
+fn share<T: Hash + Eq + ?Sized>(known: &mut HashSet<Arc<T>>, value: &mut Arc<T>) {
+    match known.get(value) {
+        Some(shared) => *value = shared.clone(),
+        None if known.len() < MAX_SHARED => _ = known.insert(value.clone()),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_are_one_and_there_are_only_so_many() {
+        let mut known = HashSet::new();
+        let mut shared = |text: &str| {
+            let mut value: Arc<str> = text.into();
+            share(&mut known, &mut value);
+            value
+        };
+        assert!(Arc::ptr_eq(&shared("a"), &shared("a")));
+        for n in 0..2 * MAX_SHARED {
+            shared(&n.to_string());
+        }
+        assert!(Arc::ptr_eq(&shared("a"), &shared("a")));
+        assert!(!Arc::ptr_eq(&shared("1999"), &shared("1999")));
+    }
+}
