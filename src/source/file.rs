@@ -166,7 +166,11 @@ mod tests {
         let patterns = vec![folder.path().join("*.yml"), folder.path().join("*.json")];
         let config = config::FileSource { patterns, refresh_interval: Duration::from_secs(30) };
         let mut source = FileSource::new(config);
-        assert_eq!(source.read(), Listing { complete: true, ..Listing::default() }, "no file is no error");
+        assert_eq!(
+            source.read(),
+            Listing { complete: true, absent: true, ..Listing::default() },
+            "no file is no error"
+        );
 
         write("a.yml", "- targets: [t1, 0123]\n  labels: {team: x}\n");
         write("b.json", r#"[{"targets": ["t2", "../x?y=1", "bad\nid", ""], "labels": {}}]"#);

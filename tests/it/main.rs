@@ -25,6 +25,7 @@ mod prometheus;
 mod providers;
 mod reasons;
 mod reload;
+mod restart;
 mod robust;
 mod sane;
 mod state;
