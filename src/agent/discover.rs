@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::named::Names;
 use super::{Shared, both_clocks};
 use crate::config::Upstream;
-use crate::domain::{NewTask, Task, TaskId, Timestamp};
+use crate::domain::{NewTask, Task, TaskId, Texts, Timestamp};
 use crate::source::{Listing, Source};
 use crate::store::Found;
 
@@ -112,16 +112,20 @@ impl Discoverer {
 
         let gone = self.names.gone(|id| tasks.contains_key(id));
         let new = self.names.new_among(tasks.keys().cloned());
-        let (tracked, untracked): (Vec<_>, Vec<_>) = tasks
-            .into_values()
-            .filter(|task| new.contains(&task.id))
-            .partition(|task| self.shared.tracker.get(name, &task.id).is_some());
+        let mut texts = Texts::default();
+        let (mut untracked, mut tracked) = (Vec::new(), Vec::new());
+        for task in tasks.into_values().filter(|task| new.contains(&task.id)) {
+            match self.shared.tracker.get(name, &task.id) {
+                Some(known) => tracked.push(known.id.clone()),
+                None => untracked.push(self.task(task, late, now, &mut texts)),
+            }
+        }
         Arc::new(Found {
             upstream: name.clone(),
             source: self.label.clone(),
             identity: first,
-            tasks: untracked.into_iter().map(|task| self.task(task, late, now)).collect(),
-            also: tracked.into_iter().map(|task| task.id).collect(),
+            tasks: untracked,
+            also: tracked,
             gone,
             birth: self.shared.metrics.birth(now),
             now,
@@ -154,10 +158,11 @@ impl Discoverer {
         }
     }
 
-    fn task(&self, new: NewTask, late: bool, now: Timestamp) -> Task {
+    fn task(&self, new: NewTask, late: bool, now: Timestamp, texts: &mut Texts) -> Arc<Task> {
         let mut task = Task::new(self.upstream.name.clone(), self.upstream.dialect.name(), new, now);
         task.brought_late = late;
         task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, now);
-        task
+        texts.share(&mut task);
+        Arc::new(task)
     }
 }

@@ -8,7 +8,6 @@ mod named;
 mod oddities;
 mod poll;
 mod sweep;
-mod texts;
 mod timetable;
 mod together;
 mod tracker;
@@ -261,9 +260,9 @@ impl Shared {
     }
 
     /// Tracks tasks that the state has and that are not in the table.
-    fn track(&self, upstream: &Arc<str>, mut tasks: Vec<Task>) {
+    fn track(&self, upstream: &Arc<str>, mut tasks: Vec<Arc<Task>>) {
         let now = both_clocks();
-        for task in &mut tasks {
+        for task in tasks.iter_mut().map(Arc::make_mut) {
             task.aggregate_labels = self.metrics.aggregate_labels(task, now.wall);
         }
         if !tasks.is_empty() {

@@ -63,13 +63,15 @@ impl Poller {
                 answer.model = self.settle_model(answer, now);
             }
             let transition = advance(&before, reading, &self.rules.policy, now);
+            drop(before);
             if !transition.durable {
                 self.show(transition.task, now);
-            } else if transition.task.status.is_end() {
-                ends.push(transition);
-            } else {
-                others.push(transition);
+                continue;
             }
+            let sent = if transition.task.status.is_end() { &mut ends } else { &mut others };
+            // As a rule it is the only one, and it may wait: room for four, with which a Vec begins, would be wasted.
+            sent.reserve_exact(usize::from(sent.is_empty()));
+            sent.push(transition);
         }
         let birth = self.shared.metrics.birth(now);
         // Apart, because only ends wait for a state that cannot be written; the others are soon read again.

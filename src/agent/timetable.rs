@@ -11,6 +11,9 @@ use tokio_util::time::DelayQueue;
 use crate::clock;
 use crate::domain::TaskId;
 
+/// Tasks that come due in a moment, as a rule.
+const SOME: usize = 1024;
+
 /// A task whose time has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
@@ -81,6 +84,10 @@ impl Timetable {
 
     /// The next task whose time has come.
     pub fn next(&mut self) -> Option<Due> {
+        if self.alone.is_empty() && self.due.is_empty() {
+            // After a rush its room is given back.
+            self.due.shrink_to(SOME);
+        }
         self.alone.pop_front().or_else(|| self.due.pop_front())
     }
 

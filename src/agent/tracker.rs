@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::texts::Texts;
 use crate::domain::task::AggregateLabels;
-use crate::domain::{Task, TaskId, Timestamp};
+use crate::domain::{Task, TaskId, Texts, Timestamp};
 use crate::metrics::Snapshot;
 
 /// Which tasks may have series of their own.
@@ -67,15 +66,13 @@ impl Tracker {
     }
 
     /// Adds tasks of one upstream; one that is there already stays as it is.
-    pub fn add(&self, upstream: &Arc<str>, tasks: Vec<Task>) {
+    pub fn add(&self, upstream: &Arc<str>, tasks: Vec<Arc<Task>>) {
         let mut held = self.held();
-        let Held { upstreams, texts, .. } = &mut *held;
-        let table = upstreams.entry(upstream.clone()).or_default();
-        for mut task in tasks {
-            texts.share(&mut task);
+        let table = held.upstreams.entry(upstream.clone()).or_default();
+        for task in tasks {
             if let btree_map::Entry::Vacant(vacant) = table.entries.entry(task.id.clone()) {
                 table.fresh.push(task.id.clone());
-                vacant.insert(Entry { task: Arc::new(task), has_series: false, was_refused: false });
+                vacant.insert(Entry { task, has_series: false, was_refused: false });
             }
         }
         table.wake.notify_one();
@@ -83,8 +80,8 @@ impl Tracker {
     }
 
     /// Adds tasks that were kept, each to its upstream.
-    pub fn add_all(&self, tasks: Vec<Task>) {
-        let mut by_upstream: BTreeMap<Arc<str>, Vec<Task>> = BTreeMap::new();
+    pub fn add_all(&self, tasks: Vec<Arc<Task>>) {
+        let mut by_upstream: BTreeMap<Arc<str>, Vec<Arc<Task>>> = BTreeMap::new();
         for task in tasks {
             by_upstream.entry(task.upstream.clone()).or_default().push(task);
         }
@@ -128,7 +125,11 @@ impl Tracker {
         let Held { upstreams, texts, .. } = &mut *held;
         if let Some(entry) = upstreams.get_mut(&task.upstream).and_then(|table| table.entries.get_mut(&task.id)) {
             texts.share(&mut task);
-            entry.task = Arc::new(task);
+            // Nobody else looks at it as a rule: the room it has is used again.
+            match Arc::get_mut(&mut entry.task) {
+                Some(held) => *held = task,
+                None => entry.task = Arc::new(task),
+            }
         }
     }
 
@@ -221,11 +222,11 @@ mod tests {
     use crate::domain::NewTask;
     use crate::domain::Status;
 
-    fn task(id: &str, status: Status, seen: i64) -> Task {
+    fn task(id: &str, status: Status, seen: i64) -> Arc<Task> {
         let new = NewTask { id: TaskId::parse(id).unwrap(), labels: Arc::default() };
         let at = Timestamp::from_secs(seen);
         let ended_seen = status.is_end().then_some(at);
-        Task { status, ended_seen, ..Task::new("u".into(), "new_api", new, at) }
+        Arc::new(Task { status, ended_seen, ..Task::new("u".into(), "new_api", new, at) })
     }
 
     fn shown(tracker: &Tracker) -> Vec<String> {

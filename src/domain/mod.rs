@@ -12,6 +12,7 @@ pub mod schedule;
 pub mod status;
 pub mod tally;
 pub mod task;
+pub mod texts;
 pub mod time;
 
 pub use advance::{Increment, Policy, Transition, advance};
@@ -24,4 +25,5 @@ pub use reason::{ApiError, Reason};
 pub use status::Status;
 pub use tally::{Birth, Tally};
 pub use task::{NewTask, Task};
+pub use texts::Texts;
 pub use time::Timestamp;

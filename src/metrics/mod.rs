@@ -166,7 +166,7 @@ impl Metrics {
     }
 
     /// Tasks that a source brought first are tracked from now on: their aggregates are shown at 0 before anything is counted.
-    pub fn tracked(&self, source: SourceKey, tasks: &[Task], birth: Birth, now: Now) {
+    pub fn tracked(&self, source: SourceKey, tasks: &[Arc<Task>], birth: Birth, now: Now) {
         let aggregates = &mut self.held().aggregates;
         aggregates.discovered(source, tasks.len() as u64, birth, now);
         for task in tasks {

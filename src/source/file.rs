@@ -1,7 +1,8 @@
 //! Ids in files of Prometheus's `file_sd` format, YAML or JSON.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,13 +24,14 @@ const MAX_FILE: u64 = 64 << 20;
 pub struct FileSource {
     config: config::FileSource,
     watch: Option<Watch>,
-    /// By path: the text that was read last and what it named; a broken text keeps the tasks of the last good one.
+    /// By path: what the text that was read last named; a broken text keeps the tasks of the last good one.
     files: BTreeMap<PathBuf, Held>,
 }
 
 #[derive(Default)]
 struct Held {
-    text: String,
+    /// Of the text, to know whether it has changed.
+    digest: Option<u64>,
     tasks: Vec<NewTask>,
     broken: Option<String>,
 }
@@ -72,7 +74,7 @@ impl FileSource {
         listing.absent = found.is_empty();
         for path in found {
             match read(&path) {
-                Ok(text) => self.take(&path, text, &mut listing),
+                Ok(text) => self.take(&path, &text, &mut listing),
                 Err(error) => listing.failed(format!("{}: {error}", path.display())),
             }
         }
@@ -94,13 +96,17 @@ impl FileSource {
         found
     }
 
-    fn take(&mut self, path: &Path, text: String, listing: &mut Listing) {
+    fn take(&mut self, path: &Path, text: &str, listing: &mut Listing) {
         let held = self.files.entry(path.to_owned()).or_default();
-        if held.text != text {
-            held.text = text;
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let digest = Some(hasher.finish());
+        if held.digest != digest {
+            held.digest = digest;
             held.broken = None;
-            match decode(path, &held.text) {
-                Ok((tasks, refused)) => {
+            match decode(path, text) {
+                Ok((mut tasks, refused)) => {
+                    share_ids(&mut tasks, &held.tasks);
                     held.tasks = tasks;
                     listing.errors += refused;
                     if refused > 0 {
@@ -112,6 +118,16 @@ impl FileSource {
         }
         if let Some(message) = held.broken.clone() {
             listing.failed(message);
+        }
+    }
+}
+
+/// Ids that were there before stay the same ones: the table has them, too, and no second copy is kept.
+fn share_ids(tasks: &mut [NewTask], before: &[NewTask]) {
+    let known: HashSet<&TaskId> = before.iter().map(|task| &task.id).collect();
+    for task in tasks {
+        if let Some(id) = known.get(&task.id) {
+            task.id = (*id).clone();
         }
     }
 }
@@ -141,6 +157,7 @@ fn decode(path: &Path, text: &str) -> Result<(Vec<NewTask>, u64), String> {
             return Err(problem);
         }
         let labels = group.clean_labels();
+        tasks.reserve_exact(group.targets.len());
         for Text(id) in &group.targets {
             match TaskId::parse(id) {
                 Ok(id) => tasks.push(NewTask { id, labels: labels.clone() }),

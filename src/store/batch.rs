@@ -10,7 +10,7 @@ use super::record::{self, Columns};
 use crate::domain::cell::CELL_MAX;
 use crate::domain::tally::SourceTally;
 use crate::domain::task::{Agg, AggregateLabels};
-use crate::domain::{Birth, Cell, Increment, Tally, Task, TaskId, Timestamp, Transition};
+use crate::domain::{Birth, Cell, Increment, Tally, Task, TaskId, Texts, Timestamp, Transition};
 use crate::provider;
 
 /// The transaction, or no transaction for what only reads.
@@ -27,7 +27,7 @@ pub enum Named {
     /// Nothing until now.
     New,
     /// Its row: it is still to be watched.
-    There(Box<Task>),
+    There(Arc<Task>),
     /// That it was there and has ended.
     Past,
 }
@@ -173,7 +173,7 @@ impl<'a> Batch<'a> {
         }
         self.touch(&task.upstream, id, now)?;
         let row = self.task(&(task.upstream.clone(), task.provider), &task.id)?;
-        Ok(row.filter(Task::is_active).map_or(Named::Past, |task| Named::There(Box::new(task))))
+        Ok(row.filter(Task::is_active).map_or(Named::Past, |task| Named::There(Arc::new(task))))
     }
 
     /// At this moment a source names, or has just ceased to name, a task.
@@ -273,9 +273,15 @@ impl<'a> Batch<'a> {
     }
 
     /// All rows of an upstream's tasks.
-    pub fn tasks(&self, key: &UpstreamKey) -> rusqlite::Result<Vec<Task>> {
+    pub fn tasks(&self, key: &UpstreamKey) -> rusqlite::Result<Vec<Arc<Task>>> {
         let sql = format!("select task_id, revision, ended, record from tasks where upstream = {UPSTREAM}");
-        self.db.prepare(&sql)?.query_map([&key.0], |row| task_of(row, key))?.collect()
+        let mut texts = Texts::default();
+        let read = |row: &Row<'_>| {
+            let mut task = task_of(row, key)?;
+            texts.share(&mut task);
+            Ok(Arc::new(task))
+        };
+        self.db.prepare(&sql)?.query_map([&key.0], read)?.collect()
     }
 
     /// What was counted under an upstream's label sets that carry exactly these labels.

@@ -28,7 +28,7 @@ pub struct Store {
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Their tasks.
-    pub tasks: Vec<Task>,
+    pub tasks: Vec<Arc<Task>>,
     /// What was counted.
     pub tallies: Vec<Tally>,
     /// What their sources brought.
@@ -44,7 +44,7 @@ pub struct Found {
     /// What the source is known by, when it was read well.
     pub identity: Option<String>,
     /// The tasks that it names, had not named before, and that are not tracked.
-    pub tasks: Vec<Task>,
+    pub tasks: Vec<Arc<Task>>,
     /// Those that are.
     pub also: Vec<TaskId>,
     /// Those that it no longer names.
@@ -142,14 +142,14 @@ impl Store {
 
     /// Notes what a source names. Gives back the tasks that nobody had named before, which have a row now, and then those that
     /// the state watches already.
-    pub async fn add(&self, found: Arc<Found>) -> Result<(Vec<Task>, Vec<Task>), StoreError> {
+    pub async fn add(&self, found: Arc<Found>) -> Result<(Vec<Arc<Task>>, Vec<Arc<Task>>), StoreError> {
         let write = move |batch: &mut Batch<'_>| {
             let Found { upstream, source, identity, tasks, also, gone, birth, now } = &*found;
             let (mut new, mut there) = (Vec::new(), Vec::new());
             for task in tasks {
                 match batch.named(task, *birth, *now)? {
                     Named::New => new.push(task.clone()),
-                    Named::There(task) => there.push(*task),
+                    Named::There(task) => there.push(task),
                     Named::Past => {}
                 }
             }

@@ -175,7 +175,7 @@ impl World {
             let labels = BTreeMap::from([("team".to_owned(), format!("team-{}", n % 2))]);
             let mut task = Task::new("u".into(), "new_api", NewTask { id: id(*n), labels: Arc::new(labels) }, now.wall);
             task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, now.wall);
-            task
+            Arc::new(task)
         };
         let (tracked, untracked): (Vec<&usize>, Vec<&usize>) =
             tasks.iter().partition(|n| self.shared.tracker.get(&"u".into(), &id(**n)).is_some());

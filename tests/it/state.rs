@@ -21,16 +21,16 @@ const fn at(secs: i64) -> Timestamp {
     Timestamp::from_secs(secs)
 }
 
-fn task(id: &str) -> Task {
+fn task(id: &str) -> Arc<Task> {
     let new = NewTask { id: TaskId::parse(id).unwrap(), labels: Arc::default() };
-    Task { model: Some("m".into()), ..Task::new("u".into(), "new_api", new, at(900)) }
+    Arc::new(Task { model: Some("m".into()), ..Task::new("u".into(), "new_api", new, at(900)) })
 }
 
-fn found(tasks: Vec<Task>, gone: &[&str], now: Timestamp) -> Arc<Found> {
+fn found(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp) -> Arc<Found> {
     found_in(tasks, gone, now, None)
 }
 
-fn found_in(tasks: Vec<Task>, gone: &[&str], now: Timestamp, identity: Option<&str>) -> Arc<Found> {
+fn found_in(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp, identity: Option<&str>) -> Arc<Found> {
     Arc::new(Found {
         upstream: "u".into(),
         source: "file/0".to_owned(),
@@ -62,9 +62,11 @@ async fn close((store, ended): (Store, oneshot::Receiver<()>)) {
     ended.await.unwrap();
 }
 
-async fn commit(store: &Store, transitions: Vec<Transition>) -> Vec<Task> {
+async fn commit(store: &Store, transitions: Vec<Transition>) -> Vec<Arc<Task>> {
     match store.commit(transitions, BIRTH).await.unwrap() {
-        Settled::Committed { transitions, .. } => transitions.into_iter().map(|transition| transition.task).collect(),
+        Settled::Committed { transitions, .. } => {
+            transitions.into_iter().map(|transition| Arc::new(transition.task)).collect()
+        }
         Settled::Refused(_, error) => panic!("{error}"),
     }
 }
@@ -72,7 +74,7 @@ async fn commit(store: &Store, transitions: Vec<Transition>) -> Vec<Task> {
 type Counts = BTreeMap<String, u64>;
 
 /// All tasks and all counts of the upstream.
-async fn all(store: &Store) -> (Vec<Task>, Counts) {
+async fn all(store: &Store) -> (Vec<Arc<Task>>, Counts) {
     let loaded = store.load(vec![("u".into(), "new_api")], Vec::new()).await.unwrap();
     let mut counts = Counts::new();
     for (cell, value) in loaded.tallies.iter().flat_map(|tally| tally.cells.iter()) {
@@ -82,7 +84,7 @@ async fn all(store: &Store) -> (Vec<Task>, Counts) {
 }
 
 /// What has to be counted of tasks as they are.
-fn counts_of(tasks: &[Task]) -> Counts {
+fn counts_of(tasks: &[Arc<Task>]) -> Counts {
     let mut counts = Counts::new();
     for task in tasks {
         let mut add = |cell: String, more: u64| *counts.entry(cell).or_default() += more;
@@ -151,7 +153,7 @@ async fn a_transition_from_an_older_state_of_the_task_counts_nothing() {
     };
     assert!(transitions.is_empty());
     let gone = TaskId::parse("gone").unwrap();
-    assert_eq!(otherwise, [(gone, None), (first[0].id.clone(), Some(first[0].clone()))]);
+    assert_eq!(otherwise, [(gone, None), (first[0].id.clone(), Some(Task::clone(&first[0])))]);
     assert_eq!(without_moves(all(&store).await.1), counts_of(&first));
 }
 
@@ -224,11 +226,11 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
     let mut chance = fastrand::Rng::with_seed(11);
     let end = |id: &str| if id.ends_with(['1', '4', '7']) { Status::Failed } else { Status::Succeeded };
     let (mut tasks, _) = store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await.unwrap();
-    while tasks.iter().any(Task::is_active) {
+    while tasks.iter().any(|task| task.is_active()) {
         // A few upstreams' worth of transitions at once: they meet in one transaction, or do not.
         let mut asked = Vec::new();
         chance.shuffle(&mut tasks);
-        let picked: Vec<Task> =
+        let picked: Vec<Arc<Task>> =
             tasks.iter().filter(|task| task.is_active()).take(chance.usize(1..5)).cloned().collect();
         for task in &picked {
             let next = if task.status == Status::Unknown { Status::Running } else { end(task.id.as_str()) };
@@ -238,7 +240,7 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
             let Settled::Committed { transitions, .. } = answer.await.unwrap() else { panic!("it can be written") };
             for Transition { task, .. } in transitions {
                 let place = tasks.iter().position(|known| known.id == task.id).unwrap();
-                tasks[place] = task;
+                tasks[place] = Arc::new(task);
             }
         }
     }
@@ -263,7 +265,7 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
         let (new, _) = store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1003))).await.unwrap();
         there.extend(new);
         assert_eq!(there.len(), TASKS);
-        while let Some(place) = there.iter().position(Task::is_active) {
+        while let Some(place) = there.iter().position(|task| task.is_active()) {
             let next =
                 if there[place].status == Status::Unknown { Status::Running } else { end(there[place].id.as_str()) };
             there[place] = commit(&store, vec![read(&there[place], next)]).await.remove(0);
@@ -319,7 +321,7 @@ async fn what_cannot_be_used_is_refused_with_what_to_do_and_left_as_it_is() {
     let at_name = |name: &str| folder.path().join(name);
     let path = at_name("s.db");
     let state = open(&path);
-    let many: Vec<Task> = (0..500).map(|n| task(&format!("task-with-a-long-name-{n}"))).collect();
+    let many: Vec<Arc<Task>> = (0..500).map(|n| task(&format!("task-with-a-long-name-{n}"))).collect();
     state.0.add(found(many, &[], at(1000))).await.unwrap();
     let Err(OpenError::InUse(_)) = Store::open(&Place::File(path.clone()), at(1000), |_| {}) else {
         panic!("not twice")

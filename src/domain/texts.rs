@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::domain::Task;
-use crate::domain::task::AggregateLabels;
+use super::Task;
+use super::task::AggregateLabels;
 
 /// Most values of a kind that are kept; more stay each with its task.
 const MAX_SHARED: usize = 1000;
