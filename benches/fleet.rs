@@ -2,77 +2,28 @@
 //!
 //! `cargo bench --bench fleet -- 10000` for ten thousand active tasks; the figures are quoted in the README.
 
-#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock itself")]
+mod common;
 
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use common::{Folder, mebibytes, scrape, start, sum, usage};
 
 /// How long polls are counted.
 const WINDOW: Duration = Duration::from_secs(20);
 
-/// Ticks of `/proc/PID/stat` in a second, on every Linux of today.
-const TICKS: f64 = 100.0;
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(args: &[&str]) -> Killed {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_videogen-exporter"));
-    let child = command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Killed(child.expect("the program starts"))
-}
-
-/// The page, and how long it took from asking to the last byte.
-fn scrape(address: &str) -> Option<(String, Duration)> {
-    let begun = Instant::now();
-    let mut socket = TcpStream::connect(address).ok()?;
-    socket.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
-    let mut page = String::new();
-    socket.read_to_string(&mut page).ok()?;
-    Some((page, begun.elapsed()))
-}
-
-fn sum(page: &str, family: &str) -> f64 {
-    let lines = page.lines().filter(|line| line.starts_with(family));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
-/// CPU seconds so far and resident MiB.
-fn usage(pid: u32) -> (f64, f64) {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the program runs");
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks: f64 = fields[11..13].iter().filter_map(|field| field.parse::<f64>().ok()).sum();
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the program runs");
-    let resident =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<f64>().ok());
-    (ticks / TICKS, resident.unwrap_or_default() / 1024.0)
-}
-
 fn main() {
     let tasks = std::env::args().find_map(|arg| arg.parse::<u32>().ok()).unwrap_or(10_000);
-    let folder = std::env::temp_dir().join(format!("videogen-fleet-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("a folder for this run");
-    let ids = folder.join("ids.json");
-    let config = folder.join("c.yml");
-    fs::write(
-        &config,
-        format!(
+    let folder = Folder::new("fleet");
+    let ids = folder.0.join("ids.json");
+    let config = folder.write(
+        "c.yml",
+        &format!(
             "polling: {{interval: 5s, min_interval: 1s, max_interval: 5s, requests_per_second: 100000, burst: 1000, max_in_flight: 64}}\n\
              metrics: {{max_task_series: {tasks}}}\n\
              upstreams: [{{name: sim, provider: new_api, base_url: 'http://127.0.0.1:10488', file_sd_configs: [{{files: [ids.json]}}]}}]\n"
         ),
-    )
-    .expect("a configuration for this run");
+    );
     let _gateway = start(&[
         "simulate",
         "--listen=127.0.0.1:10488",
@@ -107,10 +58,4 @@ fn main() {
         times.len(),
         mebibytes(after.len())
     );
-    let _ = fs::remove_dir_all(folder);
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a size to be printed")]
-fn mebibytes(bytes: usize) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }

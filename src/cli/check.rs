@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::Failure;
-use crate::config::{self, PerTask, TaskStatusForm};
+use crate::config::{self, PerTask, State, TaskStatusForm};
 use crate::source::Source;
 
 /// Lines of a task beside its status, where everything is known.
@@ -45,6 +45,10 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             println!("  no source of task ids: it is never asked");
         }
         total += distinct.len();
+    }
+    match &config.state {
+        State::Sqlite(path) => println!("state: {}", path.display()),
+        State::Memory => println!("state: in memory, lost with the process"),
     }
     let metrics = &config.file.metrics;
     let status = if metrics.task_status == TaskStatusForm::Set { 8 } else { 1 };

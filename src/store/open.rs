@@ -46,8 +46,8 @@ pub enum OpenError {
     Newer(PathBuf, i64),
     /// Broken.
     #[error(
-        "the state {0} is damaged: {1}; it was left as it is. Move it away with its -wal file to begin a new state (what has \
-         ended since then is counted anew from the sources), or mend a copy of it with `sqlite3 FILE .recover`"
+        "the state {0} is damaged: {1}; it was left as it is. Move it away with its -wal file to begin a new state (counters \
+         begin at 0 then), put a backup in its place, or mend a copy of it as docs/state.md shows"
     )]
     Damaged(PathBuf, String),
 }

@@ -28,6 +28,7 @@ mod reload;
 mod restart;
 mod robust;
 mod sane;
+mod schemas;
 mod state;
 mod tokens;
 mod transport;

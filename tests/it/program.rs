@@ -168,6 +168,8 @@ fn check_says_what_would_run_or_every_problem() {
         "upstream gw: provider tokenhot",
         "source static/0: 2 tasks",
         "source file/0: 1 tasks",
+        "state: ",
+        "/videogen-exporter.db",
         "3 tasks; up to 69 series",
     ] {
         assert!(out(&said).contains(part), "no {part:?} in\n{}", out(&said));

@@ -1,0 +1,63 @@
+//! States as each schema had them, recorded once and never changed: they open, and everything that was in them is there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+use videogen_exporter::domain::Timestamp;
+use videogen_exporter::store::{Cursor, Place, Store};
+
+/// What a state counted, by model and cell, and its tasks with the end that each has: read off the tables themselves.
+type Content = (BTreeMap<(String, String), i64>, BTreeMap<String, Option<i64>>);
+
+fn recorded(state: &Connection) -> Content {
+    let mut cells = state.prepare("select model, cell, value from counters join aggregates on id = aggregate").unwrap();
+    let cells = cells.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?))).unwrap();
+    let mut tasks = state.prepare("select task_id, ended from tasks").unwrap();
+    let tasks = tasks.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    (cells.map(Result::unwrap).collect(), tasks.map(Result::unwrap).collect())
+}
+
+async fn loaded(store: &Store) -> Content {
+    let loaded = store.load(vec![("sim".into(), "new_api")], vec!["label_team".into()]).await.unwrap();
+    let cells = loaded.tallies.iter().flat_map(|tally| {
+        assert_eq!(*tally.agg.labels, [("label_team".into(), "demo".into())]);
+        let model = tally.agg.model.to_string();
+        tally.cells.iter().map(move |(cell, value)| ((model.clone(), cell.to_string()), i64::try_from(*value).unwrap()))
+    });
+    let tasks = loaded.tasks.iter().map(|task| {
+        assert_eq!(task.ended_seen.is_some(), task.status.is_end(), "{}", task.id);
+        assert_eq!(task.labels.get("team").map(String::as_str), Some("demo"));
+        (task.id.to_string(), task.ended_seen.map(Timestamp::as_millis))
+    });
+    (cells.collect(), tasks.collect())
+}
+
+#[tokio::test]
+async fn a_state_of_every_schema_opens_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state");
+    let newest = folder.path().join("newest.db");
+    drop(Store::open(&Place::File(newest.clone()), Timestamp::from_secs(1), |_| {}).unwrap());
+    let newest: i64 = Connection::open(newest).unwrap().query_row("pragma user_version", [], |row| row.get(0)).unwrap();
+    for schema in 1..=newest {
+        let name = format!("v{schema}");
+        let sql = fs::read_to_string(recordings.join(format!("{name}.sql"))).unwrap();
+        let path = folder.path().join(&name);
+        let state = Connection::open(&path).unwrap();
+        state.execute_batch(&sql).unwrap();
+        let recorded = recorded(&state);
+        let ids: i64 = state.query_row("select count(*) from ledger", [], |row| row.get(0)).unwrap();
+        let first: i64 =
+            state.query_row("select value from meta where key = 'first_start'", [], |row| row.get(0)).unwrap();
+        drop(state);
+        assert!(recorded.0.len() > 20 && recorded.1.len() > 5, "{name}: {recorded:?}");
+
+        let (store, _ended) = Store::open(&Place::File(path), Timestamp::from_secs(9), |_| {}).unwrap();
+        assert_eq!(loaded(&store).await, recorded, "{name}");
+        assert_eq!(store.first_start().as_millis(), first, "{name}");
+        let page = store.ledger(Timestamp::from_secs(i64::MAX / 1000), Cursor::default(), 1_000_000).await.unwrap();
+        assert_eq!(i64::try_from(page.ids.len()), Ok(ids), "{name}");
+    }
+}
