@@ -169,9 +169,8 @@ async fn an_upstream_that_comes_back_and_labels_that_come_back_go_on_counting() 
     gateway.script("a", vec![status("QUEUED"), failed(Some(now() + 1000))]);
     gateway.script("b", vec![status("IN_PROGRESS")]);
     let one = "static_configs: [{targets: [a, b], labels: {team: red, app: web}}]";
-    let with = |labels: &str| {
-        QUICK.replace("{zero_hold: 0s}", &format!("{{zero_hold: 0s, aggregate_labels: {labels}}}"))
-    };
+    let with =
+        |labels: &str| QUICK.replace("{zero_hold: 0s}", &format!("{{zero_hold: 0s, aggregate_labels: {labels}}}"));
     config(folder.path(), &gateway, &with("[]"), one);
     let exporter = Exporter::start_file(&folder.path().join("c.yml")).await;
     let running = "videogen_task_status{upstream=\"gw\",task_id=\"b\",status=\"running\"} 1";
