@@ -168,7 +168,7 @@ impl Store {
     }
 
     /// Makes transitions durable together with what they count, all of them or none. Ends wait for a state that cannot be
-    /// written, [`MAX_WAITING`] of them; everything else is refused then.
+    /// written, [`MAX_WAITING`](super::MAX_WAITING) of them; everything else is refused then.
     pub fn commit(&self, transitions: Vec<Transition>, birth: Birth) -> oneshot::Receiver<Settled> {
         let (answer, answered) = oneshot::channel();
         self.send(Box::new(Moves::new(transitions, birth, answer)));
