@@ -113,7 +113,7 @@ impl Asker {
         match work {
             Work::One(_) => self.dialect.read(response.status, body).map(|answer| Answers::One(Box::new(answer))),
             Work::Many(_) => {
-                let list = self.dialect.read_list(response.status, body)?;
+                let list = self.dialect.read_list(response.status, body)?.tasks;
                 let named = list.into_iter().filter_map(|answer| Some((answer.task_id.clone()?, answer)));
                 Ok(Answers::Many(named.collect()))
             }

@@ -65,7 +65,7 @@ impl Decode {
         let shown = if body.len() as u64 > MAX_BODY && (200..300).contains(&self.http_status) {
             shown(&Err(ApiError::new(Reason::BodyTooLarge)))
         } else if self.list && dialect.has_list() {
-            shown_list(&dialect.read_list(self.http_status, &body))
+            shown_list(&dialect.read_list(self.http_status, &body).map(|list| list.tasks))
         } else {
             let read = dialect.read(self.http_status, &body);
             if self.list && read.is_ok() {

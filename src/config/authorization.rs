@@ -64,7 +64,8 @@ impl AuthorizationConfig {
     }
 }
 
-fn source(
+/// The secret that exactly one of `NAME_file` and `NAME_env` refers to.
+pub(super) fn source(
     name: &str,
     (file, variable): (&Option<Text>, &Option<Text>),
     at: &str,

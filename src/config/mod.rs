@@ -1,6 +1,8 @@
 //! The configuration file: one file a section, each with its check; every problem is told at once, with its place.
 
 mod authorization;
+mod discovery;
+mod http;
 mod load;
 mod metrics;
 mod polling;
@@ -15,6 +17,7 @@ mod yaml;
 
 use serde::{Deserialize, Serialize};
 
+pub use discovery::{HttpSource, ListSource, SqlSource};
 pub use load::{ConfigError, load, parse};
 pub use metrics::{MetricsConfig, PerTask, TaskStatusForm};
 pub use polling::Polling;

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::authorization::AuthorizationConfig;
+use super::discovery::{HttpSdConfig, HttpSource, ListConfig, ListSource, SqlSdConfig, SqlSource};
+use super::http::{ProxyUrl, Reach, TlsConfig};
 use super::polling::{Polling, PollingConfig};
 use super::problem::Problems;
 use super::request::{RequestConfig, ResponseConfig};
 use super::sources::{FileSdConfig, FileSource, StaticSource, TargetGroup};
 use super::value::Text;
 use crate::domain::labels::sanitise;
-use crate::http::{self, Client, ClientError, Tls};
+use crate::http::{self, Client};
 use crate::provider::{self, Dialect, Provider};
 use crate::secret::Credentials;
 
@@ -56,41 +58,15 @@ pub struct UpstreamConfig {
     /// Files of task ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub file_sd_configs: Vec<FileSdConfig>,
-}
-
-/// `tls_config:`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TlsConfig {
-    /// Certificates to trust.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<Text>,
-    /// Our certificate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cert_file: Option<Text>,
-    /// Its key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key_file: Option<Text>,
-    /// The name in the upstream's certificate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub server_name: Option<Text>,
-}
-
-/// The URL of a proxy; never printed, because it may carry a password.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub struct ProxyUrl(Text);
-
-impl fmt::Debug for ProxyUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<redacted>")
-    }
-}
-
-impl Serialize for ProxyUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("<redacted>")
-    }
+    /// Servers of task ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http_sd_configs: Vec<HttpSdConfig>,
+    /// The upstream's own list of tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub list_configs: Vec<ListConfig>,
+    /// Databases of task ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sql_sd_configs: Vec<SqlSdConfig>,
 }
 
 fn is_blank(text: &Text) -> bool {
@@ -116,6 +92,12 @@ pub struct Upstream {
     pub statics: Vec<StaticSource>,
     /// Files of ids, by place.
     pub files: Vec<FileSource>,
+    /// Servers of ids, by place.
+    pub https: Vec<HttpSource>,
+    /// Its own lists, by place.
+    pub lists: Vec<ListSource>,
+    /// Databases of ids, by place.
+    pub sqls: Vec<SqlSource>,
 }
 
 impl fmt::Debug for Upstream {
@@ -174,11 +156,22 @@ impl UpstreamConfig {
         let files = self.file_sd_configs.iter().enumerate();
         let files =
             files.map(|(n, entry)| entry.check(folder, &format!("{at}.file_sd_configs.{n}"), problems)).collect();
+        let https = self.http_sd_configs.iter().enumerate();
+        let https = https.filter_map(|(n, entry)| entry.check(folder, &format!("{at}.http_sd_configs.{n}"), problems));
+        let https = https.collect();
+        let sqls = self.sql_sd_configs.iter().enumerate();
+        let sqls = sqls.filter_map(|(n, entry)| entry.check(folder, &format!("{at}.sql_sd_configs.{n}"), problems));
+        let sqls = sqls.collect();
         if !self.model.0.is_empty() && sanitise(&self.model.0) != self.model.0.as_str() {
             problems.add(format!("{at}.model"), "a model name is 1 to 128 printable characters and no URL or key");
         }
         let http = self.http(at, found?, &polling, folder, problems)?;
         let dialect = dialect?;
+        let lists = self.list_configs.iter().enumerate();
+        let lists = lists.filter_map(|(n, entry)| {
+            entry.check(&dialect, key.as_ref(), folder, &format!("{at}.list_configs.{n}"), problems)
+        });
+        let lists = lists.collect();
         for (n, group) in statics.iter().enumerate() {
             group.check_ids(&dialect, &format!("{at}.static_configs.{n}"), problems);
         }
@@ -191,6 +184,9 @@ impl UpstreamConfig {
             polling,
             statics,
             files,
+            https,
+            lists,
+            sqls,
         })
     }
 
@@ -226,60 +222,14 @@ impl UpstreamConfig {
             );
             return None;
         };
-        if let Err(error) = http::is_base_url(base_url) {
-            problems.add(format!("{at}.base_url"), error.to_string());
-            return None;
-        }
-        let tls = self.tls_config.clone().unwrap_or_default();
-        if tls.cert_file.is_some() != tls.key_file.is_some() {
-            problems.add(format!("{at}.tls_config"), "cert_file and key_file belong together");
-        }
-        if tls.server_name.is_some() && self.proxy_url.is_some() {
-            problems.add(format!("{at}.tls_config.server_name"), "cannot be used together with proxy_url");
-        }
-        let file = |text: Option<Text>| text.map(|text| folder.join(text.0));
-        let options = http::Options {
-            base_url: base_url.to_owned(),
+        let reach = Reach {
+            url: ("base_url", base_url),
+            build: Client::new,
+            tls: self.tls_config.as_ref(),
+            proxy_url: self.proxy_url.as_ref(),
             timeout: polling.timeout,
             max_body_size: polling.max_body_size,
-            tls: Tls {
-                ca_file: file(tls.ca_file),
-                cert_file: file(tls.cert_file),
-                key_file: file(tls.key_file),
-                server_name: tls.server_name.map(|name| name.0),
-            },
-            proxy_url: self.proxy_url.as_ref().map(|url| url.0.0.clone()),
         };
-        match Client::new(&options) {
-            Ok(_) => Some(options),
-            Err(error) => {
-                let key = match &error {
-                    ClientError::File(path, _) => format!("{at}.tls_config.{}", tls_key(&options.tls, path)),
-                    ClientError::Part(
-                        part @ ("proxy_url" | "tls_config.ca_file" | "tls_config.cert_file" | "tls_config.server_name"),
-                        _,
-                    ) => {
-                        format!("{at}.{part}")
-                    }
-                    _ => at.to_owned(),
-                };
-                let message = match error {
-                    ClientError::Part(_, message) => message,
-                    other => other.to_string(),
-                };
-                problems.add(key, message);
-                None
-            }
-        }
-    }
-}
-
-fn tls_key(tls: &Tls, path: &PathBuf) -> &'static str {
-    if tls.ca_file.as_ref() == Some(path) {
-        "ca_file"
-    } else if tls.cert_file.as_ref() == Some(path) {
-        "cert_file"
-    } else {
-        "key_file"
+        reach.check(at, folder, problems)
     }
 }

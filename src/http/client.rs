@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Proxy, Url};
 
@@ -68,6 +68,8 @@ pub struct Response {
     pub retry_after: Option<String>,
     /// The `Date` header.
     pub date: Option<String>,
+    /// The `ETag` header.
+    pub etag: Option<String>,
     /// The body up to the cap; [`Reason::BodyTooLarge`] or [`Reason::Reset`] where it did not come whole.
     pub body: Result<Vec<u8>, Reason>,
 }
@@ -86,6 +88,15 @@ pub fn is_base_url(text: &str) -> Result<(), ClientError> {
 }
 
 fn base_url(text: &str) -> Result<Url, ClientError> {
+    let url = whole_url(text)?;
+    if url.query().is_some() {
+        return Err(ClientError::BaseUrl("it must not have a query"));
+    }
+    Ok(url)
+}
+
+/// A URL that is asked as it is.
+fn whole_url(text: &str) -> Result<Url, ClientError> {
     let url = Url::parse(text).map_err(|_| ClientError::BaseUrl("it is not a URL such as https://api.example.com"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(ClientError::BaseUrl("it must begin with http:// or https:// and name a host"));
@@ -93,8 +104,8 @@ fn base_url(text: &str) -> Result<Url, ClientError> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ClientError::BaseUrl("it must not carry a user or password: keys are files or variables"));
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(ClientError::BaseUrl("it must not have a query or fragment"));
+    if url.fragment().is_some() {
+        return Err(ClientError::BaseUrl("it must not have a fragment"));
     }
     Ok(url)
 }
@@ -104,11 +115,22 @@ impl Client {
     ///
     /// # Errors
     /// When the URL, a certificate, a key or the proxy is no good.
-    #[expect(clippy::disallowed_methods, reason = "the one place where a client is made")]
     pub fn new(options: &Options) -> Result<Self, ClientError> {
+        Self::at(base_url(&options.base_url)?, options)
+    }
+
+    /// The same for one document, whose URL may have a query: a [`Request`] without segments asks for it.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn of_document(options: &Options) -> Result<Self, ClientError> {
+        Self::at(whole_url(&options.base_url)?, options)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place where a client is made")]
+    fn at(mut base: Url, options: &Options) -> Result<Self, ClientError> {
         // A second call finds the provider installed, which is what is wanted.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut base = base_url(&options.base_url)?;
         let mut builder = reqwest::Client::builder()
             .redirect(Policy::none())
             .timeout(options.timeout)
@@ -149,7 +171,9 @@ impl Client {
     /// Where a request goes, in full.
     pub fn url(&self, request: &Request) -> Url {
         let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
+        if let Ok(mut segments) = url.path_segments_mut()
+            && !request.segments.is_empty()
+        {
             segments.pop_if_empty().extend(&request.segments);
         }
         if !request.query.is_empty() {
@@ -178,9 +202,9 @@ impl Client {
         let mut response = building.send().await.map_err(|error| reason(&error))?;
         let status = response.status().as_u16();
         let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-        let (retry_after, date) = (text(RETRY_AFTER), text(DATE));
+        let (retry_after, date, etag) = (text(RETRY_AFTER), text(DATE), text(ETAG));
         let body = self.body(&mut response).await;
-        Ok(Response { status, retry_after, date, body })
+        Ok(Response { status, retry_after, date, etag, body })
     }
 
     async fn body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Reason> {

@@ -1,12 +1,15 @@
 //! Volcengine Ark and `BytePlus` `ModelArk` (Seedance): `{id, model, status, created_at, updated_at, content, usage, …}`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::body::Body;
 use super::contract::{self, Contract, Origin, always, failed, optional, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
-use super::{Batch, Gives, List, Provider, Request, RequestSpec, Shape};
+use super::list::{self, List, Place};
+use super::{Batch, Gives, Provider, Request, RequestSpec, Shape};
 use crate::domain::drift::Field;
 use crate::domain::{FailureClass, Status, TaskId};
 
@@ -16,7 +19,16 @@ pub static ARK: Provider = Provider {
     base_url: Some("https://ark.cn-beijing.volces.com/api/v3"),
     requests: &[RequestSpec::get("/contents/generations/tasks/{task_id}")],
     shape: Shape::Ark,
-    list: Some(List { items: &["items"], shape: Shape::Ark }),
+    list: Some(List {
+        items: &["items"],
+        shape: Shape::Ark,
+        place: Place::AboveTask,
+        size: 500,
+        query: list::numbered,
+        reach: Duration::from_hours(7 * 24),
+        // Tasks of the other tier are left out unless they are asked for (docs/upstreams.md 5.2).
+        parts: &[None, Some(("filter.service_tier", "flex"))],
+    }),
     batch: Some(Batch { most: 500, request: batch }),
     gives: Gives {
         single: "yes",

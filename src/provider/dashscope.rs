@@ -1,12 +1,15 @@
 //! Alibaba `DashScope` (`HappyHorse`, Wan): `{output: {task_status, …}, usage}`; its times have no zone and are UTC+8.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::body::Body;
 use super::contract::{self, Contract, Origin, always, ended, failed, optional, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
-use super::{Gives, List, Provider, RequestSpec, Shape};
+use super::list::{List, Page, Place};
+use super::{Gives, Provider, RequestSpec, Shape};
 use crate::domain::drift::Field;
 use crate::domain::{FailureClass, Status};
 
@@ -16,7 +19,15 @@ pub static DASHSCOPE: Provider = Provider {
     base_url: Some("https://dashscope.aliyuncs.com"),
     requests: &[RequestSpec::get("/api/v1/tasks/{task_id}")],
     shape: Shape::DashScope,
-    list: Some(List { items: &["data"], shape: Shape::DashScopeRow }),
+    list: Some(List {
+        items: &["data"],
+        shape: Shape::DashScopeRow,
+        place: Place::At(&["api", "v1", "tasks", ""]),
+        size: 100,
+        query: list_query,
+        reach: Duration::from_hours(24),
+        parts: &[None],
+    }),
     batch: None,
     gives: Gives {
         single: "yes",
@@ -32,6 +43,25 @@ pub static DASHSCOPE: Provider = Provider {
 
 /// Hours east of Greenwich of `DashScope`'s times; `request.time_offset` overrides it.
 const OFFSET_HOURS: i8 = 8;
+
+/// How far a span begins before and ends after what is wanted: its times are the server's.
+const SKEW: Duration = Duration::from_mins(5);
+
+/// The longest span that may be asked for (docs/upstreams.md 10.2).
+const WINDOW: Duration = Duration::from_hours(24);
+
+/// A page of the tasks between two moments, written in the zone of its times.
+fn list_query(page: &Page<'_>) -> Vec<(&'static str, String)> {
+    let until = page.now + SKEW;
+    let since = (page.since - SKEW).max(until - WINDOW);
+    let text = |moment| page.zone.or_hours(OFFSET_HOURS).compact(moment);
+    vec![
+        ("start_time", text(since)),
+        ("end_time", text(until)),
+        ("page_no", page.number.to_string()),
+        ("page_size", page.size.to_string()),
+    ]
+}
 
 const CONTRACT: Contract = &[
     always(Field::TaskId, &["output.task_id"]),

@@ -8,9 +8,10 @@ use super::error;
 use super::gateway;
 use super::headers::{Headers, TemplateError};
 use super::json::Zone;
+use super::list::{List, Listed, Page, Place};
 use super::shape::Shape;
 use super::template::{NoSuchId, Template};
-use super::{Batch, List, Provider, RequestSpec};
+use super::{Batch, Provider, RequestSpec};
 use crate::domain::{Answer, ApiError, Drift, Reason, TaskId};
 use crate::http::{Method, Request};
 
@@ -187,13 +188,37 @@ impl Dialect {
         }
     }
 
-    /// Reads a list; entries that are no tasks are left out.
+    /// Its list, where its provider has one.
+    pub fn list(&self) -> Option<List> {
+        self.provider.list
+    }
+
+    /// The request for a page of its list.
+    pub fn list_request(&self, page: &Page<'_>) -> Option<Request> {
+        let list = self.provider.list?;
+        let (_, template) = self.templates.first()?;
+        let segments = match list.place {
+            Place::At(segments) => segments.iter().map(|segment| (*segment).to_owned()).collect(),
+            Place::AboveTask => template.above_task()?,
+        };
+        let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+        let mut query: Vec<_> = (list.query)(&Page { zone: self.zone, ..*page }).into_iter().map(owned).collect();
+        query.extend(page.part.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let mut request = template.dress(Request { segments, query, ..Request::get([]) });
+        // Old gateways want to be told whose tasks they are (docs/upstreams.md 2.9); others do not mind.
+        request.headers.extend(page.user_id.map(|id| ("New-Api-User".to_owned(), id.to_owned())));
+        Some(request)
+    }
+
+    /// Reads a page of a list; entries that are no tasks are left out.
     ///
     /// # Errors
     /// When the answer is an error, or has no list in it.
-    pub fn read_list(&self, http_status: u16, body: &[u8]) -> Result<Vec<Answer>, ApiError> {
+    pub fn read_list(&self, http_status: u16, body: &[u8]) -> Result<Listed, ApiError> {
         let value = parse(http_status, body)?;
-        let Some(List { items, shape }) = self.provider.list else { return Err(ApiError::new(Reason::InvalidBody)) };
+        let Some(List { items, shape, .. }) = self.provider.list else {
+            return Err(ApiError::new(Reason::InvalidBody));
+        };
         if error::is_refusal(&value) {
             return Err(error::ok_error(&value));
         }
@@ -201,13 +226,15 @@ impl Dialect {
         let Some(list) = items.iter().filter_map(at).find_map(Value::as_array) else {
             // Servers that count from an empty list may write none.
             let empty = items.iter().filter_map(at).any(Value::is_null) && error::has_total(&value);
-            return if empty { Ok(Vec::new()) } else { Err(error::no_task(&value, Drift::NONE)) };
+            return if empty { Ok(Listed::about(&value, 0)) } else { Err(error::no_task(&value, Drift::NONE)) };
         };
         let read = |item| match shape {
             Shape::Auto => gateway::read_item(item, self.zone),
             shape => shape.read(item, self.zone, Origin::Direct)?.into_task(item).ok(),
         };
-        Ok(list.iter().filter_map(read).collect())
+        let mut listed = Listed::about(&value, list.len());
+        listed.tasks.extend(list.iter().filter_map(read));
+        Ok(listed)
     }
 }
 

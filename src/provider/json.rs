@@ -41,6 +41,13 @@ impl Zone {
         Ok(Self(Some(Offset::from_seconds(sign * seconds).map_err(|_| SHAPE)?)))
     }
 
+    /// A moment in this zone, or in UTC, as `20260131235959`.
+    pub fn compact(self, moment: Timestamp) -> String {
+        let offset = self.0.unwrap_or(Offset::UTC);
+        let civil = jiff::Timestamp::from_millisecond(moment.as_millis()).unwrap_or_default();
+        offset.to_datetime(civil).strftime("%Y%m%d%H%M%S").to_string()
+    }
+
     /// The same, or that many hours east where nothing is known.
     #[must_use]
     pub const fn or_hours(self, hours: i8) -> Self {

@@ -1,12 +1,15 @@
 //! Kling: `{code, message, data: {task_id, task_status, …}}`; its times are milliseconds.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::body::Body;
 use super::contract::{self, Contract, Origin, always, failed, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
-use super::{Gives, List, Provider, RequestSpec, Shape};
+use super::list::{List, Place};
+use super::{Gives, Provider, RequestSpec, Shape};
 use crate::domain::drift::Field;
 use crate::domain::{FailureClass, Status};
 
@@ -16,7 +19,15 @@ pub static KLING: Provider = Provider {
     base_url: Some("https://api-singapore.klingai.com"),
     requests: &[RequestSpec::get("/v1/videos/text2video/{task_id}")],
     shape: Shape::Kling,
-    list: Some(List { items: &["data.list", "data"], shape: Shape::KlingData }),
+    list: Some(List {
+        items: &["data.list", "data"],
+        shape: Shape::KlingData,
+        place: Place::AboveTask,
+        size: 500,
+        query: |page| vec![("pageNum", page.number.to_string()), ("pageSize", page.size.to_string())],
+        reach: Duration::MAX,
+        parts: &[None],
+    }),
     batch: None,
     gives: Gives {
         single: "yes",

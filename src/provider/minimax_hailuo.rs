@@ -1,12 +1,15 @@
 //! `MiniMax` (Hailuo): v1 `{task_id, status, base_resp}` without times, v2 `{task: {…}}` much as Ark.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::body::{Body, size};
 use super::contract::{self, Contract, Origin, always, failed, optional, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
 use super::json::Zone;
-use super::{Gives, List, Provider, RequestSpec, Shape};
+use super::list::{self, List, Place};
+use super::{Gives, Provider, RequestSpec, Shape};
 use crate::domain::drift::Field;
 use crate::domain::{FailureClass, Status};
 
@@ -16,7 +19,16 @@ pub static MINIMAX_HAILUO: Provider = Provider {
     base_url: Some("https://api.minimax.io"),
     requests: &[RequestSpec::get("/v1/query/video_generation?task_id={task_id}")],
     shape: Shape::MiniMax,
-    list: Some(List { items: &["items", "tasks"], shape: Shape::MiniMaxTask }),
+    list: Some(List {
+        items: &["items", "tasks"],
+        shape: Shape::MiniMaxTask,
+        // Only v2 has one (docs/upstreams.md 9).
+        place: Place::At(&["v2", "query", "video_generation"]),
+        size: 100,
+        query: list::numbered,
+        reach: Duration::from_hours(7 * 24),
+        parts: &[None],
+    }),
     batch: None,
     gives: Gives {
         single: "yes, v1 and v2",

@@ -16,6 +16,7 @@ mod gateway;
 mod headers;
 mod json;
 mod kling;
+mod list;
 mod minimax_hailuo;
 mod new_api;
 mod openai_videos;
@@ -34,6 +35,7 @@ use crate::http::{KeyHeader, Method, Request};
 
 pub use dialect::{Dialect, DialectError, Overrides};
 pub use json::Zone;
+pub use list::{List, Listed, Page, Place};
 pub use shape::{HINTS, Shape};
 pub use template::NoSuchId;
 
@@ -78,15 +80,6 @@ impl RequestSpec {
     pub const fn get(path: &'static str) -> Self {
         Self { ids_begin: "", elsewhere: false, method: Method::Get, path, body: None, key: KeyHeader::BEARER }
     }
-}
-
-/// A list of tasks.
-#[derive(Debug, Clone, Copy)]
-pub struct List {
-    /// Where the entries stand: the first of these places that holds a list.
-    pub items: &'static [&'static str],
-    /// The shape of an entry.
-    pub shape: Shape,
 }
 
 /// Asking for many tasks with one request; the answer is a [`List`].

@@ -1,6 +1,9 @@
 //! Any new-api gateway: a row around the vendor's own body.
 
-use super::{Gives, List, Provider, RequestSpec, Shape};
+use std::time::Duration;
+
+use super::list::{List, Place};
+use super::{Gives, Provider, RequestSpec, Shape};
 
 /// The provider (docs/upstreams.md 2); its address must be configured.
 pub static NEW_API: Provider = Provider {
@@ -14,7 +17,22 @@ pub static NEW_API: Provider = Provider {
 };
 
 /// The dashboard's list of one's own tasks, a page of it or, from old gateways, the rows alone (docs/upstreams.md 2.9).
-pub const LIST: List = List { items: &["data.items", "data"], shape: Shape::Auto };
+pub const LIST: List = List {
+    items: &["data.items", "data"],
+    shape: Shape::Auto,
+    place: Place::At(&["api", "task", "self"]),
+    size: 100,
+    query: |page| {
+        let since = page.since.as_millis().div_euclid(1000);
+        vec![
+            ("p", page.number.to_string()),
+            ("page_size", page.size.to_string()),
+            ("start_timestamp", since.to_string()),
+        ]
+    },
+    reach: Duration::MAX,
+    parts: &[None],
+};
 
 /// The same where nobody has documented it.
 pub const PERHAPS: &str = "perhaps, with a dashboard token";

@@ -1,14 +1,31 @@
 //! The `OpenAI` Videos object (Sora), also as gateways and compatible servers send it.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::body::Body;
 use super::contract::{self, Contract, Origin, always, optional, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
-use super::{Gives, List, Provider, RequestSpec, Shape};
+use super::list::{List, Place};
+use super::{Gives, Provider, RequestSpec, Shape};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{FailureClass, Status};
+
+/// Newest first; where it goes on is after the last id (docs/upstreams.md 6).
+const LIST: List = List {
+    items: &["data"],
+    shape: Shape::OpenAi,
+    place: Place::AboveTask,
+    size: 100,
+    query: |page| {
+        let after = page.after.map(|id| ("after", id.to_owned()));
+        [("limit", page.size.to_string()), ("order", "desc".to_owned())].into_iter().chain(after).collect()
+    },
+    reach: Duration::MAX,
+    parts: &[None],
+};
 
 /// The provider (docs/upstreams.md 6).
 pub static OPENAI_VIDEOS: Provider = Provider {
@@ -16,7 +33,7 @@ pub static OPENAI_VIDEOS: Provider = Provider {
     base_url: Some("https://api.openai.com"),
     requests: &[RequestSpec::get("/v1/videos/{task_id}")],
     shape: Shape::OpenAi,
-    list: Some(List { items: &["data"], shape: Shape::OpenAi }),
+    list: Some(LIST),
     batch: None,
     gives: Gives {
         single: "yes",

@@ -99,6 +99,12 @@ impl Template {
         Ok(template)
     }
 
+    /// The segments of its path without the last one, where that is the place for the id.
+    pub fn above_task(&self) -> Option<Vec<String>> {
+        let Some((Part::TaskId, [Part::Text(above)])) = self.path.split_last() else { return None };
+        Some(above.strip_suffix('/')?.split('/').map(str::to_owned).collect())
+    }
+
     /// Its headers and its key's place on another request.
     pub fn dress(&self, request: Request) -> Request {
         Request { headers: self.headers.clone(), key: self.key.clone(), ..request }

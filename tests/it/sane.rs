@@ -24,7 +24,7 @@ pub fn check(body: &[u8]) {
             }
             check_said(&shown(&read).to_string(), body, dialect);
         }
-        let list = dialect.read_list(200, body);
+        let list = dialect.read_list(200, body).map(|list| list.tasks);
         list.iter().flatten().for_each(|answer| check_answer(answer, dialect));
         check_said(&shown_list(&list).to_string(), body, dialect);
     }

@@ -1,0 +1,116 @@
+//! How a server is reached: `tls_config:`, `proxy_url:`, and the client that they make.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::problem::Problems;
+use super::value::Text;
+use crate::http::{self, Client, ClientError, Tls};
+
+/// `tls_config:`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    /// Certificates to trust.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<Text>,
+    /// Our certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<Text>,
+    /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<Text>,
+    /// The name in the upstream's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<Text>,
+}
+
+/// The URL of a proxy; never printed, because it may carry a password.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct ProxyUrl(Text);
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+impl Serialize for ProxyUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("<redacted>")
+    }
+}
+
+/// What a client is built from.
+pub(super) struct Reach<'a> {
+    /// The key of the URL, and the URL.
+    pub url: (&'static str, &'a str),
+    /// How a client is built from it.
+    pub build: fn(&http::Options) -> Result<Client, ClientError>,
+    pub tls: Option<&'a TlsConfig>,
+    pub proxy_url: Option<&'a ProxyUrl>,
+    pub timeout: Duration,
+    pub max_body_size: u64,
+}
+
+impl Reach<'_> {
+    /// The options of a client that `build` makes without an error.
+    pub(super) fn check(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<http::Options> {
+        let tls = self.tls.cloned().unwrap_or_default();
+        if tls.cert_file.is_some() != tls.key_file.is_some() {
+            problems.add(format!("{at}.tls_config"), "cert_file and key_file belong together");
+        }
+        if tls.server_name.is_some() && self.proxy_url.is_some() {
+            problems.add(format!("{at}.tls_config.server_name"), "cannot be used together with proxy_url");
+        }
+        let file = |text: Option<Text>| text.map(|text| folder.join(text.0));
+        let options = http::Options {
+            base_url: self.url.1.to_owned(),
+            timeout: self.timeout,
+            max_body_size: self.max_body_size,
+            tls: Tls {
+                ca_file: file(tls.ca_file),
+                cert_file: file(tls.cert_file),
+                key_file: file(tls.key_file),
+                server_name: tls.server_name.map(|name| name.0),
+            },
+            proxy_url: self.proxy_url.map(|url| url.0.0.clone()),
+        };
+        match (self.build)(&options) {
+            Ok(_) => Some(options),
+            Err(error) => {
+                let key = match &error {
+                    ClientError::BaseUrl(_) => format!("{at}.{}", self.url.0),
+                    ClientError::File(path, _) => format!("{at}.tls_config.{}", tls_key(&options.tls, path)),
+                    ClientError::Part(
+                        part @ ("proxy_url" | "tls_config.ca_file" | "tls_config.cert_file" | "tls_config.server_name"),
+                        _,
+                    ) => {
+                        format!("{at}.{part}")
+                    }
+                    _ => at.to_owned(),
+                };
+                let message = match error {
+                    ClientError::Part(_, message) => message,
+                    other => other.to_string(),
+                };
+                problems.add(key, message);
+                None
+            }
+        }
+    }
+}
+
+fn tls_key(tls: &Tls, path: &PathBuf) -> &'static str {
+    if tls.ca_file.as_ref() == Some(path) {
+        "ca_file"
+    } else if tls.cert_file.as_ref() == Some(path) {
+        "cert_file"
+    } else {
+        "key_file"
+    }
+}
