@@ -13,7 +13,8 @@ use super::named::Names;
 use super::{Shared, both_clocks};
 use crate::config::Upstream;
 use crate::domain::{NewTask, Task, TaskId, Texts, Timestamp};
-use crate::source::{Listing, Source};
+use crate::metrics::{Ended, Operation};
+use crate::source::{Asked, Listing, Source};
 use crate::store::Found;
 
 /// How long a source waits for the one before it: a hanging one must not keep the others from being read.
@@ -67,14 +68,8 @@ impl Discoverer {
             turn.wait().await;
         }
         loop {
-            // Files are read off the runtime's threads: a hanging disk must hold up neither polls nor the end.
-            let reading = tokio::task::spawn_blocking(move || {
-                let listing = source.read();
-                (source, listing)
-            });
-            let Some(read) = stop.run_until_cancelled(reading).await else { return Ok(()) };
-            let mut listing;
-            (source, listing) = read?;
+            let read = stop.run_until_cancelled(source.read()).await;
+            let Some(mut listing) = read else { break };
             listing.keep_askable(&self.upstream.dialect);
             if listing.messages != told {
                 told.clone_from(&listing.messages);
@@ -95,10 +90,12 @@ impl Discoverer {
                 self.first_reads.fetch_sub(1, Ordering::AcqRel);
             }
             if stop.run_until_cancelled(source.changed()).await.is_none() {
-                self.shared.carried().sources.insert((self.upstream.name.clone(), identity), source);
-                return Ok(());
+                break;
             }
         }
+        // The next reader of the same place goes on with what this one has read.
+        self.shared.carried().sources.insert((self.upstream.name.clone(), identity), source);
+        Ok(())
     }
 
     /// What is new in a listing and what is gone.
@@ -108,7 +105,13 @@ impl Discoverer {
         let tasks: BTreeMap<TaskId, NewTask> =
             listing.tasks.into_iter().rev().map(|task| (task.id.clone(), task)).collect();
         let good_at = listing.complete.then_some(now);
-        self.shared.metrics.upstreams.source_read(name, &self.label, tasks.len(), listing.errors, good_at);
+        let metrics = &self.shared.metrics.upstreams;
+        metrics.source_read(name, &self.label, tasks.len(), listing.errors, listing.truncated, good_at);
+        for asked in listing.asked {
+            let Asked { code, reason, took, date, sent } = asked;
+            let at = now - both_clocks().steady.saturating_duration_since(sent + took);
+            metrics.ended(name, &Ended { operation: Operation::List, code, reason, took, at, date });
+        }
 
         let gone = self.names.gone(|id| tasks.contains_key(id));
         let new = self.names.new_among(tasks.keys().cloned());

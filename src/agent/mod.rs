@@ -96,11 +96,11 @@ impl Agent {
         let TakenUp { shared, rules, first_loads } = taken_up;
         let first_reads = Arc::new(AtomicUsize::new(0));
         for upstream in &config.upstreams {
-            let operations: &[Operation] = match upstream.dialect.batch() {
-                Some(_) => &[Operation::Get, Operation::Batch],
-                None => &[Operation::Get],
-            };
-            shared.metrics.announce(&upstream.name, upstream.dialect.name(), operations);
+            let also =
+                [(upstream.dialect.batch().is_some(), Operation::Batch), (!upstream.lists.is_empty(), Operation::List)];
+            let also = also.into_iter().filter(|(has, _)| *has).map(|(_, operation)| operation);
+            let operations: Vec<Operation> = std::iter::once(Operation::Get).chain(also).collect();
+            shared.metrics.announce(&upstream.name, upstream.dialect.name(), &operations);
             let poller = poll::Poller::new(upstream.clone(), shared.clone(), rules.clone())?;
             tasks.start(format!("polling {}", upstream.name), poller.run(stop.clone(), ends.clone()));
             let mut before = None;

@@ -223,7 +223,7 @@ mod tests {
     use crate::domain::Status;
 
     fn task(id: &str, status: Status, seen: i64) -> Arc<Task> {
-        let new = NewTask { id: TaskId::parse(id).unwrap(), labels: Arc::default() };
+        let new = NewTask::new(TaskId::parse(id).unwrap());
         let at = Timestamp::from_secs(seen);
         let ended_seen = status.is_end().then_some(at);
         Arc::new(Task { status, ended_seen, ..Task::new("u".into(), "new_api", new, at) })

@@ -33,7 +33,11 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         );
         let mut distinct = BTreeSet::new();
         for (label, mut source) in Source::of(upstream) {
-            let mut listing = source.read();
+            if source.is_remote() {
+                println!("  source {label}: asked when it runs");
+                continue;
+            }
+            let mut listing = super::wait_for(async { Ok(source.read().await) })?;
             listing.keep_askable(&upstream.dialect);
             let ids: BTreeSet<_> = listing.tasks.iter().map(|task| task.id.clone()).collect();
             println!("  source {label}: {} tasks", ids.len());

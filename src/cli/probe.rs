@@ -82,7 +82,7 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
 /// The lines that a scrape would have for this task after this answer.
 fn metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     let now = Timestamp::from(clock::now());
-    let new = NewTask { id: id.clone(), labels: Arc::default() };
+    let new = NewTask::new(id.clone());
     let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
     let named = answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or(upstream.model.as_deref());
     task.model = named.map(|name| Arc::from(&*sanitise(name)));

@@ -92,7 +92,7 @@ impl Reach<'_> {
                     ) => {
                         format!("{at}.{part}")
                     }
-                    _ => at.to_owned(),
+                    ClientError::Part(..) => at.to_owned(),
                 };
                 let message = match error {
                     ClientError::Part(_, message) => message,

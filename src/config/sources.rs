@@ -82,7 +82,7 @@ impl TargetGroup {
         let mut tasks = Vec::with_capacity(self.targets.len());
         for (n, Text(id)) in self.targets.iter().enumerate() {
             match TaskId::parse(id) {
-                Ok(id) => tasks.push(NewTask { id, labels: labels.clone() }),
+                Ok(id) => tasks.push(NewTask { labels: labels.clone(), ..NewTask::new(id) }),
                 Err(error) => problems.add(format!("{at}.targets.{n}"), error.to_string()),
             }
         }

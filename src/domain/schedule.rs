@@ -84,13 +84,12 @@ pub fn first_wait(id: &TaskId, window: Duration) -> Duration {
 mod tests {
     use super::*;
     use crate::domain::NewTask;
-    use std::sync::Arc;
 
     const PACE: Pace =
         Pace { interval: Duration::from_secs(15), min: Duration::from_secs(5), max: Duration::from_mins(1) };
 
     fn task() -> Task {
-        let new = NewTask { id: TaskId::parse("t").unwrap(), labels: Arc::default() };
+        let new = NewTask::new(TaskId::parse("t").unwrap());
         Task::new("u".into(), "new_api", new, Timestamp::from_secs(1_000_000))
     }
 

@@ -20,6 +20,15 @@ pub struct NewTask {
     pub id: TaskId,
     /// The labels its source gave it.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// When it was submitted, if the source says so.
+    pub submit: Option<Timestamp>,
+}
+
+impl NewTask {
+    /// A task of which its source says nothing but the id.
+    pub fn new(id: TaskId) -> Self {
+        Self { id, labels: Arc::default(), submit: None }
+    }
 }
 
 /// What an aggregate is counted under: `upstream`, `provider`, `model` and the labels that aggregates carry.
@@ -211,7 +220,12 @@ impl Task {
             status: Status::Unknown,
             progress: None,
             synthetic_progress: false,
-            times: Times::default(),
+            // The source's clock is neither the gateway's nor the provider's: no duration is taken from it.
+            times: new.submit.map_or_else(Times::default, |submit| Times {
+                submit: Some(submit),
+                clock: Clock::Mixed,
+                ..Times::default()
+            }),
             finish_made_up: false,
             model: None,
             upstream_model: None,

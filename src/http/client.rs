@@ -12,6 +12,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Proxy, Url};
+use rustls_platform_verifier::ConfigVerifierExt as _;
 
 use crate::domain::Reason;
 use crate::http::{Method, Request};
@@ -82,9 +83,13 @@ pub struct Client {
     max_body: usize,
 }
 
-/// Checks a URL that everything is asked below.
-pub fn is_base_url(text: &str) -> Result<(), ClientError> {
-    base_url(text).map(|_| ())
+/// TLS for what is no HTTP, which trusts whom the machine trusts.
+///
+/// # Errors
+/// When the machine's certificates cannot be read.
+pub fn tls_of_the_platform() -> Result<rustls::ClientConfig, rustls::Error> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    rustls::ClientConfig::with_platform_verifier()
 }
 
 fn base_url(text: &str) -> Result<Url, ClientError> {

@@ -4,6 +4,6 @@ mod client;
 mod moments;
 mod request;
 
-pub use client::{Client, ClientError, Options, Response, Tls, is_base_url};
+pub use client::{Client, ClientError, Options, Response, Tls, tls_of_the_platform};
 pub use moments::{date, retry_after};
 pub use request::{KeyHeader, Method, Request};

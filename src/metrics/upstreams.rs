@@ -22,6 +22,8 @@ words! {
         Get = "get",
         /// Many tasks at once.
         Batch = "batch",
+        /// A page of the upstream's own list.
+        List = "list",
     }
 }
 
@@ -151,6 +153,11 @@ impl UpstreamMetrics {
     /// A poll came back.
     pub fn poll_ended(&self, upstream: &str, ended: &Ended) {
         self.in_flight.with_label_values(&[upstream]).dec();
+        self.ended(upstream, ended);
+    }
+
+    /// The same for a request that is no poll.
+    pub fn ended(&self, upstream: &str, ended: &Ended) {
         let code = ended.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         let operation = ended.operation.as_str();
         self.requests.with_label_values(&[upstream, operation, &code]).inc();
@@ -181,10 +188,19 @@ impl UpstreamMetrics {
     }
 
     /// A source was read: how many ids it names, how many errors there were on the way, and whether it was read well.
-    pub fn source_read(&self, upstream: &str, source: &str, tasks: usize, errors: u64, good_at: Option<Timestamp>) {
+    pub fn source_read(
+        &self,
+        upstream: &str,
+        source: &str,
+        tasks: usize,
+        errors: u64,
+        truncated: bool,
+        good_at: Option<Timestamp>,
+    ) {
         let labels = [upstream, source];
         self.discovery_tasks.with_label_values(&labels).set(i64::try_from(tasks).unwrap_or(i64::MAX));
         self.discovery_errors.with_label_values(&labels).inc_by(errors);
+        self.discovery_truncated.with_label_values(&labels).inc_by(truncated.into());
         if let Some(at) = good_at {
             self.discovery_last_success.with_label_values(&labels).set(at.as_secs_f64());
         }

@@ -130,6 +130,11 @@ pub fn checked_progress(value: &Value) -> Result<Option<f64>, FieldProblem> {
     progress(value).map(Some).ok_or(FieldProblem::Unreadable)
 }
 
+/// A moment in any of the forms that upstreams write it in; without a zone it is UTC.
+pub fn any_moment(value: &Value) -> Option<Timestamp> {
+    checked_moment(value, Zone::UNKNOWN.or_hours(0)).ok().flatten()
+}
+
 /// A moment: as [`as_moment`], and `YYYY-MM-DD HH:mm:ss.SSS` in `zone`; a blank text, 0 and less say nothing.
 pub fn checked_moment(value: &Value, zone: Zone) -> Result<Option<Timestamp>, FieldProblem> {
     let Some(text) = checked_text(value)? else { return Ok(None) };

@@ -34,7 +34,7 @@ use crate::domain::TaskId;
 use crate::http::{KeyHeader, Method, Request};
 
 pub use dialect::{Dialect, DialectError, Overrides};
-pub use json::Zone;
+pub use json::{Zone, any_moment};
 pub use list::{List, Listed, Page, Place};
 pub use shape::{HINTS, Shape};
 pub use template::NoSuchId;

@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn a_task_is_shown_and_its_id_is_no_markup() {
         let now = Timestamp::from_secs(10_000);
-        let new = NewTask { id: TaskId::parse("<script>'&").unwrap(), labels: Arc::default() };
+        let new = NewTask::new(TaskId::parse("<script>'&").unwrap());
         let task = Task {
             progress: Some(0.5),
             status: Status::Running,

@@ -121,7 +121,11 @@ fn list(
         let wanted: Vec<String> = parameter(query, "filter.task_ids").collect();
         let mut tasks = gateway.look_at_all(&wanted, body);
         let total = tasks.len();
-        tasks = tasks.into_iter().skip((number - 1).saturating_mul(size)).take(size).collect();
+        // OpenAI's lists go on after an id.
+        let after = parameter(query, "after").next();
+        let place =
+            after.map(|after| tasks.iter().position(|task| task["id"] == *after).map_or(total, |place| place + 1));
+        tasks = tasks.into_iter().skip(place.unwrap_or((number - 1).saturating_mul(size))).take(size).collect();
         reply(StatusCode::OK, &page(&tasks, total))
     })
 }

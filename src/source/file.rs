@@ -1,15 +1,17 @@
 //! Ids in files of Prometheus's `file_sd` format, YAML or JSON.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Listing;
+use super::groups;
 use super::watch::Watch;
-use crate::config::{self, TargetGroup, Text, from_text, group_label_problem};
-use crate::domain::{NewTask, TaskId};
+use crate::config::{self, from_text};
+use crate::domain::NewTask;
 
 /// After a change is told of, the writer gets this long to finish.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -24,22 +26,26 @@ const MAX_FILE: u64 = 64 << 20;
 pub struct FileSource {
     config: config::FileSource,
     watch: Option<Watch>,
-    /// By path: what the text that was read last named; a broken text keeps the tasks of the last good one.
-    files: BTreeMap<PathBuf, Held>,
+    files: Arc<Mutex<Files>>,
 }
+
+/// By path: what the text that was read last named; a broken text keeps the tasks of the last good one.
+type Files = BTreeMap<PathBuf, Held>;
 
 #[derive(Default)]
 struct Held {
     /// Of the text, to know whether it has changed.
     digest: Option<u64>,
     tasks: Vec<NewTask>,
+    /// Ids in it that are none.
+    refused: u64,
     broken: Option<String>,
 }
 
 impl FileSource {
     /// Of a checked entry; reads nothing yet.
     pub fn new(config: config::FileSource) -> Self {
-        Self { config, watch: None, files: BTreeMap::new() }
+        Self { config, watch: None, files: Arc::default() }
     }
 
     pub(super) fn identity(&self) -> String {
@@ -67,67 +73,70 @@ impl FileSource {
         }
     }
 
-    pub(super) fn read(&mut self) -> Listing {
-        let mut listing = Listing { complete: true, ..Listing::default() };
-        let found = self.found(&mut listing);
-        self.files.retain(|path, _| found.contains(path));
-        listing.absent = found.is_empty();
-        for path in found {
-            match read(&path) {
-                Ok(text) => self.take(&path, &text, &mut listing),
-                Err(error) => listing.failed(format!("{}: {error}", path.display())),
-            }
-        }
-        listing.tasks = self.files.values().flat_map(|held| held.tasks.iter().cloned()).collect();
-        listing
-    }
-
-    fn found(&self, listing: &mut Listing) -> BTreeSet<PathBuf> {
-        let mut found = BTreeSet::new();
-        for pattern in &self.config.patterns {
-            // The pattern was checked with the configuration; a folder that cannot be read is an error of this read.
-            for path in glob::glob(&pattern.to_string_lossy()).into_iter().flatten() {
-                match path {
-                    Ok(path) => _ = found.insert(path),
-                    Err(error) => listing.failed(error.to_string()),
-                }
-            }
-        }
-        found
-    }
-
-    fn take(&mut self, path: &Path, text: &str, listing: &mut Listing) {
-        let held = self.files.entry(path.to_owned()).or_default();
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        let digest = Some(hasher.finish());
-        if held.digest != digest {
-            held.digest = digest;
-            held.broken = None;
-            match decode(path, text) {
-                Ok((mut tasks, refused)) => {
-                    share_ids(&mut tasks, &held.tasks);
-                    held.tasks = tasks;
-                    listing.errors += refused;
-                    if refused > 0 {
-                        listing.messages.push(format!("{}: left out {refused} that are no task ids", path.display()));
-                    }
-                }
-                Err(error) => held.broken = Some(format!("{}: {error}", path.display())),
-            }
-        }
-        if let Some(message) = held.broken.clone() {
-            listing.failed(message);
-        }
+    /// Reads off the runtime's threads: a hanging disk must hold up neither polls nor the end.
+    pub(super) async fn read(&mut self) -> Listing {
+        let (patterns, files) = (self.config.patterns.clone(), self.files.clone());
+        let read = move || read_all(&patterns, &mut files.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
+            let mut listing = Listing::default();
+            listing.failed(error.to_string());
+            listing
+        })
     }
 }
 
-/// Ids that were there before stay the same ones: the table has them, too, and no second copy is kept.
-fn share_ids(tasks: &mut [NewTask], before: &[NewTask]) {
-    let known: HashSet<&TaskId> = before.iter().map(|task| &task.id).collect();
-    for task in tasks {
-        if let Some(id) = known.get(&task.id) {
-            task.id = (*id).clone();
+fn read_all(patterns: &[PathBuf], files: &mut Files) -> Listing {
+    let mut listing = Listing { complete: true, ..Listing::default() };
+    let found = found(patterns, &mut listing);
+    files.retain(|path, _| found.contains(path));
+    listing.absent = found.is_empty();
+    for path in found {
+        match read(&path) {
+            Ok(text) => files.entry(path.clone()).or_default().take(&path, &text, &mut listing),
+            Err(error) => listing.failed(format!("{}: {error}", path.display())),
+        }
+    }
+    listing.tasks = files.values().flat_map(|held| held.tasks.iter().cloned()).collect();
+    listing
+}
+
+fn found(patterns: &[PathBuf], listing: &mut Listing) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for pattern in patterns {
+        // The pattern was checked with the configuration; a folder that cannot be read is an error of this read.
+        for path in glob::glob(&pattern.to_string_lossy()).into_iter().flatten() {
+            match path {
+                Ok(path) => _ = found.insert(path),
+                Err(error) => listing.failed(error.to_string()),
+            }
+        }
+    }
+    found
+}
+
+impl Held {
+    fn take(&mut self, path: &Path, text: &str, listing: &mut Listing) {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let digest = Some(hasher.finish());
+        if self.digest != digest {
+            self.digest = digest;
+            self.broken = None;
+            match decode(path, text) {
+                Ok((mut tasks, refused)) => {
+                    groups::share_ids(&mut tasks, &self.tasks);
+                    self.tasks = tasks;
+                    self.refused = refused;
+                }
+                Err(error) => self.broken = Some(format!("{}: {error}", path.display())),
+            }
+            listing.errors += self.refused;
+        }
+        if self.refused > 0 {
+            listing.messages.push(format!("{}: left out {} that are no task ids", path.display(), self.refused));
+        }
+        if let Some(message) = self.broken.clone() {
+            listing.failed(message);
         }
     }
 }
@@ -142,30 +151,11 @@ fn read(path: &Path) -> Result<String, String> {
 
 /// The tasks of a text, and how many of its ids are none.
 fn decode(path: &Path, text: &str) -> Result<(Vec<NewTask>, u64), String> {
-    let is_json = path.extension().is_some_and(|extension| extension == "json");
-    let groups: Vec<TargetGroup> = if is_json {
-        // Without the value that was found: it could be anything.
-        serde_json::from_str(text)
-            .map_err(|error| format!("{}:{}: not a list of target groups", error.line(), error.column()))?
+    if path.extension().is_some_and(|extension| extension == "json") {
+        groups::of_json(text.as_bytes())
     } else {
-        from_text(text)?
-    };
-    let mut tasks = Vec::new();
-    let mut refused = 0;
-    for group in groups {
-        if let Some(problem) = group_label_problem(&group) {
-            return Err(problem);
-        }
-        let labels = group.clean_labels();
-        tasks.reserve_exact(group.targets.len());
-        for Text(id) in &group.targets {
-            match TaskId::parse(id) {
-                Ok(id) => tasks.push(NewTask { id, labels: labels.clone() }),
-                Err(_) => refused += 1,
-            }
-        }
+        groups::tasks(from_text(text)?)
     }
-    Ok((tasks, refused))
 }
 
 #[cfg(test)]
@@ -176,38 +166,39 @@ mod tests {
         listing.tasks.iter().map(|task| task.id.as_str()).collect()
     }
 
-    #[test]
-    fn a_broken_file_keeps_its_last_good_list_and_the_others_go_on() {
+    #[tokio::test]
+    async fn a_broken_file_keeps_its_last_good_list_and_the_others_go_on() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         let patterns = vec![folder.path().join("*.yml"), folder.path().join("*.json")];
         let config = config::FileSource { patterns, refresh_interval: Duration::from_secs(30) };
         let mut source = FileSource::new(config);
         assert_eq!(
-            source.read(),
+            source.read().await,
             Listing { complete: true, absent: true, ..Listing::default() },
             "no file is no error"
         );
 
         write("a.yml", "- targets: [t1, 0123]\n  labels: {team: x}\n");
         write("b.json", r#"[{"targets": ["t2", "../x?y=1", "bad\nid", ""], "labels": {}}]"#);
-        let listing = source.read();
+        let listing = source.read().await;
         assert_eq!(ids(&listing), ["t1", "0123", "t2", "../x?y=1"]);
         assert_eq!((listing.errors, listing.complete), (2, true));
         assert!(listing.messages[0].ends_with("b.json: left out 2 that are no task ids"), "{:?}", listing.messages);
-        assert_eq!(source.read().errors, 0, "an unchanged file is not complained about again");
+        let again = source.read().await;
+        assert_eq!((again.errors, again.messages), (0, listing.messages), "an unchanged file is not counted again");
 
         write("a.yml", "- targets: [t1\n");
         write("b.json", r#"[{"targets": ["t3"]}]"#);
         for _ in 0..2 {
-            let listing = source.read();
+            let listing = source.read().await;
             assert_eq!(ids(&listing), ["t1", "0123", "t3"]);
             assert_eq!((listing.errors, listing.complete), (1, false));
         }
         write("a.yml", "- targets: [t9]\n");
-        assert_eq!(ids(&source.read()), ["t9", "t3"]);
+        assert_eq!(ids(&source.read().await), ["t9", "t3"]);
         fs::remove_file(folder.path().join("a.yml")).unwrap();
-        assert_eq!(ids(&source.read()), ["t3"]);
+        assert_eq!(ids(&source.read().await), ["t3"]);
     }
 
     #[test]

@@ -1,15 +1,24 @@
 //! Where task ids come from: one file a kind.
 
+mod database;
 mod file;
 mod fixed;
+mod groups;
+mod list;
+mod server;
 mod watch;
 
+use std::time::{Duration, Instant};
+
 use crate::config;
-use crate::domain::NewTask;
+use crate::domain::{NewTask, Reason, Timestamp};
 use crate::provider::Dialect;
 
+pub use database::DatabaseSource;
 pub use file::FileSource;
 pub use fixed::StaticSource;
+pub use list::UpstreamList;
+pub use server::ServerSource;
 
 /// What a source names at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +33,25 @@ pub struct Listing {
     pub complete: bool,
     /// There is nothing to read yet, such as a file that somebody has still to write.
     pub absent: bool,
+    /// It stopped before the end: there is more than it may read.
+    pub truncated: bool,
+    /// What was asked of the upstream for it.
+    pub asked: Vec<Asked>,
+}
+
+/// A request of an upstream's list, as it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// HTTP status, where there was an answer.
+    pub code: Option<u16>,
+    /// What was wrong.
+    pub reason: Option<Reason>,
+    /// When it was sent.
+    pub sent: Instant,
+    /// From sending it to having read the answer.
+    pub took: Duration,
+    /// What the answer's `Date` said.
+    pub date: Option<Timestamp>,
 }
 
 impl Listing {
@@ -59,38 +87,71 @@ pub enum Source {
     Static(StaticSource),
     /// Ids in files.
     File(FileSource),
+    /// Ids from a server.
+    Server(ServerSource),
+    /// Ids in the upstream's own list.
+    List(UpstreamList),
+    /// Ids in a database.
+    Database(DatabaseSource),
 }
 
 impl Source {
     /// The sources of an upstream with their `source` labels: kind and place in the file.
     pub fn of(upstream: &config::Upstream) -> Vec<(String, Self)> {
-        let statics = upstream.statics.iter().cloned().enumerate();
-        let statics = statics.map(|(n, source)| (format!("static/{n}"), Self::Static(StaticSource::new(source))));
-        let files = upstream.files.iter().cloned().enumerate();
-        let files = files.map(|(n, source)| (format!("file/{n}"), Self::File(FileSource::new(source))));
-        statics.chain(files).collect()
+        fn labelled<'a>(
+            kind: &'static str,
+            sources: impl Iterator<Item = Source> + 'a,
+        ) -> impl Iterator<Item = (String, Source)> + 'a {
+            sources.enumerate().map(move |(n, source)| (format!("{kind}/{n}"), source))
+        }
+        let statics = upstream.statics.iter().map(|config| Self::Static(StaticSource::new(config.clone())));
+        let files = upstream.files.iter().map(|config| Self::File(FileSource::new(config.clone())));
+        let servers = upstream.https.iter().map(|config| Self::Server(ServerSource::new(config.clone())));
+        let lists = upstream.lists.iter().map(|config| Self::List(UpstreamList::new(config.clone(), upstream)));
+        let databases = upstream.sqls.iter().map(|config| Self::Database(DatabaseSource::new(config.clone())));
+        labelled("static", statics)
+            .chain(labelled("file", files))
+            .chain(labelled("http", servers))
+            .chain(labelled("list", lists))
+            .chain(labelled("sql", databases))
+            .collect()
     }
 
-    /// What the source is known by, whatever its place: its kind and its files.
+    /// What the source is known by, whatever its place: its kind and its files, URL or statement.
     pub fn identity(&self) -> String {
         match self {
             Self::Static(_) => "static".to_owned(),
             Self::File(file) => file.identity(),
+            Self::Server(server) => server.identity(),
+            Self::List(list) => list.identity(),
+            Self::Database(database) => database.identity(),
         }
     }
 
-    /// Takes over what an earlier reader of the same files had read: the last good list of a file that is broken now.
+    /// True for one that asks somebody else.
+    pub const fn is_remote(&self) -> bool {
+        matches!(self, Self::Server(_) | Self::List(_) | Self::Database(_))
+    }
+
+    /// Takes over what an earlier reader of the same place had read.
     pub fn inherit(&mut self, earlier: Self) {
-        if let (Self::File(file), Self::File(earlier)) = (self, earlier) {
-            file.inherit(earlier);
+        match (self, earlier) {
+            (Self::File(now), Self::File(earlier)) => now.inherit(earlier),
+            (Self::Server(now), Self::Server(earlier)) => now.inherit(earlier),
+            (Self::List(now), Self::List(earlier)) => now.inherit(earlier),
+            (Self::Database(now), Self::Database(earlier)) => now.inherit(earlier),
+            _ => {}
         }
     }
 
-    /// Reads it now.
-    pub fn read(&mut self) -> Listing {
+    /// Reads it now. May be dropped at any point; the next read begins anew.
+    pub async fn read(&mut self) -> Listing {
         match self {
             Self::Static(fixed) => fixed.read(),
-            Self::File(file) => file.read(),
+            Self::File(file) => file.read().await,
+            Self::Server(server) => server.read().await,
+            Self::List(list) => list.read().await,
+            Self::Database(database) => database.read().await,
         }
     }
 
@@ -99,6 +160,9 @@ impl Source {
         match self {
             Self::Static(_) => std::future::pending().await,
             Self::File(file) => file.changed().await,
+            Self::Server(server) => server.changed().await,
+            Self::List(list) => list.changed().await,
+            Self::Database(database) => database.changed().await,
         }
     }
 }

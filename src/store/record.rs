@@ -177,7 +177,7 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
     let id = TaskId::parse(&columns.task_id).map_err(|error| error.to_string())?;
     let class = |word: &str| FailureClass::of_word(word).ok_or_else(|| format!("unknown failure class `{word}`"));
     let clock = CLOCKS.iter().find(|(_, word)| Some(*word) == record.clock.as_deref());
-    let new = NewTask { id, labels: Arc::new(record.labels) };
+    let new = NewTask { labels: Arc::new(record.labels), ..NewTask::new(id) };
     let mut task = Task::new(columns.upstream, columns.provider, new, Timestamp::from_millis(record.first_seen));
     task.revision = columns.revision;
     task.ended_seen = moment(columns.ended);
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_task_comes_back_as_it_was() {
-        let new = NewTask { id: TaskId::parse("t").unwrap(), labels: Arc::default() };
+        let new = NewTask::new(TaskId::parse("t").unwrap());
         for task in [whole(), Task::new("u".into(), "ark", new, Timestamp::from_millis(9))] {
             assert_eq!(read_back(&task), task);
         }

@@ -1,7 +1,6 @@
 //! How a task moves, over any sequence of readings.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -20,7 +19,7 @@ fn at(secs: i64) -> Timestamp {
 }
 
 fn task() -> Task {
-    let new = NewTask { id: TaskId::parse("t").unwrap(), labels: Arc::default() };
+    let new = NewTask::new(TaskId::parse("t").unwrap());
     Task::new("u".into(), "new_api", new, at(0))
 }
 

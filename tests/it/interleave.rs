@@ -173,7 +173,12 @@ impl World {
         let label = format!("file/{source}");
         let task = |n: &usize| {
             let labels = BTreeMap::from([("team".to_owned(), format!("team-{}", n % 2))]);
-            let mut task = Task::new("u".into(), "new_api", NewTask { id: id(*n), labels: Arc::new(labels) }, now.wall);
+            let mut task = Task::new(
+                "u".into(),
+                "new_api",
+                NewTask { labels: Arc::new(labels), ..NewTask::new(id(*n)) },
+                now.wall,
+            );
             task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, now.wall);
             Arc::new(task)
         };

@@ -29,6 +29,7 @@ mod restart;
 mod robust;
 mod sane;
 mod schemas;
+mod sources;
 mod state;
 mod tokens;
 mod transport;

@@ -22,7 +22,7 @@ const fn at(secs: i64) -> Timestamp {
 }
 
 fn task(id: &str) -> Arc<Task> {
-    let new = NewTask { id: TaskId::parse(id).unwrap(), labels: Arc::default() };
+    let new = NewTask::new(TaskId::parse(id).unwrap());
     Arc::new(Task { model: Some("m".into()), ..Task::new("u".into(), "new_api", new, at(900)) })
 }
 

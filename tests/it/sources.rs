@@ -1,0 +1,520 @@
+//! Where task ids come from, against real servers: groups over HTTP, lists that move while they are read, databases.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use videogen_exporter::config;
+use videogen_exporter::domain::Timestamp;
+use videogen_exporter::source::{Listing, Source};
+
+use crate::exporter::{Exporter, QUICK};
+use crate::known::now;
+use crate::upstream::{Upstream, status};
+
+type Answer = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
+
+/// A server that answers every request with what a function makes of it; it stops when it is dropped.
+struct Server(SocketAddr, JoinHandle<()>);
+
+impl Server {
+    #[expect(clippy::disallowed_methods, reason = "the server is owned by this value and aborted with it")]
+    async fn start(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer: Answer = Arc::new(answer);
+        let router = Router::new()
+            .fallback(|State(answer): State<Answer>, request: Request| async move { answer(&request) })
+            .with_state(answer);
+        Self(address, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.1.abort();
+    }
+}
+
+/// The one source of an upstream that is written like this.
+fn source(folder: &Path, provider: &str, address: SocketAddr, source: &str) -> Source {
+    let text = format!("upstreams: [{{name: u, provider: {provider}, base_url: 'http://{address}', {source}}}]\n");
+    let config = config::parse(&text, &folder.join("c.yml")).unwrap_or_else(|error| panic!("{error}"));
+    Source::of(&config.upstreams[0]).remove(0).1
+}
+
+fn ids(listing: &Listing) -> BTreeSet<String> {
+    listing.tasks.iter().map(|task| task.id.to_string()).collect()
+}
+
+fn set(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_server_of_ids_is_asked_again_and_its_last_good_list_stays() {
+    let said: Arc<Mutex<(u16, String)>> = Arc::new(Mutex::new((
+        200,
+        r#"[{"targets": ["a", "b"], "labels": {"team": "x"}}, {"targets": ["c", ""]}]"#.into(),
+    )));
+    let asked: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
+    let (says, seen) = (said.clone(), asked.clone());
+    let server = Server::start(move |request| {
+        seen.lock().unwrap().push(request.headers().clone());
+        assert_eq!(request.uri(), "/ids/of%2Fours?kind=video");
+        let (status, body) = says.lock().unwrap().clone();
+        let etag = format!("\"{}\"", body.len());
+        if status == 200 && request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| *known == *etag) {
+            return StatusCode::NOT_MODIFIED.into_response();
+        }
+        (StatusCode::from_u16(status).unwrap(), [(header::ETAG, etag)], body).into_response()
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("k"), "sd-key\n").unwrap();
+    let written = format!(
+        "http_sd_configs: [{{url: 'http://{}/ids/of%2Fours?kind=video', refresh_interval: 7s, authorization: {{credentials_file: k}}}}]",
+        server.0
+    );
+    let mut source = source(folder.path(), "new_api", server.0, &written);
+    let first = source.read().await;
+    assert_eq!((ids(&first), first.errors, first.complete), (set(&["a", "b", "c"]), 1, true));
+    assert_eq!(first.tasks[0].labels["team"], "x");
+    let again = source.read().await;
+    assert_eq!((ids(&again), again.complete), (set(&["a", "b", "c"]), true));
+    {
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked[0]["x-prometheus-refresh-interval-seconds"], "7");
+        assert_eq!(asked[0][header::AUTHORIZATION], "Bearer sd-key");
+        assert!(asked[1].contains_key(header::IF_NONE_MATCH), "what has not changed is not sent again");
+    }
+    for (status, body) in
+        [(200, "[{\"targets\": [\"z\""), (500, "[]"), (404, "[]"), (200, "{}"), (200, "<html>"), (304, "")]
+    {
+        *said.lock().unwrap() = (status, body.to_owned());
+        let bad = source.read().await;
+        let expected = u64::from(status != 304) + 1;
+        assert_eq!((ids(&bad), bad.errors), (set(&["a", "b", "c"]), expected), "{status} {body}");
+        assert_eq!(bad.complete, status == 304, "{status} {body}");
+    }
+    *said.lock().unwrap() = (200, "[]".to_owned());
+    let none = source.read().await;
+    assert_eq!((ids(&none), none.errors, none.complete), (set(&[]), 0, true));
+    assert!(!source.identity().contains("ours"), "a URL may hold a secret");
+}
+
+/// A list of tasks that grows, and shrinks at its far end, while its pages are read.
+struct Moving {
+    /// Newest first: id and submit time, in seconds.
+    tasks: Vec<(String, u64)>,
+    born: usize,
+    /// How far the list's clock is off, in seconds.
+    skew: i64,
+    /// How many are born before each page.
+    births: usize,
+    chance: fastrand::Rng,
+}
+
+impl Moving {
+    fn bear(&mut self, count: usize, ago: u64) {
+        for _ in 0..count {
+            let at = (now() / 1000).checked_add_signed(self.skew).unwrap() - ago;
+            self.tasks.insert(0, (format!("t{}", self.born), at));
+            self.born += 1;
+        }
+    }
+
+    fn page(&mut self, request: &Request) -> (Vec<(String, u64)>, usize) {
+        let births = self.chance.usize(0..=self.births);
+        self.bear(births, 0);
+        let query = request.uri().query().unwrap_or_default();
+        let text = |name: &str| {
+            let found = query.split('&').filter_map(|pair| pair.split_once('='));
+            found.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
+        };
+        let number = |names: &[&str]| names.iter().find_map(|name| text(name)?.parse::<usize>().ok());
+        let size = number(&["page_size", "pageSize", "limit"]).unwrap().min(10);
+        let since = number(&["start_timestamp"]).unwrap_or(0) as u64;
+        let window = |name: &str| {
+            let civil = jiff::civil::DateTime::strptime("%Y%m%d%H%M%S", text(name)?).unwrap();
+            let at = civil.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(8))).unwrap().timestamp();
+            u64::try_from(at.as_second()).ok()
+        };
+        let (since, until) = (window("start_time").unwrap_or(since), window("end_time").unwrap_or(u64::MAX));
+        assert!(until.saturating_sub(since) <= 86_400 || until == u64::MAX, "no more than a day");
+        let wanted = |at: &u64| (since..=until).contains(at);
+        let there: Vec<_> = self.tasks.iter().filter(|(_, at)| wanted(at)).cloned().collect();
+        let from = match text("after") {
+            Some(after) => there.iter().position(|(id, _)| *id == after).map_or(there.len(), |place| place + 1),
+            None => number(&["p", "page_num", "pageNum", "page_no"]).map_or(0, |number| (number - 1) * size),
+        };
+        (there.iter().skip(from).take(size).cloned().collect(), there.len())
+    }
+}
+
+/// A page in a provider's words.
+fn page(provider: &str, tasks: &[(String, u64)], total: usize) -> Value {
+    let each = |entry: fn(&str, u64) -> Value| tasks.iter().map(|(id, at)| entry(id, *at)).collect::<Vec<_>>();
+    match provider {
+        "new_api" => {
+            let rows =
+                each(|id, at| json!({"task_id": id, "status": "IN_PROGRESS", "submit_time": at, "progress": "30%"}));
+            json!({"success": true, "message": "", "data": {"page": 1, "page_size": 10, "total": total, "items": rows}})
+        }
+        "ark" => {
+            json!({"items": each(|id, at| json!({"id": id, "status": "running", "created_at": at, "updated_at": at, "model": "m"})), "total": total})
+        }
+        "kling" => {
+            json!({"code": 0, "message": "", "data": each(|id, at| json!({"task_id": id, "task_status": "processing", "created_at": at * 1000, "updated_at": at * 1000}))})
+        }
+        "openai_videos" => {
+            json!({"object": "list", "data": each(|id, at| json!({"id": id, "object": "video", "status": "in_progress", "created_at": at, "model": "sora-2"}))})
+        }
+        "minimax_hailuo" => {
+            json!({"items": each(|id, at| json!({"id": id, "status": "running", "created_at": at, "updated_at": at, "model": "m"})), "total": total})
+        }
+        _ => {
+            json!({"request_id": "r", "data": each(|id, at| json!({"task_id": id, "status": "RUNNING", "start_time": at * 1000, "gmt_create": at * 1000})), "total": total})
+        }
+    }
+}
+
+const LISTS: [&str; 6] = ["new_api", "ark", "kling", "openai_videos", "minimax_hailuo", "dashscope"];
+
+#[tokio::test]
+async fn every_task_of_a_list_that_moves_is_found_and_none_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    for provider in LISTS {
+        for skew in [0, -3600, 3600] {
+            let moving = Moving { tasks: Vec::new(), born: 0, skew, births: 3, chance: fastrand::Rng::with_seed(7) };
+            let moving = Arc::new(Mutex::new(moving));
+            // Old ones lie before the lookback; the others are spread over it.
+            moving.lock().unwrap().bear(15, 3 * 86_400);
+            for n in 0..95 {
+                moving.lock().unwrap().bear(1, 86_000 - 3800 - n * 800);
+            }
+            let shown = moving.clone();
+            let server = Server::start(move |request| {
+                let (tasks, total) = shown.lock().unwrap().page(request);
+                // Ark shows the other tier only when asked.
+                let other = request.uri().query().is_some_and(|query| query.contains("flex"));
+                let tasks = if other { Vec::new() } else { tasks };
+                let total = if other { 0 } else { total };
+                let seconds = (now() / 1000).checked_add_signed(skew).unwrap();
+                let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+                ([(header::DATE, date)], page(provider, &tasks, total).to_string()).into_response()
+            })
+            .await;
+            let mut source_of_it = source(folder.path(), provider, server.0, "list_configs: [{}]");
+            for round in 0..6 {
+                if round == 3 {
+                    // A restart: what was known of the list is gone.
+                    source_of_it = source(folder.path(), provider, server.0, "list_configs: [{}]");
+                }
+                let before = moving.lock().unwrap().tasks.clone();
+                let listing = source_of_it.read().await;
+                assert_eq!((listing.errors, listing.complete), (0, true), "{provider} {:?}", listing.messages);
+                let found = ids(&listing);
+                assert_eq!(found.len(), listing.tasks.len(), "{provider}: none twice");
+                let wanted: BTreeSet<String> = before
+                    .iter()
+                    .filter(|(id, _)| id[1..].parse::<usize>().unwrap() >= 15)
+                    .map(|(id, _)| id.clone())
+                    .collect();
+                let missing: Vec<_> = wanted.difference(&found).collect();
+                assert!(missing.is_empty(), "{provider} {skew} round {round}: {missing:?} of {}", wanted.len());
+                assert!(!found.contains("t0"), "{provider}: older than the lookback");
+                // Later reads go back only as far as they have to.
+                let pages = listing.asked.len();
+                if provider != "dashscope" && ![0, 3].contains(&round) {
+                    let young = moving.lock().unwrap().born - 110;
+                    assert!(pages <= young / 10 + 5, "{provider} round {round}: {pages} pages for {young} young tasks");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_in_trouble_keeps_what_it_had_and_what_is_asked_of_it_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |id: &str| json!({"task_id": id, "status": "IN_PROGRESS", "submit_time": now() / 1000 - 50});
+    let list = |rows: Value| json!({"success": true, "data": {"total": 2, "items": rows}}).to_string();
+    let replies: Vec<(u16, String)> = vec![
+        (200, list(json!([]))),
+        (200, list(json!([row("a"), row("b")]))),
+        (200, json!({"success": false, "message": "Unauthorized, invalid access token"}).to_string()),
+        (500, String::new()),
+        (200, "<html>".to_owned()),
+        (200, list(json!([]))),
+    ];
+    let queue = Arc::new(Mutex::new(replies));
+    let headers: Arc<Mutex<Vec<(String, HeaderMap)>>> = Arc::default();
+    let (next, seen) = (queue.clone(), headers.clone());
+    let server = Server::start(move |request| {
+        seen.lock().unwrap().push((request.uri().path().to_owned(), request.headers().clone()));
+        let (status, body) = next.lock().unwrap().remove(0);
+        (StatusCode::from_u16(status).unwrap(), body).into_response()
+    })
+    .await;
+    fs::write(folder.path().join("dashboard"), "token").unwrap();
+    let written = "list_configs: [{authorization: {credentials_file: dashboard}, user_id: '42'}]";
+    let mut source = source(folder.path(), "tokenhot", server.0, written);
+    let first = source.read().await;
+    assert_eq!((ids(&first), first.absent, first.complete), (set(&[]), true, true), "an empty list is no first load");
+    let found = source.read().await;
+    assert_eq!((ids(&found), found.absent), (set(&["a", "b"]), false));
+    for code in [200, 500, 200] {
+        let bad = source.read().await;
+        assert_eq!((ids(&bad), bad.errors, bad.complete), (set(&["a", "b"]), 1, false));
+        assert_eq!(bad.asked[0].code, Some(code));
+        assert!(bad.asked[0].reason.is_some());
+    }
+    let empty = source.read().await;
+    assert_eq!((ids(&empty), empty.errors), (set(&["a", "b"]), 0), "an empty list proves nothing");
+    let headers = headers.lock().unwrap();
+    assert!(headers.iter().all(|(path, sent)| path == "/api/task/self"
+        && sent["new-api-user"] == "42"
+        && sent[header::AUTHORIZATION] == "Bearer token"));
+}
+
+#[tokio::test]
+async fn a_list_that_wants_to_be_left_alone_is_read_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = Arc::new(Mutex::new(0));
+    let asked = count.clone();
+    let server = Server::start(move |request| {
+        let mut asked = asked.lock().unwrap();
+        *asked += 1;
+        let number = usize::from(!request.uri().query().unwrap().starts_with("p=1&"));
+        if *asked == 2 {
+            return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], "").into_response();
+        }
+        let rows: Vec<_> = (0..100)
+            .map(|n| json!({"task_id": format!("t{}", number * 100 + n), "status": "QUEUED", "submit_time": now() / 1000}))
+            .collect();
+        json!({"success": true, "data": {"total": 200, "items": rows}}).to_string().into_response()
+    })
+    .await;
+    let mut source = source(folder.path(), "new_api", server.0, "list_configs: [{}]");
+    let begun = Instant::now();
+    let listing = source.read().await;
+    assert_eq!((listing.tasks.len(), listing.errors, listing.asked.len()), (200, 0, 3));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "as long as it was asked to wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_list_names_is_polled_and_counted_once_though_a_file_names_it_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let rows = json!([{"task_id": "a", "status": "IN_PROGRESS", "submit_time": now() / 1000}]);
+    let list = json!({"success": true, "data": {"total": 1, "items": rows}}).to_string();
+    gateway.script("self", vec![crate::upstream::Reply::Body(200, list)]);
+    gateway.script("a", vec![status("IN_PROGRESS"), status("FAILURE")]);
+    fs::write(folder.path().join("ids.json"), r#"[{"targets": ["a"]}]"#).unwrap();
+    let text = format!(
+        "{QUICK}upstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', list_configs: [{{refresh_interval: 1s}}], \
+         file_sd_configs: [{{files: [ids.json]}}]}}]\n",
+        gateway.address
+    );
+    let exporter = Exporter::start(&text, folder.path()).await;
+    exporter
+        .until(&[
+            "videogen_tasks_finished_total{upstream=\"gw\",provider=\"new_api\",model=\"m\",status=\"failed\"} 1",
+            "videogen_discovery_tasks{source=\"list/0\",upstream=\"gw\"} 1",
+            "videogen_discovery_tasks{source=\"file/0\",upstream=\"gw\"} 1",
+            "videogen_discovery_truncated_total{source=\"list/0\",upstream=\"gw\"} 0",
+        ])
+        .await;
+    let page = exporter.page().await;
+    assert!(
+        page.contains("videogen_upstream_requests_total{code=\"200\",operation=\"list\",upstream=\"gw\"}"),
+        "{page}"
+    );
+    exporter.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_of_sqlite_is_asked_and_never_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let jobs = folder.path().join("jobs.db");
+    let shell = rusqlite::Connection::open(&jobs).unwrap();
+    shell
+        .execute_batch("create table jobs (task_id text, team text); insert into jobs values ('a', 'x'), ('b', null)")
+        .unwrap();
+    fs::write(folder.path().join("url"), "sqlite:jobs.db").unwrap();
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+    let of = |query: &str| {
+        source(
+            folder.path(),
+            "new_api",
+            nowhere,
+            &format!("sql_sd_configs: [{{url_file: url, timeout: 1s, query: {query:?}}}]"),
+        )
+    };
+    let mut good = of("select task_id, team from jobs;");
+    let listing = good.read().await;
+    assert_eq!((ids(&listing), listing.errors, listing.complete), (set(&["a", "b"]), 0, true));
+    shell.execute_batch("alter table jobs rename to jobs2").unwrap();
+    let kept = good.read().await;
+    assert_eq!((ids(&kept), kept.errors, kept.complete), (set(&["a", "b"]), 1, false), "its last good list");
+    let endless = "with recursive n (task_id) as (select 1 union all select task_id + 1 from n) select max(task_id) as task_id from n";
+    let begun = Instant::now();
+    let slow = of(endless).read().await;
+    assert!(slow.messages[0].contains("did not end in time"), "{:?}", slow.messages);
+    assert!(begun.elapsed() < Duration::from_secs(20), "it is interrupted");
+}
+
+/// A `PostgreSQL` of its own; it ends when it is dropped.
+struct Postgres {
+    folder: tempfile::TempDir,
+    server: Child,
+    port: u16,
+}
+
+/// Where Debian puts the server's programs.
+fn postgres_program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> =
+        versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.is_file()).collect();
+    found.sort();
+    found.pop().unwrap_or_else(|| panic!("PostgreSQL is not installed: tests/run installs it"))
+}
+
+impl Postgres {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+        // The server does not run as root: then it is nobody's.
+        let nobody = 65_534;
+        if is_root {
+            std::os::unix::fs::chown(folder.path(), Some(nobody), Some(nobody)).unwrap();
+        }
+        let run = |program: &str| {
+            let mut command = Command::new(postgres_program(program));
+            command.current_dir(folder.path()).stdout(Stdio::null());
+            if is_root {
+                command.uid(nobody).gid(nobody);
+            }
+            command
+        };
+        fs::write(folder.path().join("password"), "se:cr@t").unwrap();
+        let data = folder.path().join("data");
+        let made = run("initdb")
+            .args(["-A", "scram-sha-256", "-U", "reader", "--pwfile=password", "-E", "UTF8", "--no-sync", "-D"])
+            .arg(&data)
+            .status();
+        assert!(made.unwrap().success());
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let server = run("postgres")
+            .arg("-D")
+            .arg(&data)
+            .args(["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-p", &port.to_string(), "-k"])
+            .arg(folder.path())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { folder, server, port }
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://reader:se%3Acr%40t@127.0.0.1:{}/postgres", self.port)
+    }
+
+    async fn client(&self) -> tokio_postgres::Client {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await {
+                Ok((client, connection)) => {
+                    #[expect(clippy::disallowed_methods, reason = "it ends with the client")]
+                    tokio::spawn(connection);
+                    return client;
+                }
+                Err(error) if Instant::now() > deadline => {
+                    panic!("{error}: {}", fs::read_to_string(self.folder.path().join("log")).unwrap())
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_is_asked_and_never_written() {
+    let database = Postgres::start();
+    let client = database.client().await;
+    let made = "create table jobs (task_id text, submit_time timestamptz, team text, tries int, secret bytea);
+        insert into jobs values ('a', '2026-01-02 03:04:05+00', 'x', 3, null), ('b', null, null, null, null), ('no id ' || chr(10), null, null, null, null);
+        create function harmless() returns text language sql as $$ insert into jobs (task_id) values ('evil') returning task_id $$;
+        create function slow() returns text language plpgsql as $$ begin perform pg_sleep(30); return 'a'; end $$;";
+    client.batch_execute(made).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+    let of = |url: &str, query: &str| {
+        fs::write(folder.path().join("url"), url).unwrap();
+        source(
+            folder.path(),
+            "new_api",
+            nowhere,
+            &format!("sql_sd_configs: [{{url_file: url, timeout: 1s, query: {query:?}}}]"),
+        )
+    };
+    let mut good = of(&database.url(), "select task_id, submit_time, team, tries from jobs; ");
+    let listing = good.read().await;
+    assert_eq!(
+        (ids(&listing), listing.errors, listing.complete),
+        (set(&["a", "b"]), 1, true),
+        "{:?}",
+        listing.messages
+    );
+    let task = listing.tasks.iter().find(|task| task.id.as_str() == "a").unwrap();
+    assert_eq!((task.labels["team"].as_str(), task.labels["tries"].as_str(), task.labels.len()), ("x", "3", 2));
+    assert_eq!(task.submit.map(Timestamp::as_millis), Some(1_767_323_045_000));
+
+    for (query, why) in [
+        ("select harmless() as task_id", "read-only transaction (25006)"),
+        ("select slow() as task_id", "statement timeout (57014)"),
+        ("delete from jobs returning task_id", "42601"),
+        ("select 'a' as task_id) as found; drop table jobs; --", "42601"),
+        ("select 'a' as task_id from nobody", "(42P01)"),
+        ("select 'a' as id", "no column task_id"),
+        ("select 'a' as task_id, 1 as \"a b\"", "cannot be a label"),
+    ] {
+        let told = of(&database.url(), query).read().await;
+        assert!(told.messages.iter().any(|message| message.contains(why)), "{query}: {:?}", told.messages);
+    }
+    let wrong = database.url().replace("se%3Acr", "wrong");
+    let told = of(&wrong, "select 'a' as task_id").read().await;
+    assert!(told.messages[0].contains("28P01") && !told.messages[0].contains("wrong"), "{:?}", told.messages);
+    for url in ["mysql://reader@127.0.0.1/x", "postgres://reader@127.0.0.1:port/x"] {
+        let told = of(url, "select 'a' as task_id").read().await;
+        assert_eq!((told.errors, told.complete), (1, false), "{url}");
+    }
+    let count: i64 = client.query_one("select count(*) from jobs", &[]).await.unwrap().get(0);
+    assert_eq!(count, 3, "nothing was written");
+
+    drop(client);
+    drop(database);
+    let kept = good.read().await;
+    assert_eq!((ids(&kept), kept.errors, kept.complete), (set(&["a", "b"]), 1, false), "its last good list");
+}
