@@ -13,7 +13,7 @@ use crate::agent::{Agent, Prepared, Shared, TakenUp, both_clocks};
 use crate::clock;
 use crate::config::{self, Config, State};
 use crate::metrics::Metrics;
-use crate::server::{self, Handle};
+use crate::server::{self, Handle, ReloadAsk};
 use crate::store::{Event, Place, Store};
 use crate::supervise::Tasks;
 use crate::telemetry::LogCounts;
@@ -27,8 +27,26 @@ pub struct Options {
     pub listeners: Vec<TcpListener>,
     /// The path of the metrics.
     pub telemetry_path: String,
-    /// The file to read again when told to; `None` where there is none.
-    pub reload: Option<(PathBuf, mpsc::Receiver<()>)>,
+    /// What is read again when somebody asks for it; `None` where there is no file.
+    pub reload: Option<Reload>,
+}
+
+/// The file of the configuration, and who asks for it to be read again.
+pub struct Reload {
+    /// The file.
+    pub file: PathBuf,
+    /// For the server to ask with.
+    pub ask: mpsc::Sender<ReloadAsk>,
+    /// Where it is asked for.
+    pub asked: mpsc::Receiver<ReloadAsk>,
+}
+
+impl Reload {
+    /// Of a file, with nobody asking yet.
+    pub fn of(file: PathBuf) -> Self {
+        let (ask, asked) = mpsc::channel(1);
+        Self { file, ask, asked }
+    }
 }
 
 /// The program with its state open and loaded, before anybody can ask it for anything.
@@ -72,7 +90,8 @@ impl App {
     pub async fn run(self, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, shared, prepared, mut state_ended } = self;
         let taken_up = shared.take_up(&config, prepared, both_clocks());
-        let handle = Arc::new(Handle::new(shared.clone(), options.telemetry_path));
+        let ask = options.reload.as_ref().map(|reload| reload.ask.clone());
+        let handle = Arc::new(Handle::new(shared.clone(), options.telemetry_path, ask));
         let served = CancellationToken::new();
         let mut servers = Tasks::default();
         for listener in options.listeners {
@@ -108,20 +127,24 @@ async fn run_agents(
     mut taken_up: TakenUp,
     shared: &Arc<Shared>,
     handle: &Handle,
-    mut reload: Option<(PathBuf, mpsc::Receiver<()>)>,
+    mut reload: Option<Reload>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut told = None;
     loop {
         let generation = stop.child_token();
         let mut tasks = Tasks::default();
         let agent = Agent::start(&config, taken_up, &mut tasks, &generation, &stop)?;
         let shown = serde_json::to_string_pretty(&config.file).context("the configuration cannot be shown")?;
         handle.put_in_force(Some((agent, shown + "\n")));
+        if let Some((who, notes)) = told.take() {
+            answer(who, Ok(notes));
+        }
         tracing::info!(upstreams = config.upstreams.len(), "polling");
         let grace = GRACE + config.upstreams.iter().map(|upstream| upstream.polling.timeout).max().unwrap_or_default();
         let running = tasks.run(generation.clone(), grace);
         tokio::pin!(running);
-        let (next, prepared) = tokio::select! {
+        let (next, prepared, asked) = tokio::select! {
             outcome = &mut running => return outcome,
             () = stop.cancelled() => {
                 handle.put_in_force(None);
@@ -136,38 +159,52 @@ async fn run_agents(
         }
         taken_up = shared.take_up(&next, prepared, both_clocks());
         config = next;
+        told = Some(asked);
     }
 }
 
-/// Waits until a new and valid configuration was loaded, with what the state knows for it.
+/// Tells whoever asked how it went.
+fn answer(who: ReloadAsk, how: Result<Vec<String>, String>) {
+    if let Some(who) = who {
+        let _ = who.send(how);
+    }
+}
+
+/// Waits until a new and valid configuration was loaded; with it comes what the state knows for it, and who asked, who is told
+/// when it is in force.
 async fn reloaded(
-    reload: &mut Option<(PathBuf, mpsc::Receiver<()>)>,
+    reload: &mut Option<Reload>,
     shared: &Shared,
     state: &State,
-) -> (Config, Prepared) {
-    let Some((path, asked)) = reload else { return std::future::pending().await };
-    while asked.recv().await.is_some() {
-        match load_again(path.clone(), shared, state).await {
-            Ok(loaded) => {
-                tracing::info!(file = %path.display(), "configuration loaded again");
-                return loaded;
+) -> (Config, Prepared, (ReloadAsk, Vec<String>)) {
+    let Some(Reload { file, asked, .. }) = reload else { return std::future::pending().await };
+    while let Some(who) = asked.recv().await {
+        match load_again(file.clone(), shared, state).await {
+            Ok((config, prepared, notes)) => {
+                tracing::info!(file = %file.display(), "configuration loaded again");
+                return (config, prepared, (who, notes));
             }
             Err(error) => {
                 shared.metrics.reload_failed();
                 let error = format!("{error:#}");
                 tracing::error!(error, "the configuration was not loaded again; the one before stays in force");
+                answer(who, Err(error));
             }
         }
     }
     std::future::pending().await
 }
 
-async fn load_again(path: PathBuf, shared: &Shared, state: &State) -> anyhow::Result<(Config, Prepared)> {
-    let mut config = tokio::task::spawn_blocking(move || config::load(&path)).await??;
+/// The file's configuration, what the state knows for it, and what of it needs a restart.
+async fn load_again(file: PathBuf, shared: &Shared, state: &State) -> anyhow::Result<(Config, Prepared, Vec<String>)> {
+    let mut config = tokio::task::spawn_blocking(move || config::load(&file)).await??;
+    let mut notes = Vec::new();
     if config.state != *state {
-        tracing::warn!("the change of `state` needs a restart; until then the state stays where it is");
+        let note = "the change of `state` needs a restart; until then the state stays where it is";
+        tracing::warn!("{note}");
+        notes.push(note.to_owned());
         config.state = state.clone();
     }
     let prepared = shared.prepare(&config).await?;
-    Ok((config, prepared))
+    Ok((config, prepared, notes))
 }

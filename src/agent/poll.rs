@@ -161,8 +161,9 @@ impl Poller {
     /// are asked for at once, that is at once.
     fn schedule(&mut self, ids: Vec<TaskId>) {
         let polling = &self.upstream.polling;
-        let waiting = f64::from(u32::try_from(self.timetable.waiting() + ids.len()).unwrap_or(u32::MAX));
-        let window = Duration::from_secs_f64(waiting / polling.requests_per_second).min(polling.pace.interval);
+        // Many are spread out; a single one is asked at once, however many there are already.
+        let fresh = f64::from(u32::try_from(ids.len().saturating_sub(1)).unwrap_or(u32::MAX));
+        let window = Duration::from_secs_f64(fresh / polling.requests_per_second).min(polling.pace.interval);
         for id in ids {
             if self.together.is_possible() {
                 self.timetable.ask_now(id);

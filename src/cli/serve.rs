@@ -3,10 +3,9 @@
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
 use super::{Cli, Failure, stop_on_signal, wait_for};
-use crate::app::{App, Options};
+use crate::app::{App, Options, Reload};
 use crate::config;
 
 /// The path of the metrics, checked.
@@ -28,17 +27,17 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         // Nobody is served before the state is loaded: a page without it would show counters that have fallen.
         let app = App::open(config, logs).await?;
         let mut hangups = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
-        let (ask, asked) = mpsc::channel(1);
+        let reload = Reload::of(cli.config_file.clone());
+        let ask = reload.ask.clone();
         #[expect(clippy::disallowed_methods, reason = "it lives as long as the program and is never waited for")]
         tokio::spawn(async move {
             while hangups.recv().await.is_some() {
                 // One reload that is waiting already will see this change too.
-                let _ = ask.try_send(());
+                let _ = ask.try_send(None);
             }
         });
         let listeners = listen(&cli.listen_addresses).await?;
-        let reload = Some((cli.config_file.clone(), asked));
-        let options = Options { listeners, telemetry_path: cli.telemetry_path.clone(), reload };
+        let options = Options { listeners, telemetry_path: cli.telemetry_path.clone(), reload: Some(reload) };
         Ok(app.run(options, stop).await?)
     })
 }

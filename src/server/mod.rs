@@ -1,5 +1,6 @@
 //! What is served over HTTP: the metrics, a page for people, and whether we are well.
 
+mod admin;
 mod landing;
 
 use std::convert::Infallible;
@@ -9,11 +10,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, Shared};
@@ -21,10 +23,14 @@ use crate::clock;
 use crate::domain::Timestamp;
 use crate::metrics::CONTENT_TYPE;
 
+pub use admin::ReloadAsk;
+
 /// What the server may see of the program.
 pub struct Handle {
     shared: Arc<Shared>,
     telemetry_path: String,
+    /// Where a reload is asked for; `None` where there is no file.
+    reload: Option<mpsc::Sender<ReloadAsk>>,
     in_force: RwLock<Option<InForce>>,
 }
 
@@ -36,8 +42,8 @@ struct InForce {
 
 impl Handle {
     /// Of a program whose agent has not started yet: not ready.
-    pub fn new(shared: Arc<Shared>, telemetry_path: String) -> Self {
-        Self { shared, telemetry_path, in_force: RwLock::new(None) }
+    pub fn new(shared: Arc<Shared>, telemetry_path: String, reload: Option<mpsc::Sender<ReloadAsk>>) -> Self {
+        Self { shared, telemetry_path, reload, in_force: RwLock::new(None) }
     }
 
     /// Another agent runs now, under this configuration (as text, redacted); or none, while the program stops.
@@ -62,8 +68,9 @@ pub fn router(handle: Arc<Handle>) -> Router {
     let telemetry_path = handle.telemetry_path.clone();
     let mut router = Router::new()
         .route("/-/healthy", get(|| async { "videogen-exporter is healthy.\n" }))
-        .route("/-/ready", get(ready))
-        .route("/config", get(config))
+        .route("/-/ready", get(admin::ready))
+        .route("/-/reload", post(admin::reload))
+        .route("/config", get(admin::config))
         .route(&telemetry_path, get(metrics));
     if telemetry_path != "/" {
         router = router.route("/", get(landing_page));
@@ -109,24 +116,6 @@ async fn metrics(State(handle): State<Arc<Handle>>) -> Response {
     let page = handle.shared.metrics.page(handle.shared.snapshot());
     let pieces = futures_util::stream::iter(page.map(Ok::<_, Infallible>));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], Body::from_stream(pieces)).into_response()
-}
-
-async fn ready(State(handle): State<Arc<Handle>>) -> Response {
-    if handle.is_ready() {
-        "videogen-exporter is ready.\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "videogen-exporter is not ready: not every task source was read yet.\n")
-            .into_response()
-    }
-}
-
-async fn config(State(handle): State<Arc<Handle>>) -> Response {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    match handle.config() {
-        Some(config) => (headers, config).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "no configuration is in force\n").into_response(),
-    }
 }
 
 async fn landing_page(State(handle): State<Arc<Handle>>) -> Html<String> {

@@ -267,7 +267,7 @@ mod tests {
         for (query, why) in [
             ("delete from jobs", "near \"delete\""),
             ("select 1; drop table jobs", "near \";\""),
-            ("select 1) ; drop table jobs; select * from (select 1", "near \";\""),
+            ("select 1) ; drop table jobs; select * from (select 1", "Multiple statements"),
             ("select 1 as id", "no column task_id"),
             ("select null as task_id", "no column task_id"),
             ("select * from jobs", "cannot be a label"),

@@ -8,9 +8,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use videogen_exporter::app::{App, Options};
+use videogen_exporter::app::{App, Options, Reload};
 use videogen_exporter::config::{self, Config};
-use videogen_exporter::http::{self, Client, Request, Tls};
+use videogen_exporter::http::{self, Client, Method, Request, Tls};
+use videogen_exporter::server::ReloadAsk;
 use videogen_exporter::telemetry::LogCounts;
 
 /// How long anything may take to show up on the page.
@@ -24,7 +25,7 @@ pub const QUICK: &str = "polling: {interval: 100ms, min_interval: 50ms, max_inte
 pub struct Exporter {
     pub address: SocketAddr,
     stop: CancellationToken,
-    ask: mpsc::Sender<()>,
+    ask: Option<mpsc::Sender<ReloadAsk>>,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -45,12 +46,9 @@ impl Exporter {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let (ask, asked) = mpsc::channel(1);
-        let options = Options {
-            listeners: vec![listener],
-            telemetry_path: "/metrics".to_owned(),
-            reload: file.map(|file| (file, asked)),
-        };
+        let reload = file.map(Reload::of);
+        let ask = reload.as_ref().map(|reload| reload.ask.clone());
+        let options = Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), reload };
         let app = App::open(config, LogCounts::default()).await.unwrap_or_else(|error| panic!("{error:#}"));
         let running = tokio::spawn(app.run(options, stop.clone()));
         Self { address, stop, ask, running }
@@ -58,7 +56,7 @@ impl Exporter {
 
     /// Asks it to load its file again.
     pub async fn reload(&self) {
-        self.ask.send(()).await.unwrap();
+        self.ask.as_ref().unwrap().send(None).await.unwrap();
     }
 
     /// What is at `path`, with its HTTP status.
@@ -107,6 +105,13 @@ pub fn client(address: SocketAddr) -> Client {
 /// What a server answers for a path without query.
 pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let response = client(address).send(&Request::get(path.split('/')), None).await.unwrap();
+    (response.status, String::from_utf8(response.body.unwrap()).unwrap())
+}
+
+/// What a server answers to a POST of a body.
+pub async fn post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
+    let request = Request { method: Method::Post, body: Some(body.to_owned()), ..Request::get(path.split('/')) };
+    let response = client(address).send(&request, None).await.unwrap();
     (response.status, String::from_utf8(response.body.unwrap()).unwrap())
 }
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::exporter::{Exporter, PATIENCE, QUICK, value};
+use crate::exporter::{Exporter, PATIENCE, QUICK, get, post, value};
+use crate::known::Known;
+use crate::program::Running;
 use crate::upstream::{Reply, Upstream, row, status};
 
 fn entry(name: &str, upstream: &Upstream, more: &str) -> String {
@@ -172,4 +174,114 @@ async fn a_disk_that_hangs_holds_up_neither_the_page_nor_polls_nor_the_end() {
     for pipe in [key, ids] {
         drop(fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap());
     }
+}
+
+/// Asks for a reload over HTTP.
+async fn reload(exporter: &Exporter) -> (u16, String) {
+    post(exporter.address, "-/reload", "").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_bad_file_leaves_the_old_configuration_in_force_and_is_answered_with_all_its_problems() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    gateway.script("t", vec![status("IN_PROGRESS")]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.yml");
+    let good = format!("{QUICK}state: {{sqlite: {{path: s.db}}}}\nupstreams:\n{}", entry("gw", &gateway, ONE));
+    fs::write(&config, &good).unwrap();
+    let exporter = Exporter::start_file(&config).await;
+    let running = "videogen_task_status{upstream=\"gw\",task_id=\"t\",status=\"running\"} 1";
+    exporter.until(&[running]).await;
+    let in_force = exporter.get("config").await;
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
+    let files: Vec<_> = fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path()).collect();
+    for path in &files {
+        fs::copy(path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let bad: Vec<_> = files.iter().filter(|path| path.to_str().unwrap().ends_with(".bad.yml")).collect();
+    assert!(bad.len() >= 40);
+    for path in bad {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        fs::write(&config, &text).unwrap();
+        let (code, said) = reload(&exporter).await;
+        assert_eq!(code, 500, "{name}: {said}");
+        for message in text.lines().filter_map(|line| line.strip_prefix("# expect: ")) {
+            assert!(said.contains(&message.replace(name, "c.yml")), "{name}: no {message:?} in {said}");
+        }
+        assert!(said.ends_with("the configuration before stays in force\n") && !said.contains("S3CRET"), "{said}");
+    }
+    assert_eq!(exporter.get("config").await, in_force);
+    exporter.until(&[running, "videogen_exporter_config_last_reload_successful 0"]).await;
+
+    fs::write(&config, good.replace("s.db", "other.db").replace("interval: 100ms", "interval: 120ms")).unwrap();
+    let (code, said) = reload(&exporter).await;
+    assert_eq!((code, said.lines().next()), (200, Some("loaded again")), "{said}");
+    assert!(said.contains("`state` needs a restart"), "{said}");
+    assert!(exporter.get("config").await.1.contains("\"interval\": \"120ms\""), "in force when it is answered");
+    exporter.until(&[running, "videogen_exporter_config_last_reload_successful 1"]).await;
+    assert!(!folder.path().join("other.db").exists());
+    assert_eq!(get(exporter.address, "-/reload").await.0, 405, "a link does not reload");
+    exporter.stop().await;
+}
+
+/// How often the configuration is loaded again while tasks end.
+const RELOADS: usize = 1000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_reloads_lose_no_poll_no_count_and_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.yml");
+    let gateway = Known::start(1500, Duration::from_secs(2), Duration::from_secs(15)).await;
+    let ids = [gateway.ids(false), gateway.ids(true)].concat();
+    let ids = json!([{"targets": ids}]);
+    fs::write(folder.path().join("ids.json"), ids.to_string()).unwrap();
+    let write = |round: usize| {
+        // Every other one brings another interval, and an upstream that comes and goes.
+        let (interval, more) = match round % 2 {
+            0 => ("500ms", String::new()),
+            _ => ("600ms", format!("- {{name: other, provider: new_api, base_url: 'http://{}'}}\n", gateway.address)),
+        };
+        let text = format!(
+            "polling: {{interval: {interval}, min_interval: 250ms, max_interval: 1s, requests_per_second: 4000, burst: 400, max_in_flight: 32}}\n\
+             tasks: {{recheck_ended: 0s}}\nmetrics: {{zero_hold: 0s}}\n\
+             upstreams:\n- {{name: gw, provider: new_api, base_url: 'http://{}', file_sd_configs: [{{files: [ids.json]}}]}}\n{more}",
+            gateway.address
+        );
+        fs::write(&config, text).unwrap();
+    };
+    write(0);
+    let mut running = Running::start(&config);
+    let resident = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", running.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim().to_owned();
+        line.trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    };
+    let mut warm = 0.0;
+    for round in 1..=RELOADS {
+        write(round);
+        let (code, said) = post(running.address, "-/reload", "").await;
+        assert_eq!(code, 200, "round {round}: {said}");
+        if round == RELOADS / 2 {
+            warm = resident();
+        }
+    }
+    let after = resident();
+    assert!(after < 1.25 * warm + 4.0, "{warm} MiB became {after} MiB");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        let page = get(running.address, "metrics").await.1;
+        let wrong = gateway.wrong(&page);
+        if wrong.is_empty() {
+            assert_eq!(
+                value(&page, "videogen_tasks_discovered_total{upstream=\"gw\",source=\"file/0\"}"),
+                Some(1500.0)
+            );
+            break;
+        }
+        assert!(Instant::now() < deadline, "{wrong:#?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    running.signal("TERM");
+    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
 }
