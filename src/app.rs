@@ -99,7 +99,7 @@ impl App {
             servers.start("the HTTP server".to_owned(), server::serve(listener, router, served.clone()));
         }
         // The agent is drained first, so that its last numbers can still be scraped.
-        let agent = run_agents(config, taken_up, &shared, &handle, options.reload, stop.clone());
+        let agent = run_agents(Arc::new(config), taken_up, &shared, &handle, options.reload, stop.clone());
         let serving = servers.run(served.clone(), GRACE);
         tokio::pin!(serving);
         let outcome = tokio::select! {
@@ -123,7 +123,7 @@ impl App {
 
 /// One agent after the other, each under its configuration, until `stop`.
 async fn run_agents(
-    mut config: Config,
+    mut config: Arc<Config>,
     mut taken_up: TakenUp,
     shared: &Arc<Shared>,
     handle: &Handle,
@@ -135,8 +135,7 @@ async fn run_agents(
         let generation = stop.child_token();
         let mut tasks = Tasks::default();
         let agent = Agent::start(&config, taken_up, &mut tasks, &generation, &stop)?;
-        let shown = serde_json::to_string_pretty(&config.file).context("the configuration cannot be shown")?;
-        handle.put_in_force(Some((agent, shown + "\n")));
+        handle.put_in_force(Some((agent, config.clone())));
         if let Some((who, notes)) = told.take() {
             answer(who, Ok(notes));
         }
@@ -158,7 +157,7 @@ async fn run_agents(
             tracing::error!(error = format!("{error:#}"), "the old configuration did not end well");
         }
         taken_up = shared.take_up(&next, prepared, both_clocks());
-        config = next;
+        config = Arc::new(next);
         told = Some(asked);
     }
 }

@@ -10,9 +10,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::named::Names;
+use super::registry::TakenIn;
 use super::{Shared, both_clocks};
 use crate::config::Upstream;
-use crate::domain::{NewTask, Task, TaskId, Texts, Timestamp};
+use crate::domain::{NewTask, TaskId, Texts};
 use crate::metrics::{Ended, Operation};
 use crate::source::{Asked, Listing, Source};
 use crate::store::Found;
@@ -120,7 +121,7 @@ impl Discoverer {
         for task in tasks.into_values().filter(|task| new.contains(&task.id)) {
             match self.shared.tracker.get(name, &task.id) {
                 Some(known) => tracked.push(known.id.clone()),
-                None => untracked.push(self.task(task, late, now, &mut texts)),
+                None => untracked.push(self.shared.new_task(&self.upstream, task, &self.label, late, now, &mut texts)),
             }
         }
         Arc::new(Found {
@@ -141,17 +142,13 @@ impl Discoverer {
             return true;
         }
         let name = &self.upstream.name;
-        match self.shared.store.add(found.clone()).await {
-            Ok((new, there)) => {
+        match self.shared.take_in(found).await {
+            Ok(TakenIn { new, .. }) => {
                 let named = found.tasks.iter().map(|task| task.id.clone()).chain(found.also.iter().cloned());
                 self.names.change(named, &found.gone);
                 if !new.is_empty() {
                     tracing::info!(upstream.name = %name, source = self.label, tasks = new.len(), "found tasks");
-                    let source = (name.clone(), self.label.clone());
-                    self.shared.metrics.tracked(source, &new, found.birth, both_clocks());
-                    self.shared.tracker.add(name, new);
                 }
-                self.shared.track(name, there);
                 true
             }
             Err(error) => {
@@ -159,13 +156,5 @@ impl Discoverer {
                 false
             }
         }
-    }
-
-    fn task(&self, new: NewTask, late: bool, now: Timestamp, texts: &mut Texts) -> Arc<Task> {
-        let mut task = Task::new(self.upstream.name.clone(), self.upstream.dialect.name(), new, now);
-        task.brought_late = late;
-        task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, now);
-        texts.share(&mut task);
-        Arc::new(task)
     }
 }

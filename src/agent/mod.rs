@@ -7,6 +7,7 @@ mod moves;
 mod named;
 mod oddities;
 mod poll;
+mod registry;
 mod sweep;
 mod timetable;
 mod together;
@@ -33,6 +34,7 @@ use crate::source::Source;
 use crate::store::{Loaded, Store, StoreError};
 use crate::supervise::Tasks;
 
+pub use registry::{API, Registered};
 pub use tracker::{SeriesLimits, Tracker};
 
 /// What outlives a configuration: the table, the state and the counters.
@@ -226,7 +228,8 @@ impl Shared {
             carried.commits.retain(|name, _| names.contains(name));
         }
         let sources = config.upstreams.iter().map(|upstream| {
-            let labels = Source::of(upstream).into_iter().map(|(label, _)| label).collect();
+            let registered = (!config.api.is_empty()).then(|| API.to_owned());
+            let labels = Source::of(upstream).into_iter().map(|(label, _)| label).chain(registered).collect();
             (upstream.name.clone(), labels)
         });
         let shown = &config.file.metrics;

@@ -101,6 +101,8 @@ impl Poller {
                 for (id, task) in otherwise {
                     self.commits.ids.remove(&id);
                     match task {
+                        // Somebody has asked not to watch it any more; it is gone from the table.
+                        Some(task) if task.dropped => continue,
                         Some(task) => self.show_settled(task, now.wall),
                         None => self.shared.tracker.remove(&self.upstream.name, &id),
                     }

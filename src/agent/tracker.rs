@@ -1,6 +1,7 @@
 //! The table in memory: every task that is active, or has ended and is still shown.
 
 use std::collections::{BTreeMap, HashSet, btree_map};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -117,6 +118,45 @@ impl Tracker {
     /// A task as it is now.
     pub fn get(&self, upstream: &Arc<str>, id: &TaskId) -> Option<Arc<Task>> {
         Some(self.held().upstreams.get(upstream)?.entries.get(id)?.task.clone())
+    }
+
+    /// Of the tasks after this one, in the order of upstreams and ids, the first `limit` that are wanted; and whether there may be
+    /// more. The lock is let go of in between, however many there are.
+    pub fn page(
+        &self,
+        after: Option<(Arc<str>, TaskId)>,
+        limit: usize,
+        wanted: impl Fn(&Task) -> bool,
+    ) -> (Vec<Arc<Task>>, bool) {
+        let mut found = Vec::new();
+        let mut place = after;
+        loop {
+            let some = self.some_after(place.as_ref());
+            let Some(last) = some.last() else { return (found, false) };
+            place = Some((last.upstream.clone(), last.id.clone()));
+            for task in some.into_iter().filter(|task| wanted(task)) {
+                if found.len() == limit {
+                    return (found, true);
+                }
+                found.push(task);
+            }
+        }
+    }
+
+    /// The next tasks after this one.
+    fn some_after(&self, after: Option<&(Arc<str>, TaskId)>) -> Vec<Arc<Task>> {
+        const SOME: usize = 1000;
+        let held = self.held();
+        let (from, rest) = match after {
+            Some((upstream, id)) => {
+                let table = held.upstreams.get(upstream);
+                let from = table.into_iter().flat_map(|table| table.entries.range((Excluded(id.clone()), Unbounded)));
+                (Some(from), held.upstreams.range::<Arc<str>, _>((Excluded(upstream.clone()), Unbounded)))
+            }
+            None => (None, held.upstreams.range::<Arc<str>, _>(..)),
+        };
+        let rest = rest.flat_map(|(_, table)| table.entries.iter());
+        from.into_iter().flatten().chain(rest).take(SOME).map(|(_, entry)| entry.task.clone()).collect()
     }
 
     /// Puts the new record of a task in the place of the old one; nothing if the task is gone.

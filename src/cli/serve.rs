@@ -11,7 +11,7 @@ use crate::config;
 /// The path of the metrics, checked.
 pub fn telemetry_path(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
-    let taken = matches!(text, "/config") || text.starts_with("/-/");
+    let taken = text == "/config" || ["/-/", "/api/", "/webhooks/"].iter().any(|ours| text.starts_with(ours));
     if !text.starts_with('/') || !text.bytes().all(plain) || taken {
         return Err("it begins with / , has letters, digits and -_. only, and is no path of ours".to_owned());
     }

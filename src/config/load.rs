@@ -11,13 +11,13 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::problem::{Place, Problem, Problems, told};
 use super::yaml::{self, Document};
-use super::{Config, File, State, upstream};
+use super::{ApiKey, Config, File, State, upstream};
 
 /// What overrides begin with. Not the program's name: Kubernetes sets `VIDEOGEN_EXPORTER_PORT` for a Service of that name.
 const PREFIX: &str = "VGX__";
 
 /// The sections of the file.
-const SECTIONS: [&str; 5] = ["polling", "tasks", "metrics", "state", "upstreams"];
+const SECTIONS: [&str; 6] = ["polling", "tasks", "metrics", "state", "api", "upstreams"];
 
 /// More problems than this are not looked for.
 const MAX_PROBLEMS: usize = 200;
@@ -63,7 +63,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let (file, removed) = sources.extract(&mut problems);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut wrong = Problems::default();
-    let (upstreams, state) = file.check(folder, &mut wrong);
+    let (upstreams, api, state) = file.check(folder, &mut wrong);
     problems.extend(wrong, |key| removed.original(key));
     if file.upstreams.is_empty() && !problems.has_below("upstreams") && !problems.has_below("") {
         problems.add("upstreams", "at least one upstream is needed");
@@ -72,18 +72,20 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         let mut file = file;
         file.polling = file.polling.over(None, "polling", &mut problems).into();
         file.state = file.state.filled_in();
-        return Ok(Config { file, upstreams, state });
+        return Ok(Config { file, upstreams, api, state });
     }
     Err(ConfigError(problems.placed(|key| sources.place(key))))
 }
 
 impl File {
-    fn check(&self, folder: &Path, problems: &mut Problems) -> (Vec<upstream::Upstream>, State) {
+    fn check(&self, folder: &Path, problems: &mut Problems) -> (Vec<upstream::Upstream>, Vec<ApiKey>, State) {
         let polling = self.polling.over(None, "polling", problems);
         self.tasks.check("tasks", problems);
         self.metrics.check("metrics", problems);
         let state = self.state.check(folder, problems);
-        (upstream::check_all(&self.upstreams, &polling, &self.polling, folder, problems), state)
+        let names: Vec<&str> = self.upstreams.iter().map(|entry| entry.name.0.as_str()).collect();
+        let api = self.api.check(&names, folder, problems);
+        (upstream::check_all(&self.upstreams, &polling, &self.polling, folder, problems), api, state)
     }
 }
 

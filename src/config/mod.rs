@@ -1,5 +1,6 @@
 //! The configuration file: one file a section, each with its check; every problem is told at once, with its place.
 
+mod api;
 mod authorization;
 mod discovery;
 mod http;
@@ -17,6 +18,7 @@ mod yaml;
 
 use serde::{Deserialize, Serialize};
 
+pub use api::ApiKey;
 pub use discovery::{HttpSource, ListSource, SqlSource};
 pub use load::{ConfigError, load, parse};
 pub use metrics::{MetricsConfig, PerTask, TaskStatusForm};
@@ -41,6 +43,8 @@ pub struct File {
     pub metrics: MetricsConfig,
     /// What survives a restart.
     pub state: state::StateConfig,
+    /// Who may register tasks.
+    pub api: api::ApiConfig,
     /// Who is asked.
     pub upstreams: Vec<UpstreamConfig>,
 }
@@ -52,6 +56,8 @@ pub struct Config {
     pub file: File,
     /// Every upstream with what it inherits.
     pub upstreams: Vec<Upstream>,
+    /// Who may register tasks.
+    pub api: Vec<ApiKey>,
     /// Where what survives is kept.
     pub state: State,
 }

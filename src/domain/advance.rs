@@ -98,6 +98,8 @@ pub struct Transition {
     pub task: Task,
     /// Where it stood before.
     pub from: Status,
+    /// When it was read.
+    pub at: Timestamp,
     /// What has to be counted, all of it under the aggregate of the task afterwards.
     pub increments: Vec<Increment>,
     /// The row has to be committed before anything is shown or counted.
@@ -136,16 +138,19 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
         next.ended_seen = Some(now);
     }
     let increments = count(task, &mut next, gateway_lag, policy, now);
-    // Whether it was ever seen active decides what a restart counts, and whether it goes on, what a restart still asks.
+    // Whether it was ever seen active decides what a restart counts, and whether it goes on, what a restart still asks; what the
+    // two layers say belongs to the timeline.
     let durable = next.status != task.status
         || !increments.is_empty()
         || next.seen_active != task.seen_active
         || next.goes_on != task.goes_on
+        || next.gateway_status != task.gateway_status
+        || next.upstream_status != task.upstream_status
         || next.model != task.model;
     if durable {
         next.revision = next.revision.wrapping_add(1);
     }
-    Transition { task: next, from: task.status, increments, durable }
+    Transition { task: next, from: task.status, at: now, increments, durable }
 }
 
 fn lose(task: &mut Task, class: FailureClass) {

@@ -93,6 +93,8 @@ pub struct Task {
     pub labels: Arc<BTreeMap<String, String>>,
     /// Those of them that aggregates carry.
     pub aggregate_labels: AggregateLabels,
+    /// The `source` label of the source that named it first.
+    pub source: Arc<str>,
     /// Its source brought it after that source's first load: without a finish time it still counts.
     pub brought_late: bool,
     /// When it was first named to us.
@@ -147,6 +149,8 @@ pub struct Task {
     pub seen_active: bool,
     /// Reading it has a side effect at the gateway.
     pub read_has_side_effect: bool,
+    /// Somebody asked not to watch it any more.
+    pub dropped: bool,
     /// "Never heard of it", in a row.
     pub strikes: Option<Strikes>,
     /// What of it has been counted.
@@ -215,6 +219,7 @@ impl Task {
             id: new.id,
             labels: new.labels,
             aggregate_labels: Arc::new([]),
+            source: "".into(),
             brought_late: false,
             first_seen: now,
             status: Status::Unknown,
@@ -246,6 +251,7 @@ impl Task {
             poll_failures: 0,
             seen_active: false,
             read_has_side_effect: false,
+            dropped: false,
             strikes: None,
             counted: Counted::default(),
             revision: 0,

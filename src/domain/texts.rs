@@ -25,6 +25,7 @@ impl Texts {
         for text in [model, upstream_model, resolution, service_tier].into_iter().flatten() {
             share(&mut self.words, text);
         }
+        share(&mut self.words, &mut task.source);
         share(&mut self.labels, &mut task.labels);
         share(&mut self.aggregate_labels, &mut task.aggregate_labels);
     }

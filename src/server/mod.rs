@@ -1,7 +1,10 @@
 //! What is served over HTTP: the metrics, a page for people, and whether we are well.
 
+mod access;
 mod admin;
 mod landing;
+mod problem;
+mod tasks;
 
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,8 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, Shared};
 use crate::clock;
+use crate::config::{Config, Upstream};
 use crate::domain::Timestamp;
 use crate::metrics::CONTENT_TYPE;
+
+use access::Access;
 
 pub use admin::ReloadAsk;
 
@@ -31,13 +37,20 @@ pub struct Handle {
     telemetry_path: String,
     /// Where a reload is asked for; `None` where there is no file.
     reload: Option<mpsc::Sender<ReloadAsk>>,
-    in_force: RwLock<Option<InForce>>,
+    in_force: RwLock<Option<Arc<InForce>>>,
 }
 
 /// The agent that runs and the configuration it runs under.
 struct InForce {
     agent: Agent,
-    config: String,
+    config: Arc<Config>,
+    access: Access,
+}
+
+impl InForce {
+    fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.config.upstreams.iter().find(|upstream| *upstream.name == *name)
+    }
 }
 
 impl Handle {
@@ -46,20 +59,21 @@ impl Handle {
         Self { shared, telemetry_path, reload, in_force: RwLock::new(None) }
     }
 
-    /// Another agent runs now, under this configuration (as text, redacted); or none, while the program stops.
-    pub fn put_in_force(&self, agent: Option<(Agent, String)>) {
-        let in_force = agent.map(|(agent, config)| InForce { agent, config });
+    /// Another agent runs now, under this configuration; or none, while the program stops.
+    pub fn put_in_force(&self, agent: Option<(Agent, Arc<Config>)>) {
+        let in_force = agent.map(|(agent, config)| {
+            let access = Access::new(&config.api);
+            Arc::new(InForce { agent, config, access })
+        });
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = in_force;
     }
 
-    fn is_ready(&self) -> bool {
-        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
-        in_force.as_ref().is_some_and(|in_force| in_force.agent.is_ready())
+    fn in_force(&self) -> Option<Arc<InForce>> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn config(&self) -> Option<String> {
-        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
-        in_force.as_ref().map(|in_force| in_force.config.clone())
+    fn is_ready(&self) -> bool {
+        self.in_force().is_some_and(|in_force| in_force.agent.is_ready())
     }
 }
 
@@ -71,6 +85,8 @@ pub fn router(handle: Arc<Handle>) -> Router {
         .route("/-/ready", get(admin::ready))
         .route("/-/reload", post(admin::reload))
         .route("/config", get(admin::config))
+        .route("/api/v1/tasks", get(tasks::list).post(tasks::register))
+        .route("/api/v1/tasks/{upstream}/{task_id}", get(tasks::one).delete(tasks::forget))
         .route(&telemetry_path, get(metrics));
     if telemetry_path != "/" {
         router = router.route("/", get(landing_page));

@@ -15,7 +15,7 @@ use crate::provider;
 
 /// The transaction, or no transaction for what only reads.
 pub struct Batch<'a> {
-    db: &'a Connection,
+    pub(super) db: &'a Connection,
     added: BTreeMap<Agg, (Birth, BTreeMap<Cell, u64>)>,
 }
 
@@ -57,7 +57,8 @@ pub struct LedgerPage {
 /// An upstream and its dialect.
 pub type UpstreamKey = (Arc<str>, &'static str);
 
-const UPSTREAM: &str = "(select id from upstreams where name = ?1)";
+/// The upstream of the first parameter.
+pub(super) const UPSTREAM: &str = "(select id from upstreams where name = ?1)";
 
 impl<'a> Batch<'a> {
     /// Nothing in it yet.
@@ -65,7 +66,7 @@ impl<'a> Batch<'a> {
         Self { db, added: BTreeMap::new() }
     }
 
-    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<bool> {
+    pub(super) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<bool> {
         Ok(self.db.prepare_cached(sql)?.execute(params)? > 0)
     }
 
@@ -133,6 +134,7 @@ impl<'a> Batch<'a> {
         let task = &transition.task;
         let written = self.write(task, task.revision.wrapping_sub(1))?;
         if written {
+            self.note_step(task, transition.at)?;
             self.count(task.agg(), birth, &transition.increments);
         }
         Ok(written)
@@ -173,7 +175,8 @@ impl<'a> Batch<'a> {
         }
         self.touch(&task.upstream, id, now)?;
         let row = self.task(&(task.upstream.clone(), task.provider), &task.id)?;
-        Ok(row.filter(Task::is_active).map_or(Named::Past, |task| Named::There(Arc::new(task))))
+        let task = row.map(|task| self.take_up_again(task)).transpose()?.flatten();
+        Ok(task.map_or(Named::Past, Named::There))
     }
 
     /// At this moment a source names, or has just ceased to name, a task.
@@ -276,12 +279,12 @@ impl<'a> Batch<'a> {
     pub fn tasks(&self, key: &UpstreamKey) -> rusqlite::Result<Vec<Arc<Task>>> {
         let sql = format!("select task_id, revision, ended, record from tasks where upstream = {UPSTREAM}");
         let mut texts = Texts::default();
-        let read = |row: &Row<'_>| {
+        let mut read = |row: &Row<'_>| {
             let mut task = task_of(row, key)?;
             texts.share(&mut task);
-            Ok(Arc::new(task))
+            Ok((!task.dropped).then(|| Arc::new(task)))
         };
-        self.db.prepare(&sql)?.query_map([&key.0], read)?.collect()
+        self.db.prepare(&sql)?.query_map([&key.0], |row| read(row))?.filter_map(Result::transpose).collect()
     }
 
     /// What was counted under an upstream's label sets that carry exactly these labels.

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::batch::{Batch, Cursor, LedgerPage, Named, Seen, UpstreamKey};
 use super::job::{Ask, Moves, Settled, StoreError};
 use super::open::{self, OpenError, Place};
+use super::timeline::Step;
 use super::writer::{AnyJob, Event, Kind, Writer};
 use crate::domain::tally::SourceTally;
 use crate::domain::task::Agg;
@@ -165,6 +166,16 @@ impl Store {
             Ok((new, there))
         };
         self.ask(Kind::Write, write).await
+    }
+
+    /// What was seen of a task, from the first to the last.
+    pub async fn timeline(&self, upstream: Arc<str>, id: TaskId) -> Result<Vec<Step>, StoreError> {
+        self.ask(Kind::Read, move |batch| batch.timeline(&upstream, &id)).await
+    }
+
+    /// Watches a task no longer; false when it is not known, or was not watched.
+    pub async fn drop_task(&self, key: UpstreamKey, id: TaskId, now: Timestamp) -> Result<bool, StoreError> {
+        self.ask(Kind::Write, move |batch| batch.drop_task(&key, &id, now)).await
     }
 
     /// Makes transitions durable together with what they count, all of them or none. Ends wait for a state that cannot be

@@ -8,10 +8,12 @@ mod handle;
 mod job;
 mod open;
 mod record;
+mod timeline;
 mod writer;
 
 pub use batch::{Cursor, LedgerPage, Seen, UpstreamKey};
 pub use handle::{Found, Loaded, Store};
 pub use job::{Settled, StoreError};
 pub use open::{OpenError, Place};
+pub use timeline::Step;
 pub use writer::{Event, MAX_WAITING};

@@ -56,10 +56,10 @@ pub enum OpenError {
 const APPLICATION_ID: i64 = 0x5647_5831;
 
 /// The schema of this program.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// How each schema is made from the one before it; the first one from nothing.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("timeline.sql")];
 
 /// How long a statement waits for another process, such as a shell that reads or writes.
 const BUSY: Duration = Duration::from_millis(500);
@@ -213,14 +213,14 @@ mod tests {
         let at = Timestamp::from_secs;
         assert_eq!(migrate(&mut connection, MIGRATIONS, at(5)).unwrap(), at(5));
         connection.execute("insert into upstreams (name) values ('u')", []).unwrap();
-        let broken = [MIGRATIONS[0], "alter table upstreams add column note text", "no sql"];
+        let broken = [MIGRATIONS[0], MIGRATIONS[1], "alter table upstreams add column note text", "no sql"];
         migrate(&mut connection, &broken, at(6)).unwrap_err();
         let version = |connection: &Connection| -> i64 {
             connection.query_row("pragma user_version", [], |row| row.get(0)).unwrap()
         };
-        assert_eq!(version(&connection), 1);
-        assert_eq!(migrate(&mut connection, &broken[..2], at(7)).unwrap(), at(5), "the first start stays");
         assert_eq!(version(&connection), 2);
+        assert_eq!(migrate(&mut connection, &broken[..3], at(7)).unwrap(), at(5), "the first start stays");
+        assert_eq!(version(&connection), 3);
         let note: Option<String> = connection.query_row("select note from upstreams", [], |row| row.get(0)).unwrap();
         assert_eq!(note, None);
     }

@@ -72,6 +72,8 @@ struct Record {
     counted: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    source: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -81,13 +83,14 @@ fn zero(value: &u32) -> bool {
 
 type Flag<T> = (&'static str, fn(&mut T) -> &mut bool);
 
-const FLAGS: [Flag<Task>; 6] = [
+const FLAGS: [Flag<Task>; 7] = [
     ("brought_late", |task| &mut task.brought_late),
     ("synthetic_progress", |task| &mut task.synthetic_progress),
     ("finish_made_up", |task| &mut task.finish_made_up),
     ("goes_on", |task| &mut task.goes_on),
     ("seen_active", |task| &mut task.seen_active),
     ("read_has_side_effect", |task| &mut task.read_has_side_effect),
+    ("dropped", |task| &mut task.dropped),
 ];
 
 const PARTS: [Flag<Counted>; 8] = [
@@ -146,6 +149,7 @@ pub fn write(task: &Task) -> String {
         flags: set(&FLAGS, &mut whole).collect(),
         counted: set(&PARTS, &mut whole.counted).chain(ends.map(|end| end.as_str().to_owned())).collect(),
         labels: (*task.labels).clone(),
+        source: (*task.source).to_owned(),
     };
     serde_json::to_string(&record).expect("texts and numbers only")
 }
@@ -180,6 +184,7 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
     let new = NewTask { labels: Arc::new(record.labels), ..NewTask::new(id) };
     let mut task = Task::new(columns.upstream, columns.provider, new, Timestamp::from_millis(record.first_seen));
     task.revision = columns.revision;
+    task.source = record.source.into();
     task.ended_seen = moment(columns.ended);
     task.status = status(&record.status)?;
     task.last_change = Timestamp::from_millis(record.last_change);
@@ -257,6 +262,8 @@ mod tests {
             poll_failures: 3,
             seen_active: true,
             read_has_side_effect: true,
+            dropped: true,
+            source: "file/0".into(),
             strikes: Some(Strikes { count: 2, since: Timestamp::from_millis(3) }),
             counted: Counted {
                 submitted: true,

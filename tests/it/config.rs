@@ -87,7 +87,7 @@ fn the_full_example_shows_every_default() {
     let text = fs::read_to_string(&path).unwrap();
     let shown = serde_json::to_value(config::load(&path).unwrap().file).unwrap();
     let mut checked = 0;
-    for section in ["tasks", "metrics", "state"] {
+    for section in ["tasks", "metrics", "state", "api"] {
         let default = serde_json::to_value(config::File::default()).unwrap();
         assert_eq!(shown[section], default[section], "{section}");
         for key in default[section].as_object().unwrap().keys() {

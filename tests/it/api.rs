@@ -1,0 +1,367 @@
+//! `/api/v1/tasks`: registering, forgetting, looking; and what hostile requests get.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::exporter::{Exporter, PATIENCE, QUICK};
+use crate::known::now;
+use crate::upstream::{Upstream, row, status};
+
+/// One request, written by hand; what comes back.
+async fn ask(address: SocketAddr, method: &str, path: &str, key: Option<&str>, body: &str) -> (u16, String, Value) {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let key = key.map(|key| format!("Authorization: Bearer {key}\r\n")).unwrap_or_default();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{key}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    // A server that refuses may close before all of it is sent.
+    let _ = socket.write_all(&[head.as_bytes(), body.as_bytes()].concat()).await;
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let code = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
+    (code, head.to_lowercase(), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+/// Waits until it takes requests.
+async fn ready(exporter: &Exporter) {
+    let deadline = Instant::now() + PATIENCE;
+    while exporter.get("-/ready").await.0 != 200 {
+        assert!(Instant::now() < deadline, "it does not become ready");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+const TASKS: &str = "/api/v1/tasks";
+
+fn config(folder: &Path, upstream: &Upstream, sources: &str) -> String {
+    fs::write(folder.join("all.key"), "k-all\n").unwrap();
+    fs::write(folder.join("red.key"), "k-red\n").unwrap();
+    format!(
+        "{QUICK}tasks: {{recheck_ended: 0s}}\napi:\n  authorization:\n  - {{credentials_file: all.key}}\n  - {{credentials_file: red.key, upstreams: [red]}}\n\
+         upstreams:\n- {{name: red, provider: new_api, base_url: 'http://{0}'{sources}}}\n- {{name: blue, provider: new_api, base_url: 'http://{0}'}}\n",
+        upstream.address
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registered_task_is_polled_within_a_second_and_counted_once_though_others_name_it_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let reading = |word: &str, inner: &str| {
+        row(&json!({"task_id": "t/1", "status": word, "submit_time": now() / 1000 - 9, "progress": "30%",
+            "properties": {"origin_model_name": "m"}, "data": {"id": "x", "status": inner, "model": "m"}}))
+    };
+    gateway.script(
+        "t%2F1",
+        vec![reading("QUEUED", "queued"), reading("IN_PROGRESS", "running"), reading("IN_PROGRESS", "failed")],
+    );
+    let rows = json!([{"task_id": "t/1", "status": "IN_PROGRESS", "submit_time": now() / 1000 - 9}]);
+    gateway.script(
+        "self",
+        vec![crate::upstream::Reply::Body(
+            200,
+            json!({"success": true, "data": {"total": 1, "items": rows}}).to_string(),
+        )],
+    );
+    fs::write(folder.path().join("ids.json"), r#"[{"targets": ["t/1"]}]"#).unwrap();
+    let sources =
+        ", list_configs: [{refresh_interval: 1s}], file_sd_configs: [{files: [later.json], refresh_interval: 1s}]";
+    // The list does not have it yet.
+    gateway.script(
+        "self",
+        vec![crate::upstream::Reply::Body(
+            200,
+            json!({"success": true, "data": {"total": 0, "items": []}}).to_string(),
+        )],
+    );
+    let exporter = Exporter::start(&config(folder.path(), &gateway, sources), folder.path()).await;
+    ready(&exporter).await;
+    let address = exporter.address;
+
+    let body =
+        json!({"upstream": "red", "task_id": "t/1", "submit_time": now() / 1000 - 10, "labels": {"team": "growth"}})
+            .to_string();
+    let (code, _, said) = ask(address, "POST", TASKS, Some("k-red"), &body).await;
+    assert_eq!((code, &said["tasks"][0]["result"]), (200, &json!("registered")), "{said}");
+    let registered = Instant::now();
+    while gateway.asked().iter().all(|asked| asked.path != "/v1/video/generations/t%2F1") {
+        assert!(registered.elapsed() < Duration::from_secs(1), "not polled within a second");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (code, _, said) = ask(address, "POST", TASKS, Some("k-all"), &format!("[{body}, {body}]")).await;
+    assert_eq!(
+        (code, &said["tasks"][0]["result"], &said["tasks"][1]["result"]),
+        (200, &json!("watched"), &json!("watched")),
+        "{said}"
+    );
+    // Now a file and the list name it as well.
+    fs::rename(folder.path().join("ids.json"), folder.path().join("later.json")).unwrap();
+    gateway.script(
+        "self",
+        vec![crate::upstream::Reply::Body(
+            200,
+            json!({"success": true, "data": {"total": 1, "items": rows}}).to_string(),
+        )],
+    );
+    let page = exporter
+        .until(&[
+            "videogen_tasks_finished_total{upstream=\"red\",provider=\"new_api\",model=\"m\",status=\"failed\"} 1",
+            "videogen_tasks_discovered_total{upstream=\"red\",source=\"api\"} 1",
+            "videogen_discovery_tasks{source=\"file/0\",upstream=\"red\"} 1",
+            "videogen_discovery_tasks{source=\"list/0\",upstream=\"red\"} 1",
+        ])
+        .await;
+    assert!(page.contains("videogen_tasks_discovered_total{upstream=\"red\",source=\"list/0\"} 0"), "{page}");
+    assert!(page.contains("label_team=\"growth\""), "{page}");
+    let (code, _, said) = ask(address, "POST", TASKS, Some("k-all"), &body).await;
+    assert_eq!(
+        (code, &said["tasks"][0]["result"]),
+        (200, &json!("watched")),
+        "ended a moment ago, and still shown: {said}"
+    );
+
+    let (code, _, task) = ask(address, "GET", "/api/v1/tasks/red/t%2F1", None, "").await;
+    assert_eq!(
+        (code, &task["status"], &task["source"], &task["failure_class"]),
+        (200, &json!("failed"), &json!("api"), &json!("other")),
+        "{task}"
+    );
+    let steps: Vec<_> = task["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| {
+            let word = |key: &str| step[key].as_str().unwrap_or("-").to_owned();
+            assert!(step["time"].as_f64().unwrap() > 1.7e9);
+            (word("status"), word("gateway_status"), word("upstream_status"))
+        })
+        .collect();
+    let step = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+    assert_eq!(
+        steps,
+        [
+            step("queued", "queued", "queued"),
+            step("running", "running", "running"),
+            step("failed", "running", "failed")
+        ]
+    );
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_task_leaves_the_page_and_may_come_back_without_being_counted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    gateway.script("a", vec![status("IN_PROGRESS")]);
+    let text = format!("state: {{sqlite: {{path: s.db}}}}\n{}", config(folder.path(), &gateway, ""));
+    let exporter = Exporter::start(&text, folder.path()).await;
+    ready(&exporter).await;
+    let body = r#"{"upstream": "blue", "task_id": "a"}"#;
+    let running = "videogen_task_status{upstream=\"blue\",task_id=\"a\",status=\"running\"} 1";
+    let submitted = "videogen_tasks_submitted_total{upstream=\"blue\",provider=\"new_api\",model=\"m\"} 1";
+    assert_eq!(ask(exporter.address, "POST", TASKS, Some("k-all"), body).await.0, 200);
+    exporter.until(&[running, submitted]).await;
+    let one = "/api/v1/tasks/blue/a";
+    assert_eq!(ask(exporter.address, "DELETE", one, Some("k-red"), "").await.0, 403, "another one's");
+    assert_eq!(ask(exporter.address, "DELETE", one, None, "").await.0, 401);
+    let (code, _, said) = ask(exporter.address, "DELETE", one, Some("k-all"), "").await;
+    assert_eq!((code, &said["result"]), (200, &json!("forgotten")), "{said}");
+    assert_eq!(ask(exporter.address, "DELETE", one, Some("k-all"), "").await.0, 404);
+    assert_eq!(ask(exporter.address, "GET", one, None, "").await.0, 404);
+    let page = exporter.page().await;
+    assert!(!page.contains("task_id=\"a\"") && page.contains(submitted), "{page}");
+    exporter.stop().await;
+
+    let exporter = Exporter::start(&text, folder.path()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!exporter.page().await.contains("task_id=\"a\""), "a restart does not bring it back");
+    let (_, _, said) = ask(exporter.address, "POST", TASKS, Some("k-all"), body).await;
+    assert_eq!(said["tasks"][0]["result"], "watched", "{said}");
+    gateway.script("a", vec![status("FAILURE")]);
+    exporter
+        .until(&[
+            submitted,
+            "videogen_tasks_finished_total{upstream=\"blue\",provider=\"new_api\",model=\"m\",status=\"failed\"} 1",
+            "videogen_tasks_discovered_total{upstream=\"blue\",source=\"api\"} 1",
+        ])
+        .await;
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_listed_page_by_page_and_as_they_are_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let ids: Vec<String> = (0..250).map(|n| format!("t\u{2f}{n:03}")).collect();
+    for (n, id) in ids.iter().enumerate() {
+        gateway.script(&id.replace('/', "%2F"), vec![status(if n % 5 == 0 { "QUEUED" } else { "IN_PROGRESS" })]);
+    }
+    let exporter = Exporter::start(&config(folder.path(), &gateway, ""), folder.path()).await;
+    ready(&exporter).await;
+    for upstream in ["red", "blue"] {
+        let body: Vec<Value> = ids.iter().map(|id| json!({"upstream": upstream, "task_id": id})).collect();
+        assert_eq!(ask(exporter.address, "POST", TASKS, Some("k-all"), &Value::from(body).to_string()).await.0, 200);
+    }
+    exporter
+        .until(&[
+            "videogen_tasks{upstream=\"red\",provider=\"new_api\",model=\"m\",status=\"queued\"} 50",
+            "videogen_tasks{upstream=\"blue\",provider=\"new_api\",model=\"m\",status=\"running\"} 200",
+        ])
+        .await;
+    let mut found = Vec::new();
+    let mut next = String::new();
+    let mut pages = 0;
+    loop {
+        let (code, _, page) = ask(exporter.address, "GET", &format!("{TASKS}?limit=73{next}"), None, "").await;
+        assert_eq!(code, 200, "{page}");
+        let name = |task: &Value| {
+            (task["upstream"].as_str().unwrap().to_owned(), task["task_id"].as_str().unwrap().to_owned())
+        };
+        found.extend(page["tasks"].as_array().unwrap().iter().map(name));
+        pages += 1;
+        match page["next"].as_str() {
+            Some(after) => next = format!("&after={after}"),
+            None => break,
+        }
+    }
+    assert_eq!((found.len(), pages), (500, 7));
+    assert!(found.is_sorted() && found.windows(2).all(|two| two[0] != two[1]));
+    for (query, count) in [
+        ("upstream=red", 250),
+        ("status=queued", 100),
+        ("upstream=blue&status=running", 200),
+        ("model=m&source=api", 500),
+        ("model=other", 0),
+        ("source=file/0", 0),
+        ("upstream=green", 0),
+    ] {
+        let (_, _, page) = ask(exporter.address, "GET", &format!("{TASKS}?limit=1000&{query}"), None, "").await;
+        assert_eq!(page["tasks"].as_array().unwrap().len(), count, "{query}");
+    }
+    for query in ["limit=0", "limit=1001", "limit=x", "status=done", "after=%0A", "after=AAAA", "colour=red"] {
+        let (code, _, said) = ask(exporter.address, "GET", &format!("{TASKS}?{query}"), None, "").await;
+        assert!(code == 400 && said["error"]["message"].is_string(), "{query}: {code} {said}");
+    }
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_requests_change_nothing_and_are_told_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let exporter = Exporter::start(&config(folder.path(), &gateway, ""), folder.path()).await;
+    ready(&exporter).await;
+    let address = exporter.address;
+    let key = Some("k-all");
+    let good = json!({"upstream": "red", "task_id": "good"});
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let many = json!({"upstream": "red", "task_id": "x", "labels": (0..40).map(|n| (format!("l{n}"), json!("v"))).collect::<serde_json::Map<_, _>>()});
+    for (body, code, index, what) in [
+        (json!([good, {"upstream": "nobody", "task_id": "x"}]).to_string(), 400, 1, "no upstream of this name"),
+        (json!([good, {"upstream": "red"}]).to_string(), 400, 1, "expected a text"),
+        (json!([good, {"upstream": "red", "task_id": 5}]).to_string(), 400, 1, "expected a text"),
+        (json!([good, good, {"upstream": "red", "task_id": ".."}]).to_string(), 400, 2, "must not be `.` or `..`"),
+        (json!([good, {"upstream": "red", "task_id": "a\nb"}]).to_string(), 400, 1, "printable"),
+        (json!([good, {"upstream": "red", "task_id": "x".repeat(257)}]).to_string(), 400, 1, "at most 256"),
+        (
+            json!([good, {"upstream": "red", "task_id": "x", "submit_time": "yesterday"}]).to_string(),
+            400,
+            1,
+            "expected Unix seconds",
+        ),
+        (
+            json!([good, {"upstream": "red", "task_id": "x", "labels": {"__x": "v"}}]).to_string(),
+            400,
+            1,
+            "a label name",
+        ),
+        (json!([good, {"upstream": "red", "task_id": "x", "labels": ["v"]}]).to_string(), 400, 1, "an object of texts"),
+        (json!([good, many]).to_string(), 400, 1, "at most 32 labels"),
+        (json!([good, {"upstream": "red", "task_id": "x", "colour": 1}]).to_string(), 400, 1, "unknown key"),
+        (json!([good, "x"]).to_string(), 400, 1, "expected an object"),
+        ("[]".to_owned(), 400, 9, "expected 1 to 1000 tasks"),
+        (Value::from(vec![good.clone(); 1001]).to_string(), 400, 9, "expected 1 to 1000 tasks"),
+        (deep, 400, 9, "no JSON"),
+        ("{\"upstream\": \"red\"".to_owned(), 400, 9, "no JSON"),
+        (" ".repeat((1 << 20) + 1), 413, 9, "at most 1048576 bytes"),
+    ] {
+        let (got, head, said) = ask(address, "POST", TASKS, key, &body).await;
+        let shown: String = body.chars().take(80).collect();
+        assert_eq!(got, code, "{shown}: {said}");
+        assert!(head.contains("content-type: application/json"), "{head}");
+        assert!(said.to_string().contains(what), "{shown}: {said}");
+        if index < 9 {
+            assert_eq!(said["error"]["items"][0]["index"], index, "{shown}: {said}");
+        }
+    }
+    let foreign = json!([{"upstream": "red", "task_id": "x"}, {"upstream": "blue", "task_id": "x"}]).to_string();
+    let (code, _, said) = ask(address, "POST", TASKS, Some("k-red"), &foreign).await;
+    assert_eq!((code, &said["error"]["items"][0]["index"]), (403, &json!(1)), "{said}");
+    for (key, code) in [(None, 401), (Some(""), 401), (Some("k-al"), 401), (Some("k-all "), 200), (Some("k-allx"), 401)]
+    {
+        let body = json!({"upstream": "blue", "task_id": "fine"}).to_string();
+        let (got, head, _) = ask(address, "POST", TASKS, key, &body).await;
+        assert_eq!(got, code, "{key:?}");
+        assert_eq!(head.contains("www-authenticate: bearer"), code == 401);
+    }
+    for (method, path, code) in [
+        ("PUT", TASKS, 405),
+        ("POST", "/metrics", 405),
+        ("GET", "/api/v1/tasks/red/a/b", 404),
+        ("GET", "/api/v1/tasks/red/..%2Fx", 404),
+        ("GET", "/api/v1/tasks/red/%ff", 400),
+        ("DELETE", "/api/v1/tasks/nobody/x", 404),
+        ("DELETE", "/api/v1/tasks/red/%00", 404),
+        ("GET", "/api/v1/nothing", 404),
+    ] {
+        assert_eq!(ask(address, method, path, key, "").await.0, code, "{method} {path}");
+    }
+    // A body that never comes whole holds up nobody, and is given up.
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    let head = "POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k-all\r\nContent-Length: 100\r\n\r\n[";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(ask(address, "GET", TASKS, None, "").await.0, 200);
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408", "after {:?}", begun.elapsed());
+    // Guessing keys is slowed down, and those who have one are not.
+    let mut refused = 0;
+    for _ in 0..60 {
+        refused += u32::from(ask(address, "POST", TASKS, Some("guess"), "{}").await.0 == 429);
+    }
+    assert!(refused > 10, "{refused}");
+    let (code, _, page) = ask(address, "GET", TASKS, None, "").await;
+    let ids: Vec<_> = page["tasks"].as_array().unwrap().iter().map(|task| task["task_id"].as_str().unwrap()).collect();
+    assert_eq!((code, ids), (200, vec!["fine"]), "nothing but the good one was registered");
+    exporter.stop().await;
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_in_the_configuration_nobody_may_change_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let text =
+        format!("{QUICK}upstreams: [{{name: red, provider: new_api, base_url: 'http://{}'}}]\n", gateway.address);
+    let exporter = Exporter::start(&text, folder.path()).await;
+    ready(&exporter).await;
+    for key in [None, Some(""), Some("k")] {
+        let (code, _, said) = ask(exporter.address, "POST", TASKS, key, r#"{"upstream": "red", "task_id": "x"}"#).await;
+        assert!(
+            code == 403 && said["error"]["message"].as_str().unwrap().contains("api.authorization"),
+            "{code} {said}"
+        );
+        assert_eq!(ask(exporter.address, "DELETE", "/api/v1/tasks/red/x", key, "").await.0, 403);
+    }
+    exporter.stop().await;
+}
