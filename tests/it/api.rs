@@ -365,3 +365,43 @@ async fn without_a_key_in_the_configuration_nobody_may_change_anything() {
     }
     exporter.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_is_as_its_description_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    gateway.script("a", vec![status("IN_PROGRESS")]);
+    let exporter = Exporter::start(&config(folder.path(), &gateway, ""), folder.path()).await;
+    ready(&exporter).await;
+    let body = r#"{"upstream": "red", "task_id": "a", "labels": {"team": "x"}}"#;
+    assert_eq!(ask(exporter.address, "POST", TASKS, Some("k-all"), body).await.0, 200);
+    exporter.until(&["videogen_task_status{upstream=\"red\",task_id=\"a\",status=\"running\"} 1"]).await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Nothing is shown that is not described.
+    let (_, _, task) = ask(exporter.address, "GET", "/api/v1/tasks/red/a", None, "").await;
+    let described: Value = serde_json::from_str(&fs::read_to_string(root.join("docs/openapi.json")).unwrap()).unwrap();
+    let known = &described["components"]["schemas"]["Task"]["properties"];
+    for key in task.as_object().unwrap().keys().filter(|key| *key != "timeline") {
+        assert!(known.get(key).is_some(), "{key} is not described");
+    }
+    let mut tool = std::process::Command::new(root.join(".peers/python/bin/schemathesis"));
+    tool.current_dir(folder.path())
+        .arg("run")
+        .arg(root.join("docs/openapi.json"))
+        .arg(format!("--url=http://{}", exporter.address))
+        .args([
+            "-H",
+            "Authorization: Bearer k-all",
+            "--phases=coverage,fuzzing",
+            "--max-examples=40",
+            "--seed=1",
+            "--rate-limit=45/s",
+        ])
+        // What is well-formed may still name an upstream that is not configured.
+        .args(["--exclude-checks=positive_data_acceptance", "--no-color"]);
+    let tried = tokio::task::spawn_blocking(move || tool.output()).await.unwrap();
+    let tried = tried.expect("schemathesis is not here: tests/peers fetches it");
+    let said = String::from_utf8_lossy(&tried.stdout);
+    assert!(tried.status.success() && said.contains("Tested: 4"), "{said}\n{}", String::from_utf8_lossy(&tried.stderr));
+    exporter.stop().await;
+}
