@@ -35,7 +35,7 @@ use crate::store::{Loaded, Store, StoreError};
 use crate::supervise::Tasks;
 
 pub use registry::{API, Registered};
-pub use tracker::{SeriesLimits, Tracker};
+pub use tracker::{SeriesLimits, Told, Tracker};
 
 /// What outlives a configuration: the table, the state and the counters.
 pub struct Shared {
@@ -103,6 +103,9 @@ impl Agent {
             let also = also.into_iter().filter(|(has, _)| *has).map(|(_, operation)| operation);
             let operations: Vec<Operation> = std::iter::once(Operation::Get).chain(also).collect();
             shared.metrics.announce(&upstream.name, upstream.dialect.name(), &operations);
+            if upstream.webhook.is_some() {
+                shared.metrics.upstreams.announce_webhook(&upstream.name);
+            }
             let poller = poll::Poller::new(upstream.clone(), shared.clone(), rules.clone())?;
             tasks.start(format!("polling {}", upstream.name), poller.run(stop.clone(), ends.clone()));
             let mut before = None;

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::both_clocks;
 use super::poll::Poller;
 use crate::clock;
-use crate::domain::{Answer, Reading, Task, TaskId, Timestamp, Transition, advance};
+use crate::domain::{Answer, Reading, Status, Task, TaskId, Timestamp, Transition, advance};
 use crate::store::Settled;
 
 /// A task and what was read of it.
@@ -51,6 +51,16 @@ impl Commits {
     }
 }
 
+/// How far along a task is.
+const fn stage(status: Status) -> u8 {
+    match status {
+        Status::Unknown => 0,
+        Status::Queued => 1,
+        Status::Running => 2,
+        _ => 3,
+    }
+}
+
 impl Poller {
     /// Moves tasks by what was read of them. What has to be durable is sent to the state.
     pub(super) fn advance(&mut self, moves: Vec<Move>) {
@@ -81,6 +91,25 @@ impl Poller {
                 self.commits.add(ids.into_iter(), self.shared.store.commit(transitions, birth));
             }
         }
+    }
+
+    /// What an upstream tells by itself. It may come late, twice or out of order: so it moves a task only forward, and whatever
+    /// else it says is asked for.
+    pub(super) fn hear(&mut self, told: Vec<(TaskId, Answer)>) {
+        let now = both_clocks();
+        let mut moves = Vec::new();
+        for (id, answer) in told {
+            let Some(task) = self.task(&id) else { continue };
+            let is_forward = task.is_active() && !answer.gone && stage(answer.status) >= stage(task.status);
+            if is_forward && moves.iter().all(|(task, _): &Move| task.id != id) {
+                moves.extend(self.look_at(&id, answer, now));
+                // It is decided anew when it is asked, once it has moved.
+                self.shared.tracker.next_turn(&self.upstream.name, &id);
+            } else if answer.status.is_end() && answer.status != task.status {
+                self.ask_alone(id);
+            }
+        }
+        self.advance(moves);
     }
 
     /// What the state says to transitions that were sent to it: counted now if they are durable.
@@ -114,7 +143,7 @@ impl Poller {
                 tracing::debug!(upstream.name = %name, tasks = transitions.len(), %error, "not committed, so not counted; asking again");
                 for Transition { task, .. } in transitions {
                     self.commits.ids.remove(&task.id);
-                    self.timetable.insert(task.id, self.upstream.polling.pace.interval);
+                    self.ask_after(task.id, self.upstream.polling.pace.interval);
                 }
             }
         }
@@ -129,7 +158,7 @@ impl Poller {
     /// Puts a task as it is now into the table, and says when it is asked again.
     fn show(&mut self, task: Task, now: Timestamp) {
         if let Some(wait) = self.wait(&task, now) {
-            self.timetable.insert(task.id.clone(), wait);
+            self.ask_after(task.id.clone(), wait);
         }
         self.shared.tracker.apply(task);
     }

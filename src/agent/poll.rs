@@ -108,6 +108,8 @@ impl Poller {
                 () = self.wake.notified() => {
                     let fresh = self.shared.tracker.take_fresh(&self.upstream.name);
                     self.schedule(fresh);
+                    let told = self.shared.tracker.take_told(&self.upstream.name);
+                    self.hear(told);
                 }
                 () = self.timetable.expire() => {}
                 Some(ended) = self.in_flight.join_next(), if !self.in_flight.is_empty() => self.take_home(ended)?,
@@ -151,7 +153,7 @@ impl Poller {
             if left.is_zero() {
                 soon.push(task.id.clone());
             } else {
-                self.timetable.insert(task.id.clone(), left);
+                self.ask_after(task.id.clone(), left);
             }
         }
         self.schedule(soon);
@@ -166,12 +168,25 @@ impl Poller {
         let window = Duration::from_secs_f64(fresh / polling.requests_per_second).min(polling.pace.interval);
         for id in ids {
             if self.together.is_possible() {
-                self.timetable.ask_now(id);
+                let turn = self.shared.tracker.next_turn(&self.upstream.name, &id);
+                self.timetable.ask_now(id, turn);
             } else {
                 let wait = schedule::first_wait(&id, window);
-                self.timetable.insert(id, wait);
+                self.ask_after(id, wait);
             }
         }
+    }
+
+    /// The task is asked again after about `wait`, and at no other time.
+    pub(super) fn ask_after(&mut self, id: TaskId, wait: Duration) {
+        let turn = self.shared.tracker.next_turn(&self.upstream.name, &id);
+        self.timetable.insert(id, turn, wait);
+    }
+
+    /// The task is asked by itself, at once.
+    pub(super) fn ask_alone(&mut self, id: TaskId) {
+        let turn = self.shared.tracker.next_turn(&self.upstream.name, &id);
+        self.timetable.ask_alone(id, turn);
     }
 
     /// How long until a task is asked again; `None` for one that is not.
@@ -182,7 +197,9 @@ impl Poller {
         }
         // Jitter would keep apart what is to be asked together.
         let chance = if self.together.is_possible() { 0.5 } else { fastrand::f64() };
-        Some(schedule::wait(task, &self.upstream.polling.pace, now, chance))
+        let wait = schedule::wait(task, &self.upstream.polling.pace, now, chance);
+        // What is told need not be asked for; that is for when nobody tells.
+        Some(if self.upstream.webhook.is_some() { wait.max(self.upstream.polling.pace.max) } else { wait })
     }
 
     /// Sends due polls for as long as limit, back-off and slots allow.
@@ -228,8 +245,8 @@ impl Poller {
     fn next_due(&mut self) -> Option<(Arc<Task>, Due)> {
         while let Some(due) = self.timetable.next() {
             let now = Timestamp::from(clock::now());
-            // A task may have been forgotten meanwhile. One that has ended is here to be read again.
-            let Some(task) = self.shared.tracker.get(&self.upstream.name, &due.id) else { continue };
+            // A task may have been forgotten meanwhile, or have got another turn. One that has ended is here to be read again.
+            let Some(task) = self.shared.tracker.at_turn(&self.upstream.name, &due.id, due.turn) else { continue };
             if task.is_active() && now.duration_since(task.first_seen) >= self.rules.give_up_after {
                 self.advance(vec![(task, Reading::GivenUp)]);
                 continue;
@@ -282,7 +299,7 @@ impl Poller {
                 for id in ids {
                     match answers.remove(id.as_str()) {
                         Some(answer) => moves.extend(self.look_at(&id, answer, clocks)),
-                        None => self.timetable.ask_alone(id),
+                        None => self.ask_alone(id),
                     }
                 }
             }
@@ -296,7 +313,7 @@ impl Poller {
                     let fewer = self.together.size(now).max(1);
                     tracing::warn!(upstream.name = %name, reason, code, asked = ids.len(), fewer, "asking for many tasks at once did not work");
                     for id in ids {
-                        self.timetable.ask_alone(id);
+                        self.ask_alone(id);
                     }
                 } else {
                     let reading = if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };
@@ -308,12 +325,13 @@ impl Poller {
         Ok(())
     }
 
-    fn task(&self, id: &TaskId) -> Option<Arc<Task>> {
-        self.shared.tracker.get(&self.upstream.name, id)
+    /// A task that may be moved: not while a transition of it is on its way, which an upstream that tells by itself has begun.
+    pub(super) fn task(&self, id: &TaskId) -> Option<Arc<Task>> {
+        self.shared.tracker.get(&self.upstream.name, id).filter(|_| !self.commits.has(id))
     }
 
     /// What an answer does to its task, if that is still there; what is odd about it is counted and told.
-    fn look_at(&mut self, id: &TaskId, answer: Answer, now: Now) -> Option<Move> {
+    pub(super) fn look_at(&mut self, id: &TaskId, answer: Answer, now: Now) -> Option<Move> {
         let task = self.task(id)?;
         if answer.gone {
             return Some((task, Reading::NotFound));

@@ -23,11 +23,13 @@ pub struct Due {
     pub at: Instant,
     /// It has to be asked by itself: an answer for many left it out.
     pub alone: bool,
+    /// The turn of its task that this is; a task that was given another one since is not due by this.
+    pub turn: u32,
 }
 
 /// Timers, and the tasks whose time has come.
 pub struct Timetable {
-    timers: DelayQueue<TaskId>,
+    timers: DelayQueue<(TaskId, u32)>,
     due: VecDeque<Due>,
     /// Those that are asked alone, and first.
     alone: VecDeque<Due>,
@@ -43,20 +45,20 @@ impl Timetable {
     }
 
     /// The task's time comes after about `wait`.
-    pub fn insert(&mut self, id: TaskId, wait: Duration) {
+    pub fn insert(&mut self, id: TaskId, turn: u32, wait: Duration) {
         let at = clock::instant() + wait;
         let at = self.grid.map_or(at, |grid| self.epoch + rounded(at.saturating_duration_since(self.epoch), grid));
-        self.timers.insert_at(id, at.into());
+        self.timers.insert_at((id, turn), at.into());
     }
 
     /// The task's time has come.
-    pub fn ask_now(&mut self, id: TaskId) {
-        self.due.push_back(Due { id, at: clock::instant(), alone: false });
+    pub fn ask_now(&mut self, id: TaskId, turn: u32) {
+        self.due.push_back(Due { id, at: clock::instant(), alone: false, turn });
     }
 
     /// The task's time has come, and it is asked by itself.
-    pub fn ask_alone(&mut self, id: TaskId) {
-        self.alone.push_back(Due { id, at: clock::instant(), alone: true });
+    pub fn ask_alone(&mut self, id: TaskId, turn: u32) {
+        self.alone.push_back(Due { id, at: clock::instant(), alone: true, turn });
     }
 
     /// Waits until the time of at least one task has come, and takes all whose time has.
@@ -70,7 +72,8 @@ impl Timetable {
             while let Poll::Ready(Some(expired)) = self.timers.poll_expired(cx) {
                 some = true;
                 let at = expired.deadline().into_std();
-                self.due.push_back(Due { id: expired.into_inner(), at, alone: false });
+                let (id, turn) = expired.into_inner();
+                self.due.push_back(Due { id, at, alone: false, turn });
             }
             if some { Poll::Ready(()) } else { Poll::Pending }
         }))
@@ -125,11 +128,11 @@ mod tests {
         let id = |n: u32| TaskId::parse(&format!("t{n}")).unwrap();
         let mut table = Timetable::new(Some(Duration::from_secs(5)));
         for n in 0..3 {
-            table.insert(id(n), Duration::from_millis(14_000 + 500 * u64::from(n)));
+            table.insert(id(n), 1, Duration::from_millis(14_000 + 500 * u64::from(n)));
         }
         table.expire().await;
         assert!(table.timers.is_empty());
-        table.ask_alone(id(9));
+        table.ask_alone(id(9), 1);
         let order: Vec<_> = std::iter::from_fn(|| table.next()).map(|due| (due.id.to_string(), due.alone)).collect();
         assert_eq!(order[0], ("t9".to_owned(), true));
         assert_eq!(order.len(), 4);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::domain::task::AggregateLabels;
-use crate::domain::{Task, TaskId, Texts, Timestamp};
+use crate::domain::{Answer, Task, TaskId, Texts, Timestamp};
 use crate::metrics::Snapshot;
 
 /// Which tasks may have series of their own.
@@ -20,6 +20,20 @@ pub struct SeriesLimits {
     pub only_active: bool,
     /// None at all, which refuses nobody.
     pub off: bool,
+}
+
+/// Most of what was told that waits to be looked at; the rest is polled.
+const MAX_TOLD: usize = 10_000;
+
+/// What became of something that was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It is looked at.
+    Taken,
+    /// There is no such task.
+    Unknown,
+    /// There is no room.
+    TooMuch,
 }
 
 /// The table. Its lock is held for moments only, never over I/O.
@@ -39,6 +53,8 @@ struct Table {
     entries: BTreeMap<TaskId, Entry>,
     /// Added and not yet scheduled.
     fresh: Vec<TaskId>,
+    /// What was told of tasks, not yet looked at.
+    told: Vec<(TaskId, Answer)>,
     wake: Arc<Notify>,
 }
 
@@ -46,6 +62,8 @@ struct Entry {
     task: Arc<Task>,
     has_series: bool,
     was_refused: bool,
+    /// How many times it was decided when it is asked next: only the last decision counts.
+    turn: u32,
 }
 
 impl Tracker {
@@ -73,7 +91,7 @@ impl Tracker {
         for task in tasks {
             if let btree_map::Entry::Vacant(vacant) = table.entries.entry(task.id.clone()) {
                 table.fresh.push(task.id.clone());
-                vacant.insert(Entry { task, has_series: false, was_refused: false });
+                vacant.insert(Entry { task, has_series: false, was_refused: false, turn: 0 });
             }
         }
         table.wake.notify_one();
@@ -113,6 +131,43 @@ impl Tracker {
         let Some(table) = held.upstreams.get_mut(upstream) else { return Vec::new() };
         table.fresh.clear();
         table.entries.values().map(|entry| entry.task.clone()).collect()
+    }
+
+    /// It is decided anew when a task is asked; gives back the number of the decision.
+    pub fn next_turn(&self, upstream: &Arc<str>, id: &TaskId) -> u32 {
+        let mut held = self.held();
+        let entry = held.upstreams.get_mut(upstream).and_then(|table| table.entries.get_mut(id));
+        entry.map_or(0, |entry| {
+            entry.turn = entry.turn.wrapping_add(1);
+            entry.turn
+        })
+    }
+
+    /// A task as it is now, if that decision still stands.
+    pub fn at_turn(&self, upstream: &Arc<str>, id: &TaskId, turn: u32) -> Option<Arc<Task>> {
+        let held = self.held();
+        let entry = held.upstreams.get(upstream)?.entries.get(id)?;
+        (entry.turn == turn).then(|| entry.task.clone())
+    }
+
+    /// Somebody tells where a task stands.
+    pub fn tell(&self, upstream: &Arc<str>, id: TaskId, answer: Answer) -> Told {
+        let mut held = self.held();
+        let Some(table) = held.upstreams.get_mut(upstream).filter(|table| table.entries.contains_key(&id)) else {
+            return Told::Unknown;
+        };
+        if table.told.len() >= MAX_TOLD {
+            return Told::TooMuch;
+        }
+        table.told.push((id, answer));
+        table.wake.notify_one();
+        Told::Taken
+    }
+
+    /// What was told since the last call.
+    pub fn take_told(&self, upstream: &Arc<str>) -> Vec<(TaskId, Answer)> {
+        let mut held = self.held();
+        held.upstreams.get_mut(upstream).map(|table| std::mem::take(&mut table.told)).unwrap_or_default()
     }
 
     /// A task as it is now.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::authorization::AuthorizationConfig;
+use super::authorization::{AuthorizationConfig, source};
 use super::discovery::{HttpSdConfig, HttpSource, ListConfig, ListSource, SqlSdConfig, SqlSource};
 use super::http::{ProxyUrl, Reach, TlsConfig};
 use super::polling::{Polling, PollingConfig};
@@ -18,7 +18,7 @@ use super::value::Text;
 use crate::domain::labels::sanitise;
 use crate::http::{self, Client};
 use crate::provider::{self, Dialect, Provider};
-use crate::secret::Credentials;
+use crate::secret::{Credentials, SecretSource};
 
 /// An entry as written.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -43,6 +43,9 @@ pub struct UpstreamConfig {
     /// How answers are read, for provider custom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<ResponseConfig>,
+    /// Where its provider tells by itself how its tasks are doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookConfig>,
     /// TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsConfig>,
@@ -69,6 +72,18 @@ pub struct UpstreamConfig {
     pub sql_sd_configs: Vec<SqlSdConfig>,
 }
 
+/// `webhook:`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookConfig {
+    /// A file that holds the secret of its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<Text>,
+    /// A variable that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_env: Option<Text>,
+}
+
 fn is_blank(text: &Text) -> bool {
     text.0.is_empty()
 }
@@ -86,6 +101,8 @@ pub struct Upstream {
     pub key: Option<Credentials>,
     /// The model of tasks whose answers do not name one.
     pub model: Option<Arc<str>>,
+    /// The secret of the path where its provider tells how its tasks are doing.
+    pub webhook: Option<Arc<SecretSource>>,
     /// How often, how hard.
     pub polling: Polling,
     /// Ids in the configuration, by place.
@@ -127,6 +144,18 @@ pub fn check_all(
         upstreams.extend(entry.check(&at, default, base, folder, problems));
     }
     upstreams
+}
+
+impl WebhookConfig {
+    fn check(&self, dialect: &Dialect, at: &str, folder: &Path, problems: &mut Problems) -> Option<Arc<SecretSource>> {
+        if !dialect.has_callbacks() {
+            problems.add(
+                at,
+                format!("provider {} does not tell by itself; ark, kling and minimax_hailuo do", dialect.name()),
+            );
+        }
+        source("secret", (&self.secret_file, &self.secret_env), at, folder, problems).map(Arc::new)
+    }
 }
 
 impl UpstreamConfig {
@@ -172,6 +201,10 @@ impl UpstreamConfig {
             entry.check(&dialect, key.as_ref(), folder, &format!("{at}.list_configs.{n}"), problems)
         });
         let lists = lists.collect();
+        let webhook = self
+            .webhook
+            .as_ref()
+            .and_then(|webhook| webhook.check(&dialect, &format!("{at}.webhook"), folder, problems));
         for (n, group) in statics.iter().enumerate() {
             group.check_ids(&dialect, &format!("{at}.static_configs.{n}"), problems);
         }
@@ -181,6 +214,7 @@ impl UpstreamConfig {
             http,
             key,
             model: Some(self.model.0.as_str()).filter(|model| !model.is_empty()).map(Into::into),
+            webhook,
             polling,
             statics,
             files,

@@ -64,6 +64,8 @@ families! {
     CLOCK_SKEW: Gauge "videogen_upstream_clock_skew_seconds" ["upstream"] "The Date of the last answer, which has whole seconds, minus the middle of its request by our clock.";
     POLL_LAG: Histogram "videogen_poll_lag_seconds" ["upstream"] "How much later than due polls were sent: our own backlog.";
     POLLS_IN_FLIGHT: Gauge "videogen_polls_in_flight" ["upstream"] "Requests that wait for an answer.";
+    WEBHOOKS: Counter "videogen_webhooks_total" ["upstream", "result"] "Callbacks: accepted, unauthorized (another secret), invalid (no task in it), unknown_task (one that is not watched).";
+    WEBHOOK_LAST: Gauge "videogen_webhook_last_received_timestamp_seconds" ["upstream"] "When a callback was last accepted.";
     DISCOVERY_TASKS: Gauge "videogen_discovery_tasks" ["upstream", "source"] "Task ids that a source names now.";
     DISCOVERY_LAST_SUCCESS: Gauge "videogen_discovery_last_success_timestamp_seconds" ["upstream", "source"] "When a source was last read without an error.";
     DISCOVERY_ERRORS: Counter "videogen_discovery_errors_total" ["upstream", "source"] "Reads of a source that failed, and ids left out because they are no task ids.";

@@ -31,7 +31,7 @@ pub use kept::UNUSED_FOR;
 pub use page::{Page, Snapshot};
 pub use state::StateMetrics;
 pub use text::{CONTENT_TYPE, Text};
-pub use upstreams::{Ended, Operation, UpstreamMetrics};
+pub use upstreams::{CallbackResult, Ended, Operation, UpstreamMetrics};
 
 /// Everything that is counted.
 pub struct Metrics {

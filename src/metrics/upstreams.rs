@@ -16,6 +16,20 @@ use crate::domain::reason::words;
 use crate::domain::{Reason, Timestamp};
 
 words! {
+    /// What became of a callback.
+    CallbackResult {
+        /// It was read, and its task is watched.
+        Accepted = "accepted",
+        /// Its secret is another one.
+        Unauthorized = "unauthorized",
+        /// There is no task in it.
+        Invalid = "invalid",
+        /// Its task is not watched.
+        UnknownTask = "unknown_task",
+    }
+}
+
+words! {
     /// What a request asks for.
     Operation {
         /// One task.
@@ -40,6 +54,8 @@ pub struct UpstreamMetrics {
     clock_skew: GaugeVec,
     poll_lag: HistogramVec,
     in_flight: IntGaugeVec,
+    webhooks: IntCounterVec,
+    webhook_last: GaugeVec,
     discovery_tasks: IntGaugeVec,
     discovery_last_success: GaugeVec,
     discovery_errors: IntCounterVec,
@@ -99,6 +115,8 @@ impl UpstreamMetrics {
             clock_skew: metric!(GaugeVec, CLOCK_SKEW),
             poll_lag: metric!(HistogramVec, POLL_LAG, buckets(&families::POLL_LAG, &LAG_BUCKETS)),
             in_flight: metric!(IntGaugeVec, POLLS_IN_FLIGHT),
+            webhooks: metric!(IntCounterVec, WEBHOOKS),
+            webhook_last: metric!(GaugeVec, WEBHOOK_LAST),
             discovery_tasks: metric!(IntGaugeVec, DISCOVERY_TASKS),
             discovery_last_success: metric!(GaugeVec, DISCOVERY_LAST_SUCCESS),
             discovery_errors: metric!(IntCounterVec, DISCOVERY_ERRORS),
@@ -117,6 +135,21 @@ impl UpstreamMetrics {
         self.throttle_wait.with_label_values(&[upstream]);
         self.poll_lag.with_label_values(&[upstream]);
         self.in_flight.with_label_values(&[upstream]).set(0);
+    }
+
+    /// Shows what callbacks can count at 0.
+    pub fn announce_webhook(&self, upstream: &str) {
+        for result in CallbackResult::ALL {
+            self.webhooks.with_label_values(&[upstream, result.as_str()]);
+        }
+    }
+
+    /// A callback came.
+    pub fn called(&self, upstream: &str, result: CallbackResult, at: Timestamp) {
+        self.webhooks.with_label_values(&[upstream, result.as_str()]).inc();
+        if result == CallbackResult::Accepted {
+            self.webhook_last.with_label_values(&[upstream]).set(at.as_secs_f64());
+        }
     }
 
     /// Shows what a source can count at 0.
@@ -138,6 +171,8 @@ impl UpstreamMetrics {
         keep(&self.clock_skew, sources);
         keep(&self.poll_lag, sources);
         keep(&self.in_flight, sources);
+        keep(&self.webhooks, sources);
+        keep(&self.webhook_last, sources);
         keep(&self.discovery_tasks, sources);
         keep(&self.discovery_last_success, sources);
         keep(&self.discovery_errors, sources);

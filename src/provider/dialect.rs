@@ -57,6 +57,15 @@ pub struct Dialect {
     needs_key: bool,
 }
 
+/// What a provider tells by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Callback {
+    /// It wants to hear this again, to know that somebody listens (`MiniMax`).
+    Challenge(Value),
+    /// How a task is doing.
+    Answer(Box<Answer>),
+}
+
 #[derive(Debug, Clone)]
 enum Reader {
     Shape(Shape),
@@ -185,6 +194,38 @@ impl Dialect {
                 Some(body) => body.into_task(&value),
                 None => Err(error::no_task(&value, Drift::NONE)),
             },
+        }
+    }
+
+    /// True when its provider tells by itself how its tasks are doing.
+    pub fn has_callbacks(&self) -> bool {
+        self.callback_shape().is_some()
+    }
+
+    /// The shape of what it tells. Kling leaves out what stands around a task in its answers.
+    fn callback_shape(&self) -> Option<Shape> {
+        match self.reader {
+            Reader::Shape(shape @ (Shape::Ark | Shape::MiniMax)) => Some(shape),
+            Reader::Shape(Shape::Kling) => Some(Shape::KlingData),
+            Reader::Shape(_) | Reader::Custom(_) => None,
+        }
+    }
+
+    /// Reads what its provider tells by itself.
+    ///
+    /// # Errors
+    /// When it names no task, or is no JSON.
+    pub fn read_callback(&self, body: &[u8]) -> Result<Callback, ApiError> {
+        let value = parse(200, body)?;
+        if let Some(challenge) = value.get("challenge") {
+            return Ok(Callback::Challenge(challenge.clone()));
+        }
+        let shape = self.callback_shape().ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
+        let body = shape.read(&value, self.zone, Origin::Direct);
+        let answer = body.ok_or_else(|| error::no_task(&value, Drift::NONE))?.into_task(&value)?;
+        match answer.task_id {
+            Some(_) => Ok(Callback::Answer(Box::new(answer))),
+            None => Err(error::no_task(&value, answer.drift)),
         }
     }
 

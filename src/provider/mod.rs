@@ -33,7 +33,7 @@ mod words;
 use crate::domain::TaskId;
 use crate::http::{KeyHeader, Method, Request};
 
-pub use dialect::{Dialect, DialectError, Overrides};
+pub use dialect::{Callback, Dialect, DialectError, Overrides};
 pub use json::{Zone, any_moment};
 pub use list::{List, Listed, Page, Place};
 pub use shape::{HINTS, Shape};

@@ -5,6 +5,7 @@ mod admin;
 mod landing;
 mod problem;
 mod tasks;
+mod webhooks;
 
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -87,6 +88,7 @@ pub fn router(handle: Arc<Handle>) -> Router {
         .route("/config", get(admin::config))
         .route("/api/v1/tasks", get(tasks::list).post(tasks::register))
         .route("/api/v1/tasks/{upstream}/{task_id}", get(tasks::one).delete(tasks::forget))
+        .route("/webhooks/{upstream}/{secret}", post(webhooks::receive))
         .route(&telemetry_path, get(metrics));
     if telemetry_path != "/" {
         router = router.route("/", get(landing_page));

@@ -36,3 +36,4 @@ mod tokens;
 mod transport;
 mod truth;
 mod upstream;
+mod webhooks;

@@ -1,0 +1,71 @@
+//! `/webhooks/{upstream}/{secret}`: where providers tell by themselves how tasks are doing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::Handle;
+use super::problem::Refusal;
+use crate::agent::Told;
+use crate::clock;
+use crate::domain::TaskId;
+use crate::metrics::CallbackResult;
+use crate::provider::Callback;
+
+/// Most bytes of a callback.
+const MAX_BODY: usize = 1 << 20;
+
+/// How long its body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Takes a callback. Its body is never trusted further than to move a task forward; its path is shown nowhere.
+pub async fn receive(
+    State(handle): State<Arc<Handle>>,
+    Path((name, secret)): Path<(String, String)>,
+    body: Body,
+) -> Result<Response, Refusal> {
+    // The same for an upstream that is not there, has no callbacks, or has another secret.
+    let nothing = || Refusal::new(StatusCode::NOT_FOUND, "there is nothing here");
+    let in_force = handle
+        .in_force()
+        .ok_or_else(|| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no configuration is in force").after(1))?;
+    let upstream = in_force.upstream(&name).ok_or_else(nothing)?;
+    let own = upstream.webhook.as_ref().ok_or_else(nothing)?;
+    let count = |result| handle.shared.metrics.upstreams.called(&upstream.name, result, clock::now().into());
+    if !own.get().await.is(&secret) {
+        count(CallbackResult::Unauthorized);
+        return Err(nothing());
+    }
+    let invalid = |status, why: &str| {
+        count(CallbackResult::Invalid);
+        Refusal::new(status, why)
+    };
+    let read = tokio::time::timeout(PATIENCE, to_bytes(body, MAX_BODY)).await;
+    let read = read.map_err(|_| invalid(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?;
+    let body = read.map_err(|_| invalid(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))?;
+    let no_task = || invalid(StatusCode::BAD_REQUEST, "there is no task in it");
+    match upstream.dialect.read_callback(&body).map_err(|_| no_task())? {
+        Callback::Challenge(challenge) => Ok(Json(json!({ "challenge": challenge })).into_response()),
+        Callback::Answer(answer) => {
+            let id = answer.task_id.as_deref().and_then(|id| TaskId::parse(id).ok()).ok_or_else(no_task)?;
+            match handle.shared.tracker.tell(&upstream.name, id, *answer) {
+                Told::Taken => {
+                    count(CallbackResult::Accepted);
+                    Ok(Json(json!({ "result": "accepted" })).into_response())
+                }
+                // It may be named in a moment, and is asked for then: no reason to send it again.
+                Told::Unknown => {
+                    count(CallbackResult::UnknownTask);
+                    Ok(Json(json!({ "result": "unknown_task" })).into_response())
+                }
+                Told::TooMuch => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too much at once").after(1)),
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Callbacks: a provider tells by itself, and nothing that it did not tell changes anything.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::exporter::{Exporter, QUICK, get, post, value};
+use crate::known::now;
+use crate::upstream::{Reply, Upstream};
+
+/// A task as each provider answers for it, and as it tells by itself.
+struct Told {
+    provider: &'static str,
+    answer: fn(&str, &str) -> Value,
+    callback: fn(&str, &str) -> Value,
+    words: [&'static str; 3],
+}
+
+fn ark(id: &str, word: &str) -> Value {
+    json!({"id": id, "model": "m", "status": word, "created_at": now() / 1000 - 40, "updated_at": now() / 1000})
+}
+
+fn kling(id: &str, word: &str) -> Value {
+    json!({"task_id": id, "task_status": word, "task_status_msg": "", "created_at": now() - 40_000, "updated_at": now(), "task_info": {}})
+}
+
+fn minimax(id: &str, word: &str) -> Value {
+    json!({"task_id": id, "status": word, "file_id": "1", "base_resp": {"status_code": 0, "status_msg": "success"}})
+}
+
+const PROVIDERS: [Told; 3] = [
+    Told { provider: "ark", answer: ark, callback: ark, words: ["queued", "running", "succeeded"] },
+    Told {
+        provider: "kling",
+        answer: |id, word| json!({"code": 0, "message": "", "data": kling(id, word)}),
+        callback: kling,
+        words: ["submitted", "processing", "succeed"],
+    },
+    Told {
+        provider: "minimax_hailuo",
+        answer: minimax,
+        callback: minimax,
+        words: ["Queueing", "processing", "success"],
+    },
+];
+
+fn config(folder: &Path, gateway: &Upstream, provider: &str) -> String {
+    fs::write(folder.join("hook"), "s3cr3t/path\n").unwrap();
+    // Whoever asks by itself asks rarely: what moves a task here is what is told.
+    let slow = QUICK.replace("max_interval: 400ms", "max_interval: 1m");
+    format!(
+        "{slow}tasks: {{recheck_ended: 0s}}\nupstreams: [{{name: u, provider: {provider}, base_url: 'http://{}', model: m, webhook: {{secret_file: hook}}, \
+         static_configs: [{{targets: [t]}}]}}]\n",
+        gateway.address
+    )
+}
+
+const PATH: &str = "webhooks/u/s3cr3t%2Fpath";
+
+async fn tell(exporter: &Exporter, path: &str, body: &str) -> (u16, String) {
+    // The client takes segments, so that the slash of the secret is one of its characters.
+    let path = path.replace("%2F", "\u{0}");
+    let segments: Vec<String> = path.split('/').map(|segment| segment.replace('\u{0}', "/")).collect();
+    let request = videogen_exporter::http::Request {
+        method: videogen_exporter::http::Method::Post,
+        body: Some(body.to_owned()),
+        ..videogen_exporter::http::Request::get(segments.iter().map(String::as_str))
+    };
+    let response = crate::exporter::client(exporter.address).send(&request, None).await.unwrap();
+    (response.status, String::from_utf8(response.body.unwrap()).unwrap())
+}
+
+fn calls(page: &str, result: &str) -> f64 {
+    value(page, &format!("videogen_webhooks_total{{result=\"{result}\",upstream=\"u\"}}")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_moves_a_task_and_is_counted_once_whatever_is_repeated() {
+    for Told { provider, answer, callback, words: [queued, running, succeeded] } in PROVIDERS {
+        let folder = tempfile::tempdir().unwrap();
+        let gateway = Upstream::start("127.0.0.1:0").await;
+        let asked = Reply::Body(200, answer("t", queued).to_string());
+        for path in ["t", "video_generation"] {
+            gateway.script(path, vec![asked.clone()]);
+        }
+        let exporter = Exporter::start(&config(folder.path(), &gateway, provider), folder.path()).await;
+        let status = |word: &str| format!("videogen_task_status{{upstream=\"u\",task_id=\"t\",status=\"{word}\"}} 1");
+        exporter.until(&[&status("queued")]).await;
+        let polls = gateway.asked().len();
+        // Out of order, twice, and about another task.
+        let says = |id: &str, word: &str| callback(id, word).to_string();
+        for (body, expected) in [
+            (says("t", running), "accepted"),
+            (says("t", queued), "accepted"),
+            (says("other", succeeded), "unknown_task"),
+        ] {
+            let (code, said) = tell(&exporter, PATH, &body).await;
+            assert!(code == 200 && said.contains(expected), "{provider}: {code} {said}");
+        }
+        exporter.until(&[&status("running")]).await;
+        for _ in 0..3 {
+            assert_eq!(tell(&exporter, PATH, &says("t", succeeded)).await.0, 200, "{provider}");
+        }
+        let ended = format!(
+            "videogen_tasks_finished_total{{upstream=\"u\",provider=\"{provider}\",model=\"m\",status=\"succeeded\"}} 1"
+        );
+        exporter.until(&[&status("succeeded"), &ended]).await;
+        // What comes late says nothing new.
+        assert_eq!(tell(&exporter, PATH, &says("t", running)).await.0, 200, "{provider}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let page = exporter.until(&[&status("succeeded"), &ended]).await;
+        assert_eq!((calls(&page, "accepted"), calls(&page, "unknown_task")), (6.0, 1.0), "{provider}");
+        assert!(value(&page, "videogen_webhook_last_received_timestamp_seconds{upstream=\"u\"}").is_some());
+        assert_eq!(gateway.asked().len(), polls, "{provider}: nobody had to ask");
+        assert!(!page.contains("s3cr3t"));
+        assert!(!exporter.get("config").await.1.contains("s3cr3t"));
+        exporter.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_is_answered_and_what_is_forged_or_nonsense_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    gateway.script("video_generation", vec![Reply::Body(200, minimax("t", "Processing").to_string())]);
+    let exporter = Exporter::start(&config(folder.path(), &gateway, "minimax_hailuo"), folder.path()).await;
+    let running = "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1";
+    exporter.until(&[running]).await;
+    let (code, said) = tell(&exporter, PATH, r#"{"challenge": "abc\u0000"}"#).await;
+    assert_eq!((code, serde_json::from_str::<Value>(&said).unwrap()), (200, json!({"challenge": "abc\u{0}"})));
+    let forged = minimax("t", "success").to_string();
+    for path in
+        ["webhooks/u/s3cr3t", "webhooks/u/x", "webhooks/nobody/s3cr3t%2Fpath", "webhooks/u/s3cr3t/path", "webhooks/u"]
+    {
+        assert_eq!(tell(&exporter, path, &forged).await.0, 404, "{path}");
+    }
+    let deep = format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000));
+    for (body, code) in [
+        (String::new(), 400),
+        ("<html>".to_owned(), 400),
+        ("[]".to_owned(), 400),
+        ("{}".to_owned(), 400),
+        (json!({"status": "success"}).to_string(), 400),
+        (json!({"task_id": "a\nb", "status": "success"}).to_string(), 400),
+        (json!({"task_id": ["t"], "status": {"x": 1}}).to_string(), 400),
+        (deep, 400),
+        (" ".repeat((1 << 20) + 1), 413),
+    ] {
+        let (got, said) = tell(&exporter, PATH, &body).await;
+        assert_eq!(got, code, "{}: {said}", &body[..body.len().min(60)]);
+    }
+    assert_eq!(get(exporter.address, PATH).await.0, 405);
+    assert_eq!(post(exporter.address, "webhooks", "").await.0, 404);
+    let page = exporter.until(&[running]).await;
+    assert_eq!((calls(&page, "accepted"), calls(&page, "unauthorized"), calls(&page, "invalid")), (0.0, 2.0, 9.0));
+    exporter.stop().await;
+}
