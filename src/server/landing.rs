@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tasks::Wanted;
 use crate::domain::task::UNKNOWN_MODEL;
 use crate::domain::{Status, Task, Timestamp};
 
@@ -15,17 +16,17 @@ const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--soft:#8882}\
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem}\
 h1{font-size:1.4rem;margin:0}nav a{margin-right:1rem}header{display:flex;justify-content:space-between;align-items:baseline;flex-wrap:wrap}\
-.counts{display:flex;flex-wrap:wrap;gap:.6rem;margin:1.2rem 0}.counts div{border:1px solid var(--line);border-radius:.5rem;padding:.4rem .9rem}\
+.counts{display:flex;flex-wrap:wrap;gap:.6rem;margin:1.2rem 0}.counts a{color:inherit;text-decoration:none;border:1px solid var(--line);border-radius:.5rem;padding:.4rem .9rem}\
 .counts b{font-size:1.3rem;margin-right:.35rem}\
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--line)}\
-th{font-weight:600;background:var(--soft)}td.n{text-align:right;font-variant-numeric:tabular-nums}code{font-size:.9em;overflow-wrap:anywhere}\
+th{font-weight:600;background:var(--soft)}form{margin:0 0 1rem}input{font:inherit}td.n{text-align:right;font-variant-numeric:tabular-nums}code{font-size:.9em;overflow-wrap:anywhere}\
 .s{border-radius:.4rem;padding:.05rem .5rem;color:#fff;white-space:nowrap}\
 .queued{background:#3274d9}.running{background:#b58900}.succeeded{background:#37872d}.failed{background:#c4162a}\
 .cancelled{background:#8f3bb8}.expired{background:#d9660a}.lost{background:#7c2318}.unknown{background:#666}\
 progress{width:7rem;vertical-align:middle}p.none{padding:2rem;text-align:center;border:1px dashed var(--line)}";
 
-/// The page.
-pub fn page(tasks: &[Arc<Task>], telemetry_path: &str, now: Timestamp) -> String {
+/// The page: counts of all tasks, and those that are wanted.
+pub fn page(tasks: &[Arc<Task>], wanted: &Wanted, telemetry_path: &str, now: Timestamp) -> String {
     let mut out = String::new();
     let _ = write!(
         out,
@@ -36,26 +37,56 @@ pub fn page(tasks: &[Arc<Task>], telemetry_path: &str, now: Timestamp) -> String
         env!("CARGO_PKG_VERSION"),
         Escaped(telemetry_path),
     );
+    let mut counts = [0usize; Status::ALL.len()];
+    for task in tasks {
+        counts[task.status.index()] += 1;
+    }
     for status in Status::ALL {
-        let count = tasks.iter().filter(|task| task.status == status).count();
-        let _ = write!(out, "<div><b>{count}</b><span class='s {0}'>{0}</span></div>", status.as_str());
+        let count = counts[status.index()];
+        let _ = write!(out, "<a href='?status={0}'><b>{count}</b><span class='s {0}'>{0}</span></a>", status.as_str());
     }
     out.push_str("</div>");
     if tasks.is_empty() {
-        out.push_str("<p class=none>No task is tracked yet. Name some under <code>static_configs</code> or in a file of <code>file_sd_configs</code>.</p>");
+        out.push_str("<p class=none>No task is tracked yet. Name some in the configuration, or register one at <code>/api/v1/tasks</code>.</p>");
         return out;
     }
+    form(&mut out, wanted);
     out.push_str("<table><thead><tr><th>Task<th>Upstream<th>Model<th>Status<th>Progress<th>Age or duration<th>Last answer</thead><tbody>");
-    let mut shown: Vec<&Arc<Task>> = tasks.iter().collect();
-    shown.sort_by_key(|task| (!task.is_active(), Reverse(task.last_change)));
-    for task in shown.iter().take(MAX_ROWS) {
+    let mut shown: Vec<&Arc<Task>> = tasks.iter().filter(|task| wanted.has(task)).collect();
+    let more = shown.len().saturating_sub(MAX_ROWS);
+    // Of very many only the first ones have to be in order.
+    let order = |task: &&Arc<Task>| (!task.is_active(), Reverse(task.last_change));
+    if more > 0 {
+        shown.select_nth_unstable_by_key(MAX_ROWS, order);
+        shown.truncate(MAX_ROWS);
+    }
+    shown.sort_by_key(order);
+    for task in &shown {
         row(&mut out, task, now);
     }
     out.push_str("</tbody></table>");
-    if shown.len() > MAX_ROWS {
-        let _ = write!(out, "<p>{} more are not shown; active ones come first.</p>", shown.len() - MAX_ROWS);
+    if shown.is_empty() {
+        out.push_str("<p class=none>No task is like that.</p>");
+    }
+    if more > 0 {
+        let _ = write!(out, "<p>{more} more are not shown; active ones come first.</p>");
     }
     out
+}
+
+/// What people may look for, with what they do.
+fn form(out: &mut String, wanted: &Wanted) {
+    out.push_str("<form>");
+    for (name, value) in [
+        ("upstream", &wanted.upstream),
+        ("status", &wanted.status),
+        ("model", &wanted.model),
+        ("source", &wanted.source),
+    ] {
+        let value = Escaped(value.as_deref().unwrap_or_default());
+        let _ = write!(out, "<label>{name} <input name={name} value='{value}' size=14></label> ");
+    }
+    out.push_str("<button>Show</button> <a href='?'>all</a></form>");
 }
 
 fn row(out: &mut String, task: &Task, now: Timestamp) {
@@ -126,10 +157,18 @@ mod tests {
             status: Status::Running,
             ..Task::new("gw".into(), "new_api", new, now - Duration::from_secs(90))
         };
-        let page = page(&[Arc::new(task)], "/metrics", now);
+        let tasks = [Arc::new(task)];
+        let page = super::page(&tasks, &Wanted::default(), "/metrics", now);
         assert!(!page.contains("<script"), "{page}");
         for part in ["&lt;script&gt;&#39;&amp;", "<progress value=0.5>", "class='s running'", "1 min 30 s", "never"] {
             assert!(page.contains(part), "no {part} in {page}");
         }
+        let other =
+            Wanted { status: Some("failed".to_owned()), model: Some("'><script>".to_owned()), ..Wanted::default() };
+        let page = super::page(&tasks, &other, "/metrics", now);
+        assert!(
+            page.contains("No task is like that") && page.contains("value='failed'") && !page.contains("<script"),
+            "{page}"
+        );
     }
 }

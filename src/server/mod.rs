@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
@@ -29,6 +30,7 @@ use crate::domain::Timestamp;
 use crate::metrics::CONTENT_TYPE;
 
 use access::Access;
+use tasks::Wanted;
 
 pub use admin::ReloadAsk;
 
@@ -136,7 +138,11 @@ async fn metrics(State(handle): State<Arc<Handle>>) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], Body::from_stream(pieces)).into_response()
 }
 
-async fn landing_page(State(handle): State<Arc<Handle>>) -> Html<String> {
+async fn landing_page(
+    State(handle): State<Arc<Handle>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Html<String> {
     let now = Timestamp::from(clock::now());
-    Html(landing::page(&handle.shared.snapshot().tasks, &handle.telemetry_path, now))
+    let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
+    Html(landing::page(&handle.shared.snapshot().tasks, &wanted, &handle.telemetry_path, now))
 }

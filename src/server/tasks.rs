@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
@@ -44,17 +45,20 @@ type Answer = Result<Json<Value>, Refusal>;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Wanted {
-    upstream: Option<String>,
-    status: Option<String>,
-    model: Option<String>,
-    source: Option<String>,
-    limit: Option<usize>,
-    after: Option<String>,
+    pub(super) upstream: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) source: Option<String>,
+    pub(super) limit: Option<usize>,
+    pub(super) after: Option<String>,
 }
 
 impl Wanted {
-    fn has(&self, task: &Task) -> bool {
-        let is = |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|wanted| wanted == text);
+    pub(super) fn has(&self, task: &Task) -> bool {
+        // A field of a form that was left empty wants nothing.
+        let is = |wanted: &Option<String>, text: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == text)
+        };
         is(&self.upstream, &task.upstream)
             && is(&self.status, task.status.as_str())
             && is(&self.model, task.model.as_deref().unwrap_or(UNKNOWN_MODEL))
@@ -63,10 +67,7 @@ impl Wanted {
 }
 
 /// A page of the tasks, by upstream and id; `next` is where the page after it begins.
-pub async fn list(
-    State(handle): State<Arc<Handle>>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
-) -> Answer {
+pub async fn list(State(handle): State<Arc<Handle>>, wanted: Result<Query<Wanted>, QueryRejection>) -> Answer {
     let Query(wanted) = wanted.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let bad = |message: &str| Refusal::new(StatusCode::BAD_REQUEST, message);
     let limit = wanted.limit.unwrap_or(PAGE.0);
