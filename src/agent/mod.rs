@@ -103,6 +103,9 @@ impl Agent {
             let also = also.into_iter().filter(|(has, _)| *has).map(|(_, operation)| operation);
             let operations: Vec<Operation> = std::iter::once(Operation::Get).chain(also).collect();
             shared.metrics.announce(&upstream.name, upstream.dialect.name(), &operations);
+            if !config.api.is_empty() {
+                shared.metrics.announce_bringer(&upstream.name, API, both_clocks());
+            }
             if upstream.webhook.is_some() {
                 shared.metrics.upstreams.announce_webhook(&upstream.name);
             }

@@ -138,6 +138,11 @@ impl Metrics {
     /// A source is read from now on.
     pub fn announce_source(&self, upstream: &Arc<str>, source: &str, now: Now) {
         self.upstreams.announce_source(upstream, source);
+        self.announce_bringer(upstream, source, now);
+    }
+
+    /// Somebody may bring tasks from now on.
+    pub fn announce_bringer(&self, upstream: &Arc<str>, source: &str, now: Now) {
         let aggregates = &mut self.held().aggregates;
         let birth = aggregates.birth(now.wall);
         aggregates.discovered((upstream.clone(), source.to_owned()), 0, birth, now);

@@ -127,10 +127,11 @@ impl Held {
                     groups::share_ids(&mut tasks, &self.tasks);
                     self.tasks = tasks;
                     self.refused = refused;
+                    // Once for each text, however often it is read.
+                    listing.errors += refused;
                 }
                 Err(error) => self.broken = Some(format!("{}: {error}", path.display())),
             }
-            listing.errors += self.refused;
         }
         if self.refused > 0 {
             listing.messages.push(format!("{}: left out {} that are no task ids", path.display(), self.refused));

@@ -157,3 +157,48 @@ async fn a_challenge_is_answered_and_what_is_forged_or_nonsense_changes_nothing(
     assert_eq!((calls(&page, "accepted"), calls(&page, "unauthorized"), calls(&page, "invalid")), (0.0, 2.0, 9.0));
     exporter.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_registered_listed_and_told_of_is_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("hook"), "s\n").unwrap();
+    fs::write(folder.path().join("key"), "k\n").unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    gateway.script(
+        "t",
+        vec![Reply::Body(200, ark("t", "running").to_string()), Reply::Body(200, ark("t", "succeeded").to_string())],
+    );
+    gateway.script("tasks", vec![Reply::Body(200, json!({"items": [ark("t", "running")], "total": 1}).to_string())]);
+    let text = format!(
+        "{QUICK}tasks: {{recheck_ended: 0s}}\napi: {{authorization: [{{credentials_file: key}}]}}\nupstreams:\n\
+         - {{name: u, provider: ark, base_url: 'http://{}', webhook: {{secret_file: hook}}, list_configs: [{{refresh_interval: 1s}}]}}\n",
+        gateway.address
+    );
+    let exporter = Exporter::start(&text, folder.path()).await;
+    let listed = "videogen_discovery_tasks{source=\"list/0\",upstream=\"u\"} 1";
+    exporter.until(&[listed, "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1"]).await;
+    let key = videogen_exporter::secret::Secret::new("k").unwrap();
+    let register = videogen_exporter::http::Request {
+        method: videogen_exporter::http::Method::Post,
+        body: Some(json!({"upstream": "u", "task_id": "t"}).to_string()),
+        ..videogen_exporter::http::Request::get(["api", "v1", "tasks"])
+    };
+    let client = crate::exporter::client(exporter.address);
+    for _ in 0..3 {
+        assert_eq!(client.send(&register, Some(&key)).await.unwrap().status, 200);
+        assert_eq!(tell(&exporter, "webhooks/u/s", &ark("t", "succeeded").to_string()).await.0, 200);
+    }
+    let ended = "videogen_tasks_finished_total{upstream=\"u\",provider=\"ark\",model=\"m\",status=\"succeeded\"} 1";
+    exporter.until(&[ended]).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    exporter
+        .until(&[
+            ended,
+            listed,
+            "videogen_tasks_submitted_total{upstream=\"u\",provider=\"ark\",model=\"m\"} 1",
+            "videogen_tasks_discovered_total{upstream=\"u\",source=\"list/0\"} 1",
+            "videogen_tasks_discovered_total{upstream=\"u\",source=\"api\"} 0",
+        ])
+        .await;
+    exporter.stop().await;
+}
