@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Shared, both_clocks};
 use crate::config::Upstream;
+use crate::domain::task::Origin;
 use crate::domain::{NewTask, Task, TaskId, Texts, Timestamp};
 use crate::store::{Found, StoreError};
 
@@ -54,7 +55,7 @@ impl Shared {
     ) -> Arc<Task> {
         let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
         task.brought_late = late;
-        task.source = source.into();
+        task.origin = Arc::new(Origin { source: source.to_owned(), labels: task.origin.labels.clone() });
         task.aggregate_labels = self.metrics.aggregate_labels(&task, now);
         texts.share(&mut task);
         Arc::new(task)

@@ -80,6 +80,15 @@ pub struct Strikes {
     pub since: Timestamp,
 }
 
+/// Who named a task first, which many have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Origin {
+    /// The `source` label of that source.
+    pub source: String,
+    /// The labels that it gave, sanitised.
+    pub labels: Arc<BTreeMap<String, String>>,
+}
+
 /// Everything that is known about one task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
@@ -89,12 +98,10 @@ pub struct Task {
     pub provider: &'static str,
     /// Its id there.
     pub id: TaskId,
-    /// Labels of the source that named it first, sanitised.
-    pub labels: Arc<BTreeMap<String, String>>,
+    /// Where it came from.
+    pub origin: Arc<Origin>,
     /// Those of them that aggregates carry.
     pub aggregate_labels: AggregateLabels,
-    /// The `source` label of the source that named it first.
-    pub source: Arc<str>,
     /// Its source brought it after that source's first load: without a finish time it still counts.
     pub brought_late: bool,
     /// When it was first named to us.
@@ -217,9 +224,8 @@ impl Task {
             upstream,
             provider,
             id: new.id,
-            labels: new.labels,
+            origin: Arc::new(Origin { source: String::new(), labels: new.labels }),
             aggregate_labels: Arc::new([]),
-            source: "".into(),
             brought_late: false,
             first_seen: now,
             status: Status::Unknown,

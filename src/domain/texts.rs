@@ -1,11 +1,11 @@
 //! What many tasks have in common is kept once: a fleet has a handful of models, resolutions and sets of labels.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use super::Task;
-use super::task::AggregateLabels;
+use super::task::{AggregateLabels, Origin};
 
 /// Most values of a kind that are kept; more stay each with its task.
 const MAX_SHARED: usize = 1000;
@@ -14,7 +14,7 @@ const MAX_SHARED: usize = 1000;
 #[derive(Default)]
 pub struct Texts {
     words: HashSet<Arc<str>>,
-    labels: HashSet<Arc<BTreeMap<String, String>>>,
+    origins: HashSet<Arc<Origin>>,
     aggregate_labels: HashSet<AggregateLabels>,
 }
 
@@ -25,8 +25,7 @@ impl Texts {
         for text in [model, upstream_model, resolution, service_tier].into_iter().flatten() {
             share(&mut self.words, text);
         }
-        share(&mut self.words, &mut task.source);
-        share(&mut self.labels, &mut task.labels);
+        share(&mut self.origins, &mut task.origin);
         share(&mut self.aggregate_labels, &mut task.aggregate_labels);
     }
 }

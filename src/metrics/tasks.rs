@@ -98,7 +98,7 @@ fn info(text: &mut Text, family: &Family, task: &Task) {
             (true, false) => "reported",
         },
     );
-    for (name, value) in &*task.labels {
+    for (name, value) in &*task.origin.labels {
         text.label(&format!("label_{name}"), value);
     }
     text.end(1.0);

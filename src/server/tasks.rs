@@ -62,7 +62,7 @@ impl Wanted {
         is(&self.upstream, &task.upstream)
             && is(&self.status, task.status.as_str())
             && is(&self.model, task.model.as_deref().unwrap_or(UNKNOWN_MODEL))
-            && is(&self.source, &task.source)
+            && is(&self.source, &task.origin.source)
     }
 }
 
@@ -248,7 +248,7 @@ fn shown(task: &Task) -> Value {
     put("upstream", (*task.upstream).into());
     put("provider", task.provider.into());
     put("task_id", task.id.as_str().into());
-    put("source", (*task.source).into());
+    put("source", task.origin.source.as_str().into());
     put("model", task.model.as_deref().unwrap_or(UNKNOWN_MODEL).into());
     put("status", task.status.as_str().into());
     put("gateway_status", word(task.gateway_status));
@@ -263,7 +263,7 @@ fn shown(task: &Task) -> Value {
     put("last_change", time(Some(task.last_change)));
     put("tokens", task.tokens.total.map_or(Value::Null, Value::from));
     put("quota", task.quota.map_or(Value::Null, Value::from));
-    put("labels", serde_json::to_value(&*task.labels).unwrap_or_default());
+    put("labels", serde_json::to_value(&*task.origin.labels).unwrap_or_default());
     Value::Object(object)
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::reading::{Clock, Times, Tokens};
-use crate::domain::task::{Counted, Strikes};
+use crate::domain::task::{Counted, Origin, Strikes};
 use crate::domain::{FailureClass, NewTask, Status, Task, TaskId, Timestamp};
 
 /// The `record` of a row.
@@ -148,8 +148,8 @@ pub fn write(task: &Task) -> String {
         strikes_since: millis(task.strikes.map(|strikes| strikes.since)),
         flags: set(&FLAGS, &mut whole).collect(),
         counted: set(&PARTS, &mut whole.counted).chain(ends.map(|end| end.as_str().to_owned())).collect(),
-        labels: (*task.labels).clone(),
-        source: (*task.source).to_owned(),
+        labels: (*task.origin.labels).clone(),
+        source: task.origin.source.clone(),
     };
     serde_json::to_string(&record).expect("texts and numbers only")
 }
@@ -184,7 +184,7 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
     let new = NewTask { labels: Arc::new(record.labels), ..NewTask::new(id) };
     let mut task = Task::new(columns.upstream, columns.provider, new, Timestamp::from_millis(record.first_seen));
     task.revision = columns.revision;
-    task.source = record.source.into();
+    task.origin = Arc::new(Origin { source: record.source, labels: task.origin.labels.clone() });
     task.ended_seen = moment(columns.ended);
     task.status = status(&record.status)?;
     task.last_change = Timestamp::from_millis(record.last_change);
@@ -234,7 +234,10 @@ mod tests {
             upstream: "u".into(),
             provider: "ark",
             id: TaskId::parse("t \"1\"").unwrap(),
-            labels: Arc::new(BTreeMap::from([("team".to_owned(), "grow\"th\n".to_owned())])),
+            origin: Arc::new(Origin {
+                source: "file/0".to_owned(),
+                labels: Arc::new(BTreeMap::from([("team".to_owned(), "grow\"th\n".to_owned())])),
+            }),
             aggregate_labels: Arc::new([]), // For the configuration to say.
             brought_late: true,
             first_seen: Timestamp::from_millis(1),
@@ -263,7 +266,6 @@ mod tests {
             seen_active: true,
             read_has_side_effect: true,
             dropped: true,
-            source: "file/0".into(),
             strikes: Some(Strikes { count: 2, since: Timestamp::from_millis(3) }),
             counted: Counted {
                 submitted: true,
