@@ -63,6 +63,7 @@ impl Discoverer {
         let identity = source.identity();
         let mut late = !self.first_load;
         let mut told = Vec::new();
+        let mut left_out = 0;
         // Sources of one upstream are read in their order first: who names a task first does not change from start to start.
         let mut turn = Some(turn);
         if let Some(turn) = &mut turn {
@@ -71,7 +72,9 @@ impl Discoverer {
         loop {
             let read = stop.run_until_cancelled(source.read()).await;
             let Some(mut listing) = read else { break };
-            listing.keep_askable(&self.upstream.dialect);
+            // As long as the same ones are left out, that is no news.
+            let before = std::mem::replace(&mut left_out, listing.keep_askable(&self.upstream.dialect));
+            listing.errors += left_out.saturating_sub(before);
             if listing.messages != told {
                 told.clone_from(&listing.messages);
                 for message in &told {

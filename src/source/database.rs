@@ -30,6 +30,8 @@ const MAX_ROWS: usize = 500_000;
 pub struct DatabaseSource {
     config: config::SqlSource,
     held: Vec<NewTask>,
+    /// Rows of the last read whose id was none.
+    refused: u64,
 }
 
 /// What a statement gave.
@@ -43,7 +45,7 @@ struct Rows {
 impl DatabaseSource {
     /// Of a checked entry; asks nothing yet.
     pub fn new(config: config::SqlSource) -> Self {
-        Self { config, held: Vec::new() }
+        Self { config, held: Vec::new(), refused: 0 }
     }
 
     pub(super) fn identity(&self) -> String {
@@ -51,7 +53,7 @@ impl DatabaseSource {
     }
 
     pub(super) fn inherit(&mut self, earlier: Self) {
-        self.held = earlier.held;
+        (self.held, self.refused) = (earlier.held, earlier.refused);
     }
 
     pub(super) async fn changed(&mut self) {
@@ -64,7 +66,8 @@ impl DatabaseSource {
             Ok(mut rows) => {
                 groups::share_ids(&mut rows.tasks, &self.held);
                 self.held = rows.tasks;
-                listing.errors += rows.refused;
+                // As long as the same ones are left out, that is no news.
+                listing.errors += rows.refused.saturating_sub(std::mem::replace(&mut self.refused, rows.refused));
                 listing.truncated = rows.truncated;
                 if rows.refused > 0 {
                     listing.messages.push(format!("left out {} rows whose task_id is none", rows.refused));

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -116,9 +115,7 @@ fn found(patterns: &[PathBuf], listing: &mut Listing) -> BTreeSet<PathBuf> {
 
 impl Held {
     fn take(&mut self, path: &Path, text: &str, listing: &mut Listing) {
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        let digest = Some(hasher.finish());
+        let digest = Some(groups::digest(text.as_bytes()));
         if self.digest != digest {
             self.digest = digest;
             self.broken = None;

@@ -1,9 +1,17 @@
 //! Target groups: Prometheus's form of a list of ids, in files and from servers alike.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use crate::config::{TargetGroup, Text, group_label_problem};
 use crate::domain::{NewTask, TaskId};
+
+/// By what a text is known again.
+pub fn digest(text: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// The tasks of a JSON list of groups, and how many of its ids are none.
 pub fn of_json(text: &[u8]) -> Result<(Vec<NewTask>, u64), String> {

@@ -27,6 +27,9 @@ const WHOLE: Duration = Duration::from_hours(1);
 /// Most pages of one read.
 const MAX_PAGES: usize = 1000;
 
+/// Pages in a row without anything new, after which the list is taken to be at its end.
+const MAX_STALE: usize = 10;
+
 /// How often a page is asked for again when the upstream wants to be left alone.
 const PATIENCE: usize = 3;
 
@@ -72,6 +75,8 @@ struct Progress {
     entries: usize,
     /// Entries of the longest page.
     longest: usize,
+    /// Pages in a row that had nothing new.
+    stale: usize,
 }
 
 impl UpstreamList {
@@ -124,6 +129,7 @@ impl UpstreamList {
                 read: HashSet::new(),
                 entries: 0,
                 longest: 1,
+                stale: 0,
             };
             if let Err(error) = self.pages(*part, now, &mut progress, &mut listing).await {
                 let code = error.code.as_deref().map(|code| crate::domain::labels::sanitise(code).into_owned());
@@ -216,9 +222,11 @@ impl UpstreamList {
         }
         progress.entries += listed.entries;
         progress.longest = progress.longest.max(listed.entries);
-        // A server that does not turn pages would be read for ever.
-        let nothing_new = progress.read.len() == before;
-        nothing_new || (all_early && progress.descending)
+        // A server that does not turn pages would be read for ever. One page of what is known may well be what newer tasks have
+        // pushed down.
+        let stale = if progress.read.len() == before { progress.stale + 1 } else { 0 };
+        progress.stale = stale;
+        stale >= MAX_STALE || (all_early && progress.descending)
     }
 
     /// Asks for one page, and again when the upstream wants to be left alone for a while.
@@ -273,6 +281,9 @@ impl UpstreamList {
 
 /// What a page says of itself: that there is none after it.
 fn is_last(listed: &Listed, progress: &Progress) -> bool {
+    if listed.entries == 0 {
+        return true;
+    }
     match (listed.more, listed.total) {
         (Some(more), _) => !more,
         (None, Some(total)) => progress.entries >= total,

@@ -55,8 +55,8 @@ pub struct Asked {
 }
 
 impl Listing {
-    /// Leaves out, and counts, ids that an upstream of this dialect cannot be asked for.
-    pub fn keep_askable(&mut self, dialect: &Dialect) {
+    /// Leaves out ids that an upstream of this dialect cannot be asked for, and says how many.
+    pub fn keep_askable(&mut self, dialect: &Dialect) -> u64 {
         let mut left_out = 0;
         let mut why = None;
         self.tasks.retain(|task| match dialect.request(&task.id) {
@@ -68,9 +68,9 @@ impl Listing {
             }
         });
         if let Some(why) = why {
-            self.errors += left_out;
             self.messages.push(format!("ids left out: {left_out}; {why}"));
         }
+        left_out
     }
 
     /// A read that failed: what was read before stays.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Listing, groups};
+use super::Listing;
+use super::groups::{self, digest};
 use crate::clock;
 use crate::config;
 use crate::domain::NewTask;
@@ -28,6 +29,8 @@ struct Held {
     tasks: Vec<NewTask>,
     refused: u64,
     etag: Option<String>,
+    /// Of the text, to know whether it is another one.
+    digest: Option<u64>,
 }
 
 impl ServerSource {
@@ -50,19 +53,20 @@ impl ServerSource {
 
     pub(super) async fn read(&mut self) -> Listing {
         let mut listing = Listing { complete: true, ..Listing::default() };
-        if let Err(message) = self.ask().await {
-            listing.failed(message);
+        match self.ask().await {
+            // Once for each text, however often it is read.
+            Ok(is_news) => listing.errors += if is_news { self.held.refused } else { 0 },
+            Err(message) => listing.failed(message),
         }
         if self.held.refused > 0 {
-            listing.errors += self.held.refused;
             listing.messages.push(format!("left out {} that are no task ids", self.held.refused));
         }
         listing.tasks.clone_from(&self.held.tasks);
         listing
     }
 
-    /// Asks once, and keeps what a good answer names.
-    async fn ask(&mut self) -> Result<(), String> {
+    /// Asks once, and keeps what a good answer names; says whether that is another text than before.
+    async fn ask(&mut self) -> Result<bool, String> {
         let client = match &self.client {
             Some(client) => client,
             None => self.client.insert(Client::of_document(&self.config.http).map_err(|error| error.to_string())?),
@@ -77,7 +81,7 @@ impl ServerSource {
         };
         let response = client.send(&request, key.as_ref()).await.map_err(|reason| reason.as_str().to_owned())?;
         match response.status {
-            304 if self.held.etag.is_some() => return Ok(()),
+            304 if self.held.etag.is_some() => return Ok(false),
             200 => {}
             status => {
                 let asked = response.retry_after.as_deref();
@@ -88,7 +92,9 @@ impl ServerSource {
         let body = response.body.map_err(|reason| reason.as_str().to_owned())?;
         let (mut tasks, refused) = groups::of_json(&body)?;
         groups::share_ids(&mut tasks, &self.held.tasks);
-        self.held = Held { tasks, refused, etag: response.etag };
-        Ok(())
+        let digest = Some(digest(&body));
+        let is_news = self.held.digest != digest;
+        self.held = Held { tasks, refused, etag: response.etag, digest };
+        Ok(is_news)
     }
 }
