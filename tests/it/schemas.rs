@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rusqlite::Connection;
 use videogen_exporter::domain::Timestamp;
@@ -34,19 +35,33 @@ async fn loaded(store: &Store) -> Content {
     (cells.collect(), tasks.collect())
 }
 
+/// Text of the project.
+fn project(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The newest schema.
+fn newest(folder: &Path) -> i64 {
+    let path = folder.join("newest.db");
+    drop(Store::open(&Place::File(path.clone()), Timestamp::from_secs(1), |_| {}).unwrap());
+    Connection::open(path).unwrap().query_row("pragma user_version", [], |row| row.get(0)).unwrap()
+}
+
+/// A file as that schema had it.
+fn restored(folder: &Path, schema: i64) -> PathBuf {
+    let path = folder.join(format!("v{schema}.db"));
+    let sql = project(&format!("tests/fixtures/state/v{schema}.sql"));
+    Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
+    path
+}
+
 #[tokio::test]
 async fn a_state_of_every_schema_opens_with_all_that_is_in_it() {
     let folder = tempfile::tempdir().unwrap();
-    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state");
-    let newest = folder.path().join("newest.db");
-    drop(Store::open(&Place::File(newest.clone()), Timestamp::from_secs(1), |_| {}).unwrap());
-    let newest: i64 = Connection::open(newest).unwrap().query_row("pragma user_version", [], |row| row.get(0)).unwrap();
-    for schema in 1..=newest {
+    for schema in 1..=newest(folder.path()) {
         let name = format!("v{schema}");
-        let sql = fs::read_to_string(recordings.join(format!("{name}.sql"))).unwrap();
-        let path = folder.path().join(&name);
+        let path = restored(folder.path(), schema);
         let state = Connection::open(&path).unwrap();
-        state.execute_batch(&sql).unwrap();
         let recorded = recorded(&state);
         let ids: i64 = state.query_row("select count(*) from ledger", [], |row| row.get(0)).unwrap();
         let first: i64 =
@@ -59,5 +74,23 @@ async fn a_state_of_every_schema_opens_with_all_that_is_in_it() {
         assert_eq!(store.first_start().as_millis(), first, "{name}");
         let page = store.ledger(Timestamp::from_secs(i64::MAX / 1000), Cursor::default(), 1_000_000).await.unwrap();
         assert_eq!(i64::try_from(page.ids.len()), Ok(ids), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_way_the_docs_mend_a_state_keeps_all_that_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let docs = project("docs/state.md");
+    let command = docs.split("```").find(|block| block.contains("mended.db")).unwrap().strip_prefix("sh\n").unwrap();
+    for schema in 1..=newest(folder.path()) {
+        fs::rename(restored(folder.path(), schema), folder.path().join("state.db")).unwrap();
+        let before = recorded(&Connection::open(folder.path().join("state.db")).unwrap());
+        let ran = Command::new("bash").args(["-euc", command]).current_dir(folder.path()).output().unwrap();
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
+        let mended = folder.path().join("mended.db");
+        let (store, _ended) = Store::open(&Place::File(mended.clone()), Timestamp::from_secs(9), |_| {}).unwrap();
+        assert_eq!(loaded(&store).await, before, "schema {schema}");
+        drop(store);
+        fs::remove_file(mended).unwrap();
     }
 }
