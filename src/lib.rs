@@ -17,6 +17,8 @@
 //!
 //! A module imports only from layers below its own; `docs/architecture.md` names them, and a test holds them.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads: cli::say")]
+
 pub mod agent;
 pub mod app;
 pub mod cli;

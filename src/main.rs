@@ -1,5 +1,8 @@
 //! Parses the command line, runs one command, sets the exit code.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads")]
+
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -15,7 +18,8 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("videogen-exporter: {failure}");
+            // Nobody may be there to read it.
+            let _ = writeln!(io::stderr(), "videogen-exporter: {failure}");
             match failure {
                 Failure::Input(_) => ExitCode::from(1),
                 Failure::Other(_) => ExitCode::from(3),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Map, Number, Value, json};
 
-use super::{Failure, upstream_of};
+use super::{Failure, say, upstream_of};
 use crate::config;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, ApiError, Drift, Reason, Status, Timestamp};
@@ -75,9 +75,9 @@ impl Decode {
             shown(&read)
         };
         for line in drift_lines(drift) {
-            eprintln!("{line}");
+            let _ = writeln!(io::stderr(), "{line}");
         }
-        writeln!(io::stdout(), "{shown}").map_err(|error| Failure::Other(error.into()))
+        say(shown)
     }
 
     fn dialect(&self, config: &Path) -> Result<Arc<Dialect>, Failure> {

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use super::simulate::WorldArgs;
-use super::{Cli, Failure, stop_on_signal, wait_for};
+use super::{Cli, Failure, say, stop_on_signal, wait_for};
 use crate::app::{App, Options};
 use crate::config;
 use crate::simulate::{self, Gateway};
@@ -43,11 +43,11 @@ impl Demo {
             let (gateway_at, at) = (address(&gateway_listener)?, address(&listener)?);
             let folder = Folder::new()?;
             let config = config::parse(&configuration(gateway_at), &folder.path().join("demo.yml"))?;
-            println!(
+            say(format_args!(
                 "the exporter shows its tasks on   http://{at}/\nand their metrics on              http://{at}/metrics\n\n{}\n\n\
                  Scrape it with Prometheus (config/prometheus.yml) and load dashboards/*.json into Grafana.\nStop with Ctrl-C.",
                 simulate::greeting(gateway_at)
-            );
+            ))?;
             let gateway = Gateway::new(&self.world.settings());
             let targets = folder.path().join("tasks.json");
             let mut tasks = Tasks::default();

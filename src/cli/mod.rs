@@ -9,6 +9,7 @@ mod serve;
 mod simulate;
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -144,6 +145,16 @@ impl Cli {
             Format::Json => LogFormat::Json,
         };
         Ok(telemetry::start(level, format)?)
+    }
+}
+
+/// Prints a line of what a command has to say. A reader that has seen enough, such as `head`, is no failure.
+fn say(line: impl fmt::Display) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Other(anyhow::Error::new(error).context("cannot write to standard output")))
+        }
+        _ => Ok(()),
     }
 }
 

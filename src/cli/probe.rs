@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, decode, redact, upstream_of, wait_for};
+use super::{Failure, decode, redact, say, upstream_of, wait_for};
 use crate::clock;
 use crate::config::{self, TaskStatusForm, Upstream};
 use crate::domain::advance::CountSince;
@@ -42,39 +42,40 @@ async fn ask(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
         None => None,
     };
     let request = upstream.dialect.request(id).map_err(|error| Failure::Input(error.to_string()))?;
-    println!("{} {}", request.method.as_str(), client.url(&request));
+    say(format_args!("{} {}", request.method.as_str(), client.url(&request)))?;
     if key.is_some() {
-        println!("{}", request.key);
+        say(&request.key)?;
     }
     for (name, _) in &request.headers {
-        println!("{name}: <redacted>");
+        say(format_args!("{name}: <redacted>"))?;
     }
     if let Some(body) = &request.body {
-        println!("\n{body}");
+        say(format_args!("\n{body}"))?;
     }
     let sent = clock::instant();
     let result = match client.send(&request, key.as_ref()).await {
         Err(reason) => {
-            println!("\nno answer: {}", reason.as_str());
+            say(format_args!("\nno answer: {}", reason.as_str()))?;
             return Err(Failure::Other(anyhow::anyhow!("no answer: {}", reason.as_str())));
         }
         Ok(response) => {
-            println!("\nHTTP {} after {:.3} s", response.status, sent.elapsed().as_secs_f64());
+            say(format_args!("\nHTTP {} after {:.3} s", response.status, sent.elapsed().as_secs_f64()))?;
             if let Some(retry_after) = &response.retry_after {
-                println!("Retry-After: {retry_after}");
+                say(format_args!("Retry-After: {retry_after}"))?;
             }
             let body = response.body.unwrap_or_default();
-            println!("{}", redact::body(&body, key.as_ref().map(Secret::expose)));
+            say(redact::body(&body, key.as_ref().map(Secret::expose)))?;
             upstream.dialect.read(response.status, &body)
         }
     };
     let said = decode::shown(&result).to_string();
-    println!("\nread as {}", redact::text(&said, key.as_ref().map(Secret::expose)));
+    say(format_args!("\nread as {}", redact::text(&said, key.as_ref().map(Secret::expose))))?;
     for line in decode::drift_lines(decode::drift_of(&result)) {
-        println!("{line}");
+        say(line)?;
     }
     if let Ok(answer) = result {
-        print!("\n{}", redact::text(&metrics(upstream, id, answer), key.as_ref().map(Secret::expose)));
+        let metrics = redact::text(&metrics(upstream, id, answer), key.as_ref().map(Secret::expose));
+        say(format_args!("\n{}", metrics.trim_end()))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
 
-use super::{Cli, Failure, stop_on_signal, wait_for};
+use super::{Cli, Failure, say, stop_on_signal, wait_for};
 use crate::simulate::{self, Faults, Gateway, Settings};
 use crate::supervise::Tasks;
 
@@ -69,7 +69,7 @@ impl Simulate {
             let gateway = Gateway::new(&self.world.settings());
             let listener =
                 TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {}", self.listen))?;
-            println!("{}", simulate::greeting(listener.local_addr().context("a socket without an address")?));
+            say(format_args!("{}", simulate::greeting(listener.local_addr().context("a socket without an address")?)))?;
             let mut tasks = Tasks::default();
             tasks.start("the gateway".to_owned(), simulate::serve(listener, gateway.clone(), stop.clone()));
             if let Some(file) = self.targets_file.clone() {

@@ -42,6 +42,13 @@ pub struct ApiKey {
     pub upstreams: Vec<Arc<str>>,
 }
 
+impl ApiKey {
+    /// True when it is for this upstream.
+    pub fn is_for(&self, upstream: &str) -> bool {
+        self.upstreams.is_empty() || self.upstreams.iter().any(|name| **name == *upstream)
+    }
+}
+
 impl std::fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ApiKey").field("upstreams", &self.upstreams).finish_non_exhaustive()

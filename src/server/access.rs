@@ -29,7 +29,7 @@ pub struct Holder {
 impl Holder {
     /// True when the key is for this upstream.
     pub fn may(&self, upstream: &str) -> bool {
-        self.key.upstreams.is_empty() || self.key.upstreams.iter().any(|name| **name == *upstream)
+        self.key.is_for(upstream)
     }
 }
 

@@ -340,3 +340,27 @@ async fn the_demo_needs_nothing_and_shows_tasks() {
     running.signal("INT");
     assert_eq!(running.ended(PATIENCE), Some(0));
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.yml");
+    fs::write(&config, "upstreams: [{ name: u, provider: tokenhot, static_configs: [{ targets: [t] }] }]").unwrap();
+    let answer = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/providers/tokenhot/cancelled.json");
+    let config = format!("--config.file={}", config.display());
+    for args in [vec!["check", &config], vec!["decode", "--provider=tokenhot", answer], vec!["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = program().args(&args).stdout(writer).output().unwrap();
+        assert_eq!((ran.status.code(), err(&ran).as_str()), (Some(0), ""), "{args:?}");
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let ran = program().args(&args).stdout(full).output().unwrap();
+        let (code, said) = (ran.status.code(), err(&ran));
+        assert!(!said.contains("panicked") && (args == ["--help"] || code == Some(3)), "{args:?}: {code:?} {said}");
+    }
+    // The place where complaints go is gone as well.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let code = program().args(["check", "--config.file=/nowhere"]).stderr(writer).status().unwrap();
+    assert_eq!(code.code(), Some(1));
+}
