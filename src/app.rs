@@ -112,6 +112,9 @@ impl App {
         }
         served.cancel();
         let outcome = outcome.and(serving.await);
+        if tokio::time::timeout(GRACE, handle.finish()).await.is_err() {
+            tracing::warn!("not all of what was asked for came to its end");
+        }
         drop((handle, shared));
         // Everything that had its hands on the state is gone; it ends when it has written what waits.
         if tokio::time::timeout(GRACE, state_ended).await.is_err() {
@@ -131,11 +134,14 @@ async fn run_agents(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut told = None;
+    // Nobody registers anything while one configuration takes the place of another.
+    let mut changing = Some(shared.membership.write().await);
     loop {
         let generation = stop.child_token();
         let mut tasks = Tasks::default();
         let agent = Agent::start(&config, taken_up, &mut tasks, &generation, &stop)?;
         handle.put_in_force(Some((agent, config.clone())));
+        changing.take();
         if let Some((who, notes)) = told.take() {
             answer(who, Ok(notes));
         }
@@ -156,6 +162,7 @@ async fn run_agents(
             // They were asked to stop and are gone now, one way or the other: no reason to stop watching.
             tracing::error!(error = format!("{error:#}"), "the old configuration did not end well");
         }
+        changing = Some(shared.membership.write().await);
         taken_up = shared.take_up(&next, prepared, both_clocks());
         config = Arc::new(next);
         told = Some(asked);

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::timetable::Due;
 use crate::clock;
-use crate::domain::{Answer, ApiError, Reason, TaskId, Timestamp};
+use crate::domain::{Answer, ApiError, Reason, Timestamp};
 use crate::http::{Client, Request, Response};
 use crate::metrics::Operation;
 use crate::provider::Dialect;
@@ -22,9 +23,9 @@ pub struct Asker {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
     /// One task.
-    One(TaskId),
+    One(Due),
     /// Many with one request.
-    Many(Vec<TaskId>),
+    Many(Vec<Due>),
 }
 
 /// How it ended.
@@ -56,10 +57,10 @@ impl Work {
     }
 
     /// The tasks that were asked for.
-    pub fn ids(self) -> Vec<TaskId> {
+    pub fn tasks(self) -> Vec<Due> {
         match self {
-            Self::One(id) => vec![id],
-            Self::Many(ids) => ids,
+            Self::One(due) => vec![due],
+            Self::Many(dues) => dues,
         }
     }
 }
@@ -98,8 +99,11 @@ impl Asker {
     /// `None` for an id that this provider cannot have, which no source lets in.
     fn request(&self, work: &Work) -> Option<Request> {
         match work {
-            Work::One(id) => self.dialect.request(id).ok(),
-            Work::Many(ids) => self.dialect.batch_request(ids),
+            Work::One(due) => self.dialect.request(&due.id).ok(),
+            Work::Many(dues) => {
+                let ids: Vec<_> = dues.iter().map(|due| due.id.clone()).collect();
+                self.dialect.batch_request(&ids)
+            }
         }
     }
 

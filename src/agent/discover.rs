@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::limit::Limit;
 use super::named::Names;
 use super::registry::TakenIn;
 use super::{Shared, both_clocks};
@@ -49,6 +50,7 @@ impl Turn {
 pub struct Discoverer {
     pub(super) upstream: Upstream,
     pub(super) label: String,
+    pub(super) limit: Arc<Limit>,
     pub(super) shared: Arc<Shared>,
     /// What it names now.
     pub(super) names: Names,
@@ -70,8 +72,9 @@ impl Discoverer {
             turn.wait().await;
         }
         loop {
-            let read = stop.run_until_cancelled(source.read()).await;
+            let read = stop.run_until_cancelled(self.read(&mut source)).await;
             let Some(mut listing) = read else { break };
+            let more = listing.more;
             // As long as the same ones are left out, that is no news.
             let before = std::mem::replace(&mut left_out, listing.keep_askable(&self.upstream.dialect));
             listing.errors += left_out.saturating_sub(before);
@@ -90,7 +93,7 @@ impl Discoverer {
             while !taken && stop.run_until_cancelled(sleep(STATE_PATIENCE)).await.is_some() {
                 taken = self.take(&found).await;
             }
-            if taken && turn.take().is_some() {
+            if taken && !more && turn.take().is_some() {
                 self.first_reads.fetch_sub(1, Ordering::AcqRel);
             }
             if stop.run_until_cancelled(source.changed()).await.is_none() {
@@ -102,6 +105,16 @@ impl Discoverer {
         Ok(())
     }
 
+    /// Reads the source, or a part of it, when the upstream may be asked.
+    async fn read(&self, source: &mut Source) -> Listing {
+        if source.asks_upstream()
+            && let Some(waited) = self.limit.wait().await
+        {
+            self.shared.metrics.upstreams.throttled(&self.upstream.name, waited);
+        }
+        source.read().await
+    }
+
     /// What is new in a listing and what is gone.
     fn found(&self, listing: Listing, first: Option<String>, late: bool) -> Arc<Found> {
         let now = both_clocks().wall;
@@ -110,14 +123,15 @@ impl Discoverer {
             listing.tasks.into_iter().rev().map(|task| (task.id.clone(), task)).collect();
         let good_at = listing.complete.then_some(now);
         let metrics = &self.shared.metrics.upstreams;
-        metrics.source_read(name, &self.label, tasks.len(), listing.errors, listing.truncated, good_at);
+        let named = (!listing.more).then_some(tasks.len());
+        metrics.source_read(name, &self.label, named, listing.errors, listing.truncated, good_at);
         for asked in listing.asked {
             let Asked { code, reason, took, date, sent } = asked;
             let at = now - both_clocks().steady.saturating_duration_since(sent + took);
             metrics.ended(name, &Ended { operation: Operation::List, code, reason, took, at, date });
         }
 
-        let gone = self.names.gone(|id| tasks.contains_key(id));
+        let gone = if listing.more { Vec::new() } else { self.names.gone(|id| tasks.contains_key(id)) };
         let new = self.names.new_among(tasks.keys().cloned());
         let mut texts = Texts::default();
         let (mut untracked, mut tracked) = (Vec::new(), Vec::new());
@@ -130,6 +144,7 @@ impl Discoverer {
         Arc::new(Found {
             upstream: name.clone(),
             source: self.label.clone(),
+            asked_for: false,
             identity: first,
             tasks: untracked,
             also: tracked,

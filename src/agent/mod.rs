@@ -3,6 +3,7 @@
 mod ask;
 mod backoff;
 mod discover;
+mod limit;
 mod moves;
 mod named;
 mod oddities;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use backoff::Backoff;
@@ -45,6 +47,9 @@ pub struct Shared {
     pub store: Store,
     /// What is shown.
     pub metrics: Metrics,
+    /// Held for reading while a registration is taken in; for writing while a task is forgotten, or another configuration comes
+    /// into force: none of them may happen in the middle of another.
+    pub membership: RwLock<()>,
     named: Named,
     carried: Mutex<Carried>,
 }
@@ -109,7 +114,9 @@ impl Agent {
             if upstream.webhook.is_some() {
                 shared.metrics.upstreams.announce_webhook(&upstream.name);
             }
-            let poller = poll::Poller::new(upstream.clone(), shared.clone(), rules.clone())?;
+            let polling = &upstream.polling;
+            let limit = Arc::new(limit::Limit::new(polling.requests_per_second, polling.burst));
+            let poller = poll::Poller::new(upstream.clone(), limit.clone(), shared.clone(), rules.clone())?;
             tasks.start(format!("polling {}", upstream.name), poller.run(stop.clone(), ends.clone()));
             let mut before = None;
             for (label, mut source) in Source::of(upstream) {
@@ -124,6 +131,7 @@ impl Agent {
                 let discoverer = discover::Discoverer {
                     upstream: upstream.clone(),
                     label,
+                    limit: limit.clone(),
                     shared: shared.clone(),
                     names: shared.named.source(&upstream.name),
                     first_load: first_loads.get(&known_by).copied().unwrap_or(true),
@@ -182,7 +190,14 @@ pub struct TakenUp {
 impl Shared {
     /// Of a program that begins.
     pub fn new(store: Store, metrics: Metrics) -> Self {
-        Self { tracker: Tracker::new(), store, metrics, named: Named::default(), carried: Mutex::default() }
+        Self {
+            tracker: Tracker::new(),
+            store,
+            metrics,
+            membership: RwLock::default(),
+            named: Named::default(),
+            carried: Mutex::default(),
+        }
     }
 
     fn carried(&self) -> MutexGuard<'_, Carried> {

@@ -1,7 +1,7 @@
 //! Moving tasks: decide, have it committed, and only then show and count it. Nobody waits for a commit: a task whose
 //! transition is on its way is not polled meanwhile, and everything else goes on.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::both_clocks;
 use super::poll::Poller;
 use crate::clock;
-use crate::domain::{Answer, Reading, Status, Task, TaskId, Timestamp, Transition, advance};
+use crate::domain::{Answer, Reading, Task, TaskId, Timestamp, Transition, advance};
 use crate::store::Settled;
 
 /// A task and what was read of it.
@@ -20,18 +20,19 @@ pub type Move = (Arc<Task>, Reading);
 #[derive(Default)]
 pub struct Commits {
     answers: FuturesUnordered<oneshot::Receiver<Settled>>,
-    ids: HashSet<TaskId>,
+    /// Of each task that is, what was told of it meanwhile.
+    tasks: HashMap<TaskId, Option<Box<Answer>>>,
 }
 
 impl Commits {
     fn add(&mut self, ids: impl Iterator<Item = TaskId>, answer: oneshot::Receiver<Settled>) {
-        self.ids.extend(ids);
+        self.tasks.extend(ids.map(|id| (id, None)));
         self.answers.push(answer);
     }
 
     /// True while a task's transition is on its way.
     pub fn has(&self, id: &TaskId) -> bool {
-        self.ids.contains(id)
+        self.tasks.contains_key(id)
     }
 
     /// True when nothing is.
@@ -48,16 +49,6 @@ impl Commits {
             Some(settled) => Ok(settled?),
             None => std::future::pending().await,
         }
-    }
-}
-
-/// How far along a task is.
-const fn stage(status: Status) -> u8 {
-    match status {
-        Status::Unknown => 0,
-        Status::Queued => 1,
-        Status::Running => 2,
-        _ => 3,
     }
 }
 
@@ -93,17 +84,23 @@ impl Poller {
         }
     }
 
-    /// What an upstream tells by itself. It may come late, twice or out of order: so it moves a task only forward, and whatever
-    /// else it says is asked for.
-    pub(super) fn hear(&mut self, told: Vec<(TaskId, Answer)>) {
+    /// What an upstream tells by itself. It may come late, twice or out of order, or be somebody's replay: so it moves a task
+    /// only forward, an end that contradicts the one that is known is asked for, and nothing else changes anything.
+    pub(super) fn hear(&mut self, told: impl IntoIterator<Item = (TaskId, Answer)>) {
         let now = both_clocks();
         let mut moves = Vec::new();
         for (id, answer) in told {
-            let Some(task) = self.task(&id) else { continue };
-            let is_forward = task.is_active() && !answer.gone && stage(answer.status) >= stage(task.status);
-            if is_forward && moves.iter().all(|(task, _): &Move| task.id != id) {
-                moves.extend(self.look_at(&id, answer, now));
-                // It is decided anew when it is asked, once it has moved.
+            if let Some(told) = self.commits.tasks.get_mut(&id) {
+                // Until its transition has come to an end nobody knows where the task stands.
+                if told.as_ref().is_none_or(|held| held.status.stage() <= answer.status.stage()) {
+                    *told = Some(Box::new(answer));
+                }
+                continue;
+            }
+            let Some(task) = self.shared.tracker.get(&self.upstream.name, &id) else { continue };
+            if task.is_active() && answer.status.stage() > task.status.stage() {
+                moves.push(self.look_at(task, answer, now));
+                // What is on its way was asked before this was told: when it comes home it is too late.
                 self.shared.tracker.next_turn(&self.upstream.name, &id);
             } else if answer.status.is_end() && answer.status != task.status {
                 self.ask_alone(id);
@@ -112,9 +109,17 @@ impl Poller {
         self.advance(moves);
     }
 
+    /// A transition has come to its end; what was told of its task meanwhile goes with what is `told`.
+    fn landed(&mut self, id: &TaskId, told: &mut Vec<(TaskId, Answer)>) {
+        if let Some((id, Some(answer))) = self.commits.tasks.remove_entry(id) {
+            told.push((id, *answer));
+        }
+    }
+
     /// What the state says to transitions that were sent to it: counted now if they are durable.
     pub(super) fn settled(&mut self, settled: Settled) {
         let now = both_clocks();
+        let mut told = Vec::new();
         match settled {
             Settled::Committed { transitions, otherwise, birth } => {
                 for transition in transitions {
@@ -124,11 +129,11 @@ impl Poller {
                         let (from, to) = (from.as_str(), task.status.as_str());
                         tracing::info!(upstream.name = %task.upstream, task.id = %task.id, from, to, "task moved");
                     }
-                    self.commits.ids.remove(&task.id);
+                    self.landed(&task.id, &mut told);
                     self.show_settled(task, now.wall);
                 }
                 for (id, task) in otherwise {
-                    self.commits.ids.remove(&id);
+                    self.landed(&id, &mut told);
                     match task {
                         // Somebody has asked not to watch it any more; it is gone from the table.
                         Some(task) if task.dropped => continue,
@@ -142,11 +147,12 @@ impl Poller {
                 let name = &self.upstream.name;
                 tracing::debug!(upstream.name = %name, tasks = transitions.len(), %error, "not committed, so not counted; asking again");
                 for Transition { task, .. } in transitions {
-                    self.commits.ids.remove(&task.id);
+                    self.landed(&task.id, &mut told);
                     self.ask_after(task.id, self.upstream.polling.pace.interval);
                 }
             }
         }
+        self.hear(told);
     }
 
     /// The same for a task that was away: meanwhile aggregates may have come to carry other labels.

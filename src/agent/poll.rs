@@ -6,14 +6,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use governor::clock::{Clock as _, QuantaClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::ask::{Answers, Asker, Outcome, Work};
 use super::backoff::{Backoff, Gate};
+use super::limit::Limit;
 use super::moves::{Commits, Move};
 use super::oddities::Oddities;
 use super::timetable::{Due, Timetable};
@@ -41,8 +40,7 @@ pub struct Poller {
     /// What is on its way to the state.
     pub(super) commits: Commits,
     together: Together,
-    limiter: DefaultDirectRateLimiter,
-    limiter_clock: QuantaClock,
+    limit: Arc<Limit>,
     backoff: Backoff,
     /// The back-off that is on the page.
     shown_backoff: Option<Instant>,
@@ -61,7 +59,12 @@ enum Blocked {
 
 impl Poller {
     /// Ready to run.
-    pub(super) fn new(upstream: Upstream, shared: Arc<Shared>, rules: Arc<Rules>) -> Result<Self, ClientError> {
+    pub(super) fn new(
+        upstream: Upstream,
+        limit: Arc<Limit>,
+        shared: Arc<Shared>,
+        rules: Arc<Rules>,
+    ) -> Result<Self, ClientError> {
         let client = Client::new(&upstream.http)?;
         let asker = Arc::new(Asker { client, dialect: upstream.dialect.clone(), key: upstream.key.clone() });
         let polling = &upstream.polling;
@@ -69,10 +72,6 @@ impl Poller {
         let carried = shared.carried().backoffs.remove(&upstream.name);
         let commits = shared.carried().commits.remove(&upstream.name).unwrap_or_default();
         let backoff = carried.map_or_else(|| Backoff::new(polling.pace.max), |held| held.within(polling.pace.max));
-        let period = Duration::from_secs_f64(1.0 / polling.requests_per_second);
-        let quota = Quota::with_period(period).unwrap_or_else(|| Quota::per_second(std::num::NonZero::<u32>::MIN));
-        let quota = quota.allow_burst(polling.burst.try_into().unwrap_or(std::num::NonZero::<u32>::MIN));
-        let limiter_clock = QuantaClock::default();
         let together = Together::new(upstream.dialect.batch());
         Ok(Self {
             asker,
@@ -83,8 +82,7 @@ impl Poller {
             in_flight: JoinSet::new(),
             commits,
             together,
-            limiter: RateLimiter::direct_with_clock(quota, limiter_clock.clone()),
-            limiter_clock,
+            limit,
             backoff,
             shown_backoff: None,
             oddities: Oddities::new(upstream.name.clone(), upstream.dialect.name()),
@@ -215,7 +213,7 @@ impl Poller {
             // Whether the upstream is well again is seen by the simplest question.
             let simple = due.alone || !Together::may_join(&task) || self.backoff.gate(now) == Gate::Probe;
             let most = if simple { 1 } else { self.together.size(now) };
-            let work = if most > 1 { self.gather(due.id, most) } else { Work::One(due.id) };
+            let work = if most > 1 { self.gather(due, most) } else { Work::One(due) };
             let asker = self.asker.clone();
             self.in_flight.spawn(async move { asker.ask(work).await });
         }
@@ -231,9 +229,9 @@ impl Poller {
         if self.in_flight.len() >= slots {
             return Some(Blocked::Idle);
         }
-        if let Err(early) = self.limiter.check() {
+        if let Err(until) = self.limit.take(now) {
             self.throttled_since.get_or_insert(now);
-            return Some(Blocked::Until(now + early.wait_time_from(self.limiter_clock.now())));
+            return Some(Blocked::Until(until));
         }
         if let Some(since) = self.throttled_since.take() {
             self.shared.metrics.upstreams.throttled(&self.upstream.name, now - since);
@@ -257,12 +255,12 @@ impl Poller {
     }
 
     /// Adds as many more due tasks as fit into one request.
-    fn gather(&mut self, first: TaskId, most: usize) -> Work {
-        let mut ids = vec![first];
+    fn gather(&mut self, first: Due, most: usize) -> Work {
+        let mut dues = vec![first];
         let mut left_out = Vec::new();
-        while ids.len() < most {
+        while dues.len() < most {
             match self.next_due() {
-                Some((task, due)) if !due.alone && Together::may_join(&task) => ids.push(due.id),
+                Some((task, due)) if !due.alone && Together::may_join(&task) => dues.push(due),
                 Some((_, due)) => left_out.push(due),
                 None => break,
             }
@@ -270,7 +268,7 @@ impl Poller {
         for due in left_out.into_iter().rev() {
             self.timetable.put_back(due);
         }
-        if ids.len() == 1 { Work::One(ids.remove(0)) } else { Work::Many(ids) }
+        if dues.len() == 1 { Work::One(dues.remove(0)) } else { Work::Many(dues) }
     }
 
     fn take_home(&mut self, ended: Result<Outcome, tokio::task::JoinError>) -> anyhow::Result<()> {
@@ -291,15 +289,20 @@ impl Poller {
         if outcome.result.is_ok() {
             self.together.worked(many);
         }
-        let ids = outcome.work.ids();
-        let mut moves = Vec::with_capacity(ids.len());
+        let asked = outcome.work.tasks();
+        let awaited = asked.iter().filter_map(|due| self.awaited(due));
+        let tasks: Vec<Arc<Task>> = awaited.collect();
+        let mut moves = Vec::with_capacity(tasks.len());
         match outcome.result {
-            Ok(Answers::One(answer)) => moves.extend(self.look_at(&ids[0], *answer, clocks)),
+            Ok(Answers::One(answer)) => {
+                let answers = tasks.into_iter().zip([*answer]);
+                moves.extend(answers.map(|(task, answer)| self.look_at(task, answer, clocks)));
+            }
             Ok(Answers::Many(mut answers)) => {
-                for id in ids {
-                    match answers.remove(id.as_str()) {
-                        Some(answer) => moves.extend(self.look_at(&id, answer, clocks)),
-                        None => self.ask_alone(id),
+                for task in tasks {
+                    match answers.remove(task.id.as_str()) {
+                        Some(answer) => moves.push(self.look_at(task, answer, clocks)),
+                        None => self.ask_alone(task.id.clone()),
                     }
                 }
             }
@@ -307,17 +310,17 @@ impl Poller {
                 // An upstream may repeat a key in what it calls a code.
                 let code = &*sanitise(error.code.as_deref().unwrap_or(""));
                 let (name, reason) = (&self.upstream.name, error.kind.as_str());
-                tracing::debug!(upstream.name = %name, task.id = %ids[0], tasks = ids.len(), reason, code, "poll failed");
-                self.oddities.note_drift(error.drift, &ids[0], &self.shared.metrics, clocks);
-                if many && self.together.refused(ids.len(), error.kind, now) {
+                tracing::debug!(upstream.name = %name, task.id = %asked[0].id, tasks = asked.len(), reason, code, "poll failed");
+                self.oddities.note_drift(error.drift, &asked[0].id, &self.shared.metrics, clocks);
+                if many && self.together.refused(asked.len(), error.kind, now) {
                     let fewer = self.together.size(now).max(1);
-                    tracing::warn!(upstream.name = %name, reason, code, asked = ids.len(), fewer, "asking for many tasks at once did not work");
-                    for id in ids {
-                        self.ask_alone(id);
+                    tracing::warn!(upstream.name = %name, reason, code, asked = asked.len(), fewer, "asking for many tasks at once did not work");
+                    for task in tasks {
+                        self.ask_alone(task.id.clone());
                     }
                 } else {
                     let reading = if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };
-                    moves.extend(ids.iter().filter_map(|id| Some((self.task(id)?, reading.clone()))));
+                    moves.extend(tasks.into_iter().map(|task| (task, reading.clone())));
                 }
             }
         }
@@ -325,19 +328,18 @@ impl Poller {
         Ok(())
     }
 
-    /// A task that may be moved: not while a transition of it is on its way, which an upstream that tells by itself has begun.
-    pub(super) fn task(&self, id: &TaskId) -> Option<Arc<Task>> {
-        self.shared.tracker.get(&self.upstream.name, id).filter(|_| !self.commits.has(id))
+    /// A task whose answer is still waited for. Its upstream may have told by itself meanwhile where it stands, which is younger.
+    fn awaited(&self, due: &Due) -> Option<Arc<Task>> {
+        self.shared.tracker.at_turn(&self.upstream.name, &due.id, due.turn).filter(|_| !self.commits.has(&due.id))
     }
 
-    /// What an answer does to its task, if that is still there; what is odd about it is counted and told.
-    pub(super) fn look_at(&mut self, id: &TaskId, answer: Answer, now: Now) -> Option<Move> {
-        let task = self.task(id)?;
+    /// What an answer does to its task; what is odd about it is counted and told.
+    pub(super) fn look_at(&mut self, task: Arc<Task>, answer: Answer, now: Now) -> Move {
         if answer.gone {
-            return Some((task, Reading::NotFound));
+            return (task, Reading::NotFound);
         }
-        self.oddities.note(&answer, id, &self.shared.metrics, now);
-        Some((task, Reading::Answer(Box::new(answer))))
+        self.oddities.note(&answer, &task.id, &self.shared.metrics, now);
+        (task, Reading::Answer(Box::new(answer)))
     }
 
     /// Tells the back-off how a request ended.

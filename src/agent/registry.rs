@@ -76,7 +76,7 @@ impl Shared {
         Ok(taken)
     }
 
-    /// Somebody names tasks of an upstream. What comes back is in their order.
+    /// Somebody names tasks of an upstream that is in force. What comes back is in their order.
     ///
     /// # Errors
     /// When the state cannot take them now; asked again, it does no harm.
@@ -85,8 +85,9 @@ impl Shared {
         let name = &upstream.name;
         let asked: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
         let mut texts = Texts::default();
+        let mut named = BTreeSet::new();
         let (mut untracked, mut also) = (Vec::new(), Vec::new());
-        for task in tasks {
+        for task in tasks.into_iter().filter(|task| named.insert(task.id.clone())) {
             match self.tracker.get(name, &task.id) {
                 Some(known) => also.push(known.id.clone()),
                 None => untracked.push(self.new_task(upstream, task, API, true, now, &mut texts)),
@@ -96,6 +97,7 @@ impl Shared {
         let found = Arc::new(Found {
             upstream: name.clone(),
             source: API.to_owned(),
+            asked_for: true,
             identity: None,
             tasks: untracked,
             also,
@@ -107,10 +109,12 @@ impl Shared {
         if !new.is_empty() {
             tracing::info!(upstream.name = %name, source = API, tasks = new.len(), "tasks were registered");
         }
+        // Named twice it is new once.
+        let mut first = BTreeSet::new();
         let what = |id: &TaskId| {
-            if new.contains(id) {
+            if new.contains(id) && first.insert(id.clone()) {
                 Registered::New
-            } else if again.contains(id) || watched.contains(id) {
+            } else if [&new, &again, &watched].iter().any(|ids| ids.contains(id)) {
                 Registered::Watched
             } else {
                 Registered::Past
@@ -126,7 +130,9 @@ impl Shared {
     pub async fn forget(&self, upstream: &Upstream, id: &TaskId) -> Result<bool, StoreError> {
         let key = (upstream.name.clone(), upstream.dialect.name());
         let was_watched = self.store.drop_task(key, id.clone(), both_clocks().wall).await?;
-        self.tracker.remove(&upstream.name, id);
+        if was_watched {
+            self.tracker.remove(&upstream.name, id);
+        }
         Ok(was_watched)
     }
 }

@@ -1,6 +1,6 @@
 //! The table in memory: every task that is active, or has ended and is still shown.
 
-use std::collections::{BTreeMap, HashSet, btree_map};
+use std::collections::{BTreeMap, HashMap, HashSet, btree_map, hash_map};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,8 +53,8 @@ struct Table {
     entries: BTreeMap<TaskId, Entry>,
     /// Added and not yet scheduled.
     fresh: Vec<TaskId>,
-    /// What was told of tasks, not yet looked at.
-    told: Vec<(TaskId, Answer)>,
+    /// What was told of tasks, not yet looked at: of each what is furthest along.
+    told: HashMap<TaskId, Answer>,
     wake: Arc<Notify>,
 }
 
@@ -156,16 +156,22 @@ impl Tracker {
         let Some(table) = held.upstreams.get_mut(upstream).filter(|table| table.entries.contains_key(&id)) else {
             return Told::Unknown;
         };
-        if table.told.len() >= MAX_TOLD {
-            return Told::TooMuch;
+        let is_full = table.told.len() >= MAX_TOLD;
+        match table.told.entry(id) {
+            hash_map::Entry::Occupied(mut held) => {
+                if answer.status.stage() >= held.get().status.stage() {
+                    held.insert(answer);
+                }
+            }
+            hash_map::Entry::Vacant(_) if is_full => return Told::TooMuch,
+            hash_map::Entry::Vacant(vacant) => _ = vacant.insert(answer),
         }
-        table.told.push((id, answer));
         table.wake.notify_one();
         Told::Taken
     }
 
     /// What was told since the last call.
-    pub fn take_told(&self, upstream: &Arc<str>) -> Vec<(TaskId, Answer)> {
+    pub fn take_told(&self, upstream: &Arc<str>) -> HashMap<TaskId, Answer> {
         let mut held = self.held();
         held.upstreams.get_mut(upstream).map(|table| std::mem::take(&mut table.told)).unwrap_or_default()
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::authorization::AuthorizationConfig;
 use super::http::{ProxyUrl, Reach, TlsConfig};
@@ -32,6 +32,14 @@ fn ten_seconds() -> Span {
     Span::secs(10)
 }
 
+/// What follows the question mark may be a secret.
+fn without_query<S: Serializer>(Text(url): &Text, serializer: S) -> Result<S::Ok, S::Error> {
+    match url.split_once('?') {
+        Some((url, _)) => serializer.collect_str(&format_args!("{url}?<redacted>")),
+        None => serializer.serialize_str(url),
+    }
+}
+
 fn check_interval(interval: Span, at: &str, problems: &mut Problems) {
     if interval < Span::secs(1) {
         problems.add(format!("{at}.refresh_interval"), "must be at least 1s");
@@ -43,6 +51,7 @@ fn check_interval(interval: Span, at: &str, problems: &mut Problems) {
 #[serde(deny_unknown_fields)]
 pub struct HttpSdConfig {
     /// Answers with a JSON list of target groups.
+    #[serde(serialize_with = "without_query")]
     pub url: Text,
     /// How often it is asked.
     #[serde(default = "one_minute")]
@@ -72,10 +81,8 @@ pub struct HttpSource {
 impl HttpSdConfig {
     pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> Option<HttpSource> {
         check_interval(self.refresh_interval, at, problems);
-        let key = match &self.authorization {
-            Some(auth) => Some(auth.check(&format!("{at}.authorization"), "", folder, problems)?),
-            None => None,
-        };
+        let auth = self.authorization.as_ref();
+        let key = auth.and_then(|auth| auth.check(&format!("{at}.authorization"), "", folder, problems));
         let reach = Reach {
             url: ("url", &self.url.0),
             build: Client::of_document,
@@ -112,6 +119,8 @@ pub struct ListConfig {
 pub struct ListSource {
     /// Its key.
     pub key: Option<Credentials>,
+    /// Where that is from, if it is not the upstream's.
+    pub key_name: String,
     /// How often it is read.
     pub refresh_interval: Duration,
     /// How far back.
@@ -128,7 +137,7 @@ impl ListConfig {
         folder: &Path,
         at: &str,
         problems: &mut Problems,
-    ) -> Option<ListSource> {
+    ) -> ListSource {
         check_interval(self.refresh_interval, at, problems);
         if !dialect.has_list() {
             problems.add(at, format!("provider {} has no list of tasks", dialect.name()));
@@ -143,16 +152,16 @@ impl ListConfig {
         {
             problems.add(format!("{at}.user_id"), "must be printable and without blanks");
         }
-        let key = match &self.authorization {
-            Some(auth) => Some(auth.check(&format!("{at}.authorization"), dialect.name(), folder, problems)?),
-            None => upstream.cloned(),
-        };
-        Some(ListSource {
-            key,
+        let own = self.authorization.as_ref();
+        let key = own.map(|auth| auth.check(&format!("{at}.authorization"), dialect.name(), folder, problems));
+        let key_name = own.map(|auth| serde_json::to_string(auth).unwrap_or_default());
+        ListSource {
+            key: key.unwrap_or_else(|| upstream.cloned()),
+            key_name: key_name.unwrap_or_default(),
             refresh_interval: self.refresh_interval.0,
             lookback: self.lookback.0,
             user_id: self.user_id.as_ref().map(|Text(id)| id.as_str().into()),
-        })
+        }
     }
 }
 

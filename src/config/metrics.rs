@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
 use super::value::{Span, Text};
-use crate::domain::labels::{is_label_name, sanitise};
+use crate::domain::labels::{LABEL_NAME, is_label_name, sanitise};
 
 /// Which tasks have series of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -78,10 +78,7 @@ impl MetricsConfig {
         let mut seen = BTreeSet::new();
         for (n, Text(name)) in self.aggregate_labels.iter().enumerate() {
             if !is_label_name(name) {
-                problems.add(
-                    format!("{at}.aggregate_labels.{n}"),
-                    "a label name is [a-zA-Z_][a-zA-Z0-9_]* and does not begin with __",
-                );
+                problems.add(format!("{at}.aggregate_labels.{n}"), LABEL_NAME);
             } else if !seen.insert(name) {
                 problems.add(format!("{at}.aggregate_labels.{n}"), "this label stands here twice");
             }

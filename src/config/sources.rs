@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
 use super::value::{Span, Text};
-use crate::domain::labels::{is_label_name, sanitise};
+use crate::domain::labels::{LABEL_NAME, is_label_name, sanitise};
 use crate::domain::{NewTask, TaskId};
 use crate::provider::Dialect;
 
@@ -60,11 +60,7 @@ const EXTENSIONS: [&str; 3] = ["yml", "yaml", "json"];
 
 /// What is wrong with the labels of a group, if anything.
 pub fn group_label_problem(group: &TargetGroup) -> Option<String> {
-    group
-        .labels
-        .keys()
-        .find(|name| !is_label_name(name))
-        .map(|_| "a label name is [a-zA-Z_][a-zA-Z0-9_]* and does not begin with __".to_owned())
+    group.labels.keys().find(|name| !is_label_name(name)).map(|_| LABEL_NAME.to_owned())
 }
 
 impl TargetGroup {

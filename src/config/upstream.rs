@@ -197,9 +197,8 @@ impl UpstreamConfig {
         let http = self.http(at, found?, &polling, folder, problems)?;
         let dialect = dialect?;
         let lists = self.list_configs.iter().enumerate();
-        let lists = lists.filter_map(|(n, entry)| {
-            entry.check(&dialect, key.as_ref(), folder, &format!("{at}.list_configs.{n}"), problems)
-        });
+        let lists = lists
+            .map(|(n, entry)| entry.check(&dialect, key.as_ref(), folder, &format!("{at}.list_configs.{n}"), problems));
         let lists = lists.collect();
         let webhook = self
             .webhook

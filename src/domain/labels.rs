@@ -22,10 +22,15 @@ pub fn sanitise(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().filter(|c| !c.is_control()).take(MAX_LABEL_CHARS).collect())
 }
 
-/// True when a label name may come from a source: `[a-zA-Z_][a-zA-Z0-9_]*`, not beginning with `__`.
+/// What a label name is, for whoever wrote another one.
+pub const LABEL_NAME: &str =
+    "a label name is [a-zA-Z_][a-zA-Z0-9_]*, at most 128 characters, and does not begin with __";
+
+/// True when a label name may come from a source: `[a-zA-Z_][a-zA-Z0-9_]*`, not beginning with `__`, and no longer than a value.
 pub fn is_label_name(name: &str) -> bool {
     let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    name.len() <= MAX_LABEL_CHARS
+        && chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !name.starts_with("__")
 }

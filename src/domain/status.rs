@@ -73,4 +73,14 @@ impl Status {
     pub const fn is_end(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Expired | Self::Lost)
     }
+
+    /// How far along a task is: 0 while nobody knows, 3 at any of its ends.
+    pub const fn stage(self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::Queued => 1,
+            Self::Running => 2,
+            _ => 3,
+        }
+    }
 }

@@ -222,18 +222,20 @@ impl UpstreamMetrics {
         }
     }
 
-    /// A source was read: how many ids it names, how many errors there were on the way, and whether it was read well.
+    /// A source, or a part of it, was read: how many ids it names if that is known, how many errors there were on the way, and whether it was read well.
     pub fn source_read(
         &self,
         upstream: &str,
         source: &str,
-        tasks: usize,
+        tasks: Option<usize>,
         errors: u64,
         truncated: bool,
         good_at: Option<Timestamp>,
     ) {
         let labels = [upstream, source];
-        self.discovery_tasks.with_label_values(&labels).set(i64::try_from(tasks).unwrap_or(i64::MAX));
+        if let Some(tasks) = tasks {
+            self.discovery_tasks.with_label_values(&labels).set(i64::try_from(tasks).unwrap_or(i64::MAX));
+        }
         self.discovery_errors.with_label_values(&labels).inc_by(errors);
         self.discovery_truncated.with_label_values(&labels).inc_by(truncated.into());
         if let Some(at) = good_at {

@@ -12,7 +12,7 @@ use super::list::{List, Listed, Page, Place};
 use super::shape::Shape;
 use super::template::{NoSuchId, Template};
 use super::{Batch, Provider, RequestSpec};
-use crate::domain::{Answer, ApiError, Drift, Reason, TaskId};
+use crate::domain::{Answer, ApiError, Drift, Reason, Status, TaskId};
 use crate::http::{Method, Request};
 
 /// What the configuration changes.
@@ -61,7 +61,7 @@ pub struct Dialect {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Callback {
     /// It wants to hear this again, to know that somebody listens (`MiniMax`).
-    Challenge(Value),
+    Challenge(String),
     /// How a task is doing.
     Answer(Box<Answer>),
 }
@@ -214,18 +214,19 @@ impl Dialect {
     /// Reads what its provider tells by itself.
     ///
     /// # Errors
-    /// When it names no task, or is no JSON.
+    /// When it names no task, or does not say where that stands, or is no JSON.
     pub fn read_callback(&self, body: &[u8]) -> Result<Callback, ApiError> {
         let value = parse(200, body)?;
-        if let Some(challenge) = value.get("challenge") {
+        let shape = self.callback_shape().ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
+        if let (Shape::MiniMax, Some(Value::String(challenge))) = (shape, value.get("challenge")) {
             return Ok(Callback::Challenge(challenge.clone()));
         }
-        let shape = self.callback_shape().ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
         let body = shape.read(&value, self.zone, Origin::Direct);
         let answer = body.ok_or_else(|| error::no_task(&value, Drift::NONE))?.into_task(&value)?;
-        match answer.task_id {
-            Some(_) => Ok(Callback::Answer(Box::new(answer))),
-            None => Err(error::no_task(&value, answer.drift)),
+        // It is told because something has changed: without a word that is known it says nothing.
+        match (&answer.task_id, answer.status) {
+            (None, _) | (_, Status::Unknown) => Err(error::no_task(&value, answer.drift)),
+            _ => Ok(Callback::Answer(Box::new(answer))),
         }
     }
 

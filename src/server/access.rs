@@ -16,20 +16,23 @@ const STRANGERS: (NonZero<u32>, NonZero<u32>) = (NonZero::new(10).unwrap(), NonZ
 
 /// The keys.
 pub struct Access {
-    keys: Vec<Holder>,
+    holders: Vec<Holder>,
     strangers: DefaultDirectRateLimiter,
 }
 
 /// Who holds a key.
-pub struct Holder {
+struct Holder {
     key: ApiKey,
     rate: DefaultDirectRateLimiter,
 }
 
-impl Holder {
-    /// True when the key is for this upstream.
-    pub fn may(&self, upstream: &str) -> bool {
-        self.key.is_for(upstream)
+/// What a request may do: all that any entry with its key may.
+pub struct Rights<'a>(Vec<&'a Holder>);
+
+impl Rights<'_> {
+    /// True when they are for this upstream, too.
+    pub fn cover(&self, upstream: &str) -> bool {
+        self.0.iter().any(|holder| holder.key.is_for(upstream))
     }
 }
 
@@ -41,12 +44,12 @@ impl Access {
     /// By these keys.
     pub fn new(keys: &[ApiKey]) -> Self {
         let holder = |key: &ApiKey| Holder { key: key.clone(), rate: limiter(RATE) };
-        Self { keys: keys.iter().map(holder).collect(), strangers: limiter(STRANGERS) }
+        Self { holders: keys.iter().map(holder).collect(), strangers: limiter(STRANGERS) }
     }
 
-    /// Whose key a request carries.
-    pub async fn check(&self, headers: &HeaderMap) -> Result<&Holder, Refusal> {
-        if self.keys.is_empty() {
+    /// What a request may do, by the key that it carries.
+    pub async fn rights(&self, headers: &HeaderMap) -> Result<Rights<'_>, Refusal> {
+        if self.holders.is_empty() {
             let why = "nobody may change tasks here: api.authorization is not configured";
             return Err(Refusal::new(StatusCode::FORBIDDEN, why));
         }
@@ -55,18 +58,34 @@ impl Access {
             let (scheme, key) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
         });
-        let mut found = None;
+        let mut found = Vec::new();
         // All of them, so that the time tells nothing about which one it is.
-        for holder in &self.keys {
+        for holder in &self.holders {
             let is_it = holder.key.key.get().await.is(given.unwrap_or_default());
-            found = if is_it && given.is_some() { Some(holder) } else { found };
+            found.extend((is_it && given.is_some()).then_some(holder));
         }
-        let rate = found.map_or(&self.strangers, |holder| &holder.rate);
-        if rate.check().is_err() {
-            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many requests").after(1));
+        if found.is_empty() {
+            let why = "a key of api.authorization is needed: Authorization: Bearer KEY";
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, why));
         }
-        found.ok_or_else(|| {
-            Refusal::new(StatusCode::UNAUTHORIZED, "a key of api.authorization is needed: Authorization: Bearer KEY")
-        })
+        Ok(Rights(found))
     }
+
+    /// The same, and one more request towards the limit of this key.
+    pub async fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match self.rights(headers).await {
+            Ok(Rights(holders)) if holders.iter().all(|holder| holder.rate.check().is_ok()) => Ok(()),
+            Ok(_) => Err(too_many()),
+            Err(refusal) => Err(self.refuse(refusal)),
+        }
+    }
+
+    /// This, or nothing but that there are too many of its kind: whoever guesses has to take their time.
+    pub fn refuse(&self, refusal: Refusal) -> Refusal {
+        if self.strangers.check().is_ok() { refusal } else { too_many() }
+    }
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many requests").after(1)
 }

@@ -47,8 +47,8 @@ pub async fn config(State(handle): State<Arc<Handle>>) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     match handle.in_force().map(|in_force| serde_json::to_string_pretty(&in_force.config.file)) {
-        Some(Ok(config)) => (headers, config + "\n").into_response(),
-        Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "no configuration is in force\n").into_response(),
+        Ok(Ok(config)) => (headers, config + "\n").into_response(),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        Err(stopping) => stopping.into_response(),
     }
 }

@@ -4,24 +4,25 @@ mod access;
 mod admin;
 mod landing;
 mod problem;
+mod registration;
+mod serve;
 mod tasks;
 mod webhooks;
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::agent::{Agent, Shared};
 use crate::clock;
@@ -30,9 +31,11 @@ use crate::domain::Timestamp;
 use crate::metrics::CONTENT_TYPE;
 
 use access::Access;
+use problem::Refusal;
 use tasks::Wanted;
 
 pub use admin::ReloadAsk;
+pub use serve::serve;
 
 /// What the server may see of the program.
 pub struct Handle {
@@ -41,6 +44,9 @@ pub struct Handle {
     /// Where a reload is asked for; `None` where there is no file.
     reload: Option<mpsc::Sender<ReloadAsk>>,
     in_force: RwLock<Option<Arc<InForce>>>,
+    was_ready: AtomicBool,
+    /// What goes on to its end, whoever still waits for it.
+    begun: TaskTracker,
 }
 
 /// The agent that runs and the configuration it runs under.
@@ -59,7 +65,14 @@ impl InForce {
 impl Handle {
     /// Of a program whose agent has not started yet: not ready.
     pub fn new(shared: Arc<Shared>, telemetry_path: String, reload: Option<mpsc::Sender<ReloadAsk>>) -> Self {
-        Self { shared, telemetry_path, reload, in_force: RwLock::new(None) }
+        Self {
+            shared,
+            telemetry_path,
+            reload,
+            in_force: RwLock::new(None),
+            was_ready: AtomicBool::new(false),
+            begun: TaskTracker::new(),
+        }
     }
 
     /// Another agent runs now, under this configuration; or none, while the program stops.
@@ -71,12 +84,31 @@ impl Handle {
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = in_force;
     }
 
-    fn in_force(&self) -> Option<Arc<InForce>> {
-        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn in_force(&self) -> Result<Arc<InForce>, Refusal> {
+        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone();
+        in_force.ok_or_else(|| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping").after(1))
     }
 
+    /// Once it was, it is for good: a new configuration may have sources that were not read yet, but nothing is amiss.
     fn is_ready(&self) -> bool {
-        self.in_force().is_some_and(|in_force| in_force.agent.is_ready())
+        let Ok(in_force) = self.in_force() else { return false };
+        let is_ready = in_force.agent.is_ready();
+        self.was_ready.fetch_or(is_ready, Ordering::Relaxed) || is_ready
+    }
+
+    /// Does what must not be left half done because nobody waits for the answer any more.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let panicked = |_| Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the program is at fault; see its log"));
+        self.begun.spawn(work).await.unwrap_or_else(panicked)
+    }
+
+    /// Waits for the end of what has begun.
+    pub async fn finish(&self) {
+        self.begun.close();
+        self.begun.wait().await;
     }
 }
 
@@ -88,33 +120,17 @@ pub fn router(handle: Arc<Handle>) -> Router {
         .route("/-/ready", get(admin::ready))
         .route("/-/reload", post(admin::reload))
         .route("/config", get(admin::config))
-        .route("/api/v1/tasks", get(tasks::list).post(tasks::register))
-        .route("/api/v1/tasks/{upstream}/{task_id}", get(tasks::one).delete(tasks::forget))
+        .route("/api/v1/tasks", get(tasks::list).post(registration::register))
+        .route("/api/v1/tasks/{upstream}/{task_id}", get(tasks::one).delete(registration::forget))
         .route("/webhooks/{upstream}/{secret}", post(webhooks::receive))
         .route(&telemetry_path, get(metrics));
     if telemetry_path != "/" {
         router = router.route("/", get(landing_page));
     }
+    let nothing = || async { Refusal::new(StatusCode::NOT_FOUND, "there is nothing here") };
+    let other_method = || async { Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method") };
+    let router = router.fallback(nothing).method_not_allowed_fallback(other_method);
     router.with_state(handle).layer(middleware::from_fn(careful_headers))
-}
-
-/// How long answers that have begun may take to be read at the end.
-const LINGER: Duration = Duration::from_secs(3);
-
-/// Serves `router` until `stop`, then finishes what has begun; a reader that stalls is left.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let lingered = async {
-        stop.cancelled().await;
-        tokio::time::sleep(LINGER).await;
-    };
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    tokio::select! {
-        served = serving => Ok(served?),
-        () = lingered => {
-            tracing::warn!("closed connections whose readers have stalled");
-            Ok(())
-        }
-    }
 }
 
 /// Nothing of ours is framed, sniffed, cached or scripted.

@@ -1,9 +1,16 @@
 //! Why a request was refused, as JSON: what is wrong, and with which item.
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
+
+use crate::store::StoreError;
+
+/// An answer in JSON.
+pub type Answer = Result<Json<Value>, Refusal>;
 
 /// A refusal.
 #[derive(Debug)]
@@ -50,6 +57,30 @@ impl Refusal {
     pub fn after(mut self, seconds: u64) -> Self {
         self.after = Some(seconds);
         self
+    }
+}
+
+impl Refusal {
+    /// Of a task that is not watched, or can be none.
+    pub fn no_task() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no such task is watched")
+    }
+}
+
+/// The state cannot be used at this moment.
+pub fn busy(error: &StoreError) -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("the state cannot be used now: {error}")).after(1)
+}
+
+impl From<PathRejection> for Refusal {
+    fn from(error: PathRejection) -> Self {
+        Self::new(error.status(), error.body_text())
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(error: QueryRejection) -> Self {
+        Self::new(error.status(), error.body_text())
     }
 }
 

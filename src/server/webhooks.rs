@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -27,20 +28,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Takes a callback. Its body is never trusted further than to move a task forward; its path is shown nowhere.
 pub async fn receive(
     State(handle): State<Arc<Handle>>,
-    Path((name, secret)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     body: Body,
 ) -> Result<Response, Refusal> {
+    let Path((name, secret)) = path?;
     // The same for an upstream that is not there, has no callbacks, or has another secret.
     let nothing = || Refusal::new(StatusCode::NOT_FOUND, "there is nothing here");
-    let in_force = handle
-        .in_force()
-        .ok_or_else(|| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no configuration is in force").after(1))?;
+    let in_force = handle.in_force()?;
     let upstream = in_force.upstream(&name).ok_or_else(nothing)?;
     let own = upstream.webhook.as_ref().ok_or_else(nothing)?;
     let count = |result| handle.shared.metrics.upstreams.called(&upstream.name, result, clock::now().into());
     if !own.get().await.is(&secret) {
         count(CallbackResult::Unauthorized);
-        return Err(nothing());
+        return Err(in_force.access.refuse(nothing()));
     }
     let invalid = |status, why: &str| {
         count(CallbackResult::Invalid);
@@ -49,7 +49,7 @@ pub async fn receive(
     let read = tokio::time::timeout(PATIENCE, to_bytes(body, MAX_BODY)).await;
     let read = read.map_err(|_| invalid(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?;
     let body = read.map_err(|_| invalid(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))?;
-    let no_task = || invalid(StatusCode::BAD_REQUEST, "there is no task in it");
+    let no_task = || invalid(StatusCode::BAD_REQUEST, "there is no task in it, or it does not say where that stands");
     match upstream.dialect.read_callback(&body).map_err(|_| no_task())? {
         Callback::Challenge(challenge) => Ok(Json(json!({ "challenge": challenge })).into_response()),
         Callback::Answer(answer) => {

@@ -17,7 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Listing, groups};
 use crate::config;
-use crate::domain::labels::{is_label_name, sanitise};
+use crate::domain::labels::{LABEL_NAME, is_label_name, sanitise};
 use crate::domain::{NewTask, TaskId};
 use crate::http::tls_of_the_platform;
 use crate::provider::any_moment;
@@ -25,6 +25,9 @@ use crate::secret::mark;
 
 /// Most rows of one read.
 const MAX_ROWS: usize = 500_000;
+
+/// How soon a statement that takes too long is interrupted once more.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// The source.
 pub struct DatabaseSource {
@@ -106,31 +109,32 @@ impl Rows {
             self.truncated = true;
             return Ok(false);
         }
-        let mut id = None;
+        let id = match row.get("task_id") {
+            // Its job was not submitted yet.
+            Some(Value::Null) => return Ok(true),
+            Some(Value::String(id)) => TaskId::parse(id),
+            Some(other) => TaskId::parse(&other.to_string()),
+            None => return Err("the statement gives no column task_id".to_owned()),
+        };
         let mut submit = None;
         let mut labels = BTreeMap::new();
-        for (name, value) in row {
+        for (name, value) in row.into_iter().filter(|(name, _)| name != "task_id") {
             let text = match &value {
                 Value::Null => continue,
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
             match name.as_str() {
-                "task_id" => id = Some(text),
                 "submit_time" => submit = any_moment(&value),
                 _ if is_label_name(&name) => _ = labels.insert(name, sanitise(&text).into_owned()),
                 _ => {
-                    return Err(
-                        "a column cannot be a label: a name is [a-zA-Z_][a-zA-Z0-9_]* and does not begin with __"
-                            .to_owned(),
-                    );
+                    return Err(format!("a column cannot be a label: {LABEL_NAME}"));
                 }
             }
         }
-        match id.as_deref().map(TaskId::parse) {
-            Some(Ok(id)) => self.tasks.push(NewTask { labels: Arc::new(labels), submit, ..NewTask::new(id) }),
-            Some(Err(_)) => self.refused += 1,
-            None => return Err("the statement gives no column task_id, or a row without it".to_owned()),
+        match id {
+            Ok(id) => self.tasks.push(NewTask { labels: Arc::new(labels), submit, ..NewTask::new(id) }),
+            Err(_) => self.refused += 1,
         }
         Ok(true)
     }
@@ -190,12 +194,17 @@ async fn sqlite(path: std::path::PathBuf, query: Arc<str>, limit: Duration) -> R
     tokio::pin!(work);
     let rows = tokio::select! {
         rows = &mut work => rows,
-        () = sleep(limit) => {
-            if let Ok(interrupt) = interrupt.await {
+        () = sleep(limit) => match interrupt.await {
+            Ok(interrupt) => loop {
+                // One that has not begun yet cannot be interrupted.
                 interrupt.interrupt();
-            }
-            work.await
-        }
+                tokio::select! {
+                    rows = &mut work => break rows,
+                    () = sleep(AGAIN) => {}
+                }
+            },
+            Err(_) => work.await,
+        },
     };
     rows.map_err(|error| error.to_string())?.map_err(|error| match error.as_str() {
         "interrupted" => "the statement did not end in time".to_owned(),
@@ -205,7 +214,10 @@ async fn sqlite(path: std::path::PathBuf, query: Arc<str>, limit: Duration) -> R
 
 fn open(path: &Path, limit: Duration) -> Result<Connection, String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| error.to_string())?;
+    // Without its path, which is from a secret.
+    let told = |error: rusqlite::Error| error.sqlite_error().map_or_else(String::new, |code| format!(": {code}"));
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|error| format!("the database's file cannot be opened{}", told(error)))?;
     connection.busy_timeout(limit).map_err(|error| error.to_string())?;
     Ok(connection)
 }
@@ -250,7 +262,8 @@ mod tests {
     #[test]
     fn columns_are_id_submit_time_and_labels() {
         let sql = "create table jobs (task_id, submit_time, team, big integer, gone);
-            insert into jobs values ('t1', 1700000000, 'a', 9007199254740993, null), (17, '2026-01-02T03:04:05Z', null, 1, null), ('bad\nid', 1, '', 1, null);";
+            insert into jobs values ('t1', 1700000000, 'a', 9007199254740993, null), (17, '2026-01-02T03:04:05Z', null, 1, null), ('bad\nid', 1, '', 1, null),
+            (null, 1, 'not submitted yet', 1, null);";
         let rows = asked(sql, "select * from jobs -- all of them").unwrap();
         let labels =
             |n: usize| rows.tasks[n].labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
@@ -272,7 +285,6 @@ mod tests {
             ("select 1; drop table jobs", "near \";\""),
             ("select 1) ; drop table jobs; select * from (select 1", "Multiple statements"),
             ("select 1 as id", "no column task_id"),
-            ("select null as task_id", "no column task_id"),
             ("select * from jobs", "cannot be a label"),
             ("select task_id, x'00' as b from jobs", "column b is binary"),
             ("select * from nobody", "no such table"),

@@ -23,7 +23,7 @@ pub use server::ServerSource;
 /// What a source names at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The tasks.
+    /// The tasks; as long as there is [more](Self::more), only those that it had not named yet.
     pub tasks: Vec<NewTask>,
     /// What went wrong: reads that failed and ids that are none.
     pub errors: u64,
@@ -35,6 +35,8 @@ pub struct Listing {
     pub absent: bool,
     /// It stopped before the end: there is more than it may read.
     pub truncated: bool,
+    /// It is a part: the next read goes on.
+    pub more: bool,
     /// What was asked of the upstream for it.
     pub asked: Vec<Asked>,
 }
@@ -88,9 +90,9 @@ pub enum Source {
     /// Ids in files.
     File(FileSource),
     /// Ids from a server.
-    Server(ServerSource),
+    Server(Box<ServerSource>),
     /// Ids in the upstream's own list.
-    List(UpstreamList),
+    List(Box<UpstreamList>),
     /// Ids in a database.
     Database(DatabaseSource),
 }
@@ -106,8 +108,9 @@ impl Source {
         }
         let statics = upstream.statics.iter().map(|config| Self::Static(StaticSource::new(config.clone())));
         let files = upstream.files.iter().map(|config| Self::File(FileSource::new(config.clone())));
-        let servers = upstream.https.iter().map(|config| Self::Server(ServerSource::new(config.clone())));
-        let lists = upstream.lists.iter().map(|config| Self::List(UpstreamList::new(config.clone(), upstream)));
+        let servers = upstream.https.iter().map(|config| Self::Server(Box::new(ServerSource::new(config.clone()))));
+        let lists =
+            upstream.lists.iter().map(|config| Self::List(Box::new(UpstreamList::new(config.clone(), upstream))));
         let databases = upstream.sqls.iter().map(|config| Self::Database(DatabaseSource::new(config.clone())));
         labelled("static", statics)
             .chain(labelled("file", files))
@@ -128,6 +131,11 @@ impl Source {
         }
     }
 
+    /// True for one that asks the upstream itself, whose rate limit holds for that, too.
+    pub const fn asks_upstream(&self) -> bool {
+        matches!(self, Self::List(_))
+    }
+
     /// True for one that asks somebody else.
     pub const fn is_remote(&self) -> bool {
         matches!(self, Self::Server(_) | Self::List(_) | Self::Database(_))
@@ -137,14 +145,14 @@ impl Source {
     pub fn inherit(&mut self, earlier: Self) {
         match (self, earlier) {
             (Self::File(now), Self::File(earlier)) => now.inherit(earlier),
-            (Self::Server(now), Self::Server(earlier)) => now.inherit(earlier),
-            (Self::List(now), Self::List(earlier)) => now.inherit(earlier),
+            (Self::Server(now), Self::Server(earlier)) => now.inherit(*earlier),
+            (Self::List(now), Self::List(earlier)) => now.inherit(*earlier),
             (Self::Database(now), Self::Database(earlier)) => now.inherit(earlier),
             _ => {}
         }
     }
 
-    /// Reads it now. May be dropped at any point; the next read begins anew.
+    /// Reads it now, or one part of it. May be dropped at any point; the next read begins that part anew.
     pub async fn read(&mut self) -> Listing {
         match self {
             Self::Static(fixed) => fixed.read(),

@@ -159,8 +159,8 @@ impl<'a> Batch<'a> {
     }
 
     /// A source names a task that is not tracked: it is new, and has its row now; or its row was there, which is given back
-    /// if the task is to be tracked; or it is nobody's any more.
-    pub fn named(&mut self, task: &Task, birth: Birth, now: Timestamp) -> rusqlite::Result<Named> {
+    /// if the task is to be tracked; or it is nobody's any more. One that was dropped is to be tracked only if it is asked for.
+    pub fn named(&mut self, task: &Task, asked_for: bool, birth: Birth, now: Timestamp) -> rusqlite::Result<Named> {
         let upstream = self.upstream(&task.upstream)?;
         let (id, named) = (task.id.as_str(), now.as_millis());
         if self
@@ -170,11 +170,13 @@ impl<'a> Batch<'a> {
                 "insert into tasks values (?1, ?2, ?3, null, ?4)",
                 params![upstream, id, task.revision, record::write(task)],
             )?;
+            self.note_step(task, now)?;
             self.born(task.agg(), birth);
             return Ok(Named::New);
         }
         self.touch(&task.upstream, id, now)?;
-        let row = self.task(&(task.upstream.clone(), task.provider), &task.id)?;
+        let row =
+            self.task(&(task.upstream.clone(), task.provider), &task.id)?.filter(|task| asked_for || !task.dropped);
         let task = row.map(|task| self.take_up_again(task)).transpose()?.flatten();
         Ok(task.map_or(Named::Past, Named::There))
     }

@@ -42,6 +42,8 @@ pub struct Found {
     pub upstream: Arc<str>,
     /// The source's label.
     pub source: String,
+    /// Somebody asks for exactly these: also for what they had asked not to watch any more.
+    pub asked_for: bool,
     /// What the source is known by, when it was read well.
     pub identity: Option<String>,
     /// The tasks that it names, had not named before, and that are not tracked.
@@ -145,10 +147,10 @@ impl Store {
     /// the state watches already.
     pub async fn add(&self, found: Arc<Found>) -> Result<(Vec<Arc<Task>>, Vec<Arc<Task>>), StoreError> {
         let write = move |batch: &mut Batch<'_>| {
-            let Found { upstream, source, identity, tasks, also, gone, birth, now } = &*found;
+            let Found { upstream, source, asked_for, identity, tasks, also, gone, birth, now } = &*found;
             let (mut new, mut there) = (Vec::new(), Vec::new());
             for task in tasks {
-                match batch.named(task, *birth, *now)? {
+                match batch.named(task, *asked_for, *birth, *now)? {
                     Named::New => new.push(task.clone()),
                     Named::There(task) => there.push(task),
                     Named::Past => {}

@@ -7,6 +7,9 @@ use rusqlite::{Row, params};
 use super::batch::{Batch, UPSTREAM, UpstreamKey};
 use crate::domain::{Status, Task, TaskId, Timestamp};
 
+/// Most steps of a task that are kept: the last ones.
+const MAX_STEPS: u32 = 500;
+
 /// What was seen of a task at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
@@ -27,13 +30,18 @@ impl Step {
 }
 
 impl Batch<'_> {
-    /// Notes where a task stands since its last transition.
+    /// Notes where a task stands since its last transition, or since it was first named.
     pub(super) fn note_step(&self, task: &Task, at: Timestamp) -> rusqlite::Result<()> {
         let word = |status: Option<Status>| status.map(Status::as_str);
         let sql = format!("insert or ignore into timeline values ({UPSTREAM}, ?2, ?3, ?4, ?5, ?6, ?7)");
         let (gateway, upstream) = (word(task.gateway_status), word(task.upstream_status));
         let (id, status) = (task.id.as_str(), task.status.as_str());
         self.execute(&sql, params![task.upstream, id, task.revision, at.as_millis(), status, gateway, upstream])?;
+        if let Some(oldest) = task.revision.checked_sub(MAX_STEPS) {
+            // A task that never comes to rest.
+            let sql = format!("delete from timeline where upstream = {UPSTREAM} and task_id = ?2 and revision <= ?3");
+            self.execute(&sql, params![task.upstream, id, oldest])?;
+        }
         Ok(())
     }
 

@@ -149,6 +149,7 @@ async fn a_registered_task_is_polled_within_a_second_and_counted_once_though_oth
     assert_eq!(
         steps,
         [
+            step("unknown", "-", "-"),
             step("queued", "queued", "queued"),
             step("running", "running", "running"),
             step("failed", "running", "failed")
@@ -198,6 +199,123 @@ async fn a_forgotten_task_leaves_the_page_and_may_come_back_without_being_counte
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_task_stays_forgotten_whatever_sources_name_until_somebody_asks_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    gateway.script("a", vec![status("IN_PROGRESS")]);
+    fs::write(folder.path().join("ids.json"), r#"[{"targets": ["a"]}]"#).unwrap();
+    let named = ", file_sd_configs: [{files: [ids.json], refresh_interval: 1s}]";
+    let text = format!("state: {{sqlite: {{path: s.db}}}}\n{}", config(folder.path(), &gateway, named));
+    let running = "videogen_task_status{upstream=\"red\",task_id=\"a\",status=\"running\"} 1";
+    let read = "videogen_discovery_tasks{source=\"file/0\",upstream=\"red\"} 1";
+    let file = folder.path().join("c.yml");
+    fs::write(&file, &text).unwrap();
+    let exporter = Exporter::start_file(&file).await;
+    exporter.until(&[running]).await;
+    assert_eq!(ask(exporter.address, "DELETE", "/api/v1/tasks/red/a", Some("k-all"), "").await.0, 200);
+    for _ in 0..3 {
+        exporter.reloaded().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!exporter.until(&[read]).await.contains("task_id=\"a\""), "a reload brings it back");
+    }
+    exporter.stop().await;
+    let exporter = Exporter::start(&text, folder.path()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!exporter.until(&[read]).await.contains("task_id=\"a\""), "a restart brings it back");
+    let body = r#"{"upstream": "red", "task_id": "a"}"#;
+    let (_, _, said) = ask(exporter.address, "POST", TASKS, Some("k-all"), body).await;
+    assert_eq!(said["tasks"][0]["result"], "watched", "{said}");
+    exporter
+        .until(&[running, "videogen_tasks_submitted_total{upstream=\"red\",provider=\"new_api\",model=\"m\"} 1"])
+        .await;
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_registered_while_the_configuration_changes_is_registered_with_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    for id in ["a", "b", "late"] {
+        gateway.script(id, vec![status("IN_PROGRESS")]);
+    }
+    let both = format!("state: {{sqlite: {{path: s.db}}}}\n{}", config(folder.path(), &gateway, ""));
+    let file = folder.path().join("c.yml");
+    fs::write(&file, &both).unwrap();
+    let exporter = Exporter::start_file(&file).await;
+    ready(&exporter).await;
+    let named = ["a", "b", "a"].map(|id| json!({"upstream": "blue", "task_id": id}));
+    let (_, _, said) = ask(exporter.address, "POST", TASKS, Some("k-all"), &json!(named).to_string()).await;
+    let results = said["tasks"].as_array().unwrap().iter().map(|task| task["result"].as_str().unwrap());
+    assert_eq!(results.collect::<Vec<_>>(), ["registered", "registered", "watched"]);
+    let counted = [
+        "videogen_tasks_submitted_total{upstream=\"blue\",provider=\"new_api\",model=\"m\"} 2",
+        "videogen_tasks_discovered_total{upstream=\"blue\",source=\"api\"} 2",
+        "videogen_tasks{upstream=\"blue\",provider=\"new_api\",model=\"m\",status=\"running\"} 2",
+    ];
+    exporter.until(&counted).await;
+    // Its body comes when the upstream that it names is gone.
+    let body = r#"{"upstream": "blue", "task_id": "late"}"#;
+    let mut slow = TcpStream::connect(exporter.address).await.unwrap();
+    let head = format!(
+        "POST {TASKS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer k-all\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (kept, _) = both.split_once("- {name: blue").unwrap();
+    fs::write(&file, kept).unwrap();
+    exporter.reloaded().await;
+    slow.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("there is no upstream of this name"), "{answer}");
+    assert!(!exporter.page().await.contains("upstream=\"blue\""));
+    fs::write(&file, &both).unwrap();
+    exporter.reloaded().await;
+    let page = exporter.until(&counted).await;
+    assert!(!page.contains("task_id=\"late\""), "{page}");
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_is_registered_though_nobody_waits_for_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let text = format!("state: {{sqlite: {{path: s.db}}}}\n{}", config(folder.path(), &gateway, ""));
+    let exporter = Exporter::start(&text, folder.path()).await;
+    ready(&exporter).await;
+    for n in 0..50 {
+        gateway.script(&format!("t{n}"), vec![status("IN_PROGRESS")]);
+        let body = format!(r#"{{"upstream": "blue", "task_id": "t{n}"}}"#);
+        let mut socket = TcpStream::connect(exporter.address).await.unwrap();
+        let request = format!(
+            "POST {TASKS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k-all\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        // It is gone before the state has it, now and then.
+        tokio::time::sleep(Duration::from_micros(200 * n)).await;
+    }
+    // Not all of them were read before their sender was gone; but what the state has is watched.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = exporter.page().await;
+        let found = crate::exporter::value(&page, "videogen_tasks_discovered_total{upstream=\"blue\",source=\"api\"}");
+        let running = "videogen_tasks{upstream=\"blue\",provider=\"new_api\",model=\"m\",status=\"running\"}";
+        let watched = crate::exporter::value(&page, running);
+        if found == watched && found.is_some_and(|found| found > 10.0) {
+            let kept = rusqlite::Connection::open(folder.path().join("s.db")).unwrap();
+            let rows: f64 = kept.query_row("select count(*) from tasks", [], |row| row.get(0)).unwrap();
+            assert_eq!(Some(rows), found);
+            break;
+        }
+        assert!(Instant::now() < deadline, "{found:?} registered, {watched:?} watched");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tasks_are_listed_page_by_page_and_as_they_are_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
@@ -243,6 +361,7 @@ async fn tasks_are_listed_page_by_page_and_as_they_are_wanted() {
         ("model=other", 0),
         ("source=file/0", 0),
         ("upstream=green", 0),
+        ("status=", 500),
     ] {
         let (_, _, page) = ask(exporter.address, "GET", &format!("{TASKS}?limit=1000&{query}"), None, "").await;
         assert_eq!(page["tasks"].as_array().unwrap().len(), count, "{query}");
@@ -285,6 +404,18 @@ async fn hostile_requests_change_nothing_and_are_told_why() {
             "a label name",
         ),
         (json!([good, {"upstream": "red", "task_id": "x", "labels": ["v"]}]).to_string(), 400, 1, "an object of texts"),
+        (
+            json!([good, {"upstream": "red", "task_id": "x", "labels": {"n".repeat(129): "v"}}]).to_string(),
+            400,
+            1,
+            "at most 128 characters",
+        ),
+        (
+            json!([good, {"upstream": "red", "task_id": "x", "submit_time": 4_102_444_800u64}]).to_string(),
+            400,
+            1,
+            "more than a day ahead",
+        ),
         (json!([good, many]).to_string(), 400, 1, "at most 32 labels"),
         (json!([good, {"upstream": "red", "task_id": "x", "colour": 1}]).to_string(), 400, 1, "unknown key"),
         (json!([good, "x"]).to_string(), 400, 1, "expected an object"),
@@ -323,7 +454,8 @@ async fn hostile_requests_change_nothing_and_are_told_why() {
         ("DELETE", "/api/v1/tasks/red/%00", 404),
         ("GET", "/api/v1/nothing", 404),
     ] {
-        assert_eq!(ask(address, method, path, key, "").await.0, code, "{method} {path}");
+        let (got, _, said) = ask(address, method, path, key, "").await;
+        assert!(got == code && said["error"]["message"].is_string(), "{method} {path}: {got} {said}");
     }
     // A body that never comes whole holds up nobody, and is given up.
     let mut slow = TcpStream::connect(address).await.unwrap();

@@ -59,6 +59,13 @@ impl Exporter {
         self.ask.as_ref().unwrap().send(None).await.unwrap();
     }
 
+    /// The same, and waits until it is in force.
+    pub async fn reloaded(&self) {
+        let (who, told) = tokio::sync::oneshot::channel();
+        self.ask.as_ref().unwrap().send(Some(who)).await.unwrap();
+        told.await.unwrap().unwrap();
+    }
+
     /// What is at `path`, with its HTTP status.
     pub async fn get(&self, path: &str) -> (u16, String) {
         get(self.address, path).await

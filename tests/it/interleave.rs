@@ -187,6 +187,7 @@ impl World {
         let found = Found {
             upstream: "u".into(),
             source: label.clone(),
+            asked_for: false,
             identity: Some(label.clone()),
             tasks: untracked.into_iter().map(task).collect(),
             also: tracked.into_iter().map(|n| id(*n)).collect(),

@@ -28,6 +28,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("granit_parser", &["config"]),
     ("prometheus", &["metrics"]),
     ("axum", &["server", "simulate"]),
+    ("hyper", &["server"]),
+    ("hyper_util", &["server"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["telemetry", "cli"]),
     ("governor", &["agent", "server"]),

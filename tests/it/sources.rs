@@ -20,7 +20,7 @@ use videogen_exporter::config;
 use videogen_exporter::domain::Timestamp;
 use videogen_exporter::source::{Listing, Source};
 
-use crate::exporter::{Exporter, QUICK};
+use crate::exporter::{Exporter, QUICK, value};
 use crate::known::now;
 use crate::upstream::{Upstream, status};
 
@@ -53,6 +53,23 @@ fn source(folder: &Path, provider: &str, address: SocketAddr, source: &str) -> S
     let text = format!("upstreams: [{{name: u, provider: {provider}, base_url: 'http://{address}', {source}}}]\n");
     let config = config::parse(&text, &folder.join("c.yml")).unwrap_or_else(|error| panic!("{error}"));
     Source::of(&config.upstreams[0]).remove(0).1
+}
+
+/// Reads a source to the end of the pass: all of it in one listing.
+async fn read_all(source: &mut Source) -> Listing {
+    let mut whole = Listing { more: true, ..Listing::default() };
+    while whole.more {
+        let part = source.read().await;
+        whole.asked.extend(part.asked);
+        whole.errors += part.errors;
+        whole.messages.extend(part.messages);
+        (whole.tasks, whole.complete, whole.absent) = (part.tasks, part.complete, part.absent);
+        (whole.truncated, whole.more) = (part.truncated, part.more);
+        if whole.more {
+            source.changed().await;
+        }
+    }
+    whole
 }
 
 fn ids(listing: &Listing) -> BTreeSet<String> {
@@ -224,7 +241,7 @@ async fn every_task_of_a_list_that_moves_is_found_and_none_twice() {
                     source_of_it = source(folder.path(), provider, server.0, "list_configs: [{}]");
                 }
                 let before = moving.lock().unwrap().tasks.clone();
-                let listing = source_of_it.read().await;
+                let listing = read_all(&mut source_of_it).await;
                 assert_eq!((listing.errors, listing.complete), (0, true), "{provider} {:?}", listing.messages);
                 let found = ids(&listing);
                 assert_eq!(found.len(), listing.tasks.len(), "{provider}: none twice");
@@ -272,17 +289,17 @@ async fn a_list_in_trouble_keeps_what_it_had_and_what_is_asked_of_it_is_counted(
     fs::write(folder.path().join("dashboard"), "token").unwrap();
     let written = "list_configs: [{authorization: {credentials_file: dashboard}, user_id: '42'}]";
     let mut source = source(folder.path(), "tokenhot", server.0, written);
-    let first = source.read().await;
+    let first = read_all(&mut source).await;
     assert_eq!((ids(&first), first.absent, first.complete), (set(&[]), true, true), "an empty list is no first load");
-    let found = source.read().await;
+    let found = read_all(&mut source).await;
     assert_eq!((ids(&found), found.absent), (set(&["a", "b"]), false));
     for code in [200, 500, 200] {
-        let bad = source.read().await;
+        let bad = read_all(&mut source).await;
         assert_eq!((ids(&bad), bad.errors, bad.complete), (set(&["a", "b"]), 1, false));
         assert_eq!(bad.asked[0].code, Some(code));
         assert!(bad.asked[0].reason.is_some());
     }
-    let empty = source.read().await;
+    let empty = read_all(&mut source).await;
     assert_eq!((ids(&empty), empty.errors), (set(&["a", "b"]), 0), "an empty list proves nothing");
     let headers = headers.lock().unwrap();
     assert!(headers.iter().all(|(path, sent)| path == "/api/task/self"
@@ -310,7 +327,7 @@ async fn a_list_that_wants_to_be_left_alone_is_read_on_where_it_was() {
     .await;
     let mut source = source(folder.path(), "new_api", server.0, "list_configs: [{}]");
     let begun = Instant::now();
-    let listing = source.read().await;
+    let listing = read_all(&mut source).await;
     assert_eq!((listing.tasks.len(), listing.errors, listing.asked.len()), (200, 0, 3));
     assert!(begun.elapsed() >= Duration::from_secs(1), "as long as it was asked to wait");
 }
@@ -343,6 +360,64 @@ async fn what_a_list_names_is_polled_and_counted_once_though_a_file_names_it_too
         page.contains("videogen_upstream_requests_total{code=\"200\",operation=\"list\",upstream=\"gw\"}"),
         "{page}"
     );
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_obeys_the_rate_limit_is_known_page_by_page_and_goes_on_over_a_reload() {
+    const PAGES: usize = 30;
+    let asked: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let pages = asked.clone();
+    let server = Server::start(move |request| {
+        if request.uri().path() != "/api/task/self" {
+            return json!({"code": "success", "data": {"task_id": "t", "status": "QUEUED"}})
+                .to_string()
+                .into_response();
+        }
+        let query = request.uri().query().unwrap();
+        let number: usize = query.split(['=', '&']).nth(1).unwrap().parse().unwrap();
+        pages.lock().unwrap().push(number);
+        let row =
+            |n| json!({"task_id": format!("t{}", number * 10 + n), "status": "QUEUED", "submit_time": now() / 1000});
+        let rows: Vec<_> = (0..10).map(row).collect();
+        json!({"success": true, "data": {"total": PAGES * 10, "items": rows}}).to_string().into_response()
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "state: {{memory: {{}}}}\npolling: {{interval: 1m, requests_per_second: 40, burst: 1}}\nmetrics: {{zero_hold: 0s}}\n\
+         upstreams: [{{name: u, provider: new_api, base_url: 'http://{}', list_configs: [{{}}]}}]\n",
+        server.0
+    );
+    let file = folder.path().join("c.yml");
+    fs::write(&file, text).unwrap();
+    let exporter = Exporter::start_file(&file).await;
+    let known = |page: &str| value(page, "videogen_tasks_discovered_total{upstream=\"u\",source=\"list/0\"}").unwrap();
+    let mut reloads = 0;
+    let mut partly = false;
+    loop {
+        let page = exporter.page().await;
+        let (found, named) = (known(&page), value(&page, "videogen_discovery_tasks{source=\"list/0\",upstream=\"u\"}"));
+        partly |= found > 0.0 && named == Some(0.0);
+        if named == Some(300.0) {
+            assert!((found - 300.0).abs() < 0.5, "{found}");
+            break;
+        }
+        if reloads < 4 && found > 50.0 * f64::from(reloads) {
+            exporter.reloaded().await;
+            reloads += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let asked = asked.lock().unwrap().clone();
+    assert!(partly && reloads == 4, "{reloads} reloads while it was read, {asked:?}");
+    // A reload costs the page that was on its way.
+    assert!((PAGES..=PAGES + 4).contains(&asked.len()) && asked.is_sorted(), "{asked:?}");
+    let page = exporter.page().await;
+    let counted = value(&page, "videogen_upstream_requests_total{code=\"200\",operation=\"list\",upstream=\"u\"}");
+    assert!(counted.is_some_and(|counted| (30.0..=34.0).contains(&counted)), "{counted:?}");
+    let waited = value(&page, "videogen_upstream_throttle_wait_seconds_total{upstream=\"u\"}").unwrap();
+    assert!(waited > 0.1, "nothing waited for the rate limit: {waited}");
     exporter.stop().await;
 }
 

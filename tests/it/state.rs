@@ -34,6 +34,7 @@ fn found_in(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp, identity: Opti
     Arc::new(Found {
         upstream: "u".into(),
         source: "file/0".to_owned(),
+        asked_for: false,
         identity: identity.map(str::to_owned),
         tasks,
         also: Vec::new(),

@@ -29,6 +29,8 @@ pub enum Reply {
     Reset,
     /// Nothing, for this long.
     Hang(Duration),
+    /// A status and a body, after this long.
+    Late(Duration, u16, String),
 }
 
 /// A request as it came in.
@@ -130,6 +132,10 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, headers: HeaderMap, re
         Reply::Hang(time) => {
             tokio::time::sleep(time).await;
             StatusCode::GATEWAY_TIMEOUT.into_response()
+        }
+        Reply::Late(time, status, body) => {
+            tokio::time::sleep(time).await;
+            (StatusCode::from_u16(status).unwrap(), body).into_response()
         }
     }
 }

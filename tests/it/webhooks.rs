@@ -145,6 +145,9 @@ async fn a_challenge_is_answered_and_what_is_forged_or_nonsense_changes_nothing(
         (json!({"status": "success"}).to_string(), 400),
         (json!({"task_id": "a\nb", "status": "success"}).to_string(), 400),
         (json!({"task_id": ["t"], "status": {"x": 1}}).to_string(), 400),
+        (json!({"task_id": "t", "status": 7}).to_string(), 400),
+        (json!({"task_id": "t", "status": "weird"}).to_string(), 400),
+        (json!({"task_id": "t"}).to_string(), 400),
         (deep, 400),
         (" ".repeat((1 << 20) + 1), 413),
     ] {
@@ -154,7 +157,64 @@ async fn a_challenge_is_answered_and_what_is_forged_or_nonsense_changes_nothing(
     assert_eq!(get(exporter.address, PATH).await.0, 405);
     assert_eq!(post(exporter.address, "webhooks", "").await.0, 404);
     let page = exporter.until(&[running]).await;
-    assert_eq!((calls(&page, "accepted"), calls(&page, "unauthorized"), calls(&page, "invalid")), (0.0, 2.0, 9.0));
+    assert_eq!((calls(&page, "accepted"), calls(&page, "unauthorized"), calls(&page, "invalid")), (0.0, 2.0, 12.0));
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_neither_changes_a_task_nor_keeps_it_from_being_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let answer = |word| Reply::Body(200, json!({"code": 0, "message": "", "data": kling("t", word)}).to_string());
+    gateway.script("t", vec![answer("processing"), answer("processing"), answer("processing"), answer("succeed")]);
+    let text = config(folder.path(), &gateway, "kling").replace("max_interval: 1m", "max_interval: 400ms");
+    let exporter = Exporter::start(&text, folder.path()).await;
+    let running = "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1";
+    let submit = "videogen_task_submit_timestamp_seconds{upstream=\"u\",task_id=\"t\"}";
+    let submitted = value(&exporter.until(&[running]).await, submit).unwrap();
+    let replayed = json!({"task_id": "t", "task_status": "processing", "created_at": 1, "updated_at": 2}).to_string();
+    let succeeded = running.replace("running", "succeeded");
+    let until = std::time::Instant::now() + crate::exporter::PATIENCE;
+    loop {
+        assert_eq!(tell(&exporter, PATH, &replayed).await.0, 200);
+        let page = exporter.page().await;
+        let now = value(&page, submit).unwrap();
+        assert!((now - submitted).abs() < 1.0, "{submitted} has become {now}");
+        if page.contains(&succeeded) {
+            break;
+        }
+        assert!(std::time::Instant::now() < until, "the fallback never asks: {page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_comes_at_once_the_end_is_taken_and_what_was_asked_before_is_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let answer = |id: &str, word| json!({"code": 0, "message": "", "data": kling(id, word)}).to_string();
+    let ids: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();
+    for id in &ids {
+        gateway.script(id, vec![Reply::Body(200, answer(id, "submitted"))]);
+    }
+    gateway.script("t", vec![Reply::Late(Duration::from_millis(700), 200, answer("t", "submitted"))]);
+    let text = config(folder.path(), &gateway, "kling").replace("[t]", &format!("[t, {}]", ids.join(", ")));
+    let exporter = Exporter::start(&text, folder.path()).await;
+    exporter.until(&["videogen_tasks{upstream=\"u\",provider=\"kling\",model=\"m\",status=\"queued\"} 40"]).await;
+    // Its first poll is still on its way.
+    assert_eq!(tell(&exporter, PATH, &kling("t", "processing").to_string()).await.0, 200);
+    let told = ids.iter().flat_map(|id| ["processing", "succeed"].map(|word| kling(id, word).to_string()));
+    let told: Vec<String> = told.collect();
+    let codes = futures_util::future::join_all(told.iter().map(|body| tell(&exporter, PATH, body))).await;
+    assert!(codes.iter().all(|(code, _)| *code == 200), "{codes:?}");
+    let running = "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1";
+    let ended = "videogen_tasks_finished_total{upstream=\"u\",provider=\"kling\",model=\"m\",status=\"succeeded\"} 40";
+    exporter.until(&[running, ended]).await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let page = exporter.until(&[running, ended]).await;
+    let back = page.lines().filter(|line| line.contains("from=\"running\",to=\"queued\"") && !line.ends_with(" 0"));
+    assert_eq!(back.collect::<Vec<_>>(), [""; 0]);
     exporter.stop().await;
 }
 
