@@ -149,10 +149,8 @@ pub fn check_all(
 impl WebhookConfig {
     fn check(&self, dialect: &Dialect, at: &str, folder: &Path, problems: &mut Problems) -> Option<Arc<SecretSource>> {
         if !dialect.has_callbacks() {
-            problems.add(
-                at,
-                format!("provider {} does not tell by itself; ark, kling and minimax_hailuo do", dialect.name()),
-            );
+            problems
+                .add(at, format!("provider {} has no callbacks; ark, kling and minimax_hailuo have", dialect.name()));
         }
         source("secret", (&self.secret_file, &self.secret_env), at, folder, problems).map(Arc::new)
     }
@@ -194,7 +192,7 @@ impl UpstreamConfig {
         if !self.model.0.is_empty() && sanitise(&self.model.0) != self.model.0.as_str() {
             problems.add(format!("{at}.model"), "a model name is 1 to 128 printable characters and no URL or key");
         }
-        let http = self.http(at, found?, &polling, folder, problems)?;
+        let http = found.and_then(|provider| self.http(at, provider, &polling, folder, problems));
         let dialect = dialect?;
         let lists = self.list_configs.iter().enumerate();
         let lists = lists
@@ -210,7 +208,7 @@ impl UpstreamConfig {
         Some(Upstream {
             name: self.name.0.as_str().into(),
             dialect: Arc::new(dialect),
-            http,
+            http: http?,
             key,
             model: Some(self.model.0.as_str()).filter(|model| !model.is_empty()).map(Into::into),
             webhook,

@@ -10,9 +10,13 @@ use promql_parser::util::{ExprVisitor, walk_expr};
 use serde_json::Value;
 use videogen_exporter::config::from_text;
 use videogen_exporter::domain::Reason;
+use videogen_exporter::domain::advance::{Span, SpanProblem};
 use videogen_exporter::domain::drift::{Field, FieldProblem};
 use videogen_exporter::domain::failure::FailureClass;
+use videogen_exporter::domain::reading::TokenType;
+use videogen_exporter::domain::task::ResolutionClass;
 use videogen_exporter::metrics::families::{self, Family, Kind};
+use videogen_exporter::metrics::{CallbackResult, Operation};
 use videogen_exporter::provider::PROVIDERS;
 
 #[path = "../../examples/dashboards/boards/mod.rs"]
@@ -54,7 +58,16 @@ fn the_metrics_page_has_every_family_as_the_code_has_it() {
     assert_eq!(names.len(), families::ALL.len(), "two families have one name");
     let text = read("docs/metrics.md");
     let words = Reason::ALL.iter().map(|r| r.as_str()).chain(FailureClass::ALL.iter().map(|c| c.as_str()));
-    for word in words.chain(Field::ALL.iter().map(|f| f.as_str())).chain(FieldProblem::ALL.iter().map(|p| p.as_str())) {
+    let words = words
+        .chain(Field::ALL.iter().map(|word| word.as_str()))
+        .chain(FieldProblem::ALL.iter().map(|word| word.as_str()))
+        .chain(Operation::ALL.iter().map(|word| word.as_str()))
+        .chain(CallbackResult::ALL.iter().map(|word| word.as_str()))
+        .chain(TokenType::ALL.iter().map(|word| word.as_str()))
+        .chain(ResolutionClass::ALL.iter().map(|word| word.as_str()))
+        .chain(Span::ALL.iter().map(|word| word.as_str()))
+        .chain(SpanProblem::ALL.iter().map(|word| word.as_str()));
+    for word in words {
         assert!(text.contains(word), "docs/metrics.md does not name {word}");
     }
     assert_known_names("docs/metrics.md", &text);
