@@ -64,7 +64,7 @@ impl App {
     /// # Errors
     /// When it cannot be used: the message says why and what to do.
     pub async fn open(config: Config, logs: LogCounts) -> anyhow::Result<Self> {
-        let metrics = Metrics::new(&config.file.metrics, logs)?;
+        let metrics = Metrics::new(&config.file.metrics, logs, clock::now().into())?;
         let shown = metrics.state.clone();
         let watch = move |event| match event {
             Event::Committed(took) => shown.committed(took),

@@ -13,7 +13,7 @@ use crate::domain::advance::CountSince;
 use crate::domain::labels::sanitise;
 use crate::domain::{Answer, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
 use crate::http::Client;
-use crate::metrics::{Page, Text};
+use crate::metrics::{Encoder, Format, Page};
 use crate::secret::Secret;
 
 /// The arguments.
@@ -89,6 +89,6 @@ fn metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     task.model = named.map(|name| Arc::from(&*sanitise(name)));
     let policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
     let task = advance(&task, Reading::Answer(Box::new(answer)), &policy, now).task;
-    let page = Page::new(Text::default(), TaskStatusForm::Set, vec![Arc::new(task)]);
+    let page = Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, vec![Arc::new(task)]);
     page.map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect()
 }

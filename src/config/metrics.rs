@@ -48,7 +48,7 @@ pub struct MetricsConfig {
     pub max_models: usize,
     /// How long a new label set is shown at 0 first.
     pub zero_hold: Span,
-    /// `_created` lines in `OpenMetrics`; accepted, that format is not offered yet.
+    /// `_created` lines in OpenMetrics.
     pub created_lines: bool,
 }
 

@@ -8,6 +8,7 @@ use crate::domain::FailureClass;
 use crate::domain::Increment;
 use crate::domain::Status;
 use crate::domain::advance::{Span, SpanProblem};
+use crate::domain::native;
 use crate::domain::reading::TokenType;
 use crate::domain::task::ResolutionClass;
 
@@ -57,6 +58,8 @@ pub enum Cell {
     Video(ResolutionClass),
     /// Observations in one bucket alone, by its place; the last one has no upper bound.
     Bucket(Timed, usize),
+    /// Observations in one [native](super::native) bucket, by its place.
+    Native(Timed, i16),
     /// Sum of observations, in milliseconds.
     Sum(Timed),
 }
@@ -81,10 +84,14 @@ impl Cell {
     /// What an increment adds to which cells.
     pub fn of(increment: Increment) -> impl Iterator<Item = (Self, u64)> {
         let observed = |timed: Timed, seconds: f64| {
-            [Some((Self::Bucket(timed, timed.place(seconds)), 1)), Some((Self::Sum(timed), thousandths(seconds)))]
+            [
+                Some((Self::Bucket(timed, timed.place(seconds)), 1)),
+                Some((Self::Native(timed, native::place(seconds)), 1)),
+                Some((Self::Sum(timed), thousandths(seconds))),
+            ]
         };
-        let one = |cell| [Some((cell, 1)), None];
-        let amount = |cell, amount| [Some((cell, thousandths(amount))), None];
+        let one = |cell| [Some((cell, 1)), None, None];
+        let amount = |cell, amount| [Some((cell, thousandths(amount))), None, None];
         let cells = match increment {
             Increment::Submitted => one(Self::Submitted),
             Increment::Moved(from, to) => one(Self::Moved(from, to)),
@@ -109,6 +116,8 @@ impl Cell {
         let parts: Vec<&str> = text.split('/').collect();
         let timed = |timed: Timed, part: &str| match part {
             "sum" => Some(Self::Sum(timed)),
+            "native=zero" => Some(Self::Native(timed, native::ZERO)),
+            _ if part.starts_with("native=") => Some(Self::Native(timed, part.strip_prefix("native=")?.parse().ok()?)),
             "le=+Inf" => Some(Self::Bucket(timed, timed.bounds().len())),
             _ => Some(Self::Bucket(timed, timed.place(part.strip_prefix("le=")?.parse().ok()?))),
         };
@@ -155,6 +164,8 @@ impl fmt::Display for Cell {
             Self::Tokens(kind) => write!(f, "tokens/{}", kind.as_str()),
             Self::Video(class) => write!(f, "video/{}", class.as_str()),
             Self::Sum(timed) => write!(f, "{timed}/sum"),
+            Self::Native(timed, native::ZERO) => write!(f, "{timed}/native=zero"),
+            Self::Native(timed, place) => write!(f, "{timed}/native={place}"),
             Self::Bucket(timed, place) => match timed.bounds().get(*place) {
                 Some(bound) => write!(f, "{timed}/le={bound}"),
                 None => write!(f, "{timed}/le=+Inf"),
@@ -196,6 +207,7 @@ mod tests {
         cells.extend(ResolutionClass::ALL.iter().map(|class| Cell::Video(*class)));
         for timed in timed {
             cells.push(Cell::Sum(timed));
+            cells.extend([native::ZERO, -80, -1, 0, 7, 251].map(|place| Cell::Native(timed, place)));
             cells.extend((0..=timed.bounds().len()).map(|place| Cell::Bucket(timed, place)));
         }
         for cell in &cells {
@@ -215,7 +227,7 @@ mod tests {
         assert_eq!(found(Increment::Quota(0.25)), [(Cell::Quota, 250)]);
         assert_eq!(found(Increment::Quota(1e300)), [(Cell::Quota, CELL_MAX)]);
         let latency = Timed::Latency(Status::Succeeded);
-        let expected = [(Cell::Bucket(latency, 6), 1), (Cell::Sum(latency), 90_000)];
+        let expected = [(Cell::Bucket(latency, 6), 1), (Cell::Native(latency, 52), 1), (Cell::Sum(latency), 90_000)];
         assert_eq!(found(Increment::Latency(Status::Succeeded, 90.0)), expected);
         assert_eq!(found(Increment::Queue(1e7))[0].0, Cell::Bucket(Timed::Queue, LIFE_BUCKETS.len()));
     }

@@ -6,6 +6,7 @@ pub mod drift;
 pub mod failure;
 pub mod id;
 pub mod labels;
+pub mod native;
 pub mod reading;
 pub mod reason;
 pub mod schedule;

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::counts::Counts;
+use super::exemplar::Exemplar;
 use super::hold::{Hold, Now};
 use super::kept::UNUSED_FOR;
+use crate::domain::cell::Timed;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::tally::SourceTally;
 use crate::domain::task::Agg;
-use crate::domain::{Birth, Cell, Drift, Increment, Tally, Timestamp};
+use crate::domain::{Birth, Cell, Drift, Increment, Tally, TaskId, Timestamp};
 
 /// All label sets.
 #[derive(Debug)]
@@ -37,13 +39,44 @@ pub type SourceKey = (Arc<str>, String);
 pub struct Set {
     pub(super) hold: Hold,
     used: Timestamp,
+    /// When it was born, for good.
+    pub(super) created: Timestamp,
     pub(super) counts: Counts,
+    /// The last task in a cell, of those that tell.
+    exemplars: BTreeMap<Cell, Exemplar>,
+}
+
+impl Set {
+    fn new(birth: Birth, used: Timestamp, counts: Counts, now: Now) -> Self {
+        Self { hold: Hold::new(birth, now), used, created: birth.created, counts, exemplars: BTreeMap::new() }
+    }
+
+    /// The last task that was counted in a cell; none while its value is held back.
+    pub fn exemplar(&self, cell: Cell) -> Option<&Exemplar> {
+        self.exemplars.get(&cell).filter(|_| self.hold.is_shown())
+    }
+
+    /// Counts an increment, and notes whose it was.
+    fn count(&mut self, increment: Increment, whose: Option<(&TaskId, Timestamp)>) {
+        for (cell, more) in Cell::of(increment) {
+            self.counts.add(cell, more);
+            let value = match (cell, increment) {
+                (Cell::Finished(_) | Cell::Failures(..), _) => 1.0,
+                (Cell::Bucket(Timed::Latency(_), _), Increment::Latency(_, seconds)) => seconds,
+                _ => continue,
+            };
+            if let Some((task_id, at)) = whose.filter(|(task_id, _)| Exemplar::fits(task_id)) {
+                self.exemplars.insert(cell, Exemplar { task_id: task_id.clone(), value, at });
+            }
+        }
+    }
 }
 
 /// A counter that is held at 0 at first.
 #[derive(Debug)]
 pub struct Delayed {
     hold: Hold,
+    pub(super) created: Timestamp,
     count: u64,
 }
 
@@ -57,6 +90,10 @@ pub struct Due {
 }
 
 impl Delayed {
+    fn new(birth: Birth, count: u64, now: Now) -> Self {
+        Self { hold: Hold::new(birth, now), created: birth.created, count }
+    }
+
     /// What it shows now.
     pub fn shown(&self) -> u64 {
         if self.hold.is_shown() { self.count } else { 0 }
@@ -106,15 +143,26 @@ impl Aggregates {
         self.labels.iter().eq(agg.labels.iter().map(|(name, _)| name))
     }
 
+    /// The set of `agg` is born at 0 if it is new.
+    pub fn add(&mut self, agg: Agg, birth: Birth, now: Now) {
+        self.count(agg, &[], None, birth, now);
+    }
+
     /// Adds the increments of one transition, if it has any, to the set of `agg`, which is born at 0 if it is new.
-    pub fn add(&mut self, agg: Agg, increments: &[Increment], birth: Birth, now: Now) {
+    pub fn count(
+        &mut self,
+        agg: Agg,
+        increments: &[Increment],
+        whose: Option<(&TaskId, Timestamp)>,
+        birth: Birth,
+        now: Now,
+    ) {
         if !self.fits(&agg) {
             return;
         }
-        let new = || Set { hold: Hold::new(birth, now), used: now.wall, counts: Counts::default() };
-        let set = self.sets.entry(agg).or_insert_with(new);
-        for (cell, more) in increments.iter().copied().flat_map(Cell::of) {
-            set.counts.add(cell, more);
+        let set = self.sets.entry(agg).or_insert_with(|| Set::new(birth, now.wall, Counts::default(), now));
+        for increment in increments {
+            set.count(*increment, whose);
         }
     }
 
@@ -126,19 +174,19 @@ impl Aggregates {
         self.sets.entry(tally.agg).or_insert_with(|| {
             let mut counts = Counts::default();
             tally.cells.into_iter().for_each(|(cell, value)| counts.add(cell, value));
-            Set { hold: Hold::new(tally.birth, now), used: tally.used, counts }
+            Set::new(tally.birth, tally.used, counts, now)
         });
     }
 
     /// Goes on with the counter of a source, unless it is here.
     pub fn restore_source(&mut self, tally: SourceTally, now: Now) {
-        let new = || Delayed { hold: Hold::new(tally.birth, now), count: tally.tasks };
+        let new = || Delayed::new(tally.birth, tally.tasks, now);
         self.discovered.entry((tally.upstream, tally.source)).or_insert_with(new);
     }
 
     /// Counts tasks that a source brought first; its counter is born at 0 if it is new.
     pub fn discovered(&mut self, source: SourceKey, tasks: u64, birth: Birth, now: Now) {
-        let new = || Delayed { hold: Hold::new(birth, now), count: 0 };
+        let new = || Delayed::new(birth, 0, now);
         self.discovered.entry(source).or_insert_with(new).count += tasks;
     }
 
@@ -196,7 +244,7 @@ impl Aggregates {
         let birth = self.birth(now.wall);
         for (field, problem) in drift.iter() {
             let key = (upstream.clone(), provider, field, problem);
-            let new = || Delayed { hold: Hold::new(birth, now), count: 0 };
+            let new = || Delayed::new(birth, 0, now);
             self.drift.entry(key).or_insert_with(new).count += 1;
         }
     }
@@ -219,7 +267,8 @@ impl Aggregates {
 mod tests {
     use super::*;
     use crate::domain::{FailureClass, Status};
-    use crate::metrics::Text;
+    use crate::metrics::encoder::Encoder;
+    use crate::metrics::format::Format;
 
     const HOLD: Duration = Duration::from_mins(2);
 
@@ -228,9 +277,9 @@ mod tests {
     }
 
     fn page(aggregates: &Aggregates) -> String {
-        let mut text = Text::default();
-        aggregates.write(&mut text);
-        text.take()
+        let mut out = Encoder::new(Format::Text, false);
+        aggregates.write(&mut out, Timestamp::from_secs(0));
+        String::from_utf8(out.finish()).unwrap()
     }
 
     #[test]
@@ -240,9 +289,9 @@ mod tests {
             |secs| Now { wall: Timestamp::from_secs(secs), steady: steady + Duration::from_secs(secs.unsigned_abs()) };
         let mut aggregates = Aggregates::new(HOLD, Vec::new());
         let birth = aggregates.birth(now(0).wall);
-        aggregates.add(agg(), &[], birth, now(0));
+        aggregates.add(agg(), birth, now(0));
         let ending = [Increment::Finished(Status::Failed), Increment::Latency(Status::Failed, 30.0)];
-        aggregates.add(agg(), &ending, birth, now(100));
+        aggregates.count(agg(), &ending, None, birth, now(100));
         let finished =
             "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"}";
         let count =
@@ -259,7 +308,7 @@ mod tests {
         aggregates.release(&due);
         assert!(shows(&aggregates, 1));
         assert_eq!(aggregates.due(now(500).steady), Due::default());
-        aggregates.add(agg(), &ending, birth, now(501));
+        aggregates.count(agg(), &ending, None, birth, now(501));
         assert!(shows(&aggregates, 2), "an old set is not held");
     }
 
@@ -294,8 +343,8 @@ mod tests {
         let mut aggregates = Aggregates::new(HOLD, Vec::new());
         let birth = aggregates.birth(now.wall);
         let other = Agg { model: "n".into(), ..agg() };
-        aggregates.add(agg(), &[], birth, now);
-        aggregates.add(other.clone(), &[], birth, now);
+        aggregates.add(agg(), birth, now);
+        aggregates.add(other.clone(), birth, now);
         let mut left = |used: &[Agg], part| {
             aggregates.free(&used.iter().cloned().collect(), now.wall + UNUSED_FOR * part / 2);
             aggregates.aggs().cloned().collect::<Vec<_>>()
@@ -310,14 +359,14 @@ mod tests {
         let now = Now { wall: Timestamp::from_secs(0), steady: crate::clock::instant() };
         let mut aggregates = Aggregates::new(Duration::ZERO, Vec::new());
         let birth = aggregates.birth(now.wall);
-        aggregates.add(agg(), &[], birth, now);
+        aggregates.add(agg(), birth, now);
         let before = page(&aggregates).lines().count();
         for end in Status::ENDS {
             let mut increments = vec![Increment::Finished(end), Increment::Moved(Status::Running, end)];
             increments.extend(FailureClass::possible(end).iter().map(|class| Increment::Failure(end, *class)));
-            aggregates.add(agg(), &increments, birth, now);
+            aggregates.count(agg(), &increments, None, birth, now);
         }
-        aggregates.add(agg(), &[Increment::Latency(Status::Expired, 1e6), Increment::Quota(0.5)], birth, now);
+        aggregates.count(agg(), &[Increment::Latency(Status::Expired, 1e6), Increment::Quota(0.5)], None, birth, now);
         let after = page(&aggregates);
         assert_eq!(after.lines().count(), before);
         assert!(after.contains("model=\"m\"} 0.5\n"));

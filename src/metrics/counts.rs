@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::histogram::Native;
 use crate::domain::advance::{Span, SpanProblem};
 use crate::domain::cell::{CELL_MAX, GATEWAY_LAG_BUCKETS, LIFE_BUCKETS, Timed};
 use crate::domain::failure::FailureClass;
@@ -36,11 +37,12 @@ pub struct Histogram {
     pub(super) bounds: &'static [f64],
     pub(super) counts: Box<[u64]>,
     pub(super) sum: u64,
+    pub(super) native: Native,
 }
 
 impl Histogram {
     fn new(bounds: &'static [f64]) -> Self {
-        Self { bounds, counts: vec![0; bounds.len() + 1].into(), sum: 0 }
+        Self { bounds, counts: vec![0; bounds.len() + 1].into(), sum: 0, native: Native::default() }
     }
 
     /// One of a life's spans for each timed end.
@@ -90,6 +92,7 @@ impl Counts {
             Cell::Quota => &mut self.quota,
             Cell::Video(class) => self.video.entry(class).or_default(),
             Cell::Bucket(timed, place) => &mut self.histogram(timed).counts[place],
+            Cell::Native(timed, place) => self.histogram(timed).native.0.entry(place).or_default(),
             Cell::Sum(timed) => &mut self.histogram(timed).sum,
         };
         *held = held.saturating_add(more).min(CELL_MAX);

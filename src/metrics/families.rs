@@ -79,6 +79,8 @@ families! {
     SERIES_LIMIT: Gauge "videogen_exporter_task_series_limit" [] "Most tasks that may have series of their own.";
     SERIES_REFUSED: Counter "videogen_exporter_task_series_refused_total" [] "Tasks that had to go without series of their own, each once.";
     LABELS_FOLDED: Counter "videogen_exporter_label_values_folded_total" ["label"] "Label values that became other because there were too many, each occurrence once.";
+    RENDER_DURATION: Gauge "videogen_exporter_render_duration_seconds" [] "Time that it took to make the last page that was read to its end, compression included.";
+    EXPOSITION_BYTES: Gauge "videogen_exporter_exposition_bytes" ["format"] "Size of the last page in a format that was read to its end, before compression.";
     STORE_UP: Gauge "videogen_exporter_store_up" [] "1 when the last write of the state was committed, 0 when it was not: then nothing new is counted, and what ended waits.";
     STORE_ERRORS: Counter "videogen_exporter_store_errors_total" [] "Writes of the state that were not committed.";
     STORE_COMMIT: Histogram "videogen_exporter_store_commit_duration_seconds" [] "Time from beginning a transaction to having it on the disk.";

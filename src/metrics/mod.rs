@@ -1,11 +1,17 @@
 //! What is shown on `/metrics`. Nothing here asks anybody anything: a page is made from what is in memory.
 
 mod aggregates;
+mod compress;
 mod counts;
+mod encoder;
+mod exemplar;
 pub mod families;
+mod format;
+mod histogram;
 mod hold;
 mod kept;
 mod page;
+mod proto;
 mod sets;
 mod state;
 mod tasks;
@@ -14,6 +20,7 @@ mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
@@ -26,11 +33,13 @@ use crate::domain::{Birth, Drift, Tally, Task, Timestamp, Transition};
 use crate::telemetry::{LEVELS, LogCounts};
 
 pub use aggregates::{Aggregates, Due, SourceKey};
+pub use compress::Compressor;
+pub use encoder::{Encoder, Extra};
+pub use format::{Coding, Format};
 pub use hold::Now;
 pub use kept::UNUSED_FOR;
 pub use page::{Page, Snapshot};
 pub use state::StateMetrics;
-pub use text::{CONTENT_TYPE, Text};
 pub use upstreams::{CallbackResult, Ended, Operation, UpstreamMetrics};
 
 /// Everything that is counted.
@@ -42,7 +51,11 @@ pub struct Metrics {
     pub state: StateMetrics,
     reload_successful: Gauge,
     reload_success_time: Gauge,
+    render_duration: GaugeVec,
+    exposition_bytes: GaugeVec,
     logs: LogCounts,
+    /// When the process began to count.
+    started: Timestamp,
     held: Mutex<Held>,
 }
 
@@ -52,6 +65,7 @@ struct Held {
     kept: kept::Kept,
     status_form: TaskStatusForm,
     series_limit: usize,
+    created_lines: bool,
 }
 
 impl Metrics {
@@ -59,7 +73,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When two families have one name, which a test rules out.
-    pub fn new(config: &MetricsConfig, logs: LogCounts) -> prometheus::Result<Self> {
+    pub fn new(config: &MetricsConfig, logs: LogCounts, started: Timestamp) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let process = ProcessCollector::for_self();
         if !process.collect().is_empty() {
@@ -72,6 +86,14 @@ impl Metrics {
         let (version, revision, rust) = (env!("CARGO_PKG_VERSION"), env!("VGX_REVISION"), env!("VGX_RUST_VERSION"));
         build.with_label_values(&[version, revision, rust]).set(1.0);
         registry.register(Box::new(build))?;
+        let gauges = |family: &families::Family| {
+            let gauges = GaugeVec::new(Opts::new(family.name, family.help), family.labels)?;
+            registry.register(Box::new(gauges.clone()))?;
+            prometheus::Result::Ok(gauges)
+        };
+        // Absent until a page was read.
+        let (render_duration, exposition_bytes) =
+            (gauges(&families::RENDER_DURATION)?, gauges(&families::EXPOSITION_BYTES)?);
         let gauge = |family: &families::Family| {
             let gauge = Gauge::new(family.name, family.help)?;
             registry.register(Box::new(gauge.clone()))?;
@@ -82,14 +104,18 @@ impl Metrics {
             kept: kept::Kept::new(config),
             status_form: config.task_status,
             series_limit: config.max_task_series,
+            created_lines: config.created_lines,
         };
         Ok(Self {
             upstreams: UpstreamMetrics::register(&registry)?,
             state: StateMetrics::register(&registry)?,
             reload_successful: gauge(&families::RELOAD_SUCCESSFUL)?,
             reload_success_time: gauge(&families::RELOAD_SUCCESS_TIME)?,
+            render_duration,
+            exposition_bytes,
             registry,
             logs,
+            started,
             held: Mutex::new(held),
         })
     }
@@ -110,6 +136,7 @@ impl Metrics {
         held.aggregates.keep_upstreams(|name| sources.contains_key(name));
         held.status_form = config.task_status;
         held.series_limit = config.max_task_series;
+        held.created_lines = config.created_lines;
         self.reload_successful.set(1.0);
         self.reload_success_time.set(now.as_secs_f64());
     }
@@ -175,7 +202,7 @@ impl Metrics {
         let aggregates = &mut self.held().aggregates;
         aggregates.discovered(source, tasks.len() as u64, birth, now);
         for task in tasks {
-            aggregates.add(task.agg(), &[], birth, now);
+            aggregates.add(task.agg(), birth, now);
         }
     }
 
@@ -183,13 +210,14 @@ impl Metrics {
     pub fn born(&self, aggs: Vec<Agg>, birth: Birth, now: Now) {
         let aggregates = &mut self.held().aggregates;
         for agg in aggs {
-            aggregates.add(agg, &[], birth, now);
+            aggregates.add(agg, birth, now);
         }
     }
 
     /// Counts a committed transition, and creates its aggregate if the task has just come under it.
     pub fn observe(&self, transition: &Transition, birth: Birth, now: Now) {
-        self.held().aggregates.add(transition.task.agg(), &transition.increments, birth, now);
+        let Transition { task, increments, at, .. } = transition;
+        self.held().aggregates.count(task.agg(), increments, Some((&task.id, *at)), birth, now);
     }
 
     /// What has been at 0 for long enough; it is [released](Self::release) once that is committed.
@@ -231,29 +259,37 @@ impl Metrics {
         held.kept.free(held.aggregates.aggs(), now);
     }
 
+    /// A page was read to its end: how large it was before compression, and how long it took to make.
+    pub fn written(&self, format: Format, bytes: usize, took: Duration) {
+        self.exposition_bytes.with_label_values(&[format.as_str()]).set(text::to_f64(bytes as u64));
+        self.render_duration.with_label_values::<&str>(&[]).set(took.as_secs_f64());
+    }
+
     /// The page as it is now.
-    pub fn page(&self, snapshot: Snapshot) -> Page {
-        let mut text = text::Text::default();
-        page::write_gathered(&mut text, &self.registry.gather());
+    pub fn page(&self, format: Format, snapshot: Snapshot) -> Page {
+        let gathered = self.registry.gather();
         let held = self.held();
+        let mut out = Encoder::new(format, held.created_lines);
+        page::write_gathered(&mut out, &gathered, self.started);
+        let since = Extra { created: Some(self.started), exemplar: None };
         for (family, value) in [
             (&families::SERIES_TASKS, snapshot.with_series.len() as u64),
             (&families::SERIES_LIMIT, held.series_limit as u64),
             (&families::SERIES_REFUSED, snapshot.refused),
         ] {
-            text.header(family);
-            text.sample(family.name, [], text::to_f64(value));
+            out.header(family);
+            out.row(&[], text::to_f64(value), since);
         }
-        text.header(&families::LABELS_FOLDED);
+        out.header(&families::LABELS_FOLDED);
         for (label, count) in held.kept.folded() {
-            text.sample(families::LABELS_FOLDED.name, [("label", label.as_str())], text::to_f64(*count));
+            out.row(&[("label", label.as_str())], text::to_f64(*count), since);
         }
-        text.header(&families::LOG_MESSAGES);
+        out.header(&families::LOG_MESSAGES);
         for (level, count) in LEVELS.iter().zip(self.logs.read()) {
-            text.sample(families::LOG_MESSAGES.name, [("level", *level)], text::to_f64(count));
+            out.row(&[("level", *level)], text::to_f64(count), since);
         }
-        page::write_fleet(&mut text, &held.aggregates, &snapshot);
-        held.aggregates.write(&mut text);
-        Page::new(text, held.status_form, snapshot.with_series)
+        page::write_fleet(&mut out, &held.aggregates, &snapshot);
+        held.aggregates.write(&mut out, self.started);
+        Page::new(out, held.status_form, snapshot.with_series)
     }
 }

@@ -1,13 +1,19 @@
-//! The lines of counters and histograms, for every label set.
+//! The rows of counters and histograms, for every label set.
 
 use std::collections::BTreeMap;
 
 use super::aggregates::{Aggregates, Set};
 use super::counts::{Counts, Histogram};
+use super::encoder::{Encoder, Extra, thousandths};
 use super::families::{self, Family};
-use super::text::{Text, to_f64};
-use crate::domain::Status;
+use super::histogram::HistogramRow;
+use super::text::to_f64;
+use crate::domain::cell::Timed;
 use crate::domain::task::Agg;
+use crate::domain::{Cell, Status, Timestamp};
+
+/// Writes one row of a family: its own labels, its value, and, where it can have an exemplar, the cell that it shows.
+type Row<'a> = &'a mut dyn FnMut(&[(&str, &str)], f64, Option<Cell>);
 
 impl Aggregates {
     /// What a set shows now.
@@ -15,92 +21,93 @@ impl Aggregates {
         if set.hold.is_shown() { &set.counts } else { &self.zero }
     }
 
-    /// Writes every family of this module.
-    pub fn write(&self, text: &mut Text) {
-        self.write_sources(text);
-        self.write_counters(text);
-        self.write_histograms(text);
+    /// Writes every family of this module; what belongs to the process was created when that `started`.
+    pub fn write(&self, out: &mut Encoder, started: Timestamp) {
+        self.write_sources(out, started);
+        self.write_counters(out);
+        self.write_histograms(out);
     }
 
-    fn write_sources(&self, text: &mut Text) {
-        rows(text, &families::DISCOVERED, &self.discovered, |text, family, ((upstream, source), counts)| {
-            text.sample(family.name, [("upstream", &**upstream), ("source", source)], to_f64(counts.shown()));
+    fn write_sources(&self, out: &mut Encoder, started: Timestamp) {
+        let since = |created| Extra { created: Some(created), exemplar: None };
+        rows(out, &families::DISCOVERED, &self.discovered, |out, ((upstream, source), counts)| {
+            out.row(&[("upstream", upstream), ("source", source)], to_f64(counts.shown()), since(counts.created));
         });
-        rows(text, &families::SCHEMA_DRIFT, &self.drift, |text, family, (key, counts)| {
+        rows(out, &families::SCHEMA_DRIFT, &self.drift, |out, (key, counts)| {
             let (upstream, provider, field, problem) = key;
             let (field, problem) = (field.as_str(), problem.as_str());
             let labels = [("upstream", &**upstream), ("provider", *provider), ("field", field), ("problem", problem)];
-            text.sample(family.name, labels, to_f64(counts.shown()));
+            out.row(&labels, to_f64(counts.shown()), since(counts.created));
         });
-        rows(text, &families::UNKNOWN_STATUSES, &self.unknown_words, |text, family, ((upstream, provider), count)| {
-            text.sample(family.name, [("upstream", &**upstream), ("provider", *provider)], to_f64(*count));
+        rows(out, &families::UNKNOWN_STATUSES, &self.unknown_words, |out, ((upstream, provider), count)| {
+            out.row(&[("upstream", upstream), ("provider", provider)], to_f64(*count), since(started));
         });
     }
 
-    fn write_counters(&self, text: &mut Text) {
-        self.family(text, &families::SUBMITTED, |c, row| row(&[], to_f64(c.submitted)));
-        self.family(text, &families::FINISHED, |c, row| {
-            c.finished.iter().for_each(|(end, n)| row(&[("status", end.as_str())], to_f64(*n)));
+    fn write_counters(&self, out: &mut Encoder) {
+        self.family(out, &families::SUBMITTED, |c, row| row(&[], to_f64(c.submitted), None));
+        self.family(out, &families::FINISHED, |c, row| {
+            for (end, n) in &c.finished {
+                row(&[("status", end.as_str())], to_f64(*n), Some(Cell::Finished(*end)));
+            }
         });
-        self.family(text, &families::FAILURES, |c, row| {
+        self.family(out, &families::FAILURES, |c, row| {
             for ((end, class), n) in &c.failures {
-                row(&[("status", end.as_str()), ("failure_class", class.as_str())], to_f64(*n));
+                let labels = [("status", end.as_str()), ("failure_class", class.as_str())];
+                row(&labels, to_f64(*n), Some(Cell::Failures(*end, *class)));
             }
         });
-        self.family(text, &families::TOKENS, |c, row| {
-            c.tokens.iter().for_each(|(kind, n)| row(&[("token_type", kind.as_str())], thousandths(*n)));
+        self.family(out, &families::TOKENS, |c, row| {
+            c.tokens.iter().for_each(|(kind, n)| row(&[("token_type", kind.as_str())], thousandths(*n), None));
         });
-        self.family(text, &families::QUOTA, |c, row| row(&[], thousandths(c.quota)));
-        self.family(text, &families::VIDEO_SECONDS, |c, row| {
-            c.video.iter().for_each(|(class, n)| row(&[("resolution", class.as_str())], thousandths(*n)));
+        self.family(out, &families::QUOTA, |c, row| row(&[], thousandths(c.quota), None));
+        self.family(out, &families::VIDEO_SECONDS, |c, row| {
+            c.video.iter().for_each(|(class, n)| row(&[("resolution", class.as_str())], thousandths(*n), None));
         });
-        self.family(text, &families::TRANSITIONS, |c, row| {
+        self.family(out, &families::TRANSITIONS, |c, row| {
             for ((from, to), n) in &c.moved {
-                row(&[("from", from.as_str()), ("to", to.as_str())], to_f64(*n));
+                row(&[("from", from.as_str()), ("to", to.as_str())], to_f64(*n), None);
             }
         });
-        self.family(text, &families::REGRESSIONS, |c, row| row(&[], to_f64(c.regressions)));
-        self.family(text, &families::INVALID_DURATIONS, |c, row| {
+        self.family(out, &families::REGRESSIONS, |c, row| row(&[], to_f64(c.regressions), None));
+        self.family(out, &families::INVALID_DURATIONS, |c, row| {
             for ((span, problem), n) in &c.invalid {
-                row(&[("span", span.as_str()), ("problem", problem.as_str())], to_f64(*n));
+                row(&[("span", span.as_str()), ("problem", problem.as_str())], to_f64(*n), None);
             }
         });
     }
 
-    fn write_histograms(&self, text: &mut Text) {
-        for (family, pick) in [
-            (&families::LATENCY, (|c: &Counts| &c.latency) as fn(&Counts) -> &BTreeMap<Status, Histogram>),
-            (&families::RUN, |c: &Counts| &c.run),
+    fn write_histograms(&self, out: &mut Encoder) {
+        type ByEnd = fn(&Counts) -> &BTreeMap<Status, Histogram>;
+        for (family, pick, timed) in [
+            (&families::LATENCY, (|c: &Counts| &c.latency) as ByEnd, Timed::Latency as fn(Status) -> Timed),
+            (&families::RUN, |c: &Counts| &c.run, Timed::Run),
         ] {
-            rows(text, family, &self.sets, |text, family, (agg, set)| {
+            rows(out, family, &self.sets, |out, (agg, set)| {
                 for (end, histogram) in pick(self.shown(set)) {
                     let labels = self.with_agg(agg, &[("status", end.as_str())]);
-                    text.histogram(
-                        family.name,
-                        &labels,
-                        histogram.bounds,
-                        &histogram.counts,
-                        thousandths(histogram.sum),
-                    );
+                    out.histogram(&labels, &histogram_row(set, histogram, timed(*end)));
                 }
             });
         }
-        for (family, pick) in [
-            (&families::QUEUE, (|c: &Counts| &c.queue) as fn(&Counts) -> &Histogram),
-            (&families::GATEWAY_LAG, |c: &Counts| &c.gateway_lag),
+        for (family, pick, timed) in [
+            (&families::QUEUE, (|c: &Counts| &c.queue) as fn(&Counts) -> &Histogram, Timed::Queue),
+            (&families::GATEWAY_LAG, |c: &Counts| &c.gateway_lag, Timed::GatewayLag),
         ] {
-            rows(text, family, &self.sets, |text, family, (agg, set)| {
-                let histogram = pick(self.shown(set));
-                let labels = self.with_agg(agg, &[]);
-                text.histogram(family.name, &labels, histogram.bounds, &histogram.counts, thousandths(histogram.sum));
+            rows(out, family, &self.sets, |out, (agg, set)| {
+                let row = histogram_row(set, pick(self.shown(set)), timed);
+                out.histogram(&self.with_agg(agg, &[]), &row);
             });
         }
     }
 
     /// One family over all sets; `each` gives its rows by their own labels.
-    fn family(&self, text: &mut Text, family: &Family, each: impl Fn(&Counts, &mut dyn FnMut(&[(&str, &str)], f64))) {
-        rows(text, family, &self.sets, |text, family, (agg, set)| {
-            each(self.shown(set), &mut |own, value| text.sample(family.name, self.with_agg(agg, own), value));
+    fn family(&self, out: &mut Encoder, family: &Family, each: impl Fn(&Counts, Row<'_>)) {
+        rows(out, family, &self.sets, |out, (agg, set)| {
+            each(self.shown(set), &mut |own, value, cell| {
+                let exemplar = cell.and_then(|cell| set.exemplar(cell));
+                out.row(&self.with_agg(agg, own), value, Extra { created: Some(set.created), exemplar });
+            });
         });
     }
 
@@ -113,24 +120,31 @@ impl Aggregates {
     }
 }
 
-/// Amounts and sums are counted in thousandths.
-fn thousandths(count: u64) -> f64 {
-    to_f64(count) / 1000.0
+fn histogram_row<'a>(set: &'a Set, histogram: &'a Histogram, timed: Timed) -> HistogramRow<'a> {
+    let buckets = 0..histogram.counts.len();
+    HistogramRow {
+        bounds: histogram.bounds,
+        counts: &histogram.counts,
+        sum: thousandths(histogram.sum),
+        created: Some(set.created),
+        exemplars: buckets.map(|place| set.exemplar(Cell::Bucket(timed, place))).collect(),
+        native: Some(&histogram.native),
+    }
 }
 
 /// A family's header and rows; nothing at all when there are none.
 fn rows<T>(
-    text: &mut Text,
+    out: &mut Encoder,
     family: &Family,
     items: impl IntoIterator<Item = T>,
-    mut row: impl FnMut(&mut Text, &Family, T),
+    mut row: impl FnMut(&mut Encoder, T),
 ) {
     let mut items = items.into_iter().peekable();
     if items.peek().is_none() {
         return;
     }
-    text.header(family);
+    out.header(family);
     for item in items {
-        row(text, family, item);
+        row(out, item);
     }
 }

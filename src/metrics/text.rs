@@ -1,123 +1,153 @@
-//! The Prometheus text format 0.0.4: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+//! Lines of the two text formats, Prometheus 0.0.4 and OpenMetrics 1.0.0, which differ around the samples:
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>,
+//! <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
-use super::families::{Family, Kind};
-
-/// What the format is called in `Content-Type`.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use super::exemplar::Exemplar;
+use super::families::Kind;
+use crate::domain::Timestamp;
 
 /// A growing page.
 #[derive(Debug, Default)]
-pub struct Text {
-    out: String,
+pub struct Text(pub Vec<u8>);
+
+/// A value as a line has it.
+#[derive(Debug, Clone, Copy)]
+pub enum Value {
+    /// Whole.
+    Whole(u64),
+    /// Thousandths, such as a moment in seconds.
+    Thousandths(i64),
+    /// Anything.
+    Float(f64),
+}
+
+impl Value {
+    /// The number itself.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Self::Whole(whole) => to_f64(whole),
+            Self::Thousandths(count) => Timestamp::from_millis(count).as_secs_f64(),
+            Self::Float(value) => value,
+        }
+    }
 }
 
 impl Text {
-    /// The bytes so far; the page goes on empty.
-    pub fn take(&mut self) -> String {
-        std::mem::take(&mut self.out)
-    }
-
-    /// How much there is.
-    pub fn len(&self) -> usize {
-        self.out.len()
-    }
-
-    /// True for nothing.
-    pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
-    }
-
-    /// `# HELP` and `# TYPE`.
-    pub fn header(&mut self, family: &Family) {
-        self.raw_header(family.name, family.help, family.kind);
-    }
-
-    /// The same for a family that is not ours.
-    pub fn raw_header(&mut self, name: &str, help: &str, kind: Kind) {
+    /// `# HELP` and `# TYPE` of the Prometheus format.
+    pub fn header(&mut self, name: &str, help: &str, kind: Kind) {
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
-        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str());
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str());
+    }
+
+    /// `# HELP`, `# TYPE` and `# UNIT` of OpenMetrics, where a counter's name is without its `_total`.
+    pub fn open_header(&mut self, name: &str, help: &str, kind: Kind, unit: Option<&str>) {
+        let name = if kind == Kind::Counter { name.trim_end_matches("_total") } else { name };
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"");
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str());
+        if let Some(unit) = unit {
+            let _ = writeln!(self.0, "# UNIT {name} {unit}");
+        }
     }
 
     /// One line: `name{labels} value`.
-    pub fn sample<'a>(&mut self, name: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>, value: f64) {
-        self.begin(name);
-        for (label, text) in labels {
-            self.label(label, text);
-        }
+    pub fn sample<'a>(&mut self, name: &str, labels: impl Iterator<Item = (&'a str, &'a str)>, value: Value) {
+        self.series(name, labels);
         self.end(value);
     }
 
-    /// Begins a line; [`Text::label`]s and [`Text::end`] follow.
-    pub fn begin(&mut self, name: &str) {
-        self.out.push_str(name);
-        self.out.push('{');
-    }
-
-    /// A label of the line that was begun.
-    pub fn label(&mut self, name: &str, value: &str) {
-        if !self.out.ends_with('{') {
-            self.out.push(',');
+    /// Begins a line with its name and labels; [`Text::end`] or [`Text::value`] follows.
+    pub fn series<'a>(&mut self, name: &str, labels: impl Iterator<Item = (&'a str, &'a str)>) {
+        self.push(name);
+        let mut before = b'{';
+        for (label, text) in labels {
+            self.0.push(before);
+            before = b',';
+            self.push(label);
+            self.push("=\"");
+            escape(&mut self.0, text);
+            self.0.push(b'"');
         }
-        self.out.push_str(name);
-        self.out.push_str("=\"");
-        escape(&mut self.out, value);
-        self.out.push('"');
+        if before == b',' {
+            self.0.push(b'}');
+        }
     }
 
     /// Ends the line that was begun.
-    pub fn end(&mut self, value: f64) {
-        if self.out.ends_with('{') {
-            self.out.pop();
-        } else {
-            self.out.push('}');
-        }
-        self.out.push(' ');
-        number(&mut self.out, value);
-        self.out.push('\n');
+    pub fn end(&mut self, value: Value) {
+        self.value(value);
+        self.0.push(b'\n');
     }
 
-    /// Buckets, sum and count of one histogram; `counts` are not cumulative and have one more entry than `bounds`.
-    pub fn histogram(&mut self, name: &str, labels: &[(&str, &str)], bounds: &[f64], counts: &[u64], sum: f64) {
-        let mut total = 0;
-        let bucket = format!("{name}_bucket");
-        for (n, count) in counts.iter().enumerate() {
-            total += count;
-            let le = bounds.get(n).map_or_else(|| "+Inf".to_owned(), |bound| format!("{bound:?}"));
-            self.sample(&bucket, labels.iter().copied().chain([("le", le.as_str())]), to_f64(total));
+    /// The value of the line that was begun.
+    pub fn value(&mut self, value: Value) {
+        self.0.push(b' ');
+        match value {
+            Value::Whole(whole) => self.push(itoa::Buffer::new().format(whole)),
+            Value::Thousandths(count) => thousandths(&mut self.0, count),
+            Value::Float(value) => number(&mut self.0, value),
         }
-        self.sample(&format!("{name}_sum"), labels.iter().copied(), sum);
-        self.sample(&format!("{name}_count"), labels.iter().copied(), to_f64(total));
+    }
+
+    /// ` # {task_id="…"} value time`, behind the value.
+    pub fn exemplar(&mut self, exemplar: &Exemplar) {
+        self.push(" # ");
+        self.series("", std::iter::once((Exemplar::LABEL, exemplar.task_id.as_str())));
+        self.value(Value::Float(exemplar.value));
+        self.value(Value::Thousandths(exemplar.at.as_millis()));
+    }
+
+    /// As it is.
+    pub fn push(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
     }
 }
 
 /// Backslash, quote and line feed are escaped in label values.
-fn escape(out: &mut String, value: &str) {
-    if !value.contains(['\\', '"', '\n']) {
-        out.push_str(value);
+pub fn escape(out: &mut Vec<u8>, value: &str) {
+    if !value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+        out.extend_from_slice(value.as_bytes());
         return;
     }
-    for c in value.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            c => out.push(c),
+    for byte in value.bytes() {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            byte => out.push(byte),
         }
     }
 }
 
 /// A whole number without a point, anything else as short as it is exact.
-fn number(out: &mut String, value: f64) {
-    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
-    if value.fract() == 0.0 && value.abs() < EXACT {
-        #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
-        out.push_str(itoa::Buffer::new().format(value as i64));
+fn number(out: &mut Vec<u8>, value: f64) {
+    const EXACT: f64 = 1e15;
+    let scaled = value * 1000.0;
+    // Of 15 digits at most, no other number is this close: three places behind the point are all there is to it.
+    #[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "whole and below 2^53; and exact or not")]
+    if scaled.abs() < EXACT && scaled.round() / 1000.0 == value {
+        thousandths(out, scaled.round() as i64);
     } else if value.is_infinite() {
-        out.push_str(if value > 0.0 { "+Inf" } else { "-Inf" });
+        out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
     } else {
         let _ = write!(out, "{value}");
+    }
+}
+
+/// A number of thousandths, in ones.
+fn thousandths(out: &mut Vec<u8>, count: i64) {
+    if count < 0 {
+        out.push(b'-');
+    }
+    let (whole, rest) = (count.unsigned_abs() / 1000, count.unsigned_abs() % 1000);
+    out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+    if rest > 0 {
+        #[expect(clippy::cast_possible_truncation, reason = "a digit")]
+        let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8);
+        let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
+        out.push(b'.');
+        out.extend_from_slice(&digits[..3 - zeros]);
     }
 }
 
@@ -129,21 +159,58 @@ pub fn to_f64(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    fn written(value: f64) -> String {
+        let mut out = Vec::new();
+        number(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
-    fn lines_are_written_as_the_format_wants_them() {
+    fn lines_are_written_as_the_formats_want_them() {
         let mut text = Text::default();
-        text.sample("a", [], 1.0);
-        text.sample("b", [("x", "q\"\\\n"), ("y", "é")], 0.25);
-        text.sample("c", [], f64::INFINITY);
-        text.sample("d", [], 1_795_132_800.071);
-        text.histogram("h", &[("m", "v")], &[0.5, 5.0], &[1, 0, 2], 7.5);
+        text.sample("a", [].into_iter(), Value::Whole(1));
+        text.sample("b", [("x", "q\"\\\n"), ("y", "é")].into_iter(), Value::Float(0.25));
+        text.sample("c", [].into_iter(), Value::Float(f64::INFINITY));
+        text.sample("d", [].into_iter(), Value::Thousandths(1_795_132_800_070));
+        text.header("h", "one\ntwo \\ \"three\"", Kind::Gauge);
+        text.open_header("x_seconds_total", "\"three\"", Kind::Counter, Some("seconds"));
+        let page = String::from_utf8(text.0).unwrap();
         assert_eq!(
-            text.take(),
-            "a 1\nb{x=\"q\\\"\\\\\\n\",y=\"é\"} 0.25\nc +Inf\nd 1795132800.071\n\
-             h_bucket{m=\"v\",le=\"0.5\"} 1\nh_bucket{m=\"v\",le=\"5.0\"} 1\nh_bucket{m=\"v\",le=\"+Inf\"} 3\n\
-             h_sum{m=\"v\"} 7.5\nh_count{m=\"v\"} 3\n"
+            page,
+            "a 1\nb{x=\"q\\\"\\\\\\n\",y=\"é\"} 0.25\nc +Inf\nd 1795132800.07\n\
+             # HELP h one\\ntwo \\\\ \"three\"\n# TYPE h gauge\n\
+             # HELP x_seconds \\\"three\\\"\n# TYPE x_seconds counter\n# UNIT x_seconds seconds\n"
         );
+    }
+
+    #[test]
+    fn numbers_are_as_short_as_they_are_exact() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.5, "-0.5"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1e21, "1000000000000000000000"),
+            (999_999_999_999.999, "999999999999.999"),
+            (1.0005, "1.0005"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(written(value), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_read_back_as_it_was(value in proptest::num::f64::NORMAL | proptest::num::f64::ZERO, small in 0u32..10_000_000) {
+            for value in [value, f64::from(small) / 1000.0, f64::from(small) / 997.0] {
+                prop_assert_eq!(written(value).parse::<f64>().unwrap().to_bits(), (value + 0.0).to_bits());
+                // A zero has no sign here.
+                prop_assert_eq!(written(value), (value + 0.0).to_string());
+            }
+        }
     }
 }

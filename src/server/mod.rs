@@ -5,21 +5,20 @@ mod admin;
 mod landing;
 mod problem;
 mod registration;
+mod scrape;
 mod serve;
 mod tasks;
 mod webhooks;
 
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, Response};
 use axum::routing::{get, post};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -28,7 +27,6 @@ use crate::agent::{Agent, Shared};
 use crate::clock;
 use crate::config::{Config, Upstream};
 use crate::domain::Timestamp;
-use crate::metrics::CONTENT_TYPE;
 
 use access::Access;
 use problem::Refusal;
@@ -123,7 +121,7 @@ pub fn router(handle: Arc<Handle>) -> Router {
         .route("/api/v1/tasks", get(tasks::list).post(registration::register))
         .route("/api/v1/tasks/{upstream}/{task_id}", get(tasks::one).delete(registration::forget))
         .route("/webhooks/{upstream}/{secret}", post(webhooks::receive))
-        .route(&telemetry_path, get(metrics));
+        .route(&telemetry_path, get(scrape::metrics));
     if telemetry_path != "/" {
         router = router.route("/", get(landing_page));
     }
@@ -146,12 +144,6 @@ async fn careful_headers(request: Request, next: Next) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-async fn metrics(State(handle): State<Arc<Handle>>) -> Response {
-    let page = handle.shared.metrics.page(handle.shared.snapshot());
-    let pieces = futures_util::stream::iter(page.map(Ok::<_, Infallible>));
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], Body::from_stream(pieces)).into_response()
 }
 
 async fn landing_page(

@@ -13,7 +13,7 @@ use videogen_exporter::config::{self, Config};
 use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::reading::{Clock, Times, Tokens};
 use videogen_exporter::domain::{Answer, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, advance};
-use videogen_exporter::metrics::{Metrics, Now};
+use videogen_exporter::metrics::{Format, Metrics, Now};
 use videogen_exporter::store::{Found, Place, Settled, Store};
 use videogen_exporter::telemetry::LogCounts;
 
@@ -96,7 +96,7 @@ fn id(n: usize) -> TaskId {
 
 async fn open(folder: &Path, labels: bool, now: Now) -> (Arc<Shared>, oneshot::Receiver<()>) {
     let config = config(folder, labels);
-    let metrics = Metrics::new(&config.file.metrics, LogCounts::default()).unwrap();
+    let metrics = Metrics::new(&config.file.metrics, LogCounts::default(), Timestamp::from_secs(0)).unwrap();
     let (store, ended) = Store::open(&Place::File(folder.join("s.db")), now.wall, |_| {}).unwrap();
     let shared = Arc::new(Shared::new(store, metrics));
     let prepared = shared.prepare(&config).await.unwrap();
@@ -254,7 +254,12 @@ impl World {
         // Nothing of the old one is left: its state has to be closed before it can be opened.
         self.shared = Arc::new(Shared::new(
             Store::open(&Place::Memory, self.now().wall, |_| {}).unwrap().0,
-            Metrics::new(&config(self.folder.path(), false).file.metrics, LogCounts::default()).unwrap(),
+            Metrics::new(
+                &config(self.folder.path(), false).file.metrics,
+                LogCounts::default(),
+                Timestamp::from_secs(0),
+            )
+            .unwrap(),
         ));
         drop(shared);
         ended.await.unwrap();
@@ -263,7 +268,7 @@ impl World {
 
     /// Every aggregate on the page: no one has fallen.
     fn look(&mut self) {
-        let page = self.shared.metrics.page(self.shared.snapshot());
+        let page = self.shared.metrics.page(Format::Text, self.shared.snapshot());
         let page: String = page.map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect();
         let counted = [
             "tasks_submitted",

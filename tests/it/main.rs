@@ -17,6 +17,7 @@ mod domain;
 mod exporter;
 mod faults;
 mod flow;
+mod formats;
 mod interleave;
 mod kill;
 mod known;

@@ -392,7 +392,8 @@ async fn a_list_obeys_the_rate_limit_is_known_page_by_page_and_goes_on_over_a_re
     let file = folder.path().join("c.yml");
     fs::write(&file, text).unwrap();
     let exporter = Exporter::start_file(&file).await;
-    let known = |page: &str| value(page, "videogen_tasks_discovered_total{upstream=\"u\",source=\"list/0\"}").unwrap();
+    let known =
+        |page: &str| value(page, "videogen_tasks_discovered_total{upstream=\"u\",source=\"list/0\"}").unwrap_or(0.0);
     let begun = Instant::now();
     let mut reloads = 0;
     let mut partly = false;

@@ -95,6 +95,8 @@ fn counts_of(tasks: &[Arc<Task>]) -> Counts {
         if task.status.is_end() {
             add(format!("finished/{}", task.status.as_str()), 1);
             add(format!("latency/{}/le=30", task.status.as_str()), 1);
+            // 30 s are above 2^(39/8) and not above 2^(40/8).
+            add(format!("latency/{}/native=40", task.status.as_str()), 1);
             add(format!("latency/{}/sum", task.status.as_str()), 30_000);
             add("tokens/unspecified".into(), 100_500);
             if let Some(class) = task.failure {

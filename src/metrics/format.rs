@@ -1,0 +1,217 @@
+//! Which format and which compression a scraper is answered in, by the q-values of what it accepts (RFC 9110, section 12.5).
+
+/// An exposition format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The Prometheus text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+    /// Delimited `io.prometheus.client.MetricFamily` messages.
+    Protobuf,
+}
+
+/// A compression of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// None.
+    Identity,
+    /// Gzip members, one after the other (RFC 1952, section 2.2).
+    Gzip,
+    /// Zstandard frames, one after the other (RFC 8878, section 3).
+    Zstd,
+}
+
+impl Format {
+    /// Every format, the one that is answered when a scraper has no preference first.
+    pub const ALL: [Self; 3] = [Self::Text, Self::OpenMetrics, Self::Protobuf];
+
+    /// What it is called in `Content-Type`.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+            }
+        }
+    }
+
+    /// The word for it in `videogen_exporter_exposition_bytes`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::OpenMetrics => "openmetrics",
+            Self::Protobuf => "protobuf",
+        }
+    }
+
+    /// The one of an `Accept` header; text for whoever accepts nothing that there is.
+    pub fn accepted(accept: &str) -> Self {
+        let ranges: Vec<Range<'_>> = accept.split(',').map(Range::parse).collect();
+        let fits = |format| ranges.iter().filter_map(move |range| Some((range.fits(format)?, range.q)));
+        best(&Self::ALL, fits).unwrap_or(Self::Text)
+    }
+
+    const fn media_type(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Text => ("text", "plain"),
+            Self::OpenMetrics => ("application", "openmetrics-text"),
+            Self::Protobuf => ("application", "vnd.google.protobuf"),
+        }
+    }
+}
+
+impl Coding {
+    /// Every coding, the one that is used when a scraper has no preference first.
+    pub const ALL: [Self; 3] = [Self::Gzip, Self::Zstd, Self::Identity];
+
+    /// Its token in `Content-Encoding`; `None` where there is no such header.
+    pub const fn token(self) -> Option<&'static str> {
+        match self {
+            Self::Identity => None,
+            Self::Gzip => Some("gzip"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
+
+    /// The one of an `Accept-Encoding` header; none for whoever accepts nothing that there is.
+    pub fn accepted(accept: &str) -> Self {
+        let codings: Vec<Range<'_>> = accept.split(',').map(Range::parse).collect();
+        let fits = |coding: Self| {
+            let token = coding.token().unwrap_or("identity");
+            let named = codings.iter().filter_map(move |range| match range.name {
+                name if name.eq_ignore_ascii_case(token) => Some((2, range.q)),
+                "*" => Some((1, range.q)),
+                _ => None,
+            });
+            // What is not compressed may always be sent, unless it is refused.
+            named.chain((coding == Self::Identity).then_some((0, 0.001)))
+        };
+        best(&Self::ALL, fits).unwrap_or(Self::Identity)
+    }
+}
+
+/// Of what is offered, in the order of our preference, what is wanted most: of each the most specific word counts.
+fn best<T: Copy, I: Iterator<Item = (u8, f32)>>(offered: &[T], words: impl Fn(T) -> I) -> Option<T> {
+    let mut found: Option<(T, f32)> = None;
+    for offer in offered {
+        let specific = words(*offer).fold(None, |held: Option<(u8, f32)>, word| match held {
+            Some(held) if held.0 > word.0 || (held.0 == word.0 && held.1 >= word.1) => Some(held),
+            _ => Some(word),
+        });
+        let q = specific.map_or(0.0, |(_, q)| q);
+        if q > 0.0 && found.is_none_or(|(_, held)| q > held) {
+            found = Some((*offer, q));
+        }
+    }
+    found.map(|(offer, _)| offer)
+}
+
+/// One element of such a header: a name with parameters, of which `q` says how much it is wanted.
+struct Range<'a> {
+    name: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+    q: f32,
+}
+
+impl<'a> Range<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let pairs = parts.filter_map(|part| part.split_once('='));
+        let pairs: Vec<_> = pairs.map(|(key, value)| (key.trim(), value.trim().trim_matches('"'))).collect();
+        let q = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case("q"));
+        // What cannot be read is not wanted.
+        let q = q.map_or(1.0, |(_, q)| q.parse().ok().filter(|q| (0.0..=1.0).contains(q)).unwrap_or(0.0));
+        let parameters = pairs.into_iter().filter(|(key, _)| !key.eq_ignore_ascii_case("q")).collect();
+        Self { name, parameters, q }
+    }
+
+    /// How specifically it means a format; `None` when it does not.
+    fn fits(&self, format: Format) -> Option<u8> {
+        let (kind, subtype) = self.name.split_once('/')?;
+        let (own_kind, own_subtype) = format.media_type();
+        match (kind, subtype) {
+            // Whoever wants anything gets what every tool reads.
+            ("*", "*") => return (format == Format::Text).then_some(1),
+            (kind, "*") => return (format == Format::Text && kind.eq_ignore_ascii_case(own_kind)).then_some(2),
+            _ if !kind.eq_ignore_ascii_case(own_kind) || !subtype.eq_ignore_ascii_case(own_subtype) => return None,
+            _ => {}
+        }
+        let is = |key: &str, wanted: &[&str]| {
+            let value = self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+            value.is_none_or(|(_, value)| wanted.iter().any(|word| word.eq_ignore_ascii_case(value)))
+        };
+        let is_it = match format {
+            Format::Text => is("version", &["0.0.4"]),
+            Format::OpenMetrics => is("version", &["1.0.0", "0.0.1"]),
+            Format::Protobuf => is("proto", &["io.prometheus.client.MetricFamily"]) && is("encoding", &["delimited"]),
+        };
+        is_it.then_some(3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What Prometheus 3.5 asks with, by its source and on the wire.
+    const PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+        application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+        text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    const NATIVE: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,\
+        application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+
+    #[test]
+    fn the_format_that_is_wanted_most_is_answered() {
+        for (accept, format) in [
+            ("", Format::Text),
+            ("*/*", Format::Text),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Format::Text),
+            (PROMETHEUS, Format::OpenMetrics),
+            (NATIVE, Format::Protobuf),
+            ("application/openmetrics-text", Format::OpenMetrics),
+            ("Application/OpenMetrics-Text; Version=\"1.0.0\" ; Q=0.9 , text/plain", Format::Text),
+            ("application/openmetrics-text;version=2.0.0", Format::Text),
+            ("application/openmetrics-text;q=0,text/plain;q=0.1", Format::Text),
+            ("application/openmetrics-text;q=2", Format::Text),
+            ("application/*", Format::Text),
+            ("text/*;q=0.1,application/openmetrics-text;q=0.2", Format::OpenMetrics),
+            ("text/plain;q=0,*/*", Format::Text),
+            ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text", Format::Text),
+            ("application/json", Format::Text),
+        ] {
+            assert_eq!(Format::accepted(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn the_coding_that_is_wanted_most_is_used() {
+        for (accept, coding) in [
+            ("", Coding::Identity),
+            ("gzip", Coding::Gzip),
+            ("GZIP", Coding::Gzip),
+            ("zstd", Coding::Zstd),
+            ("gzip, zstd", Coding::Gzip),
+            ("gzip;q=0.5, zstd", Coding::Zstd),
+            ("gzip;q=0", Coding::Identity),
+            ("identity, gzip;q=0.5", Coding::Identity),
+            ("*", Coding::Gzip),
+            ("*;q=0.1, identity;q=0", Coding::Gzip),
+            ("deflate, br", Coding::Identity),
+            ("identity;q=0, br", Coding::Identity),
+        ] {
+            assert_eq!(Coding::accepted(accept), coding, "{accept}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_accepted_stops_an_answer(accept in ".{0,200}") {
+            let _ = (Format::accepted(&accept), Coding::accepted(&accept));
+        }
+    }
+}
