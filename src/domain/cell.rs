@@ -58,7 +58,7 @@ pub enum Cell {
     Video(ResolutionClass),
     /// Observations in one bucket alone, by its place; the last one has no upper bound.
     Bucket(Timed, usize),
-    /// Observations in one [native](super::native) bucket, by its place.
+    /// Observations in one [native] bucket, by its place.
     Native(Timed, i16),
     /// Sum of observations, in milliseconds.
     Sum(Timed),
