@@ -76,7 +76,8 @@ impl Discoverer {
             let Some(mut listing) = read else { break };
             let more = listing.more;
             // As long as the same ones are left out, that is no news.
-            let before = std::mem::replace(&mut left_out, listing.keep_askable(&self.upstream.dialect));
+            let before =
+                std::mem::replace(&mut left_out, listing.keep_askable(&self.upstream.dialect, |id| self.names.has(id)));
             listing.errors += left_out.saturating_sub(before);
             if listing.messages != told {
                 told.clone_from(&listing.messages);

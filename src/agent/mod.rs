@@ -274,7 +274,7 @@ impl Shared {
 
     /// Label sets that tasks came under with another configuration are born at 0.
     fn bear(&self, now: Now) {
-        let aggs: BTreeSet<Agg> = self.snapshot().tasks.iter().map(|task| task.agg()).collect();
+        let aggs: BTreeSet<Agg> = self.snapshot().tasks.iter().map(|(task, _)| task.agg()).collect();
         let new: Vec<Agg> = aggs.into_iter().filter(|agg| self.metrics.is_new(agg)).collect();
         if !new.is_empty() {
             let birth = self.metrics.birth(now.wall);
@@ -287,7 +287,7 @@ impl Shared {
     fn track(&self, upstream: &Arc<str>, mut tasks: Vec<Arc<Task>>) {
         let now = both_clocks();
         for task in tasks.iter_mut().map(Arc::make_mut) {
-            task.aggregate_labels = self.metrics.aggregate_labels(task, now.wall);
+            task.relabel(self.metrics.aggregate_labels(task, now.wall));
         }
         if !tasks.is_empty() {
             self.tracker.add(upstream, tasks);
@@ -300,7 +300,7 @@ impl Shared {
     /// # Errors
     /// When they cannot be written; what is counted is safe all the same.
     pub async fn save(&self) -> Result<(), StoreError> {
-        let active = self.snapshot().tasks.into_iter().filter(|task| task.is_active());
+        let active = self.snapshot().tasks.into_iter().map(|(task, _)| task).filter(|task| task.is_active());
         self.store.save(active.collect()).await
     }
 

@@ -58,7 +58,7 @@ impl Poller {
         let now = Timestamp::from(clock::now());
         let (mut ends, mut others) = (Vec::new(), Vec::new());
         for (before, mut reading) in moves {
-            if before.model.is_none()
+            if before.video.model.is_none()
                 && let Reading::Answer(answer) = &mut reading
             {
                 answer.model = self.settle_model(answer, now);
@@ -127,7 +127,7 @@ impl Poller {
                     let Transition { task, from, .. } = transition;
                     if from != task.status {
                         let (from, to) = (from.as_str(), task.status.as_str());
-                        tracing::info!(upstream.name = %task.upstream, task.id = %task.id, from, to, "task moved");
+                        tracing::info!(upstream.name = %task.home.upstream, task.id = %task.id, from, to, "task moved");
                     }
                     self.landed(&task.id, &mut told);
                     self.show_settled(task, now.wall);
@@ -157,7 +157,7 @@ impl Poller {
 
     /// The same for a task that was away: meanwhile aggregates may have come to carry other labels.
     fn show_settled(&mut self, mut task: Task, now: Timestamp) {
-        task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, now);
+        task.relabel(self.shared.metrics.aggregate_labels(&task, now));
         self.show(task, now);
     }
 

@@ -24,6 +24,11 @@ impl Names {
         ids.filter(|id| !held.contains(id)).collect()
     }
 
+    /// True for an id that is named.
+    pub fn has(&self, id: &TaskId) -> bool {
+        lock(&self.0).contains(id)
+    }
+
     /// What was named before and is not any more.
     pub fn gone(&self, named: impl Fn(&TaskId) -> bool) -> Vec<TaskId> {
         lock(&self.0).iter().filter(|id| !named(id)).cloned().collect()
@@ -54,6 +59,6 @@ impl Named {
 
     /// Some source names this id.
     pub fn has(&self, upstream: &str, id: &TaskId) -> bool {
-        lock(&self.0).iter().any(|(name, names)| **name == *upstream && lock(&names.0).contains(id))
+        lock(&self.0).iter().any(|(name, names)| **name == *upstream && names.has(id))
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Shared, both_clocks};
 use crate::config::Upstream;
-use crate::domain::task::Origin;
 use crate::domain::{NewTask, Task, TaskId, Texts, Timestamp};
 use crate::store::{Found, StoreError};
 
@@ -55,8 +54,8 @@ impl Shared {
     ) -> Arc<Task> {
         let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
         task.brought_late = late;
-        task.origin = Arc::new(Origin { source: source.to_owned(), labels: task.origin.labels.clone() });
-        task.aggregate_labels = self.metrics.aggregate_labels(&task, now);
+        source.clone_into(&mut Arc::make_mut(&mut task.home).source);
+        task.relabel(self.metrics.aggregate_labels(&task, now));
         texts.share(&mut task);
         Arc::new(task)
     }

@@ -118,7 +118,7 @@ impl Sweeper {
 
     /// Lets go of label sets that nobody has used for long.
     async fn free(&self, now: Timestamp) -> Result<(), StoreError> {
-        let in_use: BTreeSet<Agg> = self.shared.snapshot().tasks.iter().map(|task| task.agg()).collect();
+        let in_use: BTreeSet<Agg> = self.shared.snapshot().tasks.iter().map(|(task, _)| task.agg()).collect();
         self.shared.store.used(in_use.iter().cloned().collect(), now, now - UNUSED_FOR).await?;
         self.shared.metrics.free(&in_use, now);
         Ok(())

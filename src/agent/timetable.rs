@@ -1,12 +1,9 @@
 //! When each task of an upstream is asked, and who is next.
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::task::Poll;
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
-
-use tokio::task::coop::unconstrained;
-use tokio_util::time::DelayQueue;
 
 use crate::clock;
 use crate::domain::TaskId;
@@ -29,7 +26,9 @@ pub struct Due {
 
 /// Timers, and the tasks whose time has come.
 pub struct Timetable {
-    timers: DelayQueue<(TaskId, u32)>,
+    /// The first one is on top. A task that gets another turn keeps its old timer, which then means nothing: it has one timer a
+    /// poll, and 32 bytes each.
+    timers: BinaryHeap<Reverse<Timer>>,
     due: VecDeque<Due>,
     /// Those that are asked alone, and first.
     alone: VecDeque<Due>,
@@ -38,17 +37,22 @@ pub struct Timetable {
     epoch: Instant,
 }
 
+/// When a task's time comes, in milliseconds since the table's epoch; its turn; and which it is.
+type Timer = (u64, u32, TaskId);
+
 impl Timetable {
     /// An empty one.
     pub fn new(grid: Option<Duration>) -> Self {
-        Self { timers: DelayQueue::new(), due: VecDeque::new(), alone: VecDeque::new(), grid, epoch: clock::instant() }
+        Self { timers: BinaryHeap::new(), due: VecDeque::new(), alone: VecDeque::new(), grid, epoch: clock::instant() }
     }
 
     /// The task's time comes after about `wait`.
     pub fn insert(&mut self, id: TaskId, turn: u32, wait: Duration) {
-        let at = clock::instant() + wait;
-        let at = self.grid.map_or(at, |grid| self.epoch + rounded(at.saturating_duration_since(self.epoch), grid));
-        self.timers.insert_at((id, turn), at.into());
+        let at = (clock::instant() + wait).saturating_duration_since(self.epoch);
+        let at = self.grid.map_or(at, |grid| rounded(at, grid));
+        // Rounded up: a time never comes too soon.
+        let millis = at.as_nanos().div_ceil(1_000_000);
+        self.timers.push(Reverse((u64::try_from(millis).unwrap_or(u64::MAX), turn, id)));
     }
 
     /// The task's time has come.
@@ -63,21 +67,13 @@ impl Timetable {
 
     /// Waits until the time of at least one task has come, and takes all whose time has.
     pub async fn expire(&mut self) {
-        if self.timers.is_empty() {
-            return std::future::pending().await;
+        let Some(&Reverse((first, ..))) = self.timers.peek() else { return std::future::pending().await };
+        tokio::time::sleep_until((self.epoch + Duration::from_millis(first)).into()).await;
+        let now = clock::instant().saturating_duration_since(self.epoch).as_millis().max(first.into());
+        while let Some(timer) = self.timers.peek_mut().filter(|timer| u128::from(timer.0.0) <= now) {
+            let Reverse((at, turn, id)) = PeekMut::pop(timer);
+            self.due.push_back(Due { id, at: self.epoch + Duration::from_millis(at), alone: false, turn });
         }
-        // Tokio's budget of 128 steps would cut a batch short; the loop ends with the last timer.
-        unconstrained(poll_fn(|cx| {
-            let mut some = false;
-            while let Poll::Ready(Some(expired)) = self.timers.poll_expired(cx) {
-                some = true;
-                let at = expired.deadline().into_std();
-                let (id, turn) = expired.into_inner();
-                self.due.push_back(Due { id, at, alone: false, turn });
-            }
-            if some { Poll::Ready(()) } else { Poll::Pending }
-        }))
-        .await;
     }
 
     /// The next task whose time has come.

@@ -45,7 +45,7 @@ impl Together {
 
     /// True for a task that may be among many: a list leaves out other service tiers than the default one.
     pub fn may_join(task: &Task) -> bool {
-        task.service_tier.as_deref().is_none_or(|tier| tier == "default")
+        task.video.service_tier.as_deref().is_none_or(|tier| tier == "default")
     }
 
     /// Takes note that a request was answered well.

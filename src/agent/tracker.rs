@@ -102,7 +102,7 @@ impl Tracker {
     pub fn add_all(&self, tasks: Vec<Arc<Task>>) {
         let mut by_upstream: BTreeMap<Arc<str>, Vec<Arc<Task>>> = BTreeMap::new();
         for task in tasks {
-            by_upstream.entry(task.upstream.clone()).or_default().push(task);
+            by_upstream.entry(task.home.upstream.clone()).or_default().push(task);
         }
         for (upstream, tasks) in by_upstream {
             self.add(&upstream, tasks);
@@ -194,7 +194,7 @@ impl Tracker {
         loop {
             let some = self.some_after(place.as_ref());
             let Some(last) = some.last() else { return (found, false) };
-            place = Some((last.upstream.clone(), last.id.clone()));
+            place = Some((last.home.upstream.clone(), last.id.clone()));
             for task in some.into_iter().filter(|task| wanted(task)) {
                 if found.len() == limit {
                     return (found, true);
@@ -224,7 +224,7 @@ impl Tracker {
     pub fn apply(&self, mut task: Task) {
         let mut held = self.held();
         let Held { upstreams, texts, .. } = &mut *held;
-        if let Some(entry) = upstreams.get_mut(&task.upstream).and_then(|table| table.entries.get_mut(&task.id)) {
+        if let Some(entry) = upstreams.get_mut(&task.home.upstream).and_then(|table| table.entries.get_mut(&task.id)) {
             texts.share(&mut task);
             // Nobody else looks at it as a rule: the room it has is used again.
             match Arc::get_mut(&mut entry.task) {
@@ -256,7 +256,7 @@ impl Tracker {
         let Held { upstreams, texts, .. } = &mut *held;
         for entry in upstreams.values_mut().flat_map(|table| table.entries.values_mut()) {
             let task = Arc::make_mut(&mut entry.task);
-            task.aggregate_labels = labels(task);
+            task.relabel(labels(task));
             texts.share(task);
         }
     }
@@ -270,13 +270,10 @@ impl Tracker {
     /// All tasks as they are now.
     pub fn snapshot(&self) -> Snapshot {
         let held = self.held();
-        let entries = || held.upstreams.values().flat_map(|table| table.entries.values());
+        let entries = held.upstreams.values().flat_map(|table| table.entries.values());
+        let has_series = |entry: &Entry| entry.has_series && (entry.task.is_active() || !held.limits.only_active);
         Snapshot {
-            tasks: entries().map(|entry| entry.task.clone()).collect(),
-            with_series: entries()
-                .filter(|entry| entry.has_series && (entry.task.is_active() || !held.limits.only_active))
-                .map(|entry| entry.task.clone())
-                .collect(),
+            tasks: entries.map(|entry| (entry.task.clone(), has_series(entry))).collect(),
             refused: held.refused,
         }
     }
@@ -331,7 +328,7 @@ mod tests {
     }
 
     fn shown(tracker: &Tracker) -> Vec<String> {
-        tracker.snapshot().with_series.iter().map(|task| task.id.to_string()).collect()
+        tracker.snapshot().tasks.iter().filter(|(_, shown)| *shown).map(|(task, _)| task.id.to_string()).collect()
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
                 continue;
             }
             let mut listing = super::wait_for(async { Ok(source.read().await) })?;
-            _ = listing.keep_askable(&upstream.dialect);
+            _ = listing.keep_askable(&upstream.dialect, |_| false);
             let ids: BTreeSet<_> = listing.tasks.iter().map(|task| task.id.clone()).collect();
             say(format_args!("  source {label}: {} tasks", ids.len()))?;
             distinct.extend(ids);

@@ -86,9 +86,9 @@ fn metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     let new = NewTask::new(id.clone());
     let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
     let named = answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or(upstream.model.as_deref());
-    task.model = named.map(|name| Arc::from(&*sanitise(name)));
+    Arc::make_mut(&mut task.video).model = named.map(|name| Arc::from(&*sanitise(name)));
     let policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
     let task = advance(&task, Reading::Answer(Box::new(answer)), &policy, now).task;
-    let page = Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, vec![Arc::new(task)]);
+    let page = Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, vec![(Arc::new(task), true)]);
     page.map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect()
 }

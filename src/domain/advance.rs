@@ -8,8 +8,10 @@ use crate::domain::Status;
 use crate::domain::Task;
 use crate::domain::Timestamp;
 use crate::domain::labels::sanitise;
+use crate::domain::number::Number;
 use crate::domain::reading::{Answer, Clock, Reading, Times, TokenType};
 use crate::domain::reason::words;
+use crate::domain::task::Video;
 use crate::domain::task::{ResolutionClass, Strikes, is_possible_span};
 
 /// Answers of the kind "never heard of it" that it takes to call a task lost.
@@ -146,7 +148,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
         || next.goes_on != task.goes_on
         || next.gateway_status != task.gateway_status
         || next.upstream_status != task.upstream_status
-        || next.model != task.model;
+        || next.video.model != task.video.model;
     if durable {
         next.revision = next.revision.wrapping_add(1);
     }
@@ -165,7 +167,9 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.last_poll = Some(now);
     task.poll_failures = 0;
     task.strikes = None;
-    task.model = task.model.take().or_else(|| answer.model.clone());
+    if task.video.model.is_none() && answer.model.is_some() {
+        Arc::make_mut(&mut task.video).model.clone_from(&answer.model);
+    }
     task.read_has_side_effect |= answer.read_has_side_effect;
     task.gateway_status = answer.gateway_status;
     task.upstream_status = answer.upstream_status;
@@ -175,28 +179,30 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     }
     task.failure = FailureClass::of_end(answer.status, answer.failure);
     task.status = answer.status;
-    task.progress = answer.progress;
+    task.progress = answer.progress.and_then(Number::new);
     task.synthetic_progress = answer.synthetic_progress;
     task.seen_active |= !answer.status.is_end();
     task.times = merged(task.times, answer.times);
     task.finish_made_up = answer.finish_made_up;
-    task.video_seconds = answer.video_seconds.or(task.video_seconds);
-    task.quota = answer.credits.or(task.quota);
+    task.video_seconds = answer.video_seconds.and_then(Number::new).or(task.video_seconds);
+    task.quota = answer.credits.and_then(Number::new).or(task.quota);
     task.deadline = answer.deadline.or(task.deadline);
     task.result_expiry = answer.expires_at.or(task.result_expiry);
     if !answer.tokens.is_empty() {
-        task.tokens = answer.tokens;
+        task.tokens = answer.tokens.into();
     }
-    keep(&mut task.upstream_model, answer.model_upstream.as_deref());
-    keep(&mut task.resolution, answer.resolution.as_deref());
-    keep(&mut task.service_tier, answer.service_tier.as_deref());
+    keep(&mut task.video, |video| &mut video.upstream_model, answer.model_upstream.as_deref());
+    keep(&mut task.video, |video| &mut video.resolution, answer.resolution.as_deref());
+    keep(&mut task.video, |video| &mut video.service_tier, answer.service_tier.as_deref());
 }
 
 /// A known text stays when an answer leaves it out, and an unchanged one is not allocated again.
-fn keep(field: &mut Option<Arc<str>>, text: Option<&str>) {
+fn keep(video: &mut Arc<Video>, field: fn(&mut Video) -> &mut Option<Arc<str>>, text: Option<&str>) {
     let Some(text) = text.map(sanitise).filter(|text| !text.is_empty()) else { return };
-    if field.as_deref() != Some(&*text) {
-        *field = Some(text.into());
+    let mut changed = (**video).clone();
+    if field(&mut changed).as_deref() != Some(&*text) {
+        *field(&mut changed) = Some(text.into());
+        *video = Arc::new(changed);
     }
 }
 
@@ -228,7 +234,7 @@ fn count(before: &Task, task: &mut Task, gateway_lag: Option<f64>, policy: &Poli
     if !(ended || task.seen_active) || !counts(task, policy, now) {
         return found;
     }
-    if !task.counted.submitted && (task.model.is_some() || ended) {
+    if !task.counted.submitted && (task.video.model.is_some() || ended) {
         task.counted.submitted = true;
         found.push(Increment::Submitted);
     }
@@ -283,9 +289,9 @@ fn count_spans(task: &mut Task, gateway_lag: Option<f64>, found: &mut Vec<Increm
 }
 
 fn count_usage(task: &mut Task, found: &mut Vec<Increment>) {
-    if !task.counted.tokens && !task.tokens.is_empty() {
+    if !task.counted.tokens && !task.tokens.get().is_empty() {
         task.counted.tokens = true;
-        for (kind, tokens) in task.tokens.parts() {
+        for (kind, tokens) in task.tokens.get().parts() {
             found.extend(tokens.map(|tokens| Increment::Tokens(kind, tokens)));
         }
     }
@@ -294,11 +300,11 @@ fn count_usage(task: &mut Task, found: &mut Vec<Increment>) {
     }
     if let Some(quota) = task.quota.filter(|_| !task.counted.quota) {
         task.counted.quota = true;
-        found.push(Increment::Quota(quota));
+        found.push(Increment::Quota(quota.get()));
     }
     if let Some(seconds) = task.video_seconds.filter(|_| !task.counted.video) {
         task.counted.video = true;
-        let class = ResolutionClass::of(task.resolution.as_deref());
-        found.push(Increment::VideoSeconds(class, seconds));
+        let class = ResolutionClass::of(task.video.resolution.as_deref());
+        found.push(Increment::VideoSeconds(class, seconds.get()));
     }
 }

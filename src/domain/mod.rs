@@ -7,6 +7,7 @@ pub mod failure;
 pub mod id;
 pub mod labels;
 pub mod native;
+pub mod number;
 pub mod reading;
 pub mod reason;
 pub mod schedule;

@@ -35,7 +35,7 @@ pub struct Pace {
 /// The usual interval; half of it near the end; longer for a task that is old for its kind or whose polls keep failing.
 pub fn wait(task: &Task, pace: &Pace, now: Timestamp, chance: f64) -> Duration {
     let age = now.duration_since(task.age_start());
-    let nearly_done = !task.synthetic_progress && task.progress.is_some_and(|progress| progress >= NEARLY_DONE);
+    let nearly_done = !task.synthetic_progress && task.progress.is_some_and(|progress| progress.get() >= NEARLY_DONE);
     let base = if task.poll_failures > 0 {
         pace.interval.saturating_mul(1 << task.poll_failures.min(6).saturating_sub(1))
     } else if nearly_done {
@@ -84,6 +84,7 @@ pub fn first_wait(id: &TaskId, window: Duration) -> Duration {
 mod tests {
     use super::*;
     use crate::domain::NewTask;
+    use crate::domain::number::Number;
 
     const PACE: Pace =
         Pace { interval: Duration::from_secs(15), min: Duration::from_secs(5), max: Duration::from_mins(1) };
@@ -100,12 +101,12 @@ mod tests {
         assert_eq!(secs(&task(), 10), 15);
         assert_eq!(secs(&task(), 1200), 30);
         assert_eq!(secs(&task(), 86_400), 60);
-        assert_eq!(secs(&Task { progress: Some(0.95), ..task() }, 1200), 7);
-        assert_eq!(secs(&Task { progress: Some(0.95), synthetic_progress: true, ..task() }, 1200), 30);
+        assert_eq!(secs(&Task { progress: Number::new(0.95), ..task() }, 1200), 7);
+        assert_eq!(secs(&Task { progress: Number::new(0.95), synthetic_progress: true, ..task() }, 1200), 30);
         assert_eq!(secs(&Task { poll_failures: 1, ..task() }, 0), 15);
         assert_eq!(secs(&Task { poll_failures: 3, ..task() }, 0), 60);
         assert_eq!(secs(&Task { poll_failures: u32::MAX, ..task() }, 0), 60);
-        assert_eq!(secs(&Task { read_has_side_effect: true, progress: Some(0.99), ..task() }, 0), 30);
+        assert_eq!(secs(&Task { read_has_side_effect: true, progress: Number::new(0.99), ..task() }, 0), 30);
         for chance in [0.0, 1.0] {
             let wait = wait(&task(), &PACE, at(0), chance);
             assert!((13_500..=16_500).contains(&wait.as_millis()), "{wait:?}");

@@ -7,7 +7,8 @@ use crate::domain::FailureClass;
 use crate::domain::Status;
 use crate::domain::TaskId;
 use crate::domain::Timestamp;
-use crate::domain::reading::{Clock, Times, Tokens};
+use crate::domain::number::{Number, TokenNumbers};
+use crate::domain::reading::{Clock, Times};
 use crate::domain::reason::words;
 
 /// Longest span that is taken for real.
@@ -80,28 +81,41 @@ pub struct Strikes {
     pub since: Timestamp,
 }
 
-/// Who named a task first, which many have in common.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Origin {
-    /// The `source` label of that source.
+/// Where a task is and where it came from, which many have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Home {
+    /// Name of its upstream.
+    pub upstream: Arc<str>,
+    /// The upstream's dialect.
+    pub provider: &'static str,
+    /// The `source` label of the source that named it first.
     pub source: String,
     /// The labels that it gave, sanitised.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// Those of them that aggregates carry.
+    pub aggregate_labels: AggregateLabels,
+}
+
+/// What a task makes and with what, which many have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Video {
+    /// The model label, settled when first known.
+    pub model: Option<Arc<str>>,
+    /// The model that ran, sanitised.
+    pub upstream_model: Option<Arc<str>>,
+    /// Resolution as spelt by the upstream, sanitised.
+    pub resolution: Option<Arc<str>>,
+    /// Service tier, sanitised.
+    pub service_tier: Option<Arc<str>>,
 }
 
 /// Everything that is known about one task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// Name of its upstream.
-    pub upstream: Arc<str>,
-    /// The upstream's dialect.
-    pub provider: &'static str,
+    /// Where it is, and where it came from.
+    pub home: Arc<Home>,
     /// Its id there.
     pub id: TaskId,
-    /// Where it came from.
-    pub origin: Arc<Origin>,
-    /// Those of them that aggregates carry.
-    pub aggregate_labels: AggregateLabels,
     /// Its source brought it after that source's first load: without a finish time it still counts.
     pub brought_late: bool,
     /// When it was first named to us.
@@ -110,27 +124,21 @@ pub struct Task {
     /// Where it stands.
     pub status: Status,
     /// 0 to 1.
-    pub progress: Option<f64>,
+    pub progress: Option<Number>,
     /// The progress is a gateway's stand-in.
     pub synthetic_progress: bool,
     /// Submit, start, finish.
     pub times: Times,
     /// The finish time was made up by a time-out sweep.
     pub finish_made_up: bool,
-    /// The model label, settled when first known.
-    pub model: Option<Arc<str>>,
-    /// The model that ran, sanitised.
-    pub upstream_model: Option<Arc<str>>,
+    /// What it makes.
+    pub video: Arc<Video>,
     /// Length of the video, in seconds.
-    pub video_seconds: Option<f64>,
-    /// Resolution as spelt by the upstream, sanitised.
-    pub resolution: Option<Arc<str>>,
-    /// Service tier, sanitised.
-    pub service_tier: Option<Arc<str>>,
+    pub video_seconds: Option<Number>,
     /// Usage.
-    pub tokens: Tokens,
+    pub tokens: TokenNumbers,
     /// Gateway units.
-    pub quota: Option<f64>,
+    pub quota: Option<Number>,
     /// Why it ended, when it did not succeed.
     pub failure: Option<FailureClass>,
     /// The gateway's own word at the last good answer.
@@ -221,11 +229,14 @@ impl Task {
     /// A task of which nothing is known but its name.
     pub fn new(upstream: Arc<str>, provider: &'static str, new: NewTask, now: Timestamp) -> Self {
         Self {
-            upstream,
-            provider,
+            home: Arc::new(Home {
+                upstream,
+                provider,
+                source: String::new(),
+                labels: new.labels,
+                aggregate_labels: Arc::new([]),
+            }),
             id: new.id,
-            origin: Arc::new(Origin { source: String::new(), labels: new.labels }),
-            aggregate_labels: Arc::new([]),
             brought_late: false,
             first_seen: now,
             status: Status::Unknown,
@@ -238,12 +249,9 @@ impl Task {
                 ..Times::default()
             }),
             finish_made_up: false,
-            model: None,
-            upstream_model: None,
+            video: Arc::default(),
             video_seconds: None,
-            resolution: None,
-            service_tier: None,
-            tokens: Tokens::default(),
+            tokens: TokenNumbers::default(),
             quota: None,
             failure: None,
             gateway_status: None,
@@ -267,10 +275,17 @@ impl Task {
     /// What it is counted under at this moment.
     pub fn agg(&self) -> Agg {
         Agg {
-            upstream: self.upstream.clone(),
-            provider: self.provider,
-            model: self.model.clone().unwrap_or_else(|| UNKNOWN_MODEL.into()),
-            labels: self.aggregate_labels.clone(),
+            upstream: self.home.upstream.clone(),
+            provider: self.home.provider,
+            model: self.video.model.clone().unwrap_or_else(|| UNKNOWN_MODEL.into()),
+            labels: self.home.aggregate_labels.clone(),
+        }
+    }
+
+    /// Its aggregates carry these labels from now on.
+    pub fn relabel(&mut self, labels: AggregateLabels) {
+        if self.home.aggregate_labels != labels {
+            Arc::make_mut(&mut self.home).aggregate_labels = labels;
         }
     }
 

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::Task;
-use super::task::{AggregateLabels, Origin};
+use super::task::{Home, Video};
 
 /// Most values of a kind that are kept; more stay each with its task.
 const MAX_SHARED: usize = 1000;
@@ -13,20 +13,15 @@ const MAX_SHARED: usize = 1000;
 /// The values that tasks share.
 #[derive(Default)]
 pub struct Texts {
-    words: HashSet<Arc<str>>,
-    origins: HashSet<Arc<Origin>>,
-    aggregate_labels: HashSet<AggregateLabels>,
+    homes: HashSet<Arc<Home>>,
+    videos: HashSet<Arc<Video>>,
 }
 
 impl Texts {
     /// Lets a task share what others have, too.
     pub fn share(&mut self, task: &mut Task) {
-        let Task { model, upstream_model, resolution, service_tier, .. } = task;
-        for text in [model, upstream_model, resolution, service_tier].into_iter().flatten() {
-            share(&mut self.words, text);
-        }
-        share(&mut self.origins, &mut task.origin);
-        share(&mut self.aggregate_labels, &mut task.aggregate_labels);
+        share(&mut self.homes, &mut task.home);
+        share(&mut self.videos, &mut task.video);
     }
 }
 

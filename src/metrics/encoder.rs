@@ -58,6 +58,15 @@ impl Encoder {
         self.family = Some((name.to_owned(), help.to_owned(), kind));
     }
 
+    /// One of our families with a row for each item; nothing at all when there are none.
+    pub fn rows<T>(&mut self, family: &Family, items: impl IntoIterator<Item = T>, mut row: impl FnMut(&mut Self, T)) {
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_some() {
+            self.header(family);
+            items.for_each(|item| row(self, item));
+        }
+    }
+
     /// A row of the family that was begun.
     pub fn row(&mut self, labels: &[(&str, &str)], value: f64, extra: Extra<'_>) {
         let Some((name, _, kind)) = &self.family else { return };

@@ -83,7 +83,7 @@ impl Kept {
     pub fn aggregate_labels(&mut self, task: &Task, now: Timestamp) -> AggregateLabels {
         let labels = self.labels.clone();
         let value = |(name, shown): (String, Arc<str>)| {
-            (shown, self.label(&task.upstream, &name, task.origin.labels.get(&name).map(String::as_str), now))
+            (shown, self.label(&task.home.upstream, &name, task.home.labels.get(&name).map(String::as_str), now))
         };
         labels.into_iter().map(value).collect()
     }

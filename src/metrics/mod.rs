@@ -6,6 +6,7 @@ mod counts;
 mod encoder;
 mod exemplar;
 pub mod families;
+mod fleet;
 mod format;
 mod histogram;
 mod hold;
@@ -31,6 +32,8 @@ use crate::domain::tally::SourceTally;
 use crate::domain::task::{Agg, AggregateLabels};
 use crate::domain::{Birth, Drift, Tally, Task, Timestamp, Transition};
 use crate::telemetry::{LEVELS, LogCounts};
+
+use fleet::Fleet;
 
 pub use aggregates::{Aggregates, Due, SourceKey};
 pub use compress::Compressor;
@@ -268,12 +271,15 @@ impl Metrics {
     /// The page as it is now.
     pub fn page(&self, format: Format, snapshot: Snapshot) -> Page {
         let gathered = self.registry.gather();
+        // Before the lock that polls count under.
+        let fleet = Fleet::of(snapshot.tasks.iter().map(|(task, _)| task));
+        let with_series = snapshot.tasks.iter().filter(|(_, has_series)| *has_series).count();
         let held = self.held();
         let mut out = Encoder::new(format, held.created_lines);
         page::write_gathered(&mut out, &gathered, self.started);
         let since = Extra { created: Some(self.started), exemplar: None };
         for (family, value) in [
-            (&families::SERIES_TASKS, snapshot.with_series.len() as u64),
+            (&families::SERIES_TASKS, with_series as u64),
             (&families::SERIES_LIMIT, held.series_limit as u64),
             (&families::SERIES_REFUSED, snapshot.refused),
         ] {
@@ -288,8 +294,8 @@ impl Metrics {
         for (level, count) in LEVELS.iter().zip(self.logs.read()) {
             out.row(&[("level", *level)], text::to_f64(count), since);
         }
-        page::write_fleet(&mut out, &held.aggregates, &snapshot);
+        fleet.write(&mut out, &held.aggregates);
         held.aggregates.write(&mut out, self.started);
-        Page::new(out, held.status_form, snapshot.with_series)
+        Page::new(out, held.status_form, snapshot.tasks)
     }
 }

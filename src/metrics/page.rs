@@ -1,22 +1,19 @@
 //! The page of `/metrics`: what is counted and gauged first, then every task's lines, in pieces.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prometheus::proto::{MetricFamily, MetricType};
 
-use super::aggregates::Aggregates;
 use super::encoder::{Encoder, Extra, unit};
-use super::families::{self, Family, Kind};
+use super::families::{Family, Kind};
 use super::format::Format;
 use super::histogram::HistogramRow;
 use super::proto::{self, Message};
 use super::tasks::{Lines, Messages, TaskFamily};
-use super::text::to_f64;
 use crate::config::TaskStatusForm;
-use crate::domain::task::Agg;
-use crate::domain::{Status, Task, Timestamp};
+use crate::domain::{Task, Timestamp};
 
 /// A piece is sent when it has grown to this size.
 const PIECE: usize = 64 * 1024;
@@ -24,10 +21,8 @@ const PIECE: usize = 64 * 1024;
 /// The tasks as they are at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// All of them.
-    pub tasks: Vec<Arc<Task>>,
-    /// Those with series of their own.
-    pub with_series: Vec<Arc<Task>>,
+    /// All of them, each with whether it has series of its own.
+    pub tasks: Vec<(Arc<Task>, bool)>,
     /// How many had to go without so far.
     pub refused: u64,
 }
@@ -37,7 +32,7 @@ pub struct Page {
     format: Format,
     head: Option<Vec<u8>>,
     families: VecDeque<TaskFamily>,
-    tasks: Vec<Arc<Task>>,
+    tasks: Vec<(Arc<Task>, bool)>,
     /// Place of the next task in the family that is being written; `None` before its header.
     next: Option<usize>,
     lines: Lines,
@@ -46,8 +41,9 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page that begins with `head`.
-    pub fn new(head: Encoder, form: TaskStatusForm, tasks: Vec<Arc<Task>>) -> Self {
+    /// A page that begins with `head`; the tasks on it are those with series of their own.
+    pub fn new(head: Encoder, form: TaskStatusForm, mut tasks: Vec<(Arc<Task>, bool)>) -> Self {
+        tasks.retain(|(_, has_series)| *has_series);
         Self {
             format: head.format(),
             head: Some(head.finish()),
@@ -75,7 +71,7 @@ impl Page {
                 // Its size stands before it: so it is written twice, and once to nowhere.
                 let mut size = 0;
                 let mut scratch = Message::default();
-                for task in &self.tasks {
+                for (task, _) in &self.tasks {
                     family.rows(task, &mut Messages { message: &mut scratch, task });
                     size += scratch.0.len();
                     scratch.0.clear();
@@ -112,13 +108,12 @@ impl Iterator for Page {
                 continue;
             }
             let mut place = self.next.unwrap_or_default();
-            while let Some(task) = self.tasks.get(place) {
+            while let Some((task, _)) = self.tasks.get(place) {
                 place += 1;
                 if self.format == Format::Protobuf {
                     family.rows(task, &mut Messages { message: &mut self.messages, task });
                 } else {
-                    self.lines.turn_to(family.family(), task);
-                    family.rows(task, &mut self.lines);
+                    self.lines.write(family, task);
                 }
                 if self.lines.text.0.len() + self.messages.0.len() >= PIECE {
                     self.next = Some(place);
@@ -134,59 +129,6 @@ impl Iterator for Page {
         self.is_done = true;
         (!self.written().is_empty()).then(|| self.piece())
     }
-}
-
-/// Writes the families that are computed from the table at this moment: nothing that is gone can linger in them.
-pub fn write_fleet(out: &mut Encoder, aggregates: &Aggregates, snapshot: &Snapshot) {
-    let mut counts: BTreeMap<Agg, [u64; 8]> = aggregates.aggs().map(|agg| (agg.clone(), [0; 8])).collect();
-    let mut oldest: BTreeMap<(Agg, Status), Timestamp> = BTreeMap::new();
-    let mut polled: BTreeMap<Arc<str>, Timestamp> = BTreeMap::new();
-    let mut disagreements: BTreeMap<(Agg, Status, Status), u64> = BTreeMap::new();
-    for task in &snapshot.tasks {
-        let agg = task.agg();
-        if task.is_active() {
-            earliest(oldest.entry((agg.clone(), task.status)).or_insert(task.age_start()), task.age_start());
-            let poll = task.last_poll.unwrap_or(task.first_seen);
-            earliest(polled.entry(task.upstream.clone()).or_insert(poll), poll);
-        }
-        if let Some((gateway, upstream)) = task.disagreement() {
-            *disagreements.entry((agg.clone(), gateway, upstream)).or_default() += 1;
-        }
-        counts.entry(agg).or_default()[task.status.index()] += 1;
-    }
-    if !counts.is_empty() {
-        out.header(&families::TASKS);
-    }
-    for (agg, counts) in &counts {
-        for status in Status::ALL {
-            let labels = aggregates.with_agg(agg, &[("status", status.as_str())]);
-            out.row(&labels, to_f64(counts[status.index()]), Extra::default());
-        }
-    }
-    if !oldest.is_empty() {
-        out.header(&families::OLDEST_SUBMIT);
-    }
-    for ((agg, status), submit) in &oldest {
-        let labels = aggregates.with_agg(agg, &[("status", status.as_str())]);
-        out.row(&labels, submit.as_secs_f64(), Extra::default());
-    }
-    if !polled.is_empty() {
-        out.header(&families::OLDEST_POLL);
-    }
-    for (upstream, poll) in &polled {
-        out.row(&[("upstream", &**upstream)], poll.as_secs_f64(), Extra::default());
-    }
-    if !disagreements.is_empty() {
-        out.header(&families::DISAGREEMENTS);
-    }
-    for ((agg, gateway, upstream), count) in &disagreements {
-        let own = [("gateway_status", gateway.as_str()), ("upstream_status", upstream.as_str())];
-        out.row(&aggregates.with_agg(agg, &own), to_f64(*count), Extra::default());
-    }
-}
-
-fn earliest(held: &mut Timestamp, moment: Timestamp) {
-    *held = (*held).min(moment);
 }
 
 /// Writes what the `prometheus` crate gathered, with `le` as every family here has it. All of it began with the process.

@@ -30,16 +30,16 @@ impl Aggregates {
 
     fn write_sources(&self, out: &mut Encoder, started: Timestamp) {
         let since = |created| Extra { created: Some(created), exemplar: None };
-        rows(out, &families::DISCOVERED, &self.discovered, |out, ((upstream, source), counts)| {
+        out.rows(&families::DISCOVERED, &self.discovered, |out, ((upstream, source), counts)| {
             out.row(&[("upstream", upstream), ("source", source)], to_f64(counts.shown()), since(counts.created));
         });
-        rows(out, &families::SCHEMA_DRIFT, &self.drift, |out, (key, counts)| {
+        out.rows(&families::SCHEMA_DRIFT, &self.drift, |out, (key, counts)| {
             let (upstream, provider, field, problem) = key;
             let (field, problem) = (field.as_str(), problem.as_str());
             let labels = [("upstream", &**upstream), ("provider", *provider), ("field", field), ("problem", problem)];
             out.row(&labels, to_f64(counts.shown()), since(counts.created));
         });
-        rows(out, &families::UNKNOWN_STATUSES, &self.unknown_words, |out, ((upstream, provider), count)| {
+        out.rows(&families::UNKNOWN_STATUSES, &self.unknown_words, |out, ((upstream, provider), count)| {
             out.row(&[("upstream", upstream), ("provider", provider)], to_f64(*count), since(started));
         });
     }
@@ -83,7 +83,7 @@ impl Aggregates {
             (&families::LATENCY, (|c: &Counts| &c.latency) as ByEnd, Timed::Latency as fn(Status) -> Timed),
             (&families::RUN, |c: &Counts| &c.run, Timed::Run),
         ] {
-            rows(out, family, &self.sets, |out, (agg, set)| {
+            out.rows(family, &self.sets, |out, (agg, set)| {
                 for (end, histogram) in pick(self.shown(set)) {
                     let labels = self.with_agg(agg, &[("status", end.as_str())]);
                     out.histogram(&labels, &histogram_row(set, histogram, timed(*end)));
@@ -94,7 +94,7 @@ impl Aggregates {
             (&families::QUEUE, (|c: &Counts| &c.queue) as fn(&Counts) -> &Histogram, Timed::Queue),
             (&families::GATEWAY_LAG, |c: &Counts| &c.gateway_lag, Timed::GatewayLag),
         ] {
-            rows(out, family, &self.sets, |out, (agg, set)| {
+            out.rows(family, &self.sets, |out, (agg, set)| {
                 let row = histogram_row(set, pick(self.shown(set)), timed);
                 out.histogram(&self.with_agg(agg, &[]), &row);
             });
@@ -103,7 +103,7 @@ impl Aggregates {
 
     /// One family over all sets; `each` gives its rows by their own labels.
     fn family(&self, out: &mut Encoder, family: &Family, each: impl Fn(&Counts, Row<'_>)) {
-        rows(out, family, &self.sets, |out, (agg, set)| {
+        out.rows(family, &self.sets, |out, (agg, set)| {
             each(self.shown(set), &mut |own, value, cell| {
                 let exemplar = cell.and_then(|cell| set.exemplar(cell));
                 out.row(&self.with_agg(agg, own), value, Extra { created: Some(set.created), exemplar });
@@ -129,22 +129,5 @@ fn histogram_row<'a>(set: &'a Set, histogram: &'a Histogram, timed: Timed) -> Hi
         created: Some(set.created),
         exemplars: buckets.map(|place| set.exemplar(Cell::Bucket(timed, place))).collect(),
         native: Some(&histogram.native),
-    }
-}
-
-/// A family's header and rows; nothing at all when there are none.
-fn rows<T>(
-    out: &mut Encoder,
-    family: &Family,
-    items: impl IntoIterator<Item = T>,
-    mut row: impl FnMut(&mut Encoder, T),
-) {
-    let mut items = items.into_iter().peekable();
-    if items.peek().is_none() {
-        return;
-    }
-    out.header(family);
-    for item in items {
-        row(out, item);
     }
 }

@@ -1,9 +1,12 @@
 //! The rows of one task, straight from its record.
 
+use std::sync::Arc;
+
 use super::families::{self, Family};
 use super::proto::Message;
 use super::text::{Text, Value, escape};
 use crate::config::TaskStatusForm;
+use crate::domain::number::Number;
 use crate::domain::task::UNKNOWN_MODEL;
 use crate::domain::{Status, Task, Timestamp};
 
@@ -33,6 +36,13 @@ pub enum TaskFamily {
 pub trait Rows {
     /// One more.
     fn row(&mut self, own: &[(&str, &str)], value: Value);
+
+    /// Those of all statuses, of which one is that of the task.
+    fn status(&mut self, now: Status) {
+        for status in Status::ALL {
+            self.row(&[("status", status.as_str())], Value::Whole((status == now).into()));
+        }
+    }
 }
 
 impl TaskFamily {
@@ -90,13 +100,11 @@ impl TaskFamily {
     pub fn rows(self, task: &Task, rows: &mut impl Rows) {
         let value = match self {
             Self::Status => {
-                for status in Status::ALL {
-                    rows.row(&[("status", status.as_str())], Value::Whole((status == task.status).into()));
-                }
+                rows.status(task.status);
                 None
             }
             Self::Tokens => {
-                for (kind, tokens) in task.tokens.parts() {
+                for (kind, tokens) in task.tokens.get().parts() {
                     if let Some(tokens) = tokens {
                         rows.row(&[("token_type", kind.as_str())], Value::Float(tokens));
                     }
@@ -108,13 +116,13 @@ impl TaskFamily {
                 None
             }
             Self::StatusCode => Some(Value::Whole(task.status.code() as u64)),
-            Self::Progress => task.progress.map(Value::Float),
+            Self::Progress => task.progress.map(float),
             Self::Submit => moment(task.times.submit),
             Self::Start => moment(task.times.start),
             Self::Finish => moment(task.times.finish),
             Self::Duration => task.duration().map(Value::Float),
-            Self::VideoSeconds => task.video_seconds.map(Value::Float),
-            Self::Quota => task.quota.filter(|_| task.status == Status::Succeeded).map(Value::Float),
+            Self::VideoSeconds => task.video_seconds.map(float),
+            Self::Quota => task.quota.filter(|_| task.status == Status::Succeeded).map(float),
             Self::FirstSeen => moment(Some(task.first_seen)),
             Self::LastChange => moment(Some(task.last_change)),
             Self::LastPoll => moment(task.last_poll),
@@ -128,6 +136,10 @@ impl TaskFamily {
     }
 }
 
+fn float(number: Number) -> Value {
+    Value::Float(number.get())
+}
+
 fn moment(moment: Option<Timestamp>) -> Option<Value> {
     moment.map(|moment| Value::Thousandths(moment.as_millis()))
 }
@@ -139,14 +151,14 @@ fn info(task: &Task, rows: &mut impl Rows) {
         (Some(_), false) => "reported",
     };
     let own = [
-        ("provider", task.provider),
-        ("model", task.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
-        ("upstream_model", task.upstream_model.as_deref().unwrap_or("")),
-        ("resolution", task.resolution.as_deref().unwrap_or("")),
-        ("service_tier", task.service_tier.as_deref().unwrap_or("")),
+        ("provider", task.home.provider),
+        ("model", task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
+        ("upstream_model", task.video.upstream_model.as_deref().unwrap_or("")),
+        ("resolution", task.video.resolution.as_deref().unwrap_or("")),
+        ("service_tier", task.video.service_tier.as_deref().unwrap_or("")),
         ("progress_source", progress_source),
     ];
-    let labels = &task.origin.labels;
+    let labels = &task.home.labels;
     if labels.is_empty() {
         return rows.row(&own, Value::Whole(1));
     }
@@ -156,38 +168,72 @@ fn info(task: &Task, rows: &mut impl Rows) {
 }
 
 /// Lines of the two text formats, which are the same for gauges.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
     /// The page so far.
     pub text: Text,
-    /// How every line of this family and upstream begins, up to the task's id.
-    lead: Vec<u8>,
-    led: Option<(&'static str, Box<str>)>,
-    /// The id, escaped.
-    id: Vec<u8>,
+    /// How every line of a task in a family begins, its id included; the first `lead` bytes are those of all its upstream's.
+    prefix: Vec<u8>,
+    lead: usize,
+    led: Option<(&'static str, Arc<str>)>,
+    /// How a line of each status goes on, with 0 and with 1.
+    statuses: [[Vec<u8>; 2]; Status::ALL.len()],
 }
 
-impl Lines {
-    /// Turns to another task, or the same one in another family.
-    pub fn turn_to(&mut self, family: &'static Family, task: &Task) {
-        if self.led.as_ref().is_none_or(|(name, upstream)| *name != family.name || **upstream != *task.upstream) {
-            self.lead.clear();
-            self.lead.extend_from_slice(family.name.as_bytes());
-            self.lead.extend_from_slice(b"{upstream=\"");
-            escape(&mut self.lead, &task.upstream);
-            self.lead.extend_from_slice(b"\",task_id=\"");
-            self.led = Some((family.name, (&*task.upstream).into()));
-        }
-        self.id.clear();
-        escape(&mut self.id, task.id.as_str());
+impl Default for Lines {
+    fn default() -> Self {
+        let statuses = Status::ALL
+            .map(|status| [0, 1].map(|value| format!("\",status=\"{}\"}} {value}\n", status.as_str()).into_bytes()));
+        Self { text: Text::default(), prefix: Vec::new(), lead: 0, led: None, statuses }
     }
 }
 
-impl Rows for Lines {
+impl Lines {
+    /// Writes a task's rows of a family.
+    pub fn write(&mut self, family: TaskFamily, task: &Task) {
+        family.rows(task, &mut TaskLines { lines: self, family: family.family(), task, turned: false });
+    }
+
+    /// Turns to another task, or the same one in another family.
+    fn turn_to(&mut self, family: &'static Family, task: &Task) {
+        let upstream = &task.home.upstream;
+        if self.led.as_ref().is_none_or(|(name, led)| *name != family.name || !Arc::ptr_eq(led, upstream)) {
+            self.prefix.clear();
+            self.prefix.extend_from_slice(family.name.as_bytes());
+            self.prefix.extend_from_slice(b"{upstream=\"");
+            escape(&mut self.prefix, upstream);
+            self.prefix.extend_from_slice(b"\",task_id=\"");
+            self.lead = self.prefix.len();
+            self.led = Some((family.name, upstream.clone()));
+        }
+        self.prefix.truncate(self.lead);
+        escape(&mut self.prefix, task.id.as_str());
+    }
+}
+
+/// The lines of one task in one family; most families have none of it.
+struct TaskLines<'a> {
+    lines: &'a mut Lines,
+    family: &'static Family,
+    task: &'a Task,
+    turned: bool,
+}
+
+impl TaskLines<'_> {
+    fn lines(&mut self) -> &mut Lines {
+        if !self.turned {
+            self.turned = true;
+            self.lines.turn_to(self.family, self.task);
+        }
+        self.lines
+    }
+}
+
+impl Rows for TaskLines<'_> {
     fn row(&mut self, own: &[(&str, &str)], value: Value) {
-        let out = &mut self.text.0;
-        out.extend_from_slice(&self.lead);
-        out.extend_from_slice(&self.id);
+        let lines = self.lines();
+        let out = &mut lines.text.0;
+        out.extend_from_slice(&lines.prefix);
         for (name, value) in own {
             out.extend_from_slice(b"\",");
             out.extend_from_slice(name.as_bytes());
@@ -195,7 +241,16 @@ impl Rows for Lines {
             escape(out, value);
         }
         out.extend_from_slice(b"\"}");
-        self.text.end(value);
+        lines.text.end(value);
+    }
+
+    fn status(&mut self, now: Status) {
+        let lines = self.lines();
+        let out = &mut lines.text.0;
+        for (status, tails) in Status::ALL.iter().zip(&lines.statuses) {
+            out.extend_from_slice(&lines.prefix);
+            out.extend_from_slice(&tails[usize::from(*status == now)]);
+        }
     }
 }
 
@@ -209,7 +264,7 @@ pub struct Messages<'a> {
 
 impl Rows for Messages<'_> {
     fn row(&mut self, own: &[(&str, &str)], value: Value) {
-        let labels = [("upstream", &*self.task.upstream), ("task_id", self.task.id.as_str())];
+        let labels = [("upstream", &*self.task.home.upstream), ("task_id", self.task.id.as_str())];
         self.message.gauge(labels.into_iter().chain(own.iter().copied()), value.as_f64());
     }
 }

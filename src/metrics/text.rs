@@ -106,7 +106,7 @@ impl Text {
 
 /// Backslash, quote and line feed are escaped in label values.
 pub fn escape(out: &mut Vec<u8>, value: &str) {
-    if !value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+    if memchr::memchr3(b'\\', b'"', b'\n', value.as_bytes()).is_none() {
         out.extend_from_slice(value.as_bytes());
         return;
     }

@@ -20,6 +20,9 @@ pub type Failures = &'static [(Sign, FailureClass)];
 
 /// The class by `table`; `None` when no line fits.
 pub fn class(table: Failures, code: Option<&str>, message: Option<&str>) -> Option<FailureClass> {
+    if code.is_none() && message.is_none() {
+        return None;
+    }
     let code = code.map(str::to_lowercase);
     let message = message.map(str::to_lowercase);
     let fits = |sign: &Sign| match sign {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::tasks::Wanted;
+use crate::domain::number::Number;
 use crate::domain::task::UNKNOWN_MODEL;
 use crate::domain::{Status, Task, Timestamp};
 
@@ -26,7 +27,7 @@ th{font-weight:600;background:var(--soft)}form{margin:0 0 1rem}input{font:inheri
 progress{width:7rem;vertical-align:middle}p.none{padding:2rem;text-align:center;border:1px dashed var(--line)}";
 
 /// The page: counts of all tasks, and those that are wanted.
-pub fn page(tasks: &[Arc<Task>], wanted: &Wanted, telemetry_path: &str, now: Timestamp) -> String {
+pub fn page(tasks: &[(Arc<Task>, bool)], wanted: &Wanted, telemetry_path: &str, now: Timestamp) -> String {
     let mut out = String::new();
     let _ = write!(
         out,
@@ -38,7 +39,7 @@ pub fn page(tasks: &[Arc<Task>], wanted: &Wanted, telemetry_path: &str, now: Tim
         Escaped(telemetry_path),
     );
     let mut counts = [0usize; Status::ALL.len()];
-    for task in tasks {
+    for (task, _) in tasks {
         counts[task.status.index()] += 1;
     }
     for status in Status::ALL {
@@ -52,7 +53,7 @@ pub fn page(tasks: &[Arc<Task>], wanted: &Wanted, telemetry_path: &str, now: Tim
     }
     form(&mut out, wanted);
     out.push_str("<table><thead><tr><th>Task<th>Upstream<th>Model<th>Status<th>Progress<th>Age or duration<th>Last answer</thead><tbody>");
-    let mut shown: Vec<&Arc<Task>> = tasks.iter().filter(|task| wanted.has(task)).collect();
+    let mut shown: Vec<&Arc<Task>> = tasks.iter().map(|(task, _)| task).filter(|task| wanted.has(task)).collect();
     let more = shown.len().saturating_sub(MAX_ROWS);
     // Of very many only the first ones have to be in order.
     let order = |task: &&Arc<Task>| (!task.is_active(), Reverse(task.last_change));
@@ -95,10 +96,10 @@ fn row(out: &mut String, task: &Task, now: Timestamp) {
         out,
         "<tr><td><code>{}</code><td>{}<td>{}<td><span class='s {status}'>{status}</span><td>",
         Escaped(task.id.as_str()),
-        Escaped(&task.upstream),
-        Escaped(task.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
+        Escaped(&task.home.upstream),
+        Escaped(task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
     );
-    if let Some(ratio) = task.progress {
+    if let Some(ratio) = task.progress.map(Number::get) {
         let _ = write!(out, "<progress value={ratio}></progress> {:.0} %", ratio * 100.0);
     } else if let Some(failure) = task.failure {
         let _ = write!(out, "{}", failure.as_str().replace('_', " "));
@@ -153,11 +154,11 @@ mod tests {
         let now = Timestamp::from_secs(10_000);
         let new = NewTask::new(TaskId::parse("<script>'&").unwrap());
         let task = Task {
-            progress: Some(0.5),
+            progress: Number::new(0.5),
             status: Status::Running,
             ..Task::new("gw".into(), "new_api", new, now - Duration::from_secs(90))
         };
-        let tasks = [Arc::new(task)];
+        let tasks = [(Arc::new(task), true)];
         let page = super::page(&tasks, &Wanted::default(), "/metrics", now);
         assert!(!page.contains("<script"), "{page}");
         for part in ["&lt;script&gt;&#39;&amp;", "<progress value=0.5>", "class='s running'", "1 min 30 s", "never"] {

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::Handle;
 use super::problem::{Answer, Refusal, busy};
+use crate::domain::number::Number;
 use crate::domain::task::UNKNOWN_MODEL;
 use crate::domain::{Status, Task, TaskId, Timestamp};
 use crate::store::Step;
@@ -48,10 +49,10 @@ impl Wanted {
         let is = |wanted: &Option<String>, text: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == text)
         };
-        is(&self.upstream, &task.upstream)
+        is(&self.upstream, &task.home.upstream)
             && is(&self.status, task.status.as_str())
-            && is(&self.model, task.model.as_deref().unwrap_or(UNKNOWN_MODEL))
-            && is(&self.source, &task.origin.source)
+            && is(&self.model, task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL))
+            && is(&self.source, &task.home.source)
     }
 }
 
@@ -77,7 +78,7 @@ pub async fn list(State(handle): State<Arc<Handle>>, wanted: Result<Query<Wanted
 /// The place of a task among all, as a text that needs no escaping.
 fn mark_of(task: &Task) -> String {
     // No upstream's name and no id has a line break.
-    URL_SAFE_NO_PAD.encode(format!("{}\n{}", task.upstream, task.id))
+    URL_SAFE_NO_PAD.encode(format!("{}\n{}", task.home.upstream, task.id))
 }
 
 fn place_of(mark: &str) -> Option<(Arc<str>, TaskId)> {
@@ -106,17 +107,18 @@ fn shown(task: &Task) -> Value {
             object.insert(key.to_owned(), value);
         }
     };
+    let number = |number: Option<f64>| number.map_or(Value::Null, Value::from);
     let time = |moment: Option<Timestamp>| moment.map_or(Value::Null, |moment| moment.as_secs_f64().into());
     let word = |status: Option<Status>| status.map_or(Value::Null, |status| status.as_str().into());
-    put("upstream", (*task.upstream).into());
-    put("provider", task.provider.into());
+    put("upstream", (*task.home.upstream).into());
+    put("provider", task.home.provider.into());
     put("task_id", task.id.as_str().into());
-    put("source", task.origin.source.as_str().into());
-    put("model", task.model.as_deref().unwrap_or(UNKNOWN_MODEL).into());
+    put("source", task.home.source.as_str().into());
+    put("model", task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL).into());
     put("status", task.status.as_str().into());
     put("gateway_status", word(task.gateway_status));
     put("upstream_status", word(task.upstream_status));
-    put("progress", task.progress.map_or(Value::Null, Value::from));
+    put("progress", number(task.progress.map(Number::get)));
     put("failure_class", task.failure.map_or(Value::Null, |class| class.as_str().into()));
     put("submit_time", time(task.times.submit));
     put("start_time", time(task.times.start));
@@ -124,9 +126,9 @@ fn shown(task: &Task) -> Value {
     put("first_seen", time(Some(task.first_seen)));
     put("last_poll", time(task.last_poll));
     put("last_change", time(Some(task.last_change)));
-    put("tokens", task.tokens.total.map_or(Value::Null, Value::from));
-    put("quota", task.quota.map_or(Value::Null, Value::from));
-    put("labels", serde_json::to_value(&*task.origin.labels).unwrap_or_default());
+    put("tokens", number(task.tokens.get().total));
+    put("quota", number(task.quota.map(Number::get)));
+    put("labels", serde_json::to_value(&*task.home.labels).unwrap_or_default());
     Value::Object(object)
 }
 

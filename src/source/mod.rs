@@ -11,7 +11,7 @@ mod watch;
 use std::time::{Duration, Instant};
 
 use crate::config;
-use crate::domain::{NewTask, Reason, Timestamp};
+use crate::domain::{NewTask, Reason, TaskId, Timestamp};
 use crate::provider::Dialect;
 
 pub use database::DatabaseSource;
@@ -57,17 +57,13 @@ pub struct Asked {
 }
 
 impl Listing {
-    /// Leaves out ids that an upstream of this dialect cannot be asked for, and says how many.
-    pub fn keep_askable(&mut self, dialect: &Dialect) -> u64 {
+    /// Leaves out ids that an upstream of this dialect cannot be asked for, and says how many. Those that are known can be.
+    pub fn keep_askable(&mut self, dialect: &Dialect, is_known: impl Fn(&TaskId) -> bool) -> u64 {
         let mut left_out = 0;
         let mut why = None;
-        self.tasks.retain(|task| match dialect.request(&task.id) {
-            Ok(_) => true,
-            Err(error) => {
-                left_out += 1;
-                why = Some(error);
-                false
-            }
+        self.tasks.retain(|task| {
+            let askable = if is_known(&task.id) { Ok(()) } else { dialect.request(&task.id).map(drop) };
+            askable.map_err(|error| why = Some(error)).inspect_err(|()| left_out += 1).is_ok()
         });
         if let Some(why) = why {
             self.messages.push(format!("ids left out: {left_out}; {why}"));

@@ -148,7 +148,7 @@ impl<'a> Batch<'a> {
                  where upstream = {UPSTREAM} and task_id = ?2 and revision = ?6"
             ),
             params![
-                task.upstream,
+                task.home.upstream,
                 task.id.as_str(),
                 task.revision,
                 task.ended_seen.map(Timestamp::as_millis),
@@ -161,7 +161,7 @@ impl<'a> Batch<'a> {
     /// A source names a task that is not tracked: it is new, and has its row now; or its row was there, which is given back
     /// if the task is to be tracked; or it is nobody's any more. One that was dropped is to be tracked only if it is asked for.
     pub fn named(&mut self, task: &Task, asked_for: bool, birth: Birth, now: Timestamp) -> rusqlite::Result<Named> {
-        let upstream = self.upstream(&task.upstream)?;
+        let upstream = self.upstream(&task.home.upstream)?;
         let (id, named) = (task.id.as_str(), now.as_millis());
         if self
             .execute("insert into ledger values (?1, ?2, ?3) on conflict do nothing", params![upstream, id, named])?
@@ -174,9 +174,10 @@ impl<'a> Batch<'a> {
             self.born(task.agg(), birth);
             return Ok(Named::New);
         }
-        self.touch(&task.upstream, id, now)?;
-        let row =
-            self.task(&(task.upstream.clone(), task.provider), &task.id)?.filter(|task| asked_for || !task.dropped);
+        self.touch(&task.home.upstream, id, now)?;
+        let row = self
+            .task(&(task.home.upstream.clone(), task.home.provider), &task.id)?
+            .filter(|task| asked_for || !task.dropped);
         let task = row.map(|task| self.take_up_again(task)).transpose()?.flatten();
         Ok(task.map_or(Named::Past, Named::There))
     }

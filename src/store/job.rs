@@ -109,7 +109,7 @@ impl Job for Moves {
         for (place, transition) in self.transitions.iter().enumerate() {
             if !batch.moved(transition, self.birth)? {
                 let task = &transition.task;
-                let key = (task.upstream.clone(), task.provider);
+                let key = (task.home.upstream.clone(), task.home.provider);
                 // A row that cannot be read must not hold up everybody else.
                 self.stale.push((place, batch.task(&key, &task.id).unwrap_or_default()));
             }

@@ -36,11 +36,11 @@ impl Batch<'_> {
         let sql = format!("insert or ignore into timeline values ({UPSTREAM}, ?2, ?3, ?4, ?5, ?6, ?7)");
         let (gateway, upstream) = (word(task.gateway_status), word(task.upstream_status));
         let (id, status) = (task.id.as_str(), task.status.as_str());
-        self.execute(&sql, params![task.upstream, id, task.revision, at.as_millis(), status, gateway, upstream])?;
+        self.execute(&sql, params![task.home.upstream, id, task.revision, at.as_millis(), status, gateway, upstream])?;
         if let Some(oldest) = task.revision.checked_sub(MAX_STEPS) {
             // A task that never comes to rest.
             let sql = format!("delete from timeline where upstream = {UPSTREAM} and task_id = ?2 and revision <= ?3");
-            self.execute(&sql, params![task.upstream, id, oldest])?;
+            self.execute(&sql, params![task.home.upstream, id, oldest])?;
         }
         Ok(())
     }

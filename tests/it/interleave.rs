@@ -179,7 +179,7 @@ impl World {
                 NewTask { labels: Arc::new(labels), ..NewTask::new(id(*n)) },
                 now.wall,
             );
-            task.aggregate_labels = self.shared.metrics.aggregate_labels(&task, now.wall);
+            task.relabel(self.shared.metrics.aggregate_labels(&task, now.wall));
             Arc::new(task)
         };
         let (tracked, untracked): (Vec<&usize>, Vec<&usize>) =

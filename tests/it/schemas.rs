@@ -29,7 +29,7 @@ async fn loaded(store: &Store) -> Content {
     });
     let tasks = loaded.tasks.iter().map(|task| {
         assert_eq!(task.ended_seen.is_some(), task.status.is_end(), "{}", task.id);
-        assert_eq!(task.origin.labels.get("team").map(String::as_str), Some("demo"));
+        assert_eq!(task.home.labels.get("team").map(String::as_str), Some("demo"));
         (task.id.to_string(), task.ended_seen.map(Timestamp::as_millis))
     });
     (cells.collect(), tasks.collect())

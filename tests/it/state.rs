@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::reading::{Clock, Times, Tokens};
+use videogen_exporter::domain::task::Video;
 use videogen_exporter::domain::{
     Answer, Birth, Cell, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance,
 };
@@ -23,7 +24,8 @@ const fn at(secs: i64) -> Timestamp {
 
 fn task(id: &str) -> Arc<Task> {
     let new = NewTask::new(TaskId::parse(id).unwrap());
-    Arc::new(Task { model: Some("m".into()), ..Task::new("u".into(), "new_api", new, at(900)) })
+    let video = Arc::new(Video { model: Some("m".into()), ..Video::default() });
+    Arc::new(Task { video, ..Task::new("u".into(), "new_api", new, at(900)) })
 }
 
 fn found(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp) -> Arc<Found> {
