@@ -77,9 +77,14 @@ impl Message {
     }
 
     fn bytes(&mut self, field: u32, bytes: &[u8]) {
-        self.tag(field, 2);
-        self.varint(bytes.len() as u64);
+        self.begin(field, bytes.len());
         self.0.extend_from_slice(bytes);
+    }
+
+    /// The beginning of a field of so many bytes.
+    fn begin(&mut self, field: u32, length: usize) {
+        self.tag(field, 2);
+        self.varint(length as u64);
     }
 
     /// A message within this one.
@@ -112,9 +117,18 @@ impl Message {
         });
     }
 
-    /// A metric of a gauge, which is all that tasks have.
-    pub fn gauge<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>, value: f64) {
-        self.metric(labels, |metric| metric.message(field::GAUGE, |gauge| gauge.double(field::NUMBER, value)));
+    /// A metric of a gauge, which is all that tasks have: of those there are many, so nothing is written anywhere else first.
+    pub fn gauge<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)> + Clone, value: f64) {
+        let pair = |(name, value): (&str, &str)| counted(name.len()) + counted(value.len());
+        let metric = labels.clone().map(|label| counted(pair(label))).sum::<usize>() + counted(DOUBLE);
+        self.begin(field::FAMILY_METRIC, metric);
+        for (name, value) in labels {
+            self.begin(field::LABEL, pair((name, value)));
+            self.bytes(field::NAME, name.as_bytes());
+            self.bytes(field::VALUE, value.as_bytes());
+        }
+        self.begin(field::GAUGE, DOUBLE);
+        self.double(field::NUMBER, value);
     }
 
     /// A metric of a counter.
@@ -210,6 +224,15 @@ fn write_native(message: &mut Message, native: &Native) {
     if !deltas.0.is_empty() {
         message.bytes(field::POSITIVE_DELTA, &deltas.0);
     }
+}
+
+/// Bytes of a field that is a double.
+const DOUBLE: usize = 9;
+
+/// Bytes of a field of so many bytes, whose number is below 16.
+const fn counted(length: usize) -> usize {
+    let bits = usize::BITS - (length | 1).leading_zeros();
+    1 + bits.div_ceil(7) as usize + length
 }
 
 const fn zigzag(value: i64) -> u64 {
