@@ -47,6 +47,7 @@ fn page(tasks: &Tasks, format: Format, coding: Coding) -> (usize, usize) {
         before += piece.len();
         after += black_box(compressor.piece(piece).unwrap()).len();
     }
+    after += compressor.end().unwrap().len();
     (before, after)
 }
 

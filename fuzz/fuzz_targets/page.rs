@@ -19,4 +19,5 @@ fuzz_target!(|input: (&str, &str, &str)| {
     }
     let mut compressor = Compressor::new(coding).expect("memory");
     compressor.piece(page.into()).expect("memory");
+    compressor.end().expect("memory");
 });

@@ -81,6 +81,9 @@ impl Timetable {
         if self.alone.is_empty() && self.due.is_empty() {
             // After a rush its room is given back.
             self.due.shrink_to(SOME);
+            if self.timers.capacity() > 4 * self.timers.len().max(SOME) {
+                self.timers.shrink_to(2 * self.timers.len());
+            }
         }
         self.alone.pop_front().or_else(|| self.due.pop_front())
     }

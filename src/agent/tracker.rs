@@ -87,8 +87,12 @@ impl Tracker {
     /// Adds tasks of one upstream; one that is there already stays as it is.
     pub fn add(&self, upstream: &Arc<str>, tasks: Vec<Arc<Task>>) {
         let mut held = self.held();
-        let table = held.upstreams.entry(upstream.clone()).or_default();
-        for task in tasks {
+        let Held { upstreams, texts, .. } = &mut *held;
+        let table = upstreams.entry(upstream.clone()).or_default();
+        for mut task in tasks {
+            if let Some(task) = Arc::get_mut(&mut task) {
+                texts.share(task);
+            }
             if let btree_map::Entry::Vacant(vacant) = table.entries.entry(task.id.clone()) {
                 table.fresh.push(task.id.clone());
                 vacant.insert(Entry { task, has_series: false, was_refused: false, turn: 0 });
@@ -225,7 +229,10 @@ impl Tracker {
         let mut held = self.held();
         let Held { upstreams, texts, .. } = &mut *held;
         if let Some(entry) = upstreams.get_mut(&task.home.upstream).and_then(|table| table.entries.get_mut(&task.id)) {
-            texts.share(&mut task);
+            // As a rule it is what it was.
+            if !(Arc::ptr_eq(&task.home, &entry.task.home) && Arc::ptr_eq(&task.video, &entry.task.video)) {
+                texts.share(&mut task);
+            }
             // Nobody else looks at it as a rule: the room it has is used again.
             match Arc::get_mut(&mut entry.task) {
                 Some(held) => *held = task,
@@ -247,6 +254,7 @@ impl Tracker {
         for table in held.upstreams.values_mut() {
             table.entries.retain(|_, entry| entry.task.ended_seen.is_none_or(|ended| ended + retention > now));
         }
+        held.texts.tidy();
         held.grant();
     }
 

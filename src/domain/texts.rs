@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::Task;
-use super::task::{Home, Video};
+use super::task::{AggregateLabels, Home, Video};
 
 /// Most values of a kind that are kept; more stay each with its task.
 const MAX_SHARED: usize = 1000;
@@ -13,6 +13,7 @@ const MAX_SHARED: usize = 1000;
 /// The values that tasks share.
 #[derive(Default)]
 pub struct Texts {
+    aggregate_labels: HashSet<AggregateLabels>,
     homes: HashSet<Arc<Home>>,
     videos: HashSet<Arc<Video>>,
 }
@@ -20,8 +21,22 @@ pub struct Texts {
 impl Texts {
     /// Lets a task share what others have, too.
     pub fn share(&mut self, task: &mut Task) {
+        let mut labels = task.home.aggregate_labels.clone();
+        share(&mut self.aggregate_labels, &mut labels);
+        if !Arc::ptr_eq(&labels, &task.home.aggregate_labels) {
+            Arc::make_mut(&mut task.home).aggregate_labels = labels;
+        }
         share(&mut self.homes, &mut task.home);
         share(&mut self.videos, &mut task.video);
+    }
+}
+
+impl Texts {
+    /// Forgets what no task has any more: its place is another's.
+    pub fn tidy(&mut self) {
+        self.homes.retain(|home| Arc::strong_count(home) > 1);
+        self.videos.retain(|video| Arc::strong_count(video) > 1);
+        self.aggregate_labels.retain(|labels| Arc::strong_count(labels) > 1);
     }
 }
 

@@ -1,23 +1,26 @@
-//! Compression of a page, each piece by itself: what is read slowly is compressed no sooner than it is taken.
+//! Compression of a page, as it is taken: one gzip member, one zstd frame. (Many of them in a row are allowed, too, but browsers and
+//! curl stop after the first gzip member.)
 
-use std::io;
+use std::io::{self, Write as _};
 
 use bytes::Bytes;
-use libdeflater::CompressionLvl;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use zstd::stream::write::Encoder as ZstdEncoder;
 
 use super::format::Coding;
 
-/// The fastest level of zstd that its authors recommend for this.
-const ZSTD_LEVEL: i32 = 1;
+/// The fastest usual level of either: a page is read once, on a network that is faster than any better compression.
+const LEVEL: u8 = 1;
 
 /// What compresses pieces.
 pub enum Compressor {
     /// Nothing.
     Identity,
-    /// Into a gzip member each.
-    Gzip(libdeflater::Compressor),
-    /// Into a frame each.
-    Zstd(zstd::bulk::Compressor<'static>),
+    /// Into gzip (RFC 1952).
+    Gzip(GzEncoder<Vec<u8>>),
+    /// Into zstd (RFC 8878).
+    Zstd(ZstdEncoder<'static, Vec<u8>>),
 }
 
 impl Compressor {
@@ -28,13 +31,12 @@ impl Compressor {
     pub fn new(coding: Coding) -> io::Result<Self> {
         Ok(match coding {
             Coding::Identity => Self::Identity,
-            // Level 1: a page is read once, on a network that is faster than any better compression.
-            Coding::Gzip => Self::Gzip(libdeflater::Compressor::new(CompressionLvl::new(1).unwrap_or_default())),
-            Coding::Zstd => Self::Zstd(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+            Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), Compression::new(LEVEL.into()))),
+            Coding::Zstd => Self::Zstd(ZstdEncoder::new(Vec::new(), LEVEL.into())?),
         })
     }
 
-    /// One piece, which can be read behind those before it.
+    /// Takes a piece; what of it and those before it can be sent now, which may be nothing.
     ///
     /// # Errors
     /// When there is no memory for it.
@@ -42,13 +44,25 @@ impl Compressor {
         match self {
             Self::Identity => Ok(piece),
             Self::Gzip(gzip) => {
-                let mut out = vec![0; gzip.gzip_compress_bound(piece.len())];
-                let written = gzip.gzip_compress(&piece, &mut out).map_err(io::Error::other)?;
-                out.truncate(written);
-                out.shrink_to_fit();
-                Ok(out.into())
+                gzip.write_all(&piece)?;
+                Ok(std::mem::take(gzip.get_mut()).into())
             }
-            Self::Zstd(zstd) => Ok(zstd.compress(&piece)?.into()),
+            Self::Zstd(zstd) => {
+                zstd.write_all(&piece)?;
+                Ok(std::mem::take(zstd.get_mut()).into())
+            }
+        }
+    }
+
+    /// What is left when there are no more pieces.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn end(&mut self) -> io::Result<Bytes> {
+        match std::mem::replace(self, Self::Identity) {
+            Self::Identity => Ok(Bytes::new()),
+            Self::Gzip(gzip) => Ok(gzip.finish()?.into()),
+            Self::Zstd(zstd) => Ok(zstd.finish()?.into()),
         }
     }
 }

@@ -79,6 +79,7 @@ impl Encoder {
             return;
         }
         let is_open = self.format == Format::OpenMetrics;
+        let is_counter = *kind == Kind::Counter;
         let mut text = Text(std::mem::take(&mut self.out));
         text.series(name, labels());
         text.value(Value::Float(value));
@@ -86,7 +87,7 @@ impl Encoder {
             text.exemplar(exemplar);
         }
         text.push("\n");
-        if let Some(created) = extra.created.filter(|_| is_open && self.created_lines) {
+        if let Some(created) = extra.created.filter(|_| is_open && is_counter && self.created_lines) {
             let name = format!("{}_created", name.trim_end_matches("_total"));
             text.sample(&name, labels(), Value::Thousandths(created.as_millis()));
         }

@@ -7,7 +7,7 @@ use super::aggregates::Aggregates;
 use super::encoder::{Encoder, Extra};
 use super::families;
 use super::text::to_f64;
-use crate::domain::task::Agg;
+use crate::domain::task::{Agg, Home};
 use crate::domain::{Status, Task, Timestamp};
 
 /// The tasks of each label set, counted.
@@ -65,11 +65,13 @@ impl Fleet {
     /// Of these tasks.
     pub fn of<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> Self {
         // Tasks share what makes up their label sets: a group is known by where that lies, which is sooner compared than its words.
-        let mut places: HashMap<(usize, usize), usize> = HashMap::new();
+        let mut places: HashMap<(usize, usize, usize), usize> = HashMap::new();
         let mut groups: Vec<(Agg, Group)> = Vec::new();
         let mut last = None;
         for task in tasks {
-            let key = (Arc::as_ptr(&task.home) as usize, Arc::as_ptr(&task.video) as usize);
+            let Home { upstream, aggregate_labels, .. } = &*task.home;
+            let model = task.video.model.as_ref().map_or(0, |model| model.as_ptr().addr());
+            let key = (upstream.as_ptr().addr(), aggregate_labels.as_ptr().addr(), model);
             let place = match last {
                 Some((known, place)) if known == key => place,
                 _ => *places.entry(key).or_insert_with(|| {

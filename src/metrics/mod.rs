@@ -296,6 +296,8 @@ impl Metrics {
         }
         fleet.write(&mut out, &held.aggregates);
         held.aggregates.write(&mut out, self.started);
-        Page::new(out, held.status_form, snapshot.tasks)
+        let form = held.status_form;
+        drop(held);
+        Page::new(out, form, snapshot.tasks)
     }
 }

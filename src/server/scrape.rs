@@ -21,21 +21,34 @@ struct Scrape {
     shared: Arc<Shared>,
     bytes: usize,
     took: Duration,
+    is_done: bool,
 }
 
 impl Iterator for Scrape {
     type Item = io::Result<Bytes>;
 
     fn next(&mut self) -> Option<io::Result<Bytes>> {
+        if self.is_done {
+            return None;
+        }
         let begun = clock::instant();
-        let piece = self.page.next();
-        self.bytes += piece.as_ref().map_or(0, Bytes::len);
-        let piece = piece.map(|piece| self.compressor.piece(piece));
+        let next = loop {
+            let Some(piece) = self.page.next() else {
+                self.is_done = true;
+                break self.compressor.end();
+            };
+            self.bytes += piece.len();
+            match self.compressor.piece(piece) {
+                // It says something only now and then.
+                Ok(piece) if piece.is_empty() => {}
+                other => break other,
+            }
+        };
         self.took += clock::instant() - begun;
-        if piece.is_none() {
+        if self.is_done {
             self.shared.metrics.written(self.page.format(), self.bytes, self.took);
         }
-        piece
+        Some(next).filter(|next| next.as_ref().map_or(true, |piece| !piece.is_empty()))
     }
 }
 
@@ -55,7 +68,7 @@ pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> R
     };
     let shared = handle.shared.clone();
     let page = shared.metrics.page(format, shared.snapshot());
-    let scrape = Scrape { page, compressor, shared, bytes: 0, took: clock::instant() - begun };
+    let scrape = Scrape { page, compressor, shared, bytes: 0, took: clock::instant() - begun, is_done: false };
     let mut response = Body::from_stream(futures_util::stream::iter(scrape)).into_response();
     let own = response.headers_mut();
     own.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));

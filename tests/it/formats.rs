@@ -135,6 +135,8 @@ async fn the_reference_parsers_read_the_same_from_both_texts_however_they_are_co
         assert_eq!(latency.map(|(_, exemplar)| exemplar[1].as_f64().unwrap()), Some(70.0));
         let created = rows.iter().filter(|row| row[0].as_str().unwrap().ends_with("_created"));
         assert!(created.clone().count() > 50 && created.clone().all(|row| row[2].as_f64().unwrap() > 1.7e9));
+        // Nothing is there that its family has not: a gauge has no time of creation.
+        assert!(rows.iter().all(|row| row[4] != "unknown"), "{rows:?}");
         let unit = |name: &str| rows.iter().find(|row| row[0] == name).map(|row| row[5].as_str().unwrap().to_owned());
         assert_eq!(unit("videogen_task_duration_seconds").as_deref(), Some("seconds"));
         assert_eq!(unit("videogen_task_progress_ratio").as_deref(), Some("ratio"));
@@ -261,7 +263,7 @@ async fn prometheus_reads_the_same_from_each_format_and_finds_the_task_of_an_exe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn victoriametrics_reads_members_that_stand_one_after_the_other() {
+async fn victoriametrics_reads_what_prometheus_reads() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let (exporter, _gateway) = ended(folder.path()).await;

@@ -29,7 +29,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("prometheus", &["metrics"]),
     ("axum", &["server", "simulate"]),
     ("hyper", &["server"]),
-    ("libdeflater", &["metrics"]),
+    ("flate2", &["metrics"]),
     ("zstd", &["metrics"]),
     ("memchr", &["metrics"]),
     ("hyper_util", &["server"]),

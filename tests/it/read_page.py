@@ -3,9 +3,9 @@
     python read_page.py FORMAT CODING FILE
 """
 
-import gzip
 import json
 import sys
+import zlib
 
 import zstandard
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
@@ -14,11 +14,17 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 def body(coding, path):
     data = open(path, "rb").read()
+    # Browsers and curl read one member, or one frame, and no more.
     if coding == "gzip":
-        return gzip.decompress(data)
+        member = zlib.decompressobj(31)
+        page = member.decompress(data)
+        assert member.eof and not member.unused_data, "more than one member, or less"
+        return page
     if coding == "zstd":
-        with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
-            return reader.read()
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        page = frame.decompress(data)
+        assert frame.eof and not frame.unused_data, "more than one frame, or less"
+        return page
     return data
 
 
