@@ -14,7 +14,7 @@ use super::named::Names;
 use super::registry::TakenIn;
 use super::{Shared, both_clocks};
 use crate::config::Upstream;
-use crate::domain::{NewTask, TaskId, Texts};
+use crate::domain::{NewTask, TaskId};
 use crate::metrics::{Ended, Operation};
 use crate::source::{Asked, Listing, Source};
 use crate::store::Found;
@@ -75,10 +75,11 @@ impl Discoverer {
             let read = stop.run_until_cancelled(self.read(&mut source)).await;
             let Some(mut listing) = read else { break };
             let more = listing.more;
-            // As long as the same ones are left out, that is no news.
-            let before =
-                std::mem::replace(&mut left_out, listing.keep_askable(&self.upstream.dialect, |id| self.names.has(id)));
-            listing.errors += left_out.saturating_sub(before);
+            let without = listing.keep_askable(&self.upstream.dialect, |id| self.names.has(id));
+            // As long as the same ones are left out, that is no news; only the whole says how many there are.
+            if !more {
+                listing.errors += without.saturating_sub(std::mem::replace(&mut left_out, without));
+            }
             if listing.messages != told {
                 told.clone_from(&listing.messages);
                 for message in &told {
@@ -134,12 +135,11 @@ impl Discoverer {
 
         let gone = if listing.more { Vec::new() } else { self.names.gone(|id| tasks.contains_key(id)) };
         let new = self.names.new_among(tasks.keys().cloned());
-        let mut texts = Texts::default();
         let (mut untracked, mut tracked) = (Vec::new(), Vec::new());
         for task in tasks.into_values().filter(|task| new.contains(&task.id)) {
             match self.shared.tracker.get(name, &task.id) {
                 Some(known) => tracked.push(known.id.clone()),
-                None => untracked.push(self.shared.new_task(&self.upstream, task, &self.label, late, now, &mut texts)),
+                None => untracked.push(self.shared.new_task(&self.upstream, task, &self.label, late, now)),
             }
         }
         Arc::new(Found {

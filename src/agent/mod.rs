@@ -288,6 +288,7 @@ impl Shared {
         let now = both_clocks();
         for task in tasks.iter_mut().map(Arc::make_mut) {
             task.relabel(self.metrics.aggregate_labels(task, now.wall));
+            self.tracker.share(task);
         }
         if !tasks.is_empty() {
             self.tracker.add(upstream, tasks);

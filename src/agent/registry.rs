@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Shared, both_clocks};
 use crate::config::Upstream;
-use crate::domain::{NewTask, Task, TaskId, Texts, Timestamp};
+use crate::domain::{NewTask, Task, TaskId, Timestamp};
 use crate::store::{Found, StoreError};
 
 /// The `source` label of tasks that were registered.
@@ -50,13 +50,12 @@ impl Shared {
         source: &str,
         late: bool,
         now: Timestamp,
-        texts: &mut Texts,
     ) -> Arc<Task> {
         let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
         task.brought_late = late;
         source.clone_into(&mut Arc::make_mut(&mut task.home).source);
         task.relabel(self.metrics.aggregate_labels(&task, now));
-        texts.share(&mut task);
+        self.tracker.share(&mut task);
         Arc::new(task)
     }
 
@@ -83,13 +82,12 @@ impl Shared {
         let now = both_clocks().wall;
         let name = &upstream.name;
         let asked: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
-        let mut texts = Texts::default();
         let mut named = BTreeSet::new();
         let (mut untracked, mut also) = (Vec::new(), Vec::new());
         for task in tasks.into_iter().filter(|task| named.insert(task.id.clone())) {
             match self.tracker.get(name, &task.id) {
                 Some(known) => also.push(known.id.clone()),
-                None => untracked.push(self.new_task(upstream, task, API, true, now, &mut texts)),
+                None => untracked.push(self.new_task(upstream, task, API, true, now)),
             }
         }
         let watched: BTreeSet<TaskId> = also.iter().cloned().collect();

@@ -84,15 +84,16 @@ impl Tracker {
         held.grant();
     }
 
+    /// Lets a task that is to come share what others have, too.
+    pub fn share(&self, task: &mut Task) {
+        self.held().texts.share(task);
+    }
+
     /// Adds tasks of one upstream; one that is there already stays as it is.
     pub fn add(&self, upstream: &Arc<str>, tasks: Vec<Arc<Task>>) {
         let mut held = self.held();
-        let Held { upstreams, texts, .. } = &mut *held;
-        let table = upstreams.entry(upstream.clone()).or_default();
-        for mut task in tasks {
-            if let Some(task) = Arc::get_mut(&mut task) {
-                texts.share(task);
-            }
+        let table = held.upstreams.entry(upstream.clone()).or_default();
+        for task in tasks {
             if let btree_map::Entry::Vacant(vacant) = table.entries.entry(task.id.clone()) {
                 table.fresh.push(task.id.clone());
                 vacant.insert(Entry { task, has_series: false, was_refused: false, turn: 0 });

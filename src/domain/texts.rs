@@ -51,6 +51,7 @@ fn share<T: Hash + Eq + ?Sized>(known: &mut HashSet<Arc<T>>, value: &mut Arc<T>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{NewTask, TaskId, Timestamp};
 
     #[test]
     fn equal_values_are_one_and_there_are_only_so_many() {
@@ -66,5 +67,29 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&shared("a"), &shared("a")));
         assert!(!Arc::ptr_eq(&shared("1999"), &shared("1999")));
+    }
+
+    #[test]
+    fn what_no_task_has_any_more_makes_room_for_others() {
+        let mut texts = Texts::default();
+        let mut task = |model: &str| {
+            let new = NewTask::new(TaskId::parse("t").unwrap());
+            let mut task = Task::new("u".into(), "new_api", new, Timestamp::from_secs(0));
+            task.video = Arc::new(Video { model: Some(model.into()), ..Video::default() });
+            task.relabel(Arc::new([("label_team".into(), "a".into())]));
+            texts.share(&mut task);
+            (task, texts.videos.len())
+        };
+        let (kept, _) = task("kept");
+        for n in 0..2 * MAX_SHARED {
+            task(&n.to_string());
+        }
+        let (late, held) = task("late");
+        let (other, _) = task("late");
+        assert!(held == MAX_SHARED && !Arc::ptr_eq(&late.video, &other.video), "there is no room");
+        assert!(Arc::ptr_eq(&late.home, &other.home) && Arc::ptr_eq(&late.home, &kept.home));
+        texts.tidy();
+        assert_eq!(texts.videos.len(), 1, "that of the task that is still there");
+        assert!(texts.videos.contains(&kept.video));
     }
 }

@@ -277,7 +277,11 @@ mod tests {
     }
 
     fn page(aggregates: &Aggregates) -> String {
-        let mut out = Encoder::new(Format::Text, false);
+        written(aggregates, Format::Text)
+    }
+
+    fn written(aggregates: &Aggregates, format: Format) -> String {
+        let mut out = Encoder::new(format, false);
         aggregates.write(&mut out, Timestamp::from_secs(0));
         String::from_utf8(out.finish()).unwrap()
     }
@@ -291,7 +295,10 @@ mod tests {
         let birth = aggregates.birth(now(0).wall);
         aggregates.add(agg(), birth, now(0));
         let ending = [Increment::Finished(Status::Failed), Increment::Latency(Status::Failed, 30.0)];
-        aggregates.count(agg(), &ending, None, birth, now(100));
+        let id = TaskId::parse("t").unwrap();
+        aggregates.count(agg(), &ending, Some((&id, now(100).wall)), birth, now(100));
+        let exemplars =
+            |aggregates: &Aggregates| written(aggregates, Format::OpenMetrics).matches(" # {task_id=\"t\"} ").count();
         let finished =
             "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"}";
         let count =
@@ -305,8 +312,10 @@ mod tests {
         let due = aggregates.due(now(120).steady);
         assert_eq!(due.sets, [agg()]);
         assert!(shows(&aggregates, 0), "not before that is committed");
+        assert_eq!(exemplars(&aggregates), 0, "a task of what is held back");
         aggregates.release(&due);
         assert!(shows(&aggregates, 1));
+        assert_eq!(exemplars(&aggregates), 2, "of the end and of its latency");
         assert_eq!(aggregates.due(now(500).steady), Due::default());
         aggregates.count(agg(), &ending, None, birth, now(501));
         assert!(shows(&aggregates, 2), "an old set is not held");

@@ -14,7 +14,7 @@ pub struct Encoder {
     format: Format,
     /// OpenMetrics shows when counters and histograms were created.
     created_lines: bool,
-    out: Vec<u8>,
+    out: Text,
     /// The family that was begun; its rows in protobuf are kept apart until their size is known.
     family: Option<(String, String, Kind)>,
     rows: Message,
@@ -32,7 +32,7 @@ pub struct Extra<'a> {
 impl Encoder {
     /// Of nothing yet.
     pub fn new(format: Format, created_lines: bool) -> Self {
-        Self { format, created_lines, out: Vec::new(), family: None, rows: Message::default() }
+        Self { format, created_lines, out: Text::default(), family: None, rows: Message::default() }
     }
 
     /// Its format.
@@ -48,13 +48,11 @@ impl Encoder {
     /// Begins a family.
     pub fn family(&mut self, name: &str, help: &str, kind: Kind) {
         self.close();
-        let mut text = Text(std::mem::take(&mut self.out));
         match self.format {
-            Format::Text => text.header(name, help, kind),
-            Format::OpenMetrics => text.open_header(name, help, kind, unit(name)),
+            Format::Text => self.out.header(name, help, kind),
+            Format::OpenMetrics => self.out.open_header(name, help, kind, unit(name)),
             Format::Protobuf => {}
         }
-        self.out = text.0;
         self.family = Some((name.to_owned(), help.to_owned(), kind));
     }
 
@@ -80,18 +78,16 @@ impl Encoder {
         }
         let is_open = self.format == Format::OpenMetrics;
         let is_counter = *kind == Kind::Counter;
-        let mut text = Text(std::mem::take(&mut self.out));
-        text.series(name, labels());
-        text.value(Value::Float(value));
+        self.out.series(name, labels());
+        self.out.value(Value::Float(value));
         if let Some(exemplar) = extra.exemplar.filter(|_| is_open) {
-            text.exemplar(exemplar);
+            self.out.exemplar(exemplar);
         }
-        text.push("\n");
+        self.out.push("\n");
         if let Some(created) = extra.created.filter(|_| is_open && is_counter && self.created_lines) {
             let name = format!("{}_created", name.trim_end_matches("_total"));
-            text.sample(&name, labels(), Value::Thousandths(created.as_millis()));
+            self.out.sample(&name, labels(), Value::Thousandths(created.as_millis()));
         }
-        self.out = text.0;
     }
 
     /// A histogram of the family that was begun.
@@ -103,25 +99,23 @@ impl Encoder {
             return;
         }
         let is_open = self.format == Format::OpenMetrics;
-        let mut text = Text(std::mem::take(&mut self.out));
         let bucket = format!("{name}_bucket");
         let mut total = 0;
         for (n, count) in histogram.counts.iter().enumerate() {
             total += count;
             let le = histogram.bounds.get(n).map_or_else(|| "+Inf".to_owned(), |bound| format!("{bound:?}"));
-            text.series(&bucket, own().chain([("le", le.as_str())]));
-            text.value(Value::Whole(total));
+            self.out.series(&bucket, own().chain([("le", le.as_str())]));
+            self.out.value(Value::Whole(total));
             if let Some(exemplar) = histogram.exemplar(n).filter(|_| is_open) {
-                text.exemplar(exemplar);
+                self.out.exemplar(exemplar);
             }
-            text.push("\n");
+            self.out.push("\n");
         }
-        text.sample(&format!("{name}_sum"), own(), Value::Float(histogram.sum));
-        text.sample(&format!("{name}_count"), own(), Value::Whole(total));
+        self.out.sample(&format!("{name}_sum"), own(), Value::Float(histogram.sum));
+        self.out.sample(&format!("{name}_count"), own(), Value::Whole(total));
         if let Some(created) = histogram.created.filter(|_| is_open && self.created_lines) {
-            text.sample(&format!("{name}_created"), own(), Value::Thousandths(created.as_millis()));
+            self.out.sample(&format!("{name}_created"), own(), Value::Thousandths(created.as_millis()));
         }
-        self.out = text.0;
     }
 
     /// Ends the family that was begun.
@@ -129,15 +123,15 @@ impl Encoder {
         let Some((name, help, kind)) = self.family.take() else { return };
         let rows = std::mem::take(&mut self.rows.0);
         if !rows.is_empty() {
-            proto::begin_family(&mut self.out, &name, &help, kind, unit(&name), rows.len());
-            self.out.extend_from_slice(&rows);
+            proto::begin_family(&mut self.out.0, &name, &help, kind, unit(&name), rows.len());
+            self.out.0.extend_from_slice(&rows);
         }
     }
 
     /// Everything that was written.
     pub fn finish(mut self) -> Vec<u8> {
         self.close();
-        self.out
+        self.out.0
     }
 }
 

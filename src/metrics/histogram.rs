@@ -37,9 +37,6 @@ const MAX_BUCKETS: usize = 160;
 pub struct Native(pub(super) BTreeMap<i16, u64>);
 
 impl Native {
-    /// What is no larger than this is in the zero bucket.
-    pub const ZERO_THRESHOLD: f64 = native::ZERO_THRESHOLD;
-
     /// Observations in all of them.
     pub fn count(&self) -> u64 {
         self.0.values().sum()

@@ -6,7 +6,7 @@
 use super::exemplar::Exemplar;
 use super::families::Kind;
 use super::histogram::{HistogramRow, Native};
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, native};
 
 /// Field numbers, of the messages that they stand in.
 mod field {
@@ -195,7 +195,7 @@ fn write_histogram(message: &mut Message, histogram: &HistogramRow<'_>) {
 fn write_native(message: &mut Message, native: &Native) {
     let (schema, buckets) = native.buckets();
     message.sint(field::SCHEMA, schema.into());
-    message.double(field::ZERO_THRESHOLD, Native::ZERO_THRESHOLD);
+    message.double(field::ZERO_THRESHOLD, native::ZERO_THRESHOLD);
     message.uint(field::ZERO_COUNT, native.zero());
     let mut deltas = Message::default();
     let mut spans: Vec<(i32, u32)> = Vec::new();

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod body;
 mod landing;
 mod problem;
 mod registration;

@@ -6,31 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::problem::{Answer, Item, Refusal, busy};
-use super::{Handle, InForce};
+use super::{Handle, InForce, body};
 use crate::clock;
 use crate::config::Upstream;
 use crate::domain::labels::{LABEL_NAME, is_label_name, sanitise};
 use crate::domain::{NewTask, TaskId, Timestamp};
 use crate::provider::any_moment;
 
-/// Most bytes of a registration.
-const MAX_BODY: usize = 1 << 20;
-
-/// Most tasks in one.
+/// Most tasks of a registration.
 const MAX_ITEMS: usize = 1000;
 
 /// Most labels of a task.
 const MAX_LABELS: usize = 32;
-
-/// How long its body may take to arrive.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far ahead of ours the clock of whoever submitted a task may be.
 const CLOCKS_APART: Duration = Duration::from_hours(24);
@@ -70,10 +64,7 @@ pub async fn forget(
 }
 
 async fn read_items(body: Body) -> Result<Vec<Value>, Refusal> {
-    let read = tokio::time::timeout(BODY_PATIENCE, to_bytes(body, MAX_BODY)).await;
-    let late = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
-    let large = |_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {MAX_BODY} bytes"));
-    let body = read.map_err(late)?.map_err(large)?;
+    let body = body::read(body).await?;
     let no_json = |error: serde_json::Error| {
         let why = format!("no JSON: line {}, column {}", error.line(), error.column());
         Refusal::new(StatusCode::BAD_REQUEST, why)

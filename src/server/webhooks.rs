@@ -1,29 +1,22 @@
 //! `/webhooks/{upstream}/{secret}`: where providers tell by themselves how tasks are doing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::Handle;
 use super::problem::Refusal;
+use super::{Handle, body};
 use crate::agent::Told;
 use crate::clock;
 use crate::domain::TaskId;
 use crate::metrics::CallbackResult;
 use crate::provider::Callback;
-
-/// Most bytes of a callback.
-const MAX_BODY: usize = 1 << 20;
-
-/// How long its body may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes a callback. Its body is never trusted further than to move a task forward; its path is shown nowhere.
 pub async fn receive(
@@ -46,9 +39,7 @@ pub async fn receive(
         count(CallbackResult::Invalid);
         Refusal::new(status, why)
     };
-    let read = tokio::time::timeout(PATIENCE, to_bytes(body, MAX_BODY)).await;
-    let read = read.map_err(|_| invalid(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?;
-    let body = read.map_err(|_| invalid(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))?;
+    let body = body::read(body).await.inspect_err(|_| count(CallbackResult::Invalid))?;
     let no_task = || invalid(StatusCode::BAD_REQUEST, "there is no task in it, or it does not say where that stands");
     match upstream.dialect.read_callback(&body).map_err(|_| no_task())? {
         Callback::Challenge(challenge) => Ok(Json(json!({ "challenge": challenge })).into_response()),
