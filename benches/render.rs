@@ -8,13 +8,12 @@
 #![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 use videogen_exporter::config::TaskStatusForm;
 use videogen_exporter::domain::{NewTask, Status, Task, TaskId, Timestamp};
-use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page};
+use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, Snapshot};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -22,10 +21,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Rounds, the middle one of which counts.
 const ROUNDS: usize = 21;
 
-type Tasks = Vec<(Arc<Task>, bool)>;
-
 /// Tasks with 12 series each, which a task has that was not answered for yet.
-fn tasks(count: usize) -> Tasks {
+fn tasks(count: usize) -> Snapshot {
     let base = 1_795_000_000_000;
     let task = |n: usize| {
         let id = format!("task_{:032x}", n as u128 * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
@@ -34,13 +31,13 @@ fn tasks(count: usize) -> Tasks {
         let mut task = Task::new("tokenhot".into(), "tokenhot", new, seen);
         task.status = Status::ALL[n % Status::ALL.len()];
         task.last_change = Timestamp::from_millis(base + i64::try_from(n).unwrap() * 41);
-        (Arc::new(task), true)
+        task
     };
-    (0..count).map(task).collect()
+    Snapshot::of((0..count).map(task))
 }
 
 /// Makes a page and forgets it piece by piece, as a socket does; how large it was.
-fn page(tasks: &Tasks, format: Format, coding: Coding) -> (usize, usize) {
+fn page(tasks: &Snapshot, format: Format, coding: Coding) -> (usize, usize) {
     let mut compressor = Compressor::new(coding).unwrap();
     let (mut before, mut after) = (0, 0);
     for piece in Page::new(Encoder::new(format, false), TaskStatusForm::Set, tasks.clone()) {

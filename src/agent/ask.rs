@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::timetable::Due;
+use super::table::Turn;
 use crate::clock;
-use crate::domain::{Answer, ApiError, Reason, Timestamp};
+use crate::domain::{Answer, ApiError, Reason, TaskId, Timestamp};
 use crate::http::{Client, Request, Response};
 use crate::metrics::Operation;
 use crate::provider::Dialect;
@@ -19,13 +19,20 @@ pub struct Asker {
     pub(super) key: Option<Credentials>,
 }
 
+/// A task that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    pub(super) turn: Turn,
+    pub(super) id: TaskId,
+}
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
     /// One task.
-    One(Due),
+    One(Asked),
     /// Many with one request.
-    Many(Vec<Due>),
+    Many(Vec<Asked>),
 }
 
 /// How it ended.
@@ -57,10 +64,10 @@ impl Work {
     }
 
     /// The tasks that were asked for.
-    pub fn tasks(self) -> Vec<Due> {
+    pub fn tasks(&self) -> &[Asked] {
         match self {
-            Self::One(due) => vec![due],
-            Self::Many(dues) => dues,
+            Self::One(asked) => std::slice::from_ref(asked),
+            Self::Many(asked) => asked,
         }
     }
 }
@@ -99,9 +106,9 @@ impl Asker {
     /// `None` for an id that this provider cannot have, which no source lets in.
     fn request(&self, work: &Work) -> Option<Request> {
         match work {
-            Work::One(due) => self.dialect.request(&due.id).ok(),
-            Work::Many(dues) => {
-                let ids: Vec<_> = dues.iter().map(|due| due.id.clone()).collect();
+            Work::One(asked) => self.dialect.request(&asked.id).ok(),
+            Work::Many(asked) => {
+                let ids: Vec<_> = asked.iter().map(|asked| asked.id.clone()).collect();
                 self.dialect.batch_request(&ids)
             }
         }

@@ -10,6 +10,7 @@ mod oddities;
 mod poll;
 mod registry;
 mod sweep;
+mod table;
 mod timetable;
 mod together;
 mod tracker;
@@ -37,7 +38,8 @@ use crate::store::{Loaded, Store, StoreError};
 use crate::supervise::Tasks;
 
 pub use registry::{API, Registered};
-pub use tracker::{SeriesLimits, Told, Tracker};
+pub use table::Told;
+pub use tracker::{SeriesLimits, Tracker};
 
 /// What outlives a configuration: the table, the state and the counters.
 pub struct Shared {
@@ -274,7 +276,7 @@ impl Shared {
 
     /// Label sets that tasks came under with another configuration are born at 0.
     fn bear(&self, now: Now) {
-        let aggs: BTreeSet<Agg> = self.snapshot().tasks.iter().map(|(task, _)| task.agg()).collect();
+        let aggs: BTreeSet<Agg> = self.snapshot().tasks().map(Task::agg).collect();
         let new: Vec<Agg> = aggs.into_iter().filter(|agg| self.metrics.is_new(agg)).collect();
         if !new.is_empty() {
             let birth = self.metrics.birth(now.wall);
@@ -301,8 +303,8 @@ impl Shared {
     /// # Errors
     /// When they cannot be written; what is counted is safe all the same.
     pub async fn save(&self) -> Result<(), StoreError> {
-        let active = self.snapshot().tasks.into_iter().map(|(task, _)| task).filter(|task| task.is_active());
-        self.store.save(active.collect()).await
+        let active = self.snapshot().tasks().filter(|task| task.is_active()).cloned().map(Arc::new).collect();
+        self.store.save(active).await
     }
 
     /// The tasks as they are now.

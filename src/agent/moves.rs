@@ -10,11 +10,18 @@ use tokio::sync::oneshot;
 use super::both_clocks;
 use super::poll::Poller;
 use crate::clock;
-use crate::domain::{Answer, Reading, Task, TaskId, Timestamp, Transition, advance};
+use crate::domain::{Answer, Place, Reading, Task, TaskId, Timestamp, Transition, advance};
 use crate::store::Settled;
 
 /// A task and what was read of it.
-pub type Move = (Arc<Task>, Reading);
+pub struct Move {
+    /// Where it lies.
+    pub place: Place,
+    /// As it is.
+    pub task: Task,
+    /// What was read.
+    pub reading: Reading,
+}
 
 /// Transitions of one upstream that are on their way.
 #[derive(Default)]
@@ -57,16 +64,15 @@ impl Poller {
     pub(super) fn advance(&mut self, moves: Vec<Move>) {
         let now = Timestamp::from(clock::now());
         let (mut ends, mut others) = (Vec::new(), Vec::new());
-        for (before, mut reading) in moves {
+        for Move { place, task: before, mut reading } in moves {
             if before.video.model.is_none()
                 && let Reading::Answer(answer) = &mut reading
             {
                 answer.model = self.settle_model(answer, now);
             }
             let transition = advance(&before, reading, &self.rules.policy, now);
-            drop(before);
             if !transition.durable {
-                self.show(transition.task, now);
+                self.show(place, transition.task, now);
                 continue;
             }
             let sent = if transition.task.status.is_end() { &mut ends } else { &mut others };
@@ -97,13 +103,15 @@ impl Poller {
                 }
                 continue;
             }
-            let Some(task) = self.shared.tracker.get(&self.upstream.name, &id) else { continue };
+            let place = self.shared.tracker.place(&self.upstream.name, &id);
+            let Some(place) = place else { continue };
+            let Some(task) = self.shared.tracker.lying(&self.upstream.name, place) else { continue };
             if task.is_active() && answer.status.stage() > task.status.stage() {
-                moves.push(self.look_at(task, answer, now));
+                moves.push(self.look_at(place, task, answer, now));
                 // What is on its way was asked before this was told: when it comes home it is too late.
-                self.shared.tracker.next_turn(&self.upstream.name, &id);
+                self.shared.tracker.next_turn(&self.upstream.name, place);
             } else if answer.status.is_end() && answer.status != task.status {
-                self.ask_alone(id);
+                self.ask_alone(place);
             }
         }
         self.advance(moves);
@@ -148,7 +156,9 @@ impl Poller {
                 tracing::debug!(upstream.name = %name, tasks = transitions.len(), %error, "not committed, so not counted; asking again");
                 for Transition { task, .. } in transitions {
                     self.landed(&task.id, &mut told);
-                    self.ask_after(task.id, self.upstream.polling.pace.interval);
+                    if let Some(place) = self.shared.tracker.place(&self.upstream.name, &task.id) {
+                        self.ask_after(place, self.upstream.polling.pace.interval);
+                    }
                 }
             }
         }
@@ -158,15 +168,17 @@ impl Poller {
     /// The same for a task that was away: meanwhile aggregates may have come to carry other labels.
     fn show_settled(&mut self, mut task: Task, now: Timestamp) {
         task.relabel(self.shared.metrics.aggregate_labels(&task, now));
-        self.show(task, now);
+        if let Some(place) = self.shared.tracker.place(&self.upstream.name, &task.id) {
+            self.show(place, task, now);
+        }
     }
 
     /// Puts a task as it is now into the table, and says when it is asked again.
-    fn show(&mut self, task: Task, now: Timestamp) {
+    fn show(&mut self, place: Place, task: Task, now: Timestamp) {
         if let Some(wait) = self.wait(&task, now) {
-            self.ask_after(task.id.clone(), wait);
+            self.ask_after(place, wait);
         }
-        self.shared.tracker.apply(task);
+        self.shared.tracker.apply_at(place, task);
     }
 
     /// The model label of a task from its answer; the configured one where that names none.

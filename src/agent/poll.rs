@@ -3,25 +3,27 @@
 //! The dispatcher is the only one that moves the upstream's tasks, so a task has no two readings at once, and an upstream
 //! that is slow or dead holds back nobody else.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::ask::{Answers, Asker, Outcome, Work};
+use super::ask::{Answers, Asked, Asker, Outcome, Work};
 use super::backoff::{Backoff, Gate};
 use super::limit::Limit;
 use super::moves::{Commits, Move};
 use super::oddities::Oddities;
+use super::table::Turn;
 use super::timetable::{Due, Timetable};
 use super::together::Together;
 use super::{Rules, Shared, both_clocks};
 use crate::clock;
 use crate::config::Upstream;
 use crate::domain::labels::sanitise;
-use crate::domain::{Answer, Reading, Reason, Task, TaskId, Timestamp, schedule};
+use crate::domain::{Answer, Place, Reading, Reason, Task, Timestamp, schedule};
 use crate::http::{Client, ClientError, retry_after};
 use crate::metrics::{Ended, Now};
 
@@ -36,7 +38,8 @@ pub struct Poller {
     pub(super) rules: Arc<Rules>,
     wake: Arc<Notify>,
     pub(super) timetable: Timetable,
-    in_flight: JoinSet<Outcome>,
+    /// Asked for and not answered yet. They go on only while the dispatcher waits, so that nobody has to be woken for an answer.
+    in_flight: FuturesUnordered<Pin<Box<dyn Future<Output = Outcome> + Send>>>,
     /// What is on its way to the state.
     pub(super) commits: Commits,
     together: Together,
@@ -79,7 +82,7 @@ impl Poller {
             shared,
             rules,
             timetable: Timetable::new(together.is_possible().then_some(polling.pace.min)),
-            in_flight: JoinSet::new(),
+            in_flight: FuturesUnordered::new(),
             commits,
             together,
             limit,
@@ -110,7 +113,7 @@ impl Poller {
                     self.hear(told);
                 }
                 () = self.timetable.expire() => {}
-                Some(ended) = self.in_flight.join_next(), if !self.in_flight.is_empty() => self.take_home(ended)?,
+                Some(outcome) = self.in_flight.next(), if !self.in_flight.is_empty() => self.take_home(outcome),
                 settled = self.commits.next() => self.settled(settled?),
                 () = tokio::time::sleep_until(until.unwrap_or_else(clock::instant).into()), if until.is_some() => {}
             }
@@ -118,8 +121,8 @@ impl Poller {
         let patience =
             if ends.is_cancelled() { self.upstream.polling.timeout + RELOAD_PATIENCE } else { RELOAD_PATIENCE };
         let until = clock::instant() + patience;
-        while let Ok(Some(ended)) = tokio::time::timeout_at(until.into(), self.in_flight.join_next()).await {
-            self.take_home(ended)?;
+        while let Ok(Some(outcome)) = tokio::time::timeout_at(until.into(), self.in_flight.next()).await {
+            self.take_home(outcome);
         }
         // What cannot be committed in a moment is carried on, or read again after the next start.
         let until = clock::instant() + RELOAD_PATIENCE;
@@ -137,7 +140,8 @@ impl Poller {
     fn begin(&mut self) {
         let now = Timestamp::from(clock::now());
         let mut soon = Vec::new();
-        for task in self.shared.tracker.begin(&self.upstream.name) {
+        for place in self.shared.tracker.begin(&self.upstream.name) {
+            let Some(task) = self.shared.tracker.lying(&self.upstream.name, place) else { continue };
             if self.commits.has(&task.id) {
                 continue;
             }
@@ -149,9 +153,9 @@ impl Poller {
                 None => wait,
             };
             if left.is_zero() {
-                soon.push(task.id.clone());
+                soon.push(place);
             } else {
-                self.ask_after(task.id.clone(), left);
+                self.ask_after(place, left);
             }
         }
         self.schedule(soon);
@@ -159,32 +163,35 @@ impl Poller {
 
     /// Places the first polls: spread over as much time as the rate limit needs for them, an interval at most. Where many
     /// are asked for at once, that is at once.
-    fn schedule(&mut self, ids: Vec<TaskId>) {
+    fn schedule(&mut self, places: Vec<Place>) {
         let polling = &self.upstream.polling;
         // Many are spread out; a single one is asked at once, however many there are already.
-        let fresh = f64::from(u32::try_from(ids.len().saturating_sub(1)).unwrap_or(u32::MAX));
+        let fresh = f64::from(u32::try_from(places.len().saturating_sub(1)).unwrap_or(u32::MAX));
         let window = Duration::from_secs_f64(fresh / polling.requests_per_second).min(polling.pace.interval);
-        for id in ids {
+        for place in places {
             if self.together.is_possible() {
-                let turn = self.shared.tracker.next_turn(&self.upstream.name, &id);
-                self.timetable.ask_now(id, turn);
-            } else {
-                let wait = schedule::first_wait(&id, window);
-                self.ask_after(id, wait);
+                self.take_turn(place, super::timetable::Timetable::ask_now);
+            } else if let Some(task) = self.shared.tracker.lying(&self.upstream.name, place) {
+                self.ask_after(place, schedule::first_wait(&task.id, window));
             }
         }
     }
 
     /// The task is asked again after about `wait`, and at no other time.
-    pub(super) fn ask_after(&mut self, id: TaskId, wait: Duration) {
-        let turn = self.shared.tracker.next_turn(&self.upstream.name, &id);
-        self.timetable.insert(id, turn, wait);
+    pub(super) fn ask_after(&mut self, place: Place, wait: Duration) {
+        self.take_turn(place, |timetable, turn| timetable.insert(turn, wait));
     }
 
     /// The task is asked by itself, at once.
-    pub(super) fn ask_alone(&mut self, id: TaskId) {
-        let turn = self.shared.tracker.next_turn(&self.upstream.name, &id);
-        self.timetable.ask_alone(id, turn);
+    pub(super) fn ask_alone(&mut self, place: Place) {
+        self.take_turn(place, super::timetable::Timetable::ask_alone);
+    }
+
+    /// Decides anew when a task is asked.
+    fn take_turn(&mut self, place: Place, decide: impl FnOnce(&mut Timetable, Turn)) {
+        if let Some(turn) = self.shared.tracker.next_turn(&self.upstream.name, place) {
+            decide(&mut self.timetable, turn);
+        }
     }
 
     /// How long until a task is asked again; `None` for one that is not.
@@ -213,9 +220,10 @@ impl Poller {
             // Whether the upstream is well again is seen by the simplest question.
             let simple = due.alone || !Together::may_join(&task) || self.backoff.gate(now) == Gate::Probe;
             let most = if simple { 1 } else { self.together.size(now) };
-            let work = if most > 1 { self.gather(due, most) } else { Work::One(due) };
+            let first = Asked { turn: due.turn, id: task.id };
+            let work = if most > 1 { self.gather(first, most) } else { Work::One(first) };
             let asker = self.asker.clone();
-            self.in_flight.spawn(async move { asker.ask(work).await });
+            self.in_flight.push(Box::pin(async move { asker.ask(work).await }));
         }
     }
 
@@ -240,13 +248,13 @@ impl Poller {
     }
 
     /// The next task whose time has come and that is still to be asked; what is given up on the way is moved.
-    fn next_due(&mut self) -> Option<(Arc<Task>, Due)> {
+    fn next_due(&mut self) -> Option<(Task, Due)> {
         while let Some(due) = self.timetable.next() {
             let now = Timestamp::from(clock::now());
             // A task may have been forgotten meanwhile, or have got another turn. One that has ended is here to be read again.
-            let Some(task) = self.shared.tracker.at_turn(&self.upstream.name, &due.id, due.turn) else { continue };
+            let Some(task) = self.shared.tracker.at(&self.upstream.name, due.turn) else { continue };
             if task.is_active() && now.duration_since(task.first_seen) >= self.rules.give_up_after {
-                self.advance(vec![(task, Reading::GivenUp)]);
+                self.advance(vec![Move { place: due.turn.place, task, reading: Reading::GivenUp }]);
                 continue;
             }
             return Some((task, due));
@@ -255,12 +263,14 @@ impl Poller {
     }
 
     /// Adds as many more due tasks as fit into one request.
-    fn gather(&mut self, first: Due, most: usize) -> Work {
-        let mut dues = vec![first];
+    fn gather(&mut self, first: Asked, most: usize) -> Work {
+        let mut asked = vec![first];
         let mut left_out = Vec::new();
-        while dues.len() < most {
+        while asked.len() < most {
             match self.next_due() {
-                Some((task, due)) if !due.alone && Together::may_join(&task) => dues.push(due),
+                Some((task, due)) if !due.alone && Together::may_join(&task) => {
+                    asked.push(Asked { turn: due.turn, id: task.id });
+                }
                 Some((_, due)) => left_out.push(due),
                 None => break,
             }
@@ -268,11 +278,10 @@ impl Poller {
         for due in left_out.into_iter().rev() {
             self.timetable.put_back(due);
         }
-        if dues.len() == 1 { Work::One(dues.remove(0)) } else { Work::Many(dues) }
+        if asked.len() == 1 { Work::One(asked.remove(0)) } else { Work::Many(asked) }
     }
 
-    fn take_home(&mut self, ended: Result<Outcome, tokio::task::JoinError>) -> anyhow::Result<()> {
-        let outcome = ended?;
+    fn take_home(&mut self, outcome: Outcome) {
         let clocks = both_clocks();
         let (now, at) = (clocks.steady, clocks.wall);
         let reason = match &outcome.result {
@@ -290,19 +299,18 @@ impl Poller {
             self.together.worked(many);
         }
         let asked = outcome.work.tasks();
-        let awaited = asked.iter().filter_map(|due| self.awaited(due));
-        let tasks: Vec<Arc<Task>> = awaited.collect();
+        let tasks: Vec<(Place, Task)> = asked.iter().filter_map(|asked| self.awaited(asked)).collect();
         let mut moves = Vec::with_capacity(tasks.len());
         match outcome.result {
             Ok(Answers::One(answer)) => {
                 let answers = tasks.into_iter().zip([*answer]);
-                moves.extend(answers.map(|(task, answer)| self.look_at(task, answer, clocks)));
+                moves.extend(answers.map(|((place, task), answer)| self.look_at(place, task, answer, clocks)));
             }
             Ok(Answers::Many(mut answers)) => {
-                for task in tasks {
+                for (place, task) in tasks {
                     match answers.remove(task.id.as_str()) {
-                        Some(answer) => moves.push(self.look_at(task, answer, clocks)),
-                        None => self.ask_alone(task.id.clone()),
+                        Some(answer) => moves.push(self.look_at(place, task, answer, clocks)),
+                        None => self.ask_alone(place),
                     }
                 }
             }
@@ -315,31 +323,31 @@ impl Poller {
                 if many && self.together.refused(asked.len(), error.kind, now) {
                     let fewer = self.together.size(now).max(1);
                     tracing::warn!(upstream.name = %name, reason, code, asked = asked.len(), fewer, "asking for many tasks at once did not work");
-                    for task in tasks {
-                        self.ask_alone(task.id.clone());
+                    for (place, _) in tasks {
+                        self.ask_alone(place);
                     }
                 } else {
                     let reading = if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };
-                    moves.extend(tasks.into_iter().map(|task| (task, reading.clone())));
+                    moves.extend(tasks.into_iter().map(|(place, task)| Move { place, task, reading: reading.clone() }));
                 }
             }
         }
         self.advance(moves);
-        Ok(())
     }
 
     /// A task whose answer is still waited for. Its upstream may have told by itself meanwhile where it stands, which is younger.
-    fn awaited(&self, due: &Due) -> Option<Arc<Task>> {
-        self.shared.tracker.at_turn(&self.upstream.name, &due.id, due.turn).filter(|_| !self.commits.has(&due.id))
+    fn awaited(&self, asked: &Asked) -> Option<(Place, Task)> {
+        let task = self.shared.tracker.at(&self.upstream.name, asked.turn).filter(|_| !self.commits.has(&asked.id))?;
+        Some((asked.turn.place, task))
     }
 
     /// What an answer does to its task; what is odd about it is counted and told.
-    pub(super) fn look_at(&mut self, task: Arc<Task>, answer: Answer, now: Now) -> Move {
+    pub(super) fn look_at(&mut self, place: Place, task: Task, answer: Answer, now: Now) -> Move {
         if answer.gone {
-            return (task, Reading::NotFound);
+            return Move { place, task, reading: Reading::NotFound };
         }
         self.oddities.note(&answer, &task.id, &self.shared.metrics, now);
-        (task, Reading::Answer(Box::new(answer)))
+        Move { place, task, reading: Reading::Answer(Box::new(answer)) }
     }
 
     /// Tells the back-off how a request ended.

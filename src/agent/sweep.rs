@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Rules, Shared, both_clocks};
 use crate::domain::task::Agg;
-use crate::domain::{TaskId, Timestamp};
+use crate::domain::{Task, TaskId, Timestamp};
 use crate::metrics::UNUSED_FOR;
 use crate::store::{Cursor, LedgerPage, Seen, StoreError};
 
@@ -118,7 +118,7 @@ impl Sweeper {
 
     /// Lets go of label sets that nobody has used for long.
     async fn free(&self, now: Timestamp) -> Result<(), StoreError> {
-        let in_use: BTreeSet<Agg> = self.shared.snapshot().tasks.iter().map(|(task, _)| task.agg()).collect();
+        let in_use: BTreeSet<Agg> = self.shared.snapshot().tasks().map(Task::agg).collect();
         self.shared.store.used(in_use.iter().cloned().collect(), now, now - UNUSED_FOR).await?;
         self.shared.metrics.free(&in_use, now);
         Ok(())

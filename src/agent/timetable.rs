@@ -5,29 +5,27 @@ use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::table::Turn;
 use crate::clock;
-use crate::domain::TaskId;
 
 /// Tasks that come due in a moment, as a rule.
 const SOME: usize = 1024;
 
 /// A task whose time has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    /// Which.
-    pub id: TaskId,
+    /// Its turn. A task that was given another one since is not due by this.
+    pub turn: Turn,
     /// When its time came.
     pub at: Instant,
     /// It has to be asked by itself: an answer for many left it out.
     pub alone: bool,
-    /// The turn of its task that this is; a task that was given another one since is not due by this.
-    pub turn: u32,
 }
 
 /// Timers, and the tasks whose time has come.
 pub struct Timetable {
     /// The first one is on top. A task that gets another turn keeps its old timer, which then means nothing: it has one timer a
-    /// poll, and 32 bytes each.
+    /// poll, and 16 bytes each.
     timers: BinaryHeap<Reverse<Timer>>,
     due: VecDeque<Due>,
     /// Those that are asked alone, and first.
@@ -37,8 +35,8 @@ pub struct Timetable {
     epoch: Instant,
 }
 
-/// When a task's time comes, in milliseconds since the table's epoch; its turn; and which it is.
-type Timer = (u64, u32, TaskId);
+/// When a task's time comes, in milliseconds since the table's epoch, and its turn.
+type Timer = (u64, Turn);
 
 impl Timetable {
     /// An empty one.
@@ -47,22 +45,22 @@ impl Timetable {
     }
 
     /// The task's time comes after about `wait`.
-    pub fn insert(&mut self, id: TaskId, turn: u32, wait: Duration) {
+    pub fn insert(&mut self, turn: Turn, wait: Duration) {
         let at = (clock::instant() + wait).saturating_duration_since(self.epoch);
         let at = self.grid.map_or(at, |grid| rounded(at, grid));
         // Rounded up: a time never comes too soon.
         let millis = at.as_nanos().div_ceil(1_000_000);
-        self.timers.push(Reverse((u64::try_from(millis).unwrap_or(u64::MAX), turn, id)));
+        self.timers.push(Reverse((u64::try_from(millis).unwrap_or(u64::MAX), turn)));
     }
 
     /// The task's time has come.
-    pub fn ask_now(&mut self, id: TaskId, turn: u32) {
-        self.due.push_back(Due { id, at: clock::instant(), alone: false, turn });
+    pub fn ask_now(&mut self, turn: Turn) {
+        self.due.push_back(Due { turn, at: clock::instant(), alone: false });
     }
 
     /// The task's time has come, and it is asked by itself.
-    pub fn ask_alone(&mut self, id: TaskId, turn: u32) {
-        self.alone.push_back(Due { id, at: clock::instant(), alone: true, turn });
+    pub fn ask_alone(&mut self, turn: Turn) {
+        self.alone.push_back(Due { turn, at: clock::instant(), alone: true });
     }
 
     /// Waits until the time of at least one task has come, and takes all whose time has.
@@ -71,8 +69,8 @@ impl Timetable {
         tokio::time::sleep_until((self.epoch + Duration::from_millis(first)).into()).await;
         let now = clock::instant().saturating_duration_since(self.epoch).as_millis().max(first.into());
         while let Some(timer) = self.timers.peek_mut().filter(|timer| u128::from(timer.0.0) <= now) {
-            let Reverse((at, turn, id)) = PeekMut::pop(timer);
-            self.due.push_back(Due { id, at: self.epoch + Duration::from_millis(at), alone: false, turn });
+            let Reverse((at, turn)) = PeekMut::pop(timer);
+            self.due.push_back(Due { turn, at: self.epoch + Duration::from_millis(at), alone: false });
         }
     }
 
@@ -109,6 +107,8 @@ fn rounded(span: Duration, grid: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::table::Table;
+    use crate::domain::{NewTask, Task, TaskId, Timestamp};
 
     #[test]
     fn times_are_rounded_to_the_grid() {
@@ -124,16 +124,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_due_together_is_taken_together_and_who_is_alone_goes_first() {
-        let id = |n: u32| TaskId::parse(&format!("t{n}")).unwrap();
+        let mut tasks = Table::default();
+        let mut turn = |n: u32| {
+            let new = NewTask::new(TaskId::parse(&format!("t{n}")).unwrap());
+            tasks.add(Task::new("u".into(), "new_api", new, Timestamp::from_secs(0)));
+            let place = tasks.take_fresh()[0];
+            tasks.next_turn(place)
+        };
         let mut table = Timetable::new(Some(Duration::from_secs(5)));
         for n in 0..3 {
-            table.insert(id(n), 1, Duration::from_millis(14_000 + 500 * u64::from(n)));
+            table.insert(turn(n), Duration::from_millis(14_000 + 500 * u64::from(n)));
         }
         table.expire().await;
         assert!(table.timers.is_empty());
-        table.ask_alone(id(9), 1);
-        let order: Vec<_> = std::iter::from_fn(|| table.next()).map(|due| (due.id.to_string(), due.alone)).collect();
-        assert_eq!(order[0], ("t9".to_owned(), true));
+        let alone = turn(9);
+        table.ask_alone(alone);
+        let order: Vec<_> = std::iter::from_fn(|| table.next()).map(|due| (due.turn, due.alone)).collect();
+        assert_eq!(order[0], (alone, true));
         assert_eq!(order.len(), 4);
     }
 }

@@ -1,14 +1,16 @@
 //! The table in memory: every task that is active, or has ended and is still shown.
 
-use std::collections::{BTreeMap, HashMap, HashSet, btree_map, hash_map};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::table::{Table, Told, Turn};
+use crate::domain::rows::Row;
 use crate::domain::task::AggregateLabels;
-use crate::domain::{Answer, Task, TaskId, Texts, Timestamp};
+use crate::domain::{Answer, Place, Task, TaskId, Texts, Timestamp};
 use crate::metrics::Snapshot;
 
 /// Which tasks may have series of their own.
@@ -20,20 +22,6 @@ pub struct SeriesLimits {
     pub only_active: bool,
     /// None at all, which refuses nobody.
     pub off: bool,
-}
-
-/// Most of what was told that waits to be looked at; the rest is polled.
-const MAX_TOLD: usize = 10_000;
-
-/// What became of something that was told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// It is looked at.
-    Taken,
-    /// There is no such task.
-    Unknown,
-    /// There is no room.
-    TooMuch,
 }
 
 /// The table. Its lock is held for moments only, never over I/O.
@@ -48,24 +36,6 @@ struct Held {
     texts: Texts,
 }
 
-#[derive(Default)]
-struct Table {
-    entries: BTreeMap<TaskId, Entry>,
-    /// Added and not yet scheduled.
-    fresh: Vec<TaskId>,
-    /// What was told of tasks, not yet looked at: of each what is furthest along.
-    told: HashMap<TaskId, Answer>,
-    wake: Arc<Notify>,
-}
-
-struct Entry {
-    task: Arc<Task>,
-    has_series: bool,
-    was_refused: bool,
-    /// How many times it was decided when it is asked next: only the last decision counts.
-    turn: u32,
-}
-
 impl Tracker {
     /// An empty table.
     pub fn new() -> Self {
@@ -75,6 +45,11 @@ impl Tracker {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is asked of the table of an upstream; nothing of one that is not there.
+    fn of<T: Default>(&self, upstream: &Arc<str>, ask: impl FnOnce(&mut Table) -> T) -> T {
+        self.held().upstreams.get_mut(upstream).map(ask).unwrap_or_default()
     }
 
     /// Takes new limits.
@@ -93,12 +68,7 @@ impl Tracker {
     pub fn add(&self, upstream: &Arc<str>, tasks: Vec<Arc<Task>>) {
         let mut held = self.held();
         let table = held.upstreams.entry(upstream.clone()).or_default();
-        for task in tasks {
-            if let btree_map::Entry::Vacant(vacant) = table.entries.entry(task.id.clone()) {
-                table.fresh.push(task.id.clone());
-                vacant.insert(Entry { task, has_series: false, was_refused: false, turn: 0 });
-            }
-        }
+        tasks.into_iter().map(Arc::unwrap_or_clone).for_each(|task| table.add(task));
         table.wake.notify_one();
         held.grant();
     }
@@ -119,71 +89,57 @@ impl Tracker {
         self.held().upstreams.contains_key(upstream)
     }
 
-    /// Ids that were added since the last call.
-    pub fn take_fresh(&self, upstream: &Arc<str>) -> Vec<TaskId> {
-        let mut held = self.held();
-        held.upstreams.get_mut(upstream).map(|table| std::mem::take(&mut table.fresh)).unwrap_or_default()
+    /// Places of tasks that were added since the last call.
+    pub fn take_fresh(&self, upstream: &Arc<str>) -> Vec<Place> {
+        self.of(upstream, Table::take_fresh)
     }
 
-    /// What is notified when there are fresh ids.
+    /// What is notified when there are fresh tasks, or something was told.
     pub fn wake(&self, upstream: &Arc<str>) -> Arc<Notify> {
         self.held().upstreams.entry(upstream.clone()).or_default().wake.clone()
     }
 
-    /// The tasks of an upstream, for a poller that begins; none of them is fresh any more.
-    pub fn begin(&self, upstream: &Arc<str>) -> Vec<Arc<Task>> {
-        let mut held = self.held();
-        let Some(table) = held.upstreams.get_mut(upstream) else { return Vec::new() };
-        table.fresh.clear();
-        table.entries.values().map(|entry| entry.task.clone()).collect()
-    }
-
-    /// It is decided anew when a task is asked; gives back the number of the decision.
-    pub fn next_turn(&self, upstream: &Arc<str>, id: &TaskId) -> u32 {
-        let mut held = self.held();
-        let entry = held.upstreams.get_mut(upstream).and_then(|table| table.entries.get_mut(id));
-        entry.map_or(0, |entry| {
-            entry.turn = entry.turn.wrapping_add(1);
-            entry.turn
+    /// Where the tasks of an upstream lie, for a poller that begins; none of them is fresh any more.
+    pub fn begin(&self, upstream: &Arc<str>) -> Vec<Place> {
+        self.of(upstream, |table| {
+            table.take_fresh();
+            table.rows.places(|_| true)
         })
     }
 
-    /// A task as it is now, if that decision still stands.
-    pub fn at_turn(&self, upstream: &Arc<str>, id: &TaskId, turn: u32) -> Option<Arc<Task>> {
-        let held = self.held();
-        let entry = held.upstreams.get(upstream)?.entries.get(id)?;
-        (entry.turn == turn).then(|| entry.task.clone())
+    /// It is decided anew when the task at this place is asked.
+    pub fn next_turn(&self, upstream: &Arc<str>, place: Place) -> Option<Turn> {
+        self.of(upstream, |table| Some(table.next_turn(place)))
+    }
+
+    /// A task as it is now, if this turn still stands.
+    pub fn at(&self, upstream: &Arc<str>, turn: Turn) -> Option<Task> {
+        self.of(upstream, |table| table.at(turn).cloned())
     }
 
     /// Somebody tells where a task stands.
     pub fn tell(&self, upstream: &Arc<str>, id: TaskId, answer: Answer) -> Told {
-        let mut held = self.held();
-        let Some(table) = held.upstreams.get_mut(upstream).filter(|table| table.entries.contains_key(&id)) else {
-            return Told::Unknown;
-        };
-        let is_full = table.told.len() >= MAX_TOLD;
-        match table.told.entry(id) {
-            hash_map::Entry::Occupied(mut held) => {
-                if answer.status.stage() >= held.get().status.stage() {
-                    held.insert(answer);
-                }
-            }
-            hash_map::Entry::Vacant(_) if is_full => return Told::TooMuch,
-            hash_map::Entry::Vacant(vacant) => _ = vacant.insert(answer),
-        }
-        table.wake.notify_one();
-        Told::Taken
+        self.of(upstream, |table| Some(table.tell(id, answer))).unwrap_or(Told::Unknown)
     }
 
     /// What was told since the last call.
     pub fn take_told(&self, upstream: &Arc<str>) -> HashMap<TaskId, Answer> {
-        let mut held = self.held();
-        held.upstreams.get_mut(upstream).map(|table| std::mem::take(&mut table.told)).unwrap_or_default()
+        self.of(upstream, Table::take_told)
     }
 
     /// A task as it is now.
-    pub fn get(&self, upstream: &Arc<str>, id: &TaskId) -> Option<Arc<Task>> {
-        Some(self.held().upstreams.get(upstream)?.entries.get(id)?.task.clone())
+    pub fn get(&self, upstream: &Arc<str>, id: &TaskId) -> Option<Task> {
+        self.of(upstream, |table| table.get(id).cloned())
+    }
+
+    /// What lies at a place.
+    pub fn lying(&self, upstream: &Arc<str>, place: Place) -> Option<Task> {
+        self.of(upstream, |table| Some(table.rows.get(place)?.task.clone()))
+    }
+
+    /// Where a task lies.
+    pub fn place(&self, upstream: &Arc<str>, id: &TaskId) -> Option<Place> {
+        self.of(upstream, |table| table.place(id))
     }
 
     /// Of the tasks after this one, in the order of upstreams and ids, the first `limit` that are wanted; and whether there may be
@@ -193,7 +149,7 @@ impl Tracker {
         after: Option<(Arc<str>, TaskId)>,
         limit: usize,
         wanted: impl Fn(&Task) -> bool,
-    ) -> (Vec<Arc<Task>>, bool) {
+    ) -> (Vec<Task>, bool) {
         let mut found = Vec::new();
         let mut place = after;
         loop {
@@ -210,50 +166,52 @@ impl Tracker {
     }
 
     /// The next tasks after this one.
-    fn some_after(&self, after: Option<&(Arc<str>, TaskId)>) -> Vec<Arc<Task>> {
+    fn some_after(&self, after: Option<&(Arc<str>, TaskId)>) -> Vec<Task> {
         const SOME: usize = 1000;
         let held = self.held();
         let (from, rest) = match after {
             Some((upstream, id)) => {
-                let table = held.upstreams.get(upstream);
-                let from = table.into_iter().flat_map(|table| table.entries.range((Excluded(id.clone()), Unbounded)));
-                (Some(from), held.upstreams.range::<Arc<str>, _>((Excluded(upstream.clone()), Unbounded)))
+                let from = held.upstreams.get(upstream).map(|table| table.after(Some(id)));
+                (from, held.upstreams.range::<Arc<str>, _>((Excluded(upstream.clone()), Unbounded)))
             }
             None => (None, held.upstreams.range::<Arc<str>, _>(..)),
         };
-        let rest = rest.flat_map(|(_, table)| table.entries.iter());
-        from.into_iter().flatten().chain(rest).take(SOME).map(|(_, entry)| entry.task.clone()).collect()
+        let rest = rest.flat_map(|(_, table)| table.after(None));
+        from.into_iter().flatten().chain(rest).take(SOME).cloned().collect()
     }
 
     /// Puts the new record of a task in the place of the old one; nothing if the task is gone.
-    pub fn apply(&self, mut task: Task) {
+    pub fn apply(&self, task: Task) {
+        if let Some(place) = self.place(&task.home.upstream, &task.id) {
+            self.apply_at(place, task);
+        }
+    }
+
+    /// The same where it is known where the task lies.
+    pub fn apply_at(&self, place: Place, mut task: Task) {
         let mut held = self.held();
         let Held { upstreams, texts, .. } = &mut *held;
-        if let Some(entry) = upstreams.get_mut(&task.home.upstream).and_then(|table| table.entries.get_mut(&task.id)) {
+        let Some(table) = upstreams.get_mut(&task.home.upstream) else { return };
+        // Another one may have taken its place meanwhile.
+        if let Some(row) = table.rows.get_mut(place).filter(|row| row.task.id == task.id) {
             // As a rule it is what it was.
-            if !(Arc::ptr_eq(&task.home, &entry.task.home) && Arc::ptr_eq(&task.video, &entry.task.video)) {
+            if !(Arc::ptr_eq(&task.home, &row.task.home) && Arc::ptr_eq(&task.video, &row.task.video)) {
                 texts.share(&mut task);
             }
-            // Nobody else looks at it as a rule: the room it has is used again.
-            match Arc::get_mut(&mut entry.task) {
-                Some(held) => *held = task,
-                None => entry.task = Arc::new(task),
-            }
+            row.task = task;
         }
     }
 
     /// Lets go of a task.
     pub fn remove(&self, upstream: &Arc<str>, id: &TaskId) {
-        if let Some(table) = self.held().upstreams.get_mut(upstream) {
-            table.entries.remove(id);
-        }
+        self.of(upstream, |table| table.place(id).map_or((), |place| table.remove(place)));
     }
 
     /// Lets go of tasks that ended more than `retention` ago, and decides anew who has series.
     pub fn sweep(&self, retention: Duration, now: Timestamp) {
         let mut held = self.held();
         for table in held.upstreams.values_mut() {
-            table.entries.retain(|_, entry| entry.task.ended_seen.is_none_or(|ended| ended + retention > now));
+            table.remove_where(|row| row.task.ended_seen.is_some_and(|ended| ended + retention <= now));
         }
         held.texts.tidy();
         held.grant();
@@ -263,10 +221,13 @@ impl Tracker {
     pub fn relabel(&self, labels: impl Fn(&Task) -> AggregateLabels) {
         let mut held = self.held();
         let Held { upstreams, texts, .. } = &mut *held;
-        for entry in upstreams.values_mut().flat_map(|table| table.entries.values_mut()) {
-            let task = Arc::make_mut(&mut entry.task);
-            task.relabel(labels(task));
-            texts.share(task);
+        for table in upstreams.values_mut() {
+            for place in table.rows.places(|_| true) {
+                if let Some(row) = table.rows.get_mut(place) {
+                    row.task.relabel(labels(&row.task));
+                    texts.share(&mut row.task);
+                }
+            }
         }
     }
 
@@ -279,10 +240,9 @@ impl Tracker {
     /// All tasks as they are now.
     pub fn snapshot(&self) -> Snapshot {
         let held = self.held();
-        let entries = held.upstreams.values().flat_map(|table| table.entries.values());
-        let has_series = |entry: &Entry| entry.has_series && (entry.task.is_active() || !held.limits.only_active);
         Snapshot {
-            tasks: entries.map(|entry| (entry.task.clone(), has_series(entry))).collect(),
+            chunks: held.upstreams.values().flat_map(|table| table.rows.chunks()).collect(),
+            only_active: held.limits.only_active,
             refused: held.refused,
         }
     }
@@ -298,26 +258,38 @@ impl Held {
     /// Gives series to those who may have them: active tasks before ended ones, then the ones that came first, then the
     /// ones that ended last. Whoever has to go without is counted once.
     fn grant(&mut self) {
-        let limits = self.limits;
-        let mut wanting: Vec<&mut Entry> =
-            self.upstreams.values_mut().flat_map(|table| table.entries.values_mut()).collect();
-        if limits.only_active {
-            wanting.retain_mut(|entry| {
-                entry.has_series &= entry.task.is_active();
-                entry.task.is_active()
-            });
+        let SeriesLimits { max, only_active, off } = self.limits;
+        let wants = |row: &Row| row.task.is_active() || !only_active;
+        let tables = self.upstreams.values().enumerate();
+        let rows = tables.flat_map(|(n, table)| table.rows.iter().map(move |(place, row)| (n, place, row)));
+        // As a rule nothing changes, and then nothing is copied that somebody is reading.
+        let mut changes = Vec::new();
+        let mut decide = |(n, place, row): (usize, Place, &Row), has_series: bool| {
+            let was_refused = row.was_refused || (wants(row) && !has_series && !off);
+            if (row.has_series, row.was_refused) != (has_series, was_refused) {
+                changes.push((n, place, has_series, was_refused));
+            }
+        };
+        if rows.clone().filter(|(.., row)| wants(row)).count() <= max {
+            rows.for_each(|row| decide(row, wants(row.2)));
+        } else {
+            let (mut wanting, others): (Vec<_>, Vec<_>) = rows.partition(|(.., row)| wants(row));
+            if !off {
+                wanting.sort_by_key(|(.., row)| {
+                    let ended = row.task.ended_seen.map(|at| -at.as_millis());
+                    (ended.is_some(), ended, row.task.first_seen)
+                });
+            }
+            wanting.into_iter().enumerate().for_each(|(n, row)| decide(row, n < max));
+            for row in others {
+                decide(row, false);
+            }
         }
-        if wanting.len() > limits.max && !limits.off {
-            wanting.sort_by_key(|entry| {
-                let ended = entry.task.ended_seen.map(|at| -at.as_millis());
-                (ended.is_some(), ended, entry.task.first_seen)
-            });
-        }
-        for (n, entry) in wanting.into_iter().enumerate() {
-            entry.has_series = n < limits.max;
-            if !entry.has_series && !limits.off && !entry.was_refused {
-                entry.was_refused = true;
-                self.refused += 1;
+        let mut tables: Vec<&mut Table> = self.upstreams.values_mut().collect();
+        for (n, place, has_series, was_refused) in changes {
+            if let Some(row) = tables[n].rows.get_mut(place) {
+                self.refused += u64::from(was_refused && !row.was_refused);
+                (row.has_series, row.was_refused) = (has_series, was_refused);
             }
         }
     }
@@ -337,7 +309,9 @@ mod tests {
     }
 
     fn shown(tracker: &Tracker) -> Vec<String> {
-        tracker.snapshot().tasks.iter().filter(|(_, shown)| *shown).map(|(task, _)| task.id.to_string()).collect()
+        let mut ids: Vec<_> = tracker.snapshot().with_series().map(|task| task.id.to_string()).collect();
+        ids.sort();
+        ids
     }
 
     #[test]
@@ -366,9 +340,9 @@ mod tests {
         tracker.add(&upstream, vec![task("e", Status::Lost, 100), task("a", Status::Unknown, 0)]);
         let hour = Duration::from_hours(1);
         tracker.sweep(hour, Timestamp::from_secs(100 + 3599));
-        assert_eq!(tracker.snapshot().tasks.len(), 2);
+        assert_eq!(tracker.snapshot().tasks().count(), 2);
         tracker.sweep(hour, Timestamp::from_secs(100 + 3600));
-        assert_eq!(tracker.snapshot().tasks.len(), 1);
+        assert_eq!(tracker.snapshot().tasks().count(), 1);
         assert_eq!(tracker.begin(&upstream).len(), 1);
     }
 }

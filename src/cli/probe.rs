@@ -13,7 +13,7 @@ use crate::domain::advance::CountSince;
 use crate::domain::labels::sanitise;
 use crate::domain::{Answer, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
 use crate::http::Client;
-use crate::metrics::{Encoder, Format, Page};
+use crate::metrics::{Encoder, Format, Page, Snapshot};
 use crate::secret::Secret;
 
 /// The arguments.
@@ -89,6 +89,6 @@ fn metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     Arc::make_mut(&mut task.video).model = named.map(|name| Arc::from(&*sanitise(name)));
     let policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
     let task = advance(&task, Reading::Answer(Box::new(answer)), &policy, now).task;
-    let page = Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, vec![(Arc::new(task), true)]);
+    let page = Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, Snapshot::of([task]));
     page.map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect()
 }

@@ -1,7 +1,6 @@
 //! Families that are computed from the table at this moment: nothing that is gone can linger in them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use super::aggregates::Aggregates;
 use super::encoder::{Encoder, Extra};
@@ -63,7 +62,7 @@ impl Group {
 
 impl Fleet {
     /// Of these tasks.
-    pub fn of<'a>(tasks: impl Iterator<Item = &'a Arc<Task>>) -> Self {
+    pub fn of<'a>(tasks: impl Iterator<Item = &'a Task>) -> Self {
         // Tasks share what makes up their label sets: a group is known by where that lies, which is sooner compared than its words.
         let mut places: HashMap<(usize, usize, usize), usize> = HashMap::new();
         let mut groups: Vec<(Agg, Group)> = Vec::new();

@@ -272,8 +272,8 @@ impl Metrics {
     pub fn page(&self, format: Format, snapshot: Snapshot) -> Page {
         let gathered = self.registry.gather();
         // Before the lock that polls count under.
-        let fleet = Fleet::of(snapshot.tasks.iter().map(|(task, _)| task));
-        let with_series = snapshot.tasks.iter().filter(|(_, has_series)| *has_series).count();
+        let fleet = Fleet::of(snapshot.tasks());
+        let with_series = snapshot.with_series().count();
         let held = self.held();
         let mut out = Encoder::new(format, held.created_lines);
         page::write_gathered(&mut out, &gathered, self.started);
@@ -298,6 +298,6 @@ impl Metrics {
         held.aggregates.write(&mut out, self.started);
         let form = held.status_form;
         drop(held);
-        Page::new(out, form, snapshot.tasks)
+        Page::new(out, form, snapshot)
     }
 }

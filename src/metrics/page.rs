@@ -13,6 +13,7 @@ use super::histogram::HistogramRow;
 use super::proto::{self, Message};
 use super::tasks::{Lines, Messages, TaskFamily};
 use crate::config::TaskStatusForm;
+use crate::domain::rows::{Chunk, Row, Rows};
 use crate::domain::{Task, Timestamp};
 
 /// A piece is sent when it has grown to this size.
@@ -21,10 +22,44 @@ const PIECE: usize = 64 * 1024;
 /// The tasks as they are at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// All of them, each with whether it has series of its own.
-    pub tasks: Vec<(Arc<Task>, bool)>,
-    /// How many had to go without so far.
+    /// All of them.
+    pub chunks: Vec<Arc<Chunk>>,
+    /// A task that has ended shows nothing of its own.
+    pub only_active: bool,
+    /// How many had to go without series so far.
     pub refused: u64,
+}
+
+impl Snapshot {
+    /// Of these tasks, all of which have series.
+    pub fn of(tasks: impl IntoIterator<Item = Task>) -> Self {
+        let mut rows = Rows::default();
+        for task in tasks {
+            let place = rows.insert(task);
+            if let Some(row) = rows.get_mut(place) {
+                row.has_series = true;
+            }
+        }
+        Self { chunks: rows.chunks(), only_active: false, refused: 0 }
+    }
+
+    /// All tasks.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter().flatten()).map(|row| &row.task)
+    }
+
+    /// Those that have series of their own.
+    pub fn with_series(&self) -> impl Iterator<Item = &Task> {
+        self.chunks.iter().flat_map(|chunk| self.of_chunk(chunk, 0)).map(|(_, task)| task)
+    }
+
+    /// Those of a chunk from a row on, with the number of the row.
+    fn of_chunk<'a>(&self, chunk: &'a Chunk, from: usize) -> impl Iterator<Item = (usize, &'a Task)> + use<'a> {
+        let only_active = self.only_active;
+        let rows = chunk.iter().enumerate().skip(from).filter_map(|(n, row)| Some((n, row.as_ref()?)));
+        let shown = move |row: &Row| row.has_series && (!only_active || row.task.is_active());
+        rows.filter(move |(_, row)| shown(row)).map(|(n, row)| (n, &row.task))
+    }
 }
 
 /// The page in pieces of about 64 KiB, made one by one as they are taken.
@@ -32,9 +67,9 @@ pub struct Page {
     format: Format,
     head: Option<Vec<u8>>,
     families: VecDeque<TaskFamily>,
-    tasks: Vec<(Arc<Task>, bool)>,
-    /// Place of the next task in the family that is being written; `None` before its header.
-    next: Option<usize>,
+    tasks: Snapshot,
+    /// Chunk and row from where the family that is being written goes on; `None` before its header.
+    next: Option<(usize, usize)>,
     lines: Lines,
     messages: Message,
     is_done: bool,
@@ -42,12 +77,12 @@ pub struct Page {
 
 impl Page {
     /// A page that begins with `head`; the tasks on it are those with series of their own.
-    pub fn new(head: Encoder, form: TaskStatusForm, mut tasks: Vec<(Arc<Task>, bool)>) -> Self {
-        tasks.retain(|(_, has_series)| *has_series);
+    pub fn new(head: Encoder, form: TaskStatusForm, tasks: Snapshot) -> Self {
+        let is_empty = tasks.with_series().next().is_none();
         Self {
             format: head.format(),
             head: Some(head.finish()),
-            families: if tasks.is_empty() { VecDeque::new() } else { TaskFamily::all(form).collect() },
+            families: if is_empty { VecDeque::new() } else { TaskFamily::all(form).collect() },
             tasks,
             next: None,
             lines: Lines::default(),
@@ -71,7 +106,7 @@ impl Page {
                 // Its size stands before it: so it is written twice, and once to nowhere.
                 let mut size = 0;
                 let mut scratch = Message::default();
-                for (task, _) in &self.tasks {
+                for task in self.tasks.with_series() {
                     family.rows(task, &mut Messages { message: &mut scratch, task });
                     size += scratch.0.len();
                     scratch.0.clear();
@@ -107,20 +142,26 @@ impl Iterator for Page {
                 self.families.pop_front();
                 continue;
             }
-            let mut place = self.next.unwrap_or_default();
-            while let Some((task, _)) = self.tasks.get(place) {
-                place += 1;
-                if self.format == Format::Protobuf {
-                    family.rows(task, &mut Messages { message: &mut self.messages, task });
-                } else {
-                    self.lines.write(family, task);
+            let (first, mut from) = self.next.unwrap_or_default();
+            let full = 'family: {
+                for (n, chunk) in self.tasks.chunks.iter().enumerate().skip(first) {
+                    for (row, task) in self.tasks.of_chunk(chunk, std::mem::take(&mut from)) {
+                        if self.format == Format::Protobuf {
+                            family.rows(task, &mut Messages { message: &mut self.messages, task });
+                        } else {
+                            self.lines.write(family, task);
+                        }
+                        if self.lines.text.0.len() + self.messages.0.len() >= PIECE {
+                            break 'family Some((n, row + 1));
+                        }
+                    }
                 }
-                if self.lines.text.0.len() + self.messages.0.len() >= PIECE {
-                    self.next = Some(place);
-                    return Some(self.piece());
-                }
+                None
+            };
+            self.next = full;
+            if full.is_some() {
+                return Some(self.piece());
             }
-            self.next = None;
             self.families.pop_front();
         }
         if !self.is_done && self.format == Format::OpenMetrics {

@@ -2,13 +2,13 @@
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::tasks::Wanted;
 use crate::domain::number::Number;
 use crate::domain::task::UNKNOWN_MODEL;
 use crate::domain::{Status, Task, Timestamp};
+use crate::metrics::Snapshot;
 
 /// More rows than this help nobody; the counts above them are of all tasks.
 const MAX_ROWS: usize = 500;
@@ -27,7 +27,7 @@ th{font-weight:600;background:var(--soft)}form{margin:0 0 1rem}input{font:inheri
 progress{width:7rem;vertical-align:middle}p.none{padding:2rem;text-align:center;border:1px dashed var(--line)}";
 
 /// The page: counts of all tasks, and those that are wanted.
-pub fn page(tasks: &[(Arc<Task>, bool)], wanted: &Wanted, telemetry_path: &str, now: Timestamp) -> String {
+pub fn page(tasks: &Snapshot, wanted: &Wanted, telemetry_path: &str, now: Timestamp) -> String {
     let mut out = String::new();
     let _ = write!(
         out,
@@ -39,7 +39,7 @@ pub fn page(tasks: &[(Arc<Task>, bool)], wanted: &Wanted, telemetry_path: &str, 
         Escaped(telemetry_path),
     );
     let mut counts = [0usize; Status::ALL.len()];
-    for (task, _) in tasks {
+    for task in tasks.tasks() {
         counts[task.status.index()] += 1;
     }
     for status in Status::ALL {
@@ -47,16 +47,16 @@ pub fn page(tasks: &[(Arc<Task>, bool)], wanted: &Wanted, telemetry_path: &str, 
         let _ = write!(out, "<a href='?status={0}'><b>{count}</b><span class='s {0}'>{0}</span></a>", status.as_str());
     }
     out.push_str("</div>");
-    if tasks.is_empty() {
+    if counts == [0; Status::ALL.len()] {
         out.push_str("<p class=none>No task is tracked yet. Name some in the configuration, or register one at <code>/api/v1/tasks</code>.</p>");
         return out;
     }
     form(&mut out, wanted);
     out.push_str("<table><thead><tr><th>Task<th>Upstream<th>Model<th>Status<th>Progress<th>Age or duration<th>Last answer</thead><tbody>");
-    let mut shown: Vec<&Arc<Task>> = tasks.iter().map(|(task, _)| task).filter(|task| wanted.has(task)).collect();
+    let mut shown: Vec<&Task> = tasks.tasks().filter(|task| wanted.has(task)).collect();
     let more = shown.len().saturating_sub(MAX_ROWS);
     // Of very many only the first ones have to be in order.
-    let order = |task: &&Arc<Task>| (!task.is_active(), Reverse(task.last_change));
+    let order = |task: &&Task| (!task.is_active(), Reverse(task.last_change));
     if more > 0 {
         shown.select_nth_unstable_by_key(MAX_ROWS, order);
         shown.truncate(MAX_ROWS);
@@ -158,7 +158,7 @@ mod tests {
             status: Status::Running,
             ..Task::new("gw".into(), "new_api", new, now - Duration::from_secs(90))
         };
-        let tasks = [(Arc::new(task), true)];
+        let tasks = Snapshot::of([task]);
         let page = super::page(&tasks, &Wanted::default(), "/metrics", now);
         assert!(!page.contains("<script"), "{page}");
         for part in ["&lt;script&gt;&#39;&amp;", "<progress value=0.5>", "class='s running'", "1 min 30 s", "never"] {

@@ -153,5 +153,5 @@ async fn landing_page(
 ) -> Html<String> {
     let now = Timestamp::from(clock::now());
     let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
-    Html(landing::page(&handle.shared.snapshot().tasks, &wanted, &handle.telemetry_path, now))
+    Html(landing::page(&handle.shared.snapshot(), &wanted, &handle.telemetry_path, now))
 }

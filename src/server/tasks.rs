@@ -71,8 +71,8 @@ pub async fn list(State(handle): State<Arc<Handle>>, wanted: Result<Query<Wanted
         .map(|after| place_of(after).ok_or_else(|| bad("after must be the `next` of another page")));
     let after = after.transpose()?;
     let (tasks, more) = handle.shared.tracker.page(after, limit, |task| wanted.has(task));
-    let next = tasks.last().filter(|_| more).map(|task| mark_of(task));
-    Ok(Json(json!({ "tasks": tasks.iter().map(|task| shown(task)).collect::<Vec<_>>(), "next": next })))
+    let next = tasks.last().filter(|_| more).map(mark_of);
+    Ok(Json(json!({ "tasks": tasks.iter().map(shown).collect::<Vec<_>>(), "next": next })))
 }
 
 /// The place of a task among all, as a text that needs no escaping.
