@@ -15,7 +15,7 @@ use crate::config::{self, Config, State};
 use crate::metrics::Metrics;
 use crate::server::{self, Handle, ReloadAsk};
 use crate::store::{Event, Place, Store};
-use crate::supervise::Tasks;
+use crate::supervise::{self, Tasks};
 use crate::telemetry::LogCounts;
 
 /// How long polls that are on their way may take to come home at the end, beyond their own time-out.
@@ -99,7 +99,12 @@ impl App {
             servers.start("the HTTP server".to_owned(), server::serve(listener, router, served.clone()));
         }
         // The agent is drained first, so that its last numbers can still be scraped.
-        let agent = run_agents(Arc::new(config), taken_up, &shared, &handle, options.reload, stop.clone());
+        // Who lets go of this lets go of the agent, too.
+        let stop = stop.child_token();
+        let _stops = stop.clone().drop_guard();
+        let agents =
+            run_agents(Arc::new(config), taken_up, shared.clone(), handle.clone(), options.reload, stop.clone());
+        let agent = supervise::apart("agent", agents);
         let serving = servers.run(served.clone(), GRACE);
         tokio::pin!(serving);
         let outcome = tokio::select! {
@@ -128,8 +133,8 @@ impl App {
 async fn run_agents(
     mut config: Arc<Config>,
     mut taken_up: TakenUp,
-    shared: &Arc<Shared>,
-    handle: &Handle,
+    shared: Arc<Shared>,
+    handle: Arc<Handle>,
     mut reload: Option<Reload>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -155,7 +160,7 @@ async fn run_agents(
                 handle.put_in_force(None);
                 return running.await;
             }
-            next = reloaded(&mut reload, shared, &config.state) => next,
+            next = reloaded(&mut reload, &shared, &config.state) => next,
         };
         generation.cancel();
         if let Err(error) = running.await {

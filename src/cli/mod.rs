@@ -168,7 +168,8 @@ fn upstream_of<'a>(config: &'a Config, name: &str) -> Result<&'a Upstream, Failu
 
 /// Runs a command that waits, on a runtime of its own.
 fn wait_for<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // However many cores there are: polls have a thread of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Other(error.into()))?;
     let outcome = runtime.block_on(future);
     runtime.shutdown_background();

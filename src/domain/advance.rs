@@ -11,7 +11,6 @@ use crate::domain::labels::sanitise;
 use crate::domain::number::Number;
 use crate::domain::reading::{Answer, Clock, Reading, Times, TokenType};
 use crate::domain::reason::words;
-use crate::domain::task::Video;
 use crate::domain::task::{ResolutionClass, Strikes, is_possible_span};
 
 /// Answers of the kind "never heard of it" that it takes to call a task lost.
@@ -191,19 +190,23 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     if !answer.tokens.is_empty() {
         task.tokens = answer.tokens.into();
     }
-    keep(&mut task.video, |video| &mut video.upstream_model, answer.model_upstream.as_deref());
-    keep(&mut task.video, |video| &mut video.resolution, answer.resolution.as_deref());
-    keep(&mut task.video, |video| &mut video.service_tier, answer.service_tier.as_deref());
+    let video = &task.video;
+    let upstream_model = news(video.upstream_model.as_deref(), answer.model_upstream.as_deref());
+    let resolution = news(video.resolution.as_deref(), answer.resolution.as_deref());
+    let service_tier = news(video.service_tier.as_deref(), answer.service_tier.as_deref());
+    // As a rule there is none, and the record stays shared.
+    if upstream_model.is_some() || resolution.is_some() || service_tier.is_some() {
+        let video = Arc::make_mut(&mut task.video);
+        video.upstream_model = upstream_model.or(video.upstream_model.take());
+        video.resolution = resolution.or(video.resolution.take());
+        video.service_tier = service_tier.or(video.service_tier.take());
+    }
 }
 
-/// A known text stays when an answer leaves it out, and an unchanged one is not allocated again.
-fn keep(video: &mut Arc<Video>, field: fn(&mut Video) -> &mut Option<Arc<str>>, text: Option<&str>) {
-    let Some(text) = text.map(sanitise).filter(|text| !text.is_empty()) else { return };
-    let mut changed = (**video).clone();
-    if field(&mut changed).as_deref() != Some(&*text) {
-        *field(&mut changed) = Some(text.into());
-        *video = Arc::new(changed);
-    }
+/// A text that is not yet known; a known one stays when an answer leaves it out.
+fn news(known: Option<&str>, text: Option<&str>) -> Option<Arc<str>> {
+    let text = text.map(sanitise).filter(|text| !text.is_empty() && known != Some(&**text))?;
+    Some(text.into())
 }
 
 /// The newer times; what they leave out stays known, unless that would mix two clocks unnoticed.

@@ -21,7 +21,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, Response};
 use axum::routing::{get, post};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::agent::{Agent, Shared};
@@ -44,6 +44,8 @@ pub struct Handle {
     reload: Option<mpsc::Sender<ReloadAsk>>,
     in_force: RwLock<Option<Arc<InForce>>>,
     was_ready: AtomicBool,
+    /// Places for pages of metrics.
+    pages: Arc<Semaphore>,
     /// What goes on to its end, whoever still waits for it.
     begun: TaskTracker,
 }
@@ -70,6 +72,7 @@ impl Handle {
             reload,
             in_force: RwLock::new(None),
             was_ready: AtomicBool::new(false),
+            pages: Arc::new(Semaphore::new(scrape::MAX_PAGES)),
             begun: TaskTracker::new(),
         }
     }

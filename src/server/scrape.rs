@@ -2,21 +2,30 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Handle;
 use crate::agent::Shared;
 use crate::clock;
 use crate::metrics::{Coding, Compressor, Format, Page};
 
+/// Pages that are on their way at the same time: each holds the tasks as they were. Whoever comes then waits for a place.
+pub const MAX_PAGES: usize = 64;
+
+/// How long one may be on its way: the longest a Prometheus can be told to wait, as a rule, is the interval between two scrapes.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// The page, made piece by piece as it is taken.
 struct Scrape {
     page: Page,
+    _place: Option<OwnedSemaphorePermit>,
+    begun: Instant,
     compressor: Compressor,
     shared: Arc<Shared>,
     bytes: usize,
@@ -32,6 +41,10 @@ impl Iterator for Scrape {
             return None;
         }
         let begun = clock::instant();
+        if begun - self.begun > PATIENCE {
+            self.is_done = true;
+            return Some(Err(io::ErrorKind::TimedOut.into()));
+        }
         let next = loop {
             let Some(piece) = self.page.next() else {
                 self.is_done = true;
@@ -53,6 +66,8 @@ impl Iterator for Scrape {
 }
 
 pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> Response {
+    // Nobody closes it.
+    let place = handle.pages.clone().acquire_owned().await.ok();
     let begun = clock::instant();
     // A list may stand in several headers.
     let accepted = |name: HeaderName| {
@@ -68,7 +83,8 @@ pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> R
     };
     let shared = handle.shared.clone();
     let page = shared.metrics.page(format, shared.snapshot());
-    let scrape = Scrape { page, compressor, shared, bytes: 0, took: clock::instant() - begun, is_done: false };
+    let took = clock::instant() - begun;
+    let scrape = Scrape { page, _place: place, begun, compressor, shared, bytes: 0, took, is_done: false };
     let mut response = Body::from_stream(futures_util::stream::iter(scrape)).into_response();
     let own = response.headers_mut();
     own.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));

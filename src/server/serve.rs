@@ -12,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 /// Most connections of one address at once; more wait until one of them is closed.
@@ -20,6 +21,9 @@ const MAX_CONNECTIONS: usize = 1024;
 /// How long a request's headers may take. A connection that is kept for the next request waits no longer either, and scrapes are
 /// up to a minute apart.
 const HEADERS_PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long a reader may take nothing while there is something for it: Prometheus gives a scrape up after 10 s as a rule.
+const SEND_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long answers that have begun may take to be read at the end.
 const LINGER: Duration = Duration::from_secs(3);
@@ -34,6 +38,8 @@ pub async fn serve(mut listener: TcpListener, router: Router, stop: Cancellation
     loop {
         let next = async { (room.clone().acquire_owned().await, Listener::accept(&mut listener).await) };
         let Some((place, (stream, _))) = stop.run_until_cancelled(next).await else { break };
+        let mut stream = Box::pin(TimeoutStream::new(stream));
+        stream.as_mut().set_write_timeout_pinned(Some(SEND_PATIENCE));
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         connections.spawn(async move {
@@ -52,12 +58,43 @@ pub async fn serve(mut listener: TcpListener, router: Router, stop: Cancellation
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use axum::body::Body;
     use axum::routing::get;
+    use futures_util::stream;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
     use super::*;
     use crate::supervise::Tasks;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let endless =
+            || Body::from_stream(stream::iter(std::iter::repeat_with(|| io::Result::Ok(vec![b'x'; 1 << 16]))));
+        let router = Router::new().route("/", get(async move || endless()));
+        let mut tasks = Tasks::default();
+        tasks.start("server".to_owned(), serve(listener, router, stop.clone()));
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        // The clock of this test leaps on when all wait, as the server does when nobody reads.
+        tokio::time::sleep(2 * SEND_PATIENCE).await;
+        let mut read = 0;
+        let end = loop {
+            match socket.read(&mut vec![0; 1 << 16]).await {
+                Ok(0) => break Ok(()),
+                Ok(some) => read += some,
+                Err(error) => break Err(error.kind()),
+            }
+        };
+        assert!(read < 64 << 20 && matches!(end, Ok(()) | Err(io::ErrorKind::ConnectionReset)), "{read} {end:?}");
+        stop.cancel();
+        tasks.run(stop, Duration::from_secs(5)).await.unwrap();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_does_not_say_what_they_want_is_not_waited_for() {

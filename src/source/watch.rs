@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use glob::Pattern;
+use notify::event::ModifyKind;
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
 /// Watches the folders of some patterns; folders and not files, because files are replaced by renaming.
@@ -20,8 +22,9 @@ impl Watch {
     pub fn new(patterns: &[PathBuf]) -> Self {
         let changed = Arc::new(Notify::new());
         let told = changed.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
+        let names: Vec<Pattern> = patterns.iter().filter_map(|pattern| name(pattern)).collect();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| matters(&event, &names)) {
                 told.notify_one();
             }
         });
@@ -45,6 +48,24 @@ impl Watch {
     }
 }
 
+/// What a file has to be called.
+fn name(pattern: &Path) -> Option<Pattern> {
+    Pattern::new(&pattern.file_name()?.to_string_lossy()).ok()
+}
+
+/// True for what may have changed what the patterns name. Whatever comes or goes may be a link on the way there; but what is written
+/// into other files is nothing to us, and the state may well lie in the same folder.
+fn matters(event: &Event, names: &[Pattern]) -> bool {
+    let is_named = |path: &PathBuf| {
+        path.file_name().is_none_or(|file| names.iter().any(|name| name.matches(&file.to_string_lossy())))
+    };
+    match event.kind {
+        EventKind::Access(_) => false,
+        EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_) | EventKind::Remove(_) => true,
+        _ => event.paths.is_empty() || event.paths.iter().any(is_named),
+    }
+}
+
 /// The deepest folder of a pattern before its first wildcard.
 fn folder(pattern: &Path) -> PathBuf {
     let parent = pattern.parent().unwrap_or(Path::new(""));
@@ -55,7 +76,26 @@ fn folder(pattern: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use notify::event::{AccessKind, CreateKind, DataChange, RenameMode};
+
     use super::*;
+
+    #[test]
+    fn what_is_written_into_other_files_is_nothing_to_us() {
+        let names: Vec<Pattern> = ["tasks/*.json", "a/b.yml"].iter().filter_map(|text| name(Path::new(text))).collect();
+        let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        for (kind, path, expected) in [
+            (data, "/tasks/x.json", true),
+            (data, "/a/b.yml", true),
+            (data, "/tasks/state.db-wal", false),
+            (EventKind::Access(AccessKind::Any), "/a/b.yml", false),
+            (EventKind::Create(CreateKind::Any), "/tasks/..data", true),
+            (EventKind::Modify(ModifyKind::Name(RenameMode::To)), "/tasks/..data", true),
+        ] {
+            assert_eq!(matters(&Event::new(kind).add_path(path.into()), &names), expected, "{kind:?} {path}");
+        }
+        assert!(matters(&Event::new(EventKind::Other), &names), "who knows what it was");
+    }
 
     #[test]
     fn the_folder_before_the_first_wildcard_is_watched() {
