@@ -22,7 +22,7 @@ use videogen_exporter::provider::PROVIDERS;
 #[path = "../../examples/dashboards/boards/mod.rs"]
 mod boards;
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -29,6 +29,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("prometheus", &["metrics"]),
     ("axum", &["server", "simulate"]),
     ("hyper", &["server"]),
+    ("tokio_io_timeout", &["server"]),
     ("flate2", &["metrics"]),
     ("zstd", &["metrics"]),
     ("memchr", &["metrics"]),

@@ -1,0 +1,68 @@
+//! The three formats to the last byte.
+
+use std::sync::Arc;
+
+use videogen_exporter::config::TaskStatusForm;
+use videogen_exporter::domain::number::Number;
+use videogen_exporter::domain::task::{Home, Video};
+use videogen_exporter::domain::{NewTask, Status, Task, TaskId, Timestamp};
+use videogen_exporter::metrics::{Encoder, Exemplar, Extra, Format, HistogramRow, Page, Snapshot, families};
+
+fn id(text: &str) -> TaskId {
+    TaskId::parse(text).unwrap()
+}
+
+/// One task that is at work, and one with an id that has to be escaped, of a source with a label.
+fn tasks() -> [Task; 2] {
+    let at = Timestamp::from_millis(1_795_000_000_250);
+    let mut running = Task::new("tokenhot".into(), "tokenhot", NewTask::new(id("task_1")), at);
+    running.status = Status::Running;
+    running.progress = Number::new(0.25);
+    running.last_poll = Some(at);
+    let mut failed = Task::new("a\"b\\c".into(), "new_api", NewTask::new(id("\"q\\")), at);
+    failed.status = Status::Failed;
+    failed.poll_failures = 2;
+    let labels = [("team".to_owned(), "é\n".to_owned())].into();
+    failed.home = Arc::new(Home { labels: Arc::new(labels), ..(*failed.home).clone() });
+    failed.video = Arc::new(Video { model: Some("sora-2".into()), ..Video::default() });
+    [running, failed]
+}
+
+fn page(format: Format) -> Vec<u8> {
+    let at = Timestamp::from_millis(1_795_000_100_500);
+    let created = Some(Timestamp::from_secs(1_795_000_000));
+    let exemplar = Exemplar { task_id: id("task_9"), value: 1.0, at };
+    let mut out = Encoder::new(format, true);
+    out.header(&families::SERIES_LIMIT);
+    out.row(&[], 5000.0, Extra::default());
+    out.header(&families::FINISHED);
+    let labels = [("upstream", "tokenhot"), ("provider", "tokenhot"), ("model", "m\"\\\n"), ("status", "succeeded")];
+    out.row(&labels, 3.0, Extra { created, exemplar: Some(&exemplar) });
+    out.header(&families::LATENCY);
+    let latency = Exemplar { value: 71.5, ..exemplar };
+    let row = HistogramRow {
+        bounds: &[60.0, 120.0],
+        counts: &[0, 2, 1],
+        sum: 1271.5,
+        created,
+        exemplars: vec![None, Some(&latency), None],
+        ..HistogramRow::default()
+    };
+    out.histogram(&labels, &row);
+    let tasks = Snapshot::of(tasks());
+    Page::new(out, TaskStatusForm::Set, tasks).flatten().collect()
+}
+
+#[test]
+fn a_page_is_the_same_to_the_last_byte() {
+    for format in Format::ALL {
+        let path = crate::documents::root().join(format!("tests/fixtures/pages/{}", format.as_str()));
+        let now = page(format);
+        if std::env::var("VGX_BLESS").is_ok() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &now).unwrap();
+        }
+        let golden = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(golden == now, "{} is not what is written now:\n{}", path.display(), String::from_utf8_lossy(&now));
+    }
+}

@@ -1,0 +1,112 @@
+//! A hundred readers at once, twenty of which hardly read: pages come whole, polls go on, and memory stays where it was.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use videogen_exporter::domain::Status;
+use videogen_exporter::simulate::{self, Faults, Gateway, Settings};
+
+use crate::exporter::{PATIENCE, get, value};
+use crate::known::now;
+use crate::program::Running;
+
+const TASKS: usize = 1500;
+
+/// How long the readers go on: a few times the interval between two polls of a task.
+const WHILE: Duration = Duration::from_secs(12);
+
+/// Takes what fits into the smallest of buffers, and from then on a byte a second.
+async fn slow(address: SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut socket = socket.connect(address).await.unwrap();
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    while socket.read_u8().await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Reads whole pages, one after the other, for so long; how many.
+async fn quick(address: SocketAddr, coding: &'static str, until: Instant) -> usize {
+    let client = reqwest::Client::new();
+    for pages in 0.. {
+        if Instant::now() >= until {
+            return pages;
+        }
+        let ask = client.get(format!("http://{address}/metrics")).header("Accept-Encoding", coding);
+        let page = ask.send().await.unwrap().bytes().await.unwrap();
+        if coding == "identity" {
+            let page = String::from_utf8(page.to_vec()).unwrap();
+            let rows = page.lines().filter(|line| line.starts_with("videogen_task_status{")).count();
+            assert!(rows == TASKS * Status::ALL.len() && page.ends_with('\n'), "{rows} rows, {} bytes", page.len());
+        }
+    }
+    unreachable!()
+}
+
+/// A size of the process in MiB, such as `VmHWM`.
+fn mebibytes(pid: u32, size: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(size)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_readers_of_which_twenty_hardly_read_hold_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::new(&Settings { tasks: TASKS, seed: 7, speed: 0.01, faults: Faults::default() });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (gateway_at, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let serving = tokio::spawn(simulate::serve(listener, gateway, stop.clone()));
+    fs::write(folder.path().join("ids.json"), get(gateway_at, "-/tasks").await.1).unwrap();
+    let upstreams = json!([{ "name": "sim", "provider": "new_api", "base_url": format!("http://{gateway_at}"),
+        "file_sd_configs": [{"files": ["ids.json"]}] }]);
+    let file = folder.path().join("c.yml");
+    let config = format!(
+        "state: {{memory: {{}}}}\npolling: {{interval: 3s, min_interval: 3s, max_interval: 3s, requests_per_second: 5000, burst: 500, max_in_flight: 64}}\n\
+         upstreams: {upstreams}\n"
+    );
+    fs::write(&file, config).unwrap();
+    let running = Running::start(&file);
+    let (address, pid) = (running.address, running.child.id());
+    let page = async || get(address, "metrics").await.1;
+    let oldest = "videogen_oldest_active_task_poll_timestamp_seconds{upstream=\"sim\"}";
+    let deadline = Instant::now() + PATIENCE;
+    let polled = |page: &str| page.matches("\nvideogen_task_last_poll_timestamp_seconds{").count();
+    while polled(&page().await) < TASKS {
+        assert!(Instant::now() < deadline, "not all tasks were asked");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    let (before, begun) = (mebibytes(pid, "VmRSS"), now());
+    let (mut slow_ones, mut quick_ones) = (JoinSet::new(), JoinSet::new());
+    for _ in 0..20 {
+        slow_ones.spawn(slow(address));
+    }
+    let until = Instant::now() + WHILE;
+    for n in 0..80 {
+        quick_ones.spawn(quick(address, ["identity", "gzip", "zstd"][n % 3], until));
+    }
+    let pages = quick_ones.join_all().await;
+    assert!(pages.iter().all(|pages| *pages > 0), "{pages:?}");
+    let after = page().await;
+    let asked = value(&after, oldest).unwrap();
+    assert!(asked * 1000.0 > begun as f64, "while they read, some task was not asked at all: {asked}");
+    let most = mebibytes(pid, "VmHWM");
+    // A page has 3 MB: were each of the hundred there as a whole, there would be 300.
+    assert!(
+        most < before + 100,
+        "{before} MiB grew to {most} for {} pages of {} bytes",
+        pages.iter().sum::<usize>(),
+        after.len()
+    );
+    slow_ones.shutdown().await;
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}
