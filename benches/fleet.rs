@@ -3,14 +3,20 @@
 //! `cargo bench --bench fleet -- 10000` for ten thousand active tasks; the figures are quoted in the README.
 
 mod common;
+#[path = "common/page.rs"]
+mod page;
 
 use std::thread::sleep;
 use std::time::Duration;
 
-use common::{Folder, mebibytes, scrape, start, sum, usage};
+use common::{Folder, start, usage};
+use page::{mebibytes, scrape, sum, text};
 
 /// How long polls are counted.
 const WINDOW: Duration = Duration::from_secs(20);
+
+/// Scrapes of each compression, one after the other.
+const SCRAPES: usize = 15;
 
 fn main() {
     let tasks = std::env::args().find_map(|arg| arg.parse::<u32>().ok()).unwrap_or(10_000);
@@ -38,24 +44,31 @@ fn main() {
 
     let pid = exporter.0.id();
     let polls = |page: &str| sum(page, "videogen_upstream_requests_total{");
-    let (before, _) = scrape(address).expect("a page");
+    let before = text(address).expect("a page");
     let (cpu_before, _) = usage(pid);
     sleep(WINDOW);
     let (cpu_after, _) = usage(pid);
-    let (after, _) = scrape(address).expect("a page");
+    let after = text(address).expect("a page");
     let made = polls(&after) - polls(&before);
-    let mut times: Vec<Duration> = (0..21).filter_map(|_| scrape(address)).map(|(_, took)| took).collect();
-    times.sort();
-    let (_, resident) = usage(pid);
     let series = after.lines().filter(|line| !line.starts_with('#')).count();
     println!("active tasks               {:.0}", sum(&after, "videogen_exporter_task_series_tasks"));
     println!("polls a second             {:.0}", made / WINDOW.as_secs_f64());
     println!("CPU for 1,000 polls        {:.1} ms", 1e6 * (cpu_after - cpu_before) / made);
-    println!("resident memory            {resident:.1} MiB, after 23 scrapes");
-    println!(
-        "one scrape, whole          {:.1} ms median of {}, {series} series, {:.1} MiB",
-        1e3 * times[times.len() / 2].as_secs_f64(),
-        times.len(),
-        mebibytes(after.len())
-    );
+    println!("series                     {series}");
+    let codings = ["identity", "gzip", "zstd"];
+    let mut scrapes = codings.map(|_| Vec::new());
+    let mut sizes = [0; 3];
+    for _ in 0..SCRAPES {
+        for (n, coding) in codings.iter().enumerate() {
+            let (page, took) = scrape(address, coding).expect("a page");
+            sizes[n] = page.len();
+            scrapes[n].push(took);
+        }
+    }
+    for ((coding, size), times) in codings.iter().zip(sizes).zip(&mut scrapes) {
+        times.sort();
+        let took = 1e3 * times[times.len() / 2].as_secs_f64();
+        println!("one scrape, {coding:<14} {took:.1} ms median of {SCRAPES}, {:.1} MiB", mebibytes(size));
+    }
+    println!("resident memory            {:.1} MiB after that", usage(pid).1);
 }

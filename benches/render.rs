@@ -25,7 +25,7 @@ const ROUNDS: usize = 21;
 fn tasks(count: usize) -> Snapshot {
     let base = 1_795_000_000_000;
     let task = |n: usize| {
-        let id = format!("task_{:032x}", n as u128 * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let id = format!("task_{:032x}", (n as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
         let seen = Timestamp::from_millis(base + i64::try_from(n).unwrap() * 37);
         let new = NewTask::new(TaskId::parse(&id).unwrap());
         let mut task = Task::new("tokenhot".into(), "tokenhot", new, seen);

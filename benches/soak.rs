@@ -7,6 +7,8 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock itself")]
 
 mod common;
+#[path = "common/page.rs"]
+mod page;
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +16,8 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{Folder, mebibytes, scrape, start, sum, usage};
+use common::{Folder, start, usage};
+use page::{mebibytes, sum, text};
 
 /// Tasks that are active at once.
 const ACTIVE: u32 = 10_000;
@@ -66,7 +69,7 @@ fn main() {
     println!("{:>10} {:>8} {:>10} {:>10}", "ids", "tracked", "resident", "file");
     let passed = loop {
         sleep(SAMPLE);
-        let Some((page, _)) = scrape(ADDRESS) else { continue };
+        let Some(page) = text(ADDRESS) else { continue };
         let passed = sum(&page, "videogen_tasks_discovered_total{");
         let (_, resident) = usage(running.0.id());
         if passed >= WARM_UP * wanted {
@@ -94,7 +97,7 @@ fn main() {
     let begun = Instant::now();
     let _again = exporter();
     let page = loop {
-        if let Some((page, _)) = scrape(ADDRESS) {
+        if let Some(page) = text(ADDRESS) {
             break page;
         }
         sleep(Duration::from_millis(2));

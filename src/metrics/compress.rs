@@ -4,11 +4,10 @@
 use std::io::{self, Write as _};
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use zstd::stream::write::Encoder as ZstdEncoder;
 
 use super::format::Coding;
+use super::gzip::Gzip;
 
 /// The fastest usual level of either: a page is read once, on a network that is faster than any better compression.
 const LEVEL: u8 = 1;
@@ -18,7 +17,7 @@ pub enum Compressor {
     /// Nothing.
     Identity,
     /// Into gzip (RFC 1952).
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(Box<Gzip>),
     /// Into zstd (RFC 8878).
     Zstd(ZstdEncoder<'static, Vec<u8>>),
 }
@@ -31,7 +30,7 @@ impl Compressor {
     pub fn new(coding: Coding) -> io::Result<Self> {
         Ok(match coding {
             Coding::Identity => Self::Identity,
-            Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), Compression::new(LEVEL.into()))),
+            Coding::Gzip => Self::Gzip(Box::default()),
             Coding::Zstd => Self::Zstd(ZstdEncoder::new(Vec::new(), LEVEL.into())?),
         })
     }
@@ -43,10 +42,7 @@ impl Compressor {
     pub fn piece(&mut self, piece: Bytes) -> io::Result<Bytes> {
         match self {
             Self::Identity => Ok(piece),
-            Self::Gzip(gzip) => {
-                gzip.write_all(&piece)?;
-                Ok(std::mem::take(gzip.get_mut()).into())
-            }
+            Self::Gzip(gzip) => Ok(gzip.piece(&piece).into()),
             Self::Zstd(zstd) => {
                 zstd.write_all(&piece)?;
                 Ok(std::mem::take(zstd.get_mut()).into())
@@ -61,7 +57,7 @@ impl Compressor {
     pub fn end(&mut self) -> io::Result<Bytes> {
         match std::mem::replace(self, Self::Identity) {
             Self::Identity => Ok(Bytes::new()),
-            Self::Gzip(gzip) => Ok(gzip.finish()?.into()),
+            Self::Gzip(gzip) => Ok(gzip.end().into()),
             Self::Zstd(zstd) => Ok(zstd.finish()?.into()),
         }
     }

@@ -30,7 +30,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["server", "simulate"]),
     ("hyper", &["server"]),
     ("tokio_io_timeout", &["server"]),
-    ("flate2", &["metrics"]),
+    ("crc32fast", &["metrics"]),
     ("zstd", &["metrics"]),
     ("memchr", &["metrics"]),
     ("hyper_util", &["server"]),

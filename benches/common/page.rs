@@ -1,0 +1,36 @@
+//! The page as a benchmark reads it.
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock itself")]
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// The page as it is on the wire, without its headers, and how long it took from asking to the last byte.
+pub fn scrape(address: &str, coding: &str) -> Option<(Vec<u8>, Duration)> {
+    let begun = Instant::now();
+    let mut socket = TcpStream::connect(address).ok()?;
+    write!(socket, "GET /metrics HTTP/1.0\r\nAccept-Encoding: {coding}\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).ok()?;
+    let took = begun.elapsed();
+    let end = answer.windows(4).position(|some| some == b"\r\n\r\n")? + 4;
+    Some((answer.split_off(end), took))
+}
+
+/// The page as text.
+pub fn text(address: &str) -> Option<String> {
+    String::from_utf8(scrape(address, "identity")?.0).ok()
+}
+
+/// The sum of all samples whose lines begin so.
+pub fn sum(page: &str, family: &str) -> f64 {
+    let lines = page.lines().filter(|line| line.starts_with(family));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// A size in MiB.
+#[expect(clippy::cast_precision_loss, reason = "a size to be printed")]
+pub fn mebibytes(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
