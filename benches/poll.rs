@@ -6,21 +6,17 @@
 #![expect(clippy::disallowed_methods, reason = "what is spawned here ends with the benchmark")]
 
 mod common;
+#[path = "common/gateway.rs"]
+mod gateway;
 
-use std::convert::Infallible;
-use std::fs;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use common::{Folder, Killed, start, usage};
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
+use gateway::{gateway, targets};
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -37,9 +33,6 @@ const ROUNDS: usize = 3;
 /// Probes on their way at the same time.
 const PROBES: usize = 8;
 
-/// A gateway's answer for a task that is at work.
-const ROW: &str = include_str!("../tests/fixtures/providers/new_api/running.json");
-
 type Served = Arc<AtomicUsize>;
 
 /// One turn of a variant.
@@ -51,35 +44,6 @@ struct Turn {
     rate: f64,
     /// MiB.
     resident: f64,
-}
-
-/// Serves a running task under every id, and counts what was asked.
-async fn gateway(listener: TcpListener, tls: Option<TlsAcceptor>, served: Served) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        stream.set_nodelay(true).expect("a socket");
-        let (tls, served) = (tls.clone(), served.clone());
-        tokio::spawn(async move {
-            let answer = service_fn(move |_: Request<hyper::body::Incoming>| {
-                served.fetch_add(1, Ordering::Relaxed);
-                let body = http_body_util::Full::new(Bytes::from_static(ROW.as_bytes()));
-                let response = Response::builder().header("Content-Type", "application/json").body(body);
-                async move { Ok::<_, Infallible>(response.expect("an answer")) }
-            });
-            // That a client has gone is its own affair.
-            match tls {
-                None => {
-                    let http = hyper::server::conn::http1::Builder::new();
-                    _ = http.serve_connection(TokioIo::new(stream), answer).await;
-                }
-                Some(tls) => {
-                    let Ok(stream) = tls.accept(stream).await else { return };
-                    let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                    _ = http.serve_connection(TokioIo::new(stream), answer).await;
-                }
-            }
-        });
-    }
 }
 
 /// A certificate for this machine, written for those who have to trust it.
@@ -147,13 +111,12 @@ async fn main() {
     let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
     let program = std::env::args().find_map(|arg| arg.strip_prefix("blackbox=").map(str::to_owned));
     let folder = Folder::new("poll");
-    let ids: Vec<String> = (0..TASKS).map(|n| format!("task_{:032x}", n * 0x9e37_79b9)).collect();
-    fs::write(folder.0.join("ids.json"), serde_json::json!([{ "targets": ids }]).to_string()).expect("a file");
+    folder.write("ids.json", &targets(TASKS));
     let mut gateways: Vec<(&str, SocketAddr, Served)> = Vec::new();
     for (scheme, tls) in [("http", None), ("https", Some(acceptor(&folder)))] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let (address, served) = (listener.local_addr().expect("a port"), Served::default());
-        tokio::spawn(gateway(listener, tls, served.clone()));
+        let served = Served::default();
+        let count = served.clone();
+        let address = gateway(tls, move || _ = count.fetch_add(1, Ordering::Relaxed)).await;
         gateways.push((scheme, address, served));
     }
     let mut turns: Vec<Turn> = Vec::new();

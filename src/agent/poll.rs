@@ -161,13 +161,10 @@ impl Poller {
         self.schedule(soon);
     }
 
-    /// Places the first polls: spread over as much time as the rate limit needs for them, an interval at most. Where many
-    /// are asked for at once, that is at once.
+    /// Places the first polls. Where many are asked for at once, that is at once.
     fn schedule(&mut self, places: Vec<Place>) {
         let polling = &self.upstream.polling;
-        // Many are spread out; a single one is asked at once, however many there are already.
-        let fresh = f64::from(u32::try_from(places.len().saturating_sub(1)).unwrap_or(u32::MAX));
-        let window = Duration::from_secs_f64(fresh / polling.requests_per_second).min(polling.pace.interval);
+        let window = schedule::first_window(places.len(), polling.requests_per_second, polling.pace.interval);
         for place in places {
             if self.together.is_possible() {
                 self.take_turn(place, super::timetable::Timetable::ask_now);

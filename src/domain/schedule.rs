@@ -72,6 +72,21 @@ pub fn recheck(task: &Task, window: Duration, pace: &Pace, now: Timestamp) -> Op
     None
 }
 
+/// First polls a second that are no rush, whatever the upstream allows.
+const NO_RUSH: f64 = 100.0;
+
+/// By how much the first polls of very many tasks may come faster than later ones, which come once an interval.
+const HASTE: f64 = 1.2;
+
+/// Over how long the first polls of so many tasks are spread, an interval at most: as fast as the rate limit lets them, but a rush
+/// that is allowed is a rush all the same.
+pub fn first_window(tasks: usize, requests_per_second: f64, interval: Duration) -> Duration {
+    // A single one is asked at once.
+    let more = f64::from(u32::try_from(tasks.saturating_sub(1)).unwrap_or(u32::MAX));
+    let calm = (more / NO_RUSH).min(interval.as_secs_f64() / HASTE);
+    Duration::try_from_secs_f64((more / requests_per_second).max(calm)).unwrap_or(Duration::MAX).min(interval)
+}
+
 /// Where within `window` the first poll of a task is placed: a hash of its id, so that tasks loaded together spread out.
 pub fn first_wait(id: &TaskId, window: Duration) -> Duration {
     let mut hasher = DefaultHasher::new();
@@ -92,6 +107,14 @@ mod tests {
     fn task() -> Task {
         let new = NewTask::new(TaskId::parse("t").unwrap());
         Task::new("u".into(), "new_api", new, Timestamp::from_secs(1_000_000))
+    }
+
+    #[test]
+    fn first_polls_are_spread_but_no_longer_than_they_have_to_be() {
+        let window = |tasks, rate| first_window(tasks, rate, Duration::from_secs(30)).as_millis();
+        assert_eq!([window(0, 10.0), window(1, 10.0), window(51, 10.0), window(301, 10.0)], [0, 0, 5000, 30_000]);
+        // The limit alone would let a hundred thousand come within a second.
+        assert_eq!([window(11, 1e5), window(501, 1e5), window(100_000, 1e5)], [100, 5000, 25_000]);
     }
 
     #[test]
