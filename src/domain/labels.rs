@@ -68,6 +68,10 @@ pub fn is_url(text: &str) -> bool {
 }
 
 fn find_scheme(text: &str) -> Option<usize> {
+    // Most texts are words, and have none of this.
+    if !text.as_bytes().contains(&b':') {
+        return None;
+    }
     text.match_indices("://").find_map(|(at, _)| {
         ["https", "http"].iter().find_map(|scheme| {
             let start = at.checked_sub(scheme.len())?;
@@ -78,7 +82,7 @@ fn find_scheme(text: &str) -> Option<usize> {
 
 /// True for what looks like a URL, a JWT or a key.
 pub fn looks_secret(text: &str) -> bool {
-    text.contains("://") || text.starts_with("//") || is_jwt(text) || is_key(text)
+    (text.as_bytes().contains(&b':') && text.contains("://")) || text.starts_with("//") || is_jwt(text) || is_key(text)
 }
 
 /// Three base64url parts, the first of which is a JSON object (`eyJ`).

@@ -7,7 +7,7 @@ use super::custom::Response;
 use super::error;
 use super::gateway;
 use super::headers::{Headers, TemplateError};
-use super::json::Zone;
+use super::json::{self, Zone};
 use super::list::{List, Listed, Page, Place};
 use super::shape::Shape;
 use super::template::{NoSuchId, Template};
@@ -264,7 +264,7 @@ impl Dialect {
         if error::is_refusal(&value) {
             return Err(error::ok_error(&value));
         }
-        let at = |at: &&str| at.split('.').try_fold(&value, |value, key| value.get(key));
+        let at = |at: &&str| json::at(&value, at);
         let Some(list) = items.iter().filter_map(at).find_map(Value::as_array) else {
             // Servers that count from an empty list may write none.
             let empty = items.iter().filter_map(at).any(Value::is_null) && error::has_total(&value);

@@ -173,14 +173,14 @@ pub fn is_success_code(code: &str) -> bool {
 
 /// True for a body that refuses: `success` is false, or there is a `code` or `base_resp` that is none of success.
 pub fn is_refusal(body: &Value) -> bool {
-    let base_resp = body.pointer("/base_resp/status_code").and_then(json::as_text);
+    let base_resp = json::at(body, "base_resp.status_code").and_then(json::as_text);
     let codes = [json::text(body, "code"), base_resp];
     body.get("success") == Some(&Value::Bool(false)) || codes.into_iter().flatten().any(|code| !is_success_code(&code))
 }
 
 /// True for a list that says how long it is.
 pub fn has_total(body: &Value) -> bool {
-    ["/total", "/data/total"].iter().any(|at| body.pointer(at).is_some_and(Value::is_number))
+    ["total", "data.total"].iter().any(|at| json::at(body, at).is_some_and(Value::is_number))
 }
 
 /// True for a body whose `status` is that of the answer and not of a task: it names no task, and complains.

@@ -97,8 +97,8 @@ pub fn read_item(value: &Value, zone: Zone) -> Option<Answer> {
 
 /// A `code` that is none of success, or a complaint with a `status` of its own. Beside a task's own fields a code says nothing.
 fn has_error_code(value: &Value) -> bool {
-    let inside = ["/data/status", "/data/data", "/output/task_status"];
-    if inside.iter().any(|at| value.pointer(at).is_some_and(|found| !found.is_null())) || names_a_task(value) {
+    let inside = ["data.status", "data.data", "output.task_status"];
+    if inside.iter().any(|at| json::at(value, at).is_some_and(|found| !found.is_null())) || names_a_task(value) {
         return false;
     }
     let has = |key| json::text(value, key).is_some();
@@ -184,10 +184,10 @@ fn lag(own: &Body, inner: &Body, made_up: bool) -> Option<f64> {
 /// True when the gateway asks Gemini or Vertex itself each time the row is read (docs/upstreams.md 2.3 and 2.7): the
 /// reduced row, which alone has a format, or a whole row of one of those channels or of a Veo model.
 fn is_read_live(row: &Value) -> bool {
-    let is_veo = |key| row.pointer(key).and_then(Value::as_str).is_some_and(|name| name.starts_with("veo"));
+    let is_veo = |key| json::at(row, key).and_then(Value::as_str).is_some_and(|name| name.starts_with("veo"));
     row.get("format").is_some()
         || json::text(row, "platform").is_some_and(|platform| matches!(&*platform, "24" | "41"))
-        || ["/properties/upstream_model_name", "/properties/origin_model_name"].iter().any(|key| is_veo(key))
+        || ["properties.upstream_model_name", "properties.origin_model_name"].iter().any(|key| is_veo(key))
         || data_of(row).is_some_and(|data| veo::is_operation(&data))
 }
 

@@ -58,6 +58,11 @@ impl Zone {
     }
 }
 
+/// What lies at a place: keys of objects in objects, with dots between them.
+pub fn at<'a>(value: &'a Value, place: &str) -> Option<&'a Value> {
+    place.split('.').try_fold(value, |value, key| value.get(key))
+}
+
 /// A text that is there: trimmed, not empty; a number counts as its digits.
 pub fn text<'a>(object: &'a Value, key: &str) -> Option<Cow<'a, str>> {
     as_text(object.get(key)?)

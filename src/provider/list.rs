@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::json::Zone;
+use super::json::{self, Zone};
 use super::shape::Shape;
 use crate::domain::{Answer, Timestamp};
 
@@ -75,7 +75,7 @@ pub struct Listed {
 impl Listed {
     /// What the answer says of the list, beside its entries.
     pub(super) fn about(value: &Value, entries: usize) -> Self {
-        let total = ["/total", "/data/total"].iter().find_map(|at| value.pointer(at)?.as_u64());
+        let total = ["total", "data.total"].iter().find_map(|at| json::at(value, at)?.as_u64());
         Self {
             tasks: Vec::with_capacity(entries),
             entries,

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::body::{Body, size};
 use super::contract::{self, Contract, Origin, always, failed, optional, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
-use super::json::Zone;
+use super::json::{self, Zone};
 use super::list::{self, List, Place};
 use super::{Gives, Provider, RequestSpec, Shape};
 use crate::domain::drift::Field;
@@ -101,7 +101,7 @@ fn read_v1(value: &Value, zone: Zone, origin: Origin) -> Body {
         body.drift.note(Field::Resolution, worse);
     }
     if body.error_code.is_some()
-        && let Some(message) = value.pointer("/base_resp/status_msg")
+        && let Some(message) = json::at(value, "base_resp.status_msg")
         && let Err(problem) = body.take(Field::ErrorMessage, message, zone)
     {
         body.drift.note(Field::ErrorMessage, problem);

@@ -117,7 +117,7 @@ fn read_failure(value: &Value, zone: Zone, body: &mut Body) {
     let metadata = value.get("metadata").unwrap_or(&Value::Null);
     let found = [value.get("fail_reason"), metadata.get("url")].into_iter().flatten();
     if !found.into_iter().any(|text| body.take(Field::ErrorMessage, text, zone) == Ok(true)) {
-        body.drift.note(Field::ErrorMessage, problem_of(value.pointer("/error/message")));
+        body.drift.note(Field::ErrorMessage, problem_of(json::at(value, "error.message")));
     }
 }
 

@@ -79,12 +79,12 @@ pub fn class_of_any(code: Option<&str>, message: Option<&str>) -> Option<Failure
 
 /// Finds the shape of a vendor's body (docs/upstreams.md 2.4); `None` when it has no known one.
 fn detect(value: &Value) -> Option<Shape> {
-    let has = |at: &str| value.pointer(at).is_some();
-    if has("/output/task_status") {
+    let has = |at: &str| json::at(value, at).is_some();
+    if has("output.task_status") {
         Some(Shape::DashScope)
-    } else if has("/data/task_status") {
+    } else if has("data.task_status") {
         Some(Shape::Kling)
-    } else if has("/task/status") || has("/base_resp") {
+    } else if has("task.status") || has("base_resp") {
         Some(Shape::MiniMax)
     } else if openai_videos::is_video(value) {
         Some(Shape::OpenAi)

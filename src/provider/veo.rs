@@ -171,7 +171,7 @@ fn end(value: &Value, done: bool, body: &mut Body) -> Status {
 
 /// Notes what should hold the videos and cannot.
 fn note_wrong_types(value: &Value, body: &mut Body) {
-    let nested = value.pointer("/response/generateVideoResponse");
+    let nested = json::at(value, "response.generateVideoResponse");
     let objects = [value.get("response"), nested].into_iter().flatten();
     let lists = results(value).flat_map(|result| VIDEOS.map(|key| result.get(key))).flatten();
     let wrong = objects.filter(|object| !object.is_object()).chain(lists.filter(|list| !list.is_array()));
@@ -196,7 +196,7 @@ fn take_url(video: &Value, body: &mut Body) -> bool {
 
 /// The places where results and filter counts stand: Vertex's `response`, Gemini's `generateVideoResponse` in it.
 fn results(value: &Value) -> impl Iterator<Item = &Value> {
-    ["/response", "/response/generateVideoResponse"].into_iter().filter_map(|at| value.pointer(at))
+    ["response", "response.generateVideoResponse"].into_iter().filter_map(|at| json::at(value, at))
 }
 
 fn videos(value: &Value) -> Vec<&Value> {

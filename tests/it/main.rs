@@ -7,6 +7,7 @@
     reason = "tests fail by panicking, and live in real time"
 )]
 
+mod allocations;
 mod api;
 mod batch;
 mod config;

@@ -1,0 +1,57 @@
+//! What is done most often allocates no more than it must, counted in this thread.
+
+use allocation_counter::measure;
+use videogen_exporter::config::TaskStatusForm;
+use videogen_exporter::domain::advance::CountSince;
+use videogen_exporter::domain::{NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
+use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, Snapshot};
+use videogen_exporter::provider::{self, Dialect};
+
+const RUNNING: &[u8] = include_bytes!("../fixtures/providers/new_api/running.json");
+
+fn task(n: usize) -> Task {
+    let new = NewTask::new(TaskId::parse(&format!("task_{n:032x}")).unwrap());
+    Task::new("gw".into(), "new_api", new, Timestamp::from_secs(1_795_000_000))
+}
+
+/// Allocations, and the most bytes at once, for a page of so many tasks, which is let go of piece by piece.
+fn page(tasks: usize, format: Format, coding: Coding) -> (u64, u64) {
+    let tasks = Snapshot::of((0..tasks).map(task));
+    let did = measure(|| {
+        let mut compressor = Compressor::new(coding).unwrap();
+        for piece in Page::new(Encoder::new(format, false), TaskStatusForm::Set, tasks) {
+            drop(compressor.piece(piece).unwrap());
+        }
+        drop(compressor.end().unwrap());
+    });
+    (did.count_total, did.bytes_max)
+}
+
+#[test]
+fn a_page_allocates_by_the_piece_and_never_by_the_line() {
+    for format in Format::ALL {
+        for coding in [Coding::Identity, Coding::Gzip, Coding::Zstd] {
+            let ((few, _), (many, most)) = (page(1000, format, coding), page(5000, format, coding));
+            // 4,000 tasks more are 48,000 lines, which make less than a hundred pieces.
+            let name = format!("{} {}", format.as_str(), coding.token().unwrap_or("plain"));
+            assert!(many - few < 4000, "{name}: {few} allocations for 1,000 tasks, {many} for 5,000");
+            assert!(most < 2 << 20, "{name}: {most} bytes at once");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_says_nothing_new_costs_next_to_nothing_beyond_reading_it() {
+    let dialect = Dialect::of(provider::named("new_api").unwrap()).unwrap();
+    let mut answer = None;
+    let reading = measure(|| answer = Some(dialect.read(200, RUNNING).unwrap()));
+    assert!(reading.count_total < 150, "{} allocations to read an answer", reading.count_total);
+    let policy = Policy { count_since: CountSince::Always, forget_after: std::time::Duration::MAX };
+    let now = Timestamp::from_secs(1_795_132_900);
+    let reading = Reading::Answer(Box::new(answer.unwrap()));
+    let before = advance(&task(1), reading.clone(), &policy, now).task;
+    let mut after = None;
+    let moving = measure(|| after = Some(advance(&before, reading, &policy, now)));
+    assert!(!after.unwrap().durable);
+    assert_eq!(moving.count_total, 0, "allocations to see that nothing has changed");
+}
