@@ -1,13 +1,14 @@
 //! What a page costs: `cargo bench --bench render [-- TASKS ... [only=NAME]]`.
 //!
 //! The rows of single tasks in every format and compression, beside the same rows by `GaugeVec` and `TextEncoder` of the
-//! `prometheus` crate. The variants take turns, one core, and the median of the rounds counts.
+//! `prometheus` crate, and beside a usual gzip of the finished text. The variants take turns, one core, and the median of the rounds counts.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock itself")]
 #![expect(clippy::unwrap_used, reason = "nothing here comes from outside")]
 #![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use std::hint::black_box;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
@@ -88,6 +89,12 @@ fn main() {
                 variants.push((name, Box::new(move || page(tasks, format, coding).1)));
             }
         }
+        let zlib = || {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+            gzip.write_all(whole.as_bytes()).unwrap();
+            black_box(gzip.finish().unwrap()).len()
+        };
+        variants.push(("zlib-rs, level 6, text gzip".to_owned(), Box::new(zlib)));
         if let Some(peer) = &peer {
             let encode = || {
                 let mut out = Vec::new();

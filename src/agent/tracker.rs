@@ -274,10 +274,11 @@ impl Held {
             rows.for_each(|row| decide(row, wants(row.2)));
         } else {
             let (mut wanting, others): (Vec<_>, Vec<_>) = rows.partition(|(.., row)| wants(row));
-            if !off {
-                wanting.sort_by_key(|(.., row)| {
+            if max > 0 {
+                // Who is among the first is all that matters; and of those that came at once, always the same ones.
+                wanting.select_nth_unstable_by_key(max, |(table, place, row)| {
                     let ended = row.task.ended_seen.map(|at| -at.as_millis());
-                    (ended.is_some(), ended, row.task.first_seen)
+                    (ended.is_some(), ended, row.task.first_seen, *table, *place)
                 });
             }
             wanting.into_iter().enumerate().for_each(|(n, row)| decide(row, n < max));
