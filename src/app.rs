@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, Prepared, Shared, TakenUp, both_clocks};
@@ -102,9 +102,16 @@ impl App {
         // Who lets go of this lets go of the agent, too.
         let stop = stop.child_token();
         let _stops = stop.clone().drop_guard();
-        let agents =
-            run_agents(Arc::new(config), taken_up, shared.clone(), handle.clone(), options.reload, stop.clone());
-        let agent = supervise::apart("agent", agents);
+        let (grant, granted) = watch::channel(GRACE);
+        let parts = (shared.clone(), handle.clone(), grant);
+        let agents = run_agents(Arc::new(config), taken_up, parts, options.reload, stop.clone());
+        let agent = async {
+            tokio::select! {
+                outcome = supervise::apart("agent", agents) => outcome,
+                // It keeps time itself; but not if something in it never lets go of its thread.
+                () = late(&stop, &granted) => Err(anyhow!("the agent did not stop in time")),
+            }
+        };
         let serving = servers.run(served.clone(), GRACE);
         tokio::pin!(serving);
         let outcome = tokio::select! {
@@ -129,12 +136,18 @@ impl App {
     }
 }
 
-/// One agent after the other, each under its configuration, until `stop`.
+/// Waits for the stop, and then for longer than the agent may take to end.
+async fn late(stop: &CancellationToken, granted: &watch::Receiver<Duration>) {
+    stop.cancelled().await;
+    let grace = *granted.borrow();
+    tokio::time::sleep(grace + GRACE).await;
+}
+
+/// One agent after the other, each under its configuration, until `stop`; and how long each of them may take to end.
 async fn run_agents(
     mut config: Arc<Config>,
     mut taken_up: TakenUp,
-    shared: Arc<Shared>,
-    handle: Arc<Handle>,
+    (shared, handle, grant): (Arc<Shared>, Arc<Handle>, watch::Sender<Duration>),
     mut reload: Option<Reload>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -152,6 +165,7 @@ async fn run_agents(
         }
         tracing::info!(upstreams = config.upstreams.len(), "polling");
         let grace = GRACE + config.upstreams.iter().map(|upstream| upstream.polling.timeout).max().unwrap_or_default();
+        grant.send_replace(grace);
         let running = tasks.run(generation.clone(), grace);
         tokio::pin!(running);
         let (next, prepared, asked) = tokio::select! {

@@ -1,10 +1,11 @@
 //! Owners of futures: whatever runs long is joined here, and what ends unasked stops the program.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -55,13 +56,16 @@ pub async fn apart(
     future: impl Future<Output = anyhow::Result<()>> + Send + 'static,
 ) -> anyhow::Result<()> {
     let (ended, end) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let outcome = runtime.block_on(future);
-        runtime.shutdown_background();
+        let outcome = tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(future)));
+            // Whatever still blocks a thread of it is not waited for.
+            runtime.shutdown_background();
+            outcome
+        });
         let _ = ended.send(outcome);
     })?;
-    end.await.with_context(|| format!("{name} panicked"))?
+    end.await??.map_err(|_| anyhow!("{name} panicked"))?
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ pub enum Work {
 pub struct Outcome {
     pub(super) work: Work,
     pub(super) sent: Instant,
+    /// When it had come home: reading it is not the upstream's time either.
+    pub(super) came: Instant,
     pub(super) code: Option<u16>,
     pub(super) retry_after: Option<String>,
     pub(super) date: Option<Timestamp>,
@@ -79,6 +81,7 @@ impl Asker {
         let mut outcome = Outcome {
             work,
             sent,
+            came: sent,
             code: None,
             retry_after: None,
             date: None,
@@ -91,7 +94,9 @@ impl Asker {
         };
         // Waiting for the key is not the upstream's time.
         outcome.sent = clock::instant();
-        match self.client.send(&request, key.as_ref()).await {
+        let answer = self.client.send(&request, key.as_ref()).await;
+        outcome.came = clock::instant();
+        match answer {
             Err(reason) => outcome.result = Err(ApiError::new(reason)),
             Ok(response) => {
                 outcome.code = Some(response.status);

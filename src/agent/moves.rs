@@ -103,9 +103,7 @@ impl Poller {
                 }
                 continue;
             }
-            let place = self.shared.tracker.place(&self.upstream.name, &id);
-            let Some(place) = place else { continue };
-            let Some(task) = self.shared.tracker.lying(&self.upstream.name, place) else { continue };
+            let Some((place, task)) = self.shared.tracker.find(&self.upstream.name, &id) else { continue };
             if task.is_active() && answer.status.stage() > task.status.stage() {
                 moves.push(self.look_at(place, task, answer, now));
                 // What is on its way was asked before this was told: when it comes home it is too late.
@@ -143,8 +141,11 @@ impl Poller {
                 for (id, task) in otherwise {
                     self.landed(&id, &mut told);
                     match task {
-                        // Somebody has asked not to watch it any more; it is gone from the table.
-                        Some(task) if task.dropped => continue,
+                        // Somebody has asked not to watch it any more, and perhaps to watch it again since.
+                        Some(task) if task.dropped => {
+                            self.ask_again(&id);
+                            continue;
+                        }
                         Some(task) => self.show_settled(task, now.wall),
                         None => self.shared.tracker.remove(&self.upstream.name, &id),
                     }
@@ -156,13 +157,18 @@ impl Poller {
                 tracing::debug!(upstream.name = %name, tasks = transitions.len(), %error, "not committed, so not counted; asking again");
                 for Transition { task, .. } in transitions {
                     self.landed(&task.id, &mut told);
-                    if let Some(place) = self.shared.tracker.place(&self.upstream.name, &task.id) {
-                        self.ask_after(place, self.upstream.polling.pace.interval);
-                    }
+                    self.ask_again(&task.id);
                 }
             }
         }
         self.hear(told);
+    }
+
+    /// Asks for a task again, if it is still there.
+    fn ask_again(&mut self, id: &TaskId) {
+        if let Some(place) = self.shared.tracker.place(&self.upstream.name, id) {
+            self.ask_after(place, self.upstream.polling.pace.interval);
+        }
     }
 
     /// The same for a task that was away: meanwhile aggregates may have come to carry other labels.

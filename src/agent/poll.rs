@@ -286,7 +286,7 @@ impl Poller {
             Ok(_) => None,
             Err(error) => Some(error.kind),
         };
-        let (operation, took) = (outcome.work.operation(), now - outcome.sent);
+        let (operation, took) = (outcome.work.operation(), outcome.came - outcome.sent);
         let ended = Ended { operation, code: outcome.code, reason, took, at, date: outcome.date };
         self.shared.metrics.upstreams.poll_ended(&self.upstream.name, &ended);
         self.note_trouble(&outcome, reason, now, at);

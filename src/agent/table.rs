@@ -65,26 +65,32 @@ impl Table {
         self.places.get(id).copied()
     }
 
-    /// A task as it is now.
-    pub fn get(&self, id: &TaskId) -> Option<&Task> {
-        Some(&self.rows.get(self.place(id)?)?.task)
+    /// A task as it is now, and where it lies.
+    pub fn find(&self, id: &TaskId) -> Option<(Place, &Task)> {
+        let place = self.place(id)?;
+        Some((place, &self.rows.get(place)?.task))
     }
 
     /// Lets go of what lies there.
     pub fn remove(&mut self, place: Place) {
         if let Some(task) = self.rows.remove(place) {
             self.places.remove(&task.id);
-            self.next_turn(place);
+            // What was decided about it means nothing to the next one here.
+            self.end_turn(place);
         }
     }
 
-    /// It is decided anew when a task is asked.
-    pub fn next_turn(&mut self, place: Place) -> Turn {
-        let number = self.turns.get_mut(place.index()).map_or(0, |turn| {
-            *turn = turn.wrapping_add(1);
-            *turn
-        });
-        Turn { place, number }
+    /// It is decided anew when the task there is asked; nothing where none is.
+    pub fn next_turn(&mut self, place: Place) -> Option<Turn> {
+        self.rows.get(place)?;
+        let number = self.end_turn(place)?;
+        Some(Turn { place, number })
+    }
+
+    fn end_turn(&mut self, place: Place) -> Option<u32> {
+        let number = self.turns.get_mut(place.index())?;
+        *number = number.wrapping_add(1);
+        Some(*number)
     }
 
     /// A task as it is now, if this turn still stands.
@@ -134,5 +140,55 @@ impl Table {
         for place in self.rows.places(gone) {
             self.remove(place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{NewTask, Status, Timestamp};
+
+    fn id(text: &str) -> TaskId {
+        TaskId::parse(text).unwrap()
+    }
+
+    fn added(table: &mut Table, text: &str) -> Place {
+        table.add(Task::new("u".into(), "new_api", NewTask::new(id(text)), Timestamp::from_secs(0)));
+        table.place(&id(text)).unwrap()
+    }
+
+    fn at(table: &Table, turn: Option<Turn>) -> Option<&str> {
+        Some(table.at(turn?)?.id.as_str())
+    }
+
+    #[test]
+    fn a_turn_stands_until_another_is_decided_or_its_task_goes() {
+        let mut table = Table::default();
+        let place = added(&mut table, "a");
+        let first = table.next_turn(place);
+        assert_eq!(at(&table, first), Some("a"));
+        let second = table.next_turn(place);
+        assert_eq!((at(&table, first), at(&table, second)), (None, Some("a")));
+        // Another one that comes to lie there has nothing to do with it, whatever was decided meanwhile.
+        table.remove(place);
+        assert_eq!(table.next_turn(place), None);
+        assert_eq!(added(&mut table, "b"), place);
+        assert_eq!((at(&table, first), at(&table, second)), (None, None));
+        let third = table.next_turn(place);
+        assert_eq!(at(&table, third), Some("b"));
+        assert_eq!(table.find(&id("a")), None);
+        assert_eq!(table.take_fresh(), [place, place]);
+    }
+
+    #[test]
+    fn of_what_is_told_the_furthest_is_kept_and_only_of_tasks_that_are_there() {
+        let mut table = Table::default();
+        added(&mut table, "a");
+        assert_eq!(table.tell(id("b"), Answer::new(Status::Running)), Told::Unknown);
+        for status in [Status::Queued, Status::Succeeded, Status::Running] {
+            assert_eq!(table.tell(id("a"), Answer::new(status)), Told::Taken);
+        }
+        let told: Vec<_> = table.take_told().into_values().map(|answer| answer.status).collect();
+        assert_eq!(told, [Status::Succeeded]);
     }
 }

@@ -129,7 +129,7 @@ mod tests {
             let new = NewTask::new(TaskId::parse(&format!("t{n}")).unwrap());
             tasks.add(Task::new("u".into(), "new_api", new, Timestamp::from_secs(0)));
             let place = tasks.take_fresh()[0];
-            tasks.next_turn(place)
+            tasks.next_turn(place).unwrap()
         };
         let mut table = Timetable::new(Some(Duration::from_secs(5)));
         for n in 0..3 {

@@ -107,9 +107,9 @@ impl Tracker {
         })
     }
 
-    /// It is decided anew when the task at this place is asked.
+    /// It is decided anew when the task at this place is asked; nothing where none is.
     pub fn next_turn(&self, upstream: &Arc<str>, place: Place) -> Option<Turn> {
-        self.of(upstream, |table| Some(table.next_turn(place)))
+        self.of(upstream, |table| table.next_turn(place))
     }
 
     /// A task as it is now, if this turn still stands.
@@ -129,7 +129,12 @@ impl Tracker {
 
     /// A task as it is now.
     pub fn get(&self, upstream: &Arc<str>, id: &TaskId) -> Option<Task> {
-        self.of(upstream, |table| table.get(id).cloned())
+        self.find(upstream, id).map(|(_, task)| task)
+    }
+
+    /// The same, and where it lies.
+    pub fn find(&self, upstream: &Arc<str>, id: &TaskId) -> Option<(Place, Task)> {
+        self.of(upstream, |table| table.find(id).map(|(place, task)| (place, task.clone())))
     }
 
     /// What lies at a place.
@@ -276,9 +281,12 @@ impl Held {
             let (mut wanting, others): (Vec<_>, Vec<_>) = rows.partition(|(.., row)| wants(row));
             if max > 0 {
                 // Who is among the first is all that matters; and of those that came at once, always the same ones.
-                wanting.select_nth_unstable_by_key(max, |(table, place, row)| {
-                    let ended = row.task.ended_seen.map(|at| -at.as_millis());
-                    (ended.is_some(), ended, row.task.first_seen, *table, *place)
+                let rank = |task: &Task| {
+                    let ended = task.ended_seen.map(|at| -at.as_millis());
+                    (ended.is_some(), ended, task.first_seen)
+                };
+                wanting.select_nth_unstable_by(max, |(.., a), (.., b)| {
+                    rank(&a.task).cmp(&rank(&b.task)).then_with(|| a.task.id.cmp(&b.task.id))
                 });
             }
             wanting.into_iter().enumerate().for_each(|(n, row)| decide(row, n < max));

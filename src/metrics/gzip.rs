@@ -323,23 +323,6 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_would_be_too_long_are_made_shorter() {
-        // Fibonacci's numbers give the deepest trees.
-        let (mut text, mut counts) = (Vec::new(), (1, 1));
-        for byte in 32..52 {
-            text.extend(std::iter::repeat_n(byte, counts.0));
-            counts = (counts.1, counts.0 + counts.1);
-        }
-        // In an order in which nothing repeats for long.
-        let mut state = 1u32;
-        text.sort_by_cached_key(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state >> 8
-        });
-        assert!(read_back(&[&text]).0 == text);
-    }
-
-    #[test]
     fn lines_as_they_are_on_a_page_become_small() {
         let mut page = String::new();
         for n in 0..5000u64 {

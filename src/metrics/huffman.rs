@@ -169,3 +169,41 @@ impl Bits {
         whole
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What readers want of the lengths: none too long, none missing, and every sequence of bits means something.
+    fn check(counts: &[u32], limit: u8) {
+        let code = Code::of(counts, limit);
+        let unit = 1u32 << limit;
+        let used = code.lengths().iter().filter(|length| **length > 0);
+        assert!(code.lengths().iter().all(|length| *length <= limit), "{:?}", code.lengths());
+        assert_eq!(used.map(|length| unit >> length).sum::<u32>(), unit, "{counts:?}");
+        assert!(counts.iter().zip(code.lengths()).all(|(count, length)| *count == 0 || *length > 0));
+    }
+
+    #[test]
+    fn codes_that_would_be_too_long_are_made_shorter() {
+        // Fibonacci's numbers give the deepest trees.
+        let mut fibonacci = vec![1, 1];
+        while fibonacci.len() < 30 {
+            fibonacci.push(fibonacci[fibonacci.len() - 1] + fibonacci[fibonacci.len() - 2]);
+        }
+        assert_eq!(lengths(&fibonacci).iter().max(), Some(&29), "without a limit");
+        check(&fibonacci, 15);
+        check(&fibonacci[..19], 7);
+    }
+
+    proptest! {
+        #[test]
+        fn every_code_is_complete(
+            counts in proptest::collection::vec(prop_oneof![Just(0), 1u32..9, any::<u32>().prop_map(|count| count >> 8)], 2..286),
+        ) {
+            check(&counts, 15);
+        }
+    }
+}

@@ -53,6 +53,12 @@ impl Snapshot {
         self.chunks.iter().flat_map(|chunk| self.of_chunk(chunk, 0)).map(|(_, task)| task)
     }
 
+    /// Lets go of what has nothing to show.
+    fn keep_shown(&mut self) {
+        let chunks = std::mem::take(&mut self.chunks);
+        self.chunks = chunks.into_iter().filter(|chunk| self.of_chunk(chunk, 0).next().is_some()).collect();
+    }
+
     /// Those of a chunk from a row on, with the number of the row.
     fn of_chunk<'a>(&self, chunk: &'a Chunk, from: usize) -> impl Iterator<Item = (usize, &'a Task)> + use<'a> {
         let only_active = self.only_active;
@@ -77,8 +83,9 @@ pub struct Page {
 
 impl Page {
     /// A page that begins with `head`; the tasks on it are those with series of their own.
-    pub fn new(head: Encoder, form: TaskStatusForm, tasks: Snapshot) -> Self {
-        let is_empty = tasks.with_series().next().is_none();
+    pub fn new(head: Encoder, form: TaskStatusForm, mut tasks: Snapshot) -> Self {
+        tasks.keep_shown();
+        let is_empty = tasks.chunks.is_empty();
         Self {
             format: head.format(),
             head: Some(head.finish()),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -15,16 +15,19 @@ use crate::agent::Shared;
 use crate::clock;
 use crate::metrics::{Coding, Compressor, Format, Page};
 
-/// Pages that are on their way at the same time: each holds the tasks as they were. Whoever comes then waits for a place.
+/// Pages that are on their way at the same time: each holds the tasks as they were.
 pub const MAX_PAGES: usize = 64;
 
-/// How long one may be on its way: the longest a Prometheus can be told to wait, as a rule, is the interval between two scrapes.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// How long somebody waits for one of them to be done. Prometheus itself gives a scrape up after 10 s as a rule.
+const PLACE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a page may be on its way.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The page, made piece by piece as it is taken.
 struct Scrape {
     page: Page,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
     begun: Instant,
     compressor: Compressor,
     shared: Arc<Shared>,
@@ -66,8 +69,12 @@ impl Iterator for Scrape {
 }
 
 pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> Response {
-    // Nobody closes it.
-    let place = handle.pages.clone().acquire_owned().await.ok();
+    let place = tokio::time::timeout(PLACE_PATIENCE, handle.pages.clone().acquire_owned()).await;
+    let Ok(Ok(place)) = place else {
+        let after = [(header::RETRY_AFTER, "5")];
+        return (StatusCode::SERVICE_UNAVAILABLE, after, "too many pages are on their way to slow readers\n")
+            .into_response();
+    };
     let begun = clock::instant();
     // A list may stand in several headers.
     let accepted = |name: HeaderName| {

@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -22,8 +23,12 @@ const MAX_CONNECTIONS: usize = 1024;
 /// up to a minute apart.
 const HEADERS_PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long a reader may take nothing while there is something for it: Prometheus gives a scrape up after 10 s as a rule.
+/// How long a reader may take next to nothing while there is something for it: Prometheus gives a scrape up after 10 s as a rule.
 const SEND_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a connection may have waiting in the system. It takes more only when a part of that is gone, which is what readers are judged
+/// by.
+const SEND_BUFFER: usize = 256 << 10;
 
 /// How long answers that have begun may take to be read at the end.
 const LINGER: Duration = Duration::from_secs(3);
@@ -38,6 +43,8 @@ pub async fn serve(mut listener: TcpListener, router: Router, stop: Cancellation
     loop {
         let next = async { (room.clone().acquire_owned().await, Listener::accept(&mut listener).await) };
         let Some((place, (stream, _))) = stop.run_until_cancelled(next).await else { break };
+        // A system that refuses has a size of its own.
+        let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         let mut stream = Box::pin(TimeoutStream::new(stream));
         stream.as_mut().set_write_timeout_pinned(Some(SEND_PATIENCE));
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
@@ -85,6 +92,9 @@ mod tests {
         tokio::time::sleep(2 * SEND_PATIENCE).await;
         let mut read = 0;
         let end = loop {
+            if read > 64 << 20 {
+                break Ok(());
+            }
             match socket.read(&mut vec![0; 1 << 16]).await {
                 Ok(0) => break Ok(()),
                 Ok(some) => read += some,

@@ -1,6 +1,7 @@
 //! Being told by the file system that files may have changed.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,11 +55,16 @@ fn name(pattern: &Path) -> Option<Pattern> {
 }
 
 /// True for what may have changed what the patterns name. Whatever comes or goes may be a link on the way there; but what is written
-/// into other files is nothing to us, and the state may well lie in the same folder.
+/// into other files is nothing to us, and the state may well lie in the same folder. (That a link leads to one of them is seen at the
+/// source's interval.)
 fn matters(event: &Event, names: &[Pattern]) -> bool {
     let is_named = |path: &PathBuf| {
-        path.file_name().is_none_or(|file| names.iter().any(|name| name.matches(&file.to_string_lossy())))
+        let has_name = |file: &OsStr| names.iter().any(|name| name.matches(&file.to_string_lossy()));
+        path.file_name().is_none_or(has_name) || path.is_dir()
     };
+    if event.need_rescan() {
+        return true;
+    }
     match event.kind {
         EventKind::Access(_) => false,
         EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_) | EventKind::Remove(_) => true,
@@ -76,7 +82,7 @@ fn folder(pattern: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use notify::event::{AccessKind, CreateKind, DataChange, RenameMode};
+    use notify::event::{AccessKind, CreateKind, DataChange, Flag, RenameMode};
 
     use super::*;
 
@@ -88,6 +94,8 @@ mod tests {
             (data, "/tasks/x.json", true),
             (data, "/a/b.yml", true),
             (data, "/tasks/state.db-wal", false),
+            // Its permissions may have been repaired.
+            (data, "/tmp", true),
             (EventKind::Access(AccessKind::Any), "/a/b.yml", false),
             (EventKind::Create(CreateKind::Any), "/tasks/..data", true),
             (EventKind::Modify(ModifyKind::Name(RenameMode::To)), "/tasks/..data", true),
@@ -95,6 +103,8 @@ mod tests {
             assert_eq!(matters(&Event::new(kind).add_path(path.into()), &names), expected, "{kind:?} {path}");
         }
         assert!(matters(&Event::new(EventKind::Other), &names), "who knows what it was");
+        let missed = Event::new(data).add_path("/tasks/state.db-wal".into()).set_flag(Flag::Rescan);
+        assert!(matters(&missed, &names), "nor what was not told");
     }
 
     #[test]

@@ -30,6 +30,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["server", "simulate"]),
     ("hyper", &["server"]),
     ("tokio_io_timeout", &["server"]),
+    ("socket2", &["server"]),
     ("crc32fast", &["metrics"]),
     ("zstd", &["metrics"]),
     ("memchr", &["metrics"]),
