@@ -11,6 +11,10 @@ use crate::clock;
 /// Tasks that come due in a moment, as a rule.
 const SOME: usize = 1024;
 
+/// Times are multiples of this, in milliseconds: what comes due in a moment is asked for at one go, and its answers come home together.
+/// To be woken for each task alone costs as much as to ask for it.
+const TICK: u64 = 16;
+
 /// A task whose time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
@@ -49,8 +53,8 @@ impl Timetable {
         let at = (clock::instant() + wait).saturating_duration_since(self.epoch);
         let at = self.grid.map_or(at, |grid| rounded(at, grid));
         // Rounded up: a time never comes too soon.
-        let millis = at.as_nanos().div_ceil(1_000_000);
-        self.timers.push(Reverse((u64::try_from(millis).unwrap_or(u64::MAX), turn)));
+        let millis = u64::try_from(at.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        self.timers.push(Reverse((millis.checked_next_multiple_of(TICK).unwrap_or(u64::MAX), turn)));
     }
 
     /// The task's time has come.
