@@ -167,7 +167,7 @@ impl Poller {
         let window = schedule::first_window(places.len(), polling.requests_per_second, polling.pace.interval);
         for place in places {
             if self.together.is_possible() {
-                self.take_turn(place, super::timetable::Timetable::ask_now);
+                self.take_turn(place, Timetable::ask_now);
             } else if let Some(task) = self.shared.tracker.lying(&self.upstream.name, place) {
                 self.ask_after(place, schedule::first_wait(&task.id, window));
             }
@@ -181,7 +181,7 @@ impl Poller {
 
     /// The task is asked by itself, at once.
     pub(super) fn ask_alone(&mut self, place: Place) {
-        self.take_turn(place, super::timetable::Timetable::ask_alone);
+        self.take_turn(place, Timetable::ask_alone);
     }
 
     /// Decides anew when a task is asked.
