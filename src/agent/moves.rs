@@ -184,7 +184,7 @@ impl Poller {
         if let Some(wait) = self.wait(&task, now) {
             self.ask_after(place, wait);
         }
-        self.shared.tracker.apply_at(place, task);
+        self.shared.tracker.apply(place, task);
     }
 
     /// The model label of a task from its answer; the configured one where that names none.

@@ -126,6 +126,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_time_never_comes_too_soon_and_always_with_others() {
+        let mut tasks = Table::default();
+        let new = NewTask::new(TaskId::parse("t").unwrap());
+        tasks.add(Task::new("u".into(), "new_api", new, Timestamp::from_secs(0)));
+        let place = tasks.take_fresh()[0];
+        for wait in [0, 1, 16, 17, 1001, 14_999] {
+            let mut table = Timetable::new(None);
+            table.insert(tasks.next_turn(place).unwrap(), Duration::from_millis(wait));
+            let Reverse((at, _)) = table.timers.pop().unwrap();
+            assert!(at >= wait && at.is_multiple_of(TICK), "{wait} came at {at}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_comes_due_together_is_taken_together_and_who_is_alone_goes_first() {
         let mut tasks = Table::default();

@@ -185,15 +185,8 @@ impl Tracker {
         from.into_iter().flatten().chain(rest).take(SOME).cloned().collect()
     }
 
-    /// Puts the new record of a task in the place of the old one; nothing if the task is gone.
-    pub fn apply(&self, task: Task) {
-        if let Some(place) = self.place(&task.home.upstream, &task.id) {
-            self.apply_at(place, task);
-        }
-    }
-
-    /// The same where it is known where the task lies.
-    pub fn apply_at(&self, place: Place, mut task: Task) {
+    /// Puts the new record of a task in the place of the old one; nothing if the task is gone from there.
+    pub fn apply(&self, place: Place, mut task: Task) {
         let mut held = self.held();
         let Held { upstreams, texts, .. } = &mut *held;
         let Some(table) = upstreams.get_mut(&task.home.upstream) else { return };
@@ -209,7 +202,11 @@ impl Tracker {
 
     /// Lets go of a task.
     pub fn remove(&self, upstream: &Arc<str>, id: &TaskId) {
-        self.of(upstream, |table| table.place(id).map_or((), |place| table.remove(place)));
+        self.of(upstream, |table| {
+            if let Some(place) = table.place(id) {
+                table.remove(place);
+            }
+        });
     }
 
     /// Lets go of tasks that ended more than `retention` ago, and decides anew who has series.

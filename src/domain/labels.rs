@@ -67,9 +67,13 @@ pub fn is_url(text: &str) -> bool {
     find_scheme(text) == Some(0) && !text.contains(char::is_whitespace)
 }
 
+/// True where a scheme of a URL could end. Most texts are words without a colon, which is soon seen.
+fn has_scheme(text: &str) -> bool {
+    text.contains(':') && text.contains("://")
+}
+
 fn find_scheme(text: &str) -> Option<usize> {
-    // Most texts are words, and have none of this.
-    if !text.as_bytes().contains(&b':') {
+    if !has_scheme(text) {
         return None;
     }
     text.match_indices("://").find_map(|(at, _)| {
@@ -82,7 +86,7 @@ fn find_scheme(text: &str) -> Option<usize> {
 
 /// True for what looks like a URL, a JWT or a key.
 pub fn looks_secret(text: &str) -> bool {
-    (text.as_bytes().contains(&b':') && text.contains("://")) || text.starts_with("//") || is_jwt(text) || is_key(text)
+    has_scheme(text) || text.starts_with("//") || is_jwt(text) || is_key(text)
 }
 
 /// Three base64url parts, the first of which is a JSON object (`eyJ`).

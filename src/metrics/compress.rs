@@ -9,8 +9,8 @@ use zstd::stream::write::Encoder as ZstdEncoder;
 use super::format::Coding;
 use super::gzip::Gzip;
 
-/// The fastest usual level of either: a page is read once, on a network that is faster than any better compression.
-const LEVEL: u8 = 1;
+/// The fastest usual level of zstd: a page is read once, on a network that is faster than any better compression.
+const ZSTD_LEVEL: i32 = 1;
 
 /// What compresses pieces.
 pub enum Compressor {
@@ -31,7 +31,7 @@ impl Compressor {
         Ok(match coding {
             Coding::Identity => Self::Identity,
             Coding::Gzip => Self::Gzip(Box::default()),
-            Coding::Zstd => Self::Zstd(ZstdEncoder::new(Vec::new(), LEVEL.into())?),
+            Coding::Zstd => Self::Zstd(ZstdEncoder::new(Vec::new(), ZSTD_LEVEL)?),
         })
     }
 

@@ -24,7 +24,7 @@ const END_OF_BLOCK: usize = 256;
 const LITERALS: usize = 286;
 const DISTANCES: usize = 30;
 
-/// In which order the lengths of the codes of code lengths are written, and how many bits more each of them takes.
+/// In which order the lengths of the codes of code lengths are written.
 const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// Literals, and what is repeated after them; at the end of a block nothing is.

@@ -221,3 +221,27 @@ pub fn write_gathered(out: &mut Encoder, gathered: &[MetricFamily], started: Tim
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{NewTask, TaskId};
+
+    #[test]
+    fn a_page_holds_nothing_that_it_does_not_show() {
+        let task = |n: u32| {
+            let new = NewTask::new(TaskId::parse(&format!("t{n}")).unwrap());
+            Task::new("u".into(), "new_api", new, Timestamp::from_secs(0))
+        };
+        let mut tasks = Snapshot::of((0..200).map(task));
+        let last = tasks.chunks.len() - 1;
+        for chunk in &mut tasks.chunks[..last] {
+            Arc::make_mut(chunk).iter_mut().flatten().for_each(|row| row.has_series = false);
+        }
+        let page = |tasks| Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, tasks);
+        let kept = page(tasks.clone()).tasks.chunks;
+        assert!(last > 0 && kept.len() == 1 && Arc::ptr_eq(&kept[0], &tasks.chunks[last]));
+        Arc::make_mut(&mut tasks.chunks[last]).iter_mut().flatten().for_each(|row| row.has_series = false);
+        assert_eq!(page(tasks).count(), 0);
+    }
+}

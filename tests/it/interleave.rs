@@ -209,7 +209,7 @@ impl World {
     /// As a poller does it.
     async fn poll(&mut self, n: usize, deaf: bool) {
         let now = self.now();
-        let Some(before) = self.shared.tracker.get(&"u".into(), &id(n)) else { return };
+        let Some((place, before)) = self.shared.tracker.find(&"u".into(), &id(n)) else { return };
         let status = STAGES[self.stages[n]];
         let mut answer = Answer::new(status);
         answer.model = Some("m".into());
@@ -230,7 +230,7 @@ impl World {
             self.read.get_mut(&n).unwrap().insert(status);
         }
         if !transition.durable {
-            self.shared.tracker.apply(transition.task);
+            self.shared.tracker.apply(place, transition.task);
             return;
         }
         let birth = self.shared.metrics.birth(now.wall);
@@ -242,7 +242,7 @@ impl World {
         assert!(otherwise.is_empty());
         for transition in transitions.into_iter().filter(|_| !deaf) {
             self.shared.metrics.observe(&transition, birth, now);
-            self.shared.tracker.apply(transition.task);
+            self.shared.tracker.apply(place, transition.task);
         }
     }
 
