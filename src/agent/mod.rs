@@ -32,7 +32,7 @@ use crate::config::{Config, CountSinceConfig, PerTask};
 use crate::domain::advance::CountSince;
 use crate::domain::task::Agg;
 use crate::domain::{Policy, Task, Timestamp};
-use crate::metrics::{Metrics, Now, Operation, Snapshot};
+use crate::metrics::{Format, Metrics, Now, Operation, Page, Snapshot};
 use crate::source::Source;
 use crate::store::{Loaded, Store, StoreError};
 use crate::supervise::Tasks;
@@ -52,6 +52,8 @@ pub struct Shared {
     /// Held for reading while a registration is taken in; for writing while a task is forgotten, or another configuration comes
     /// into force: none of them may happen in the middle of another.
     pub membership: RwLock<()>,
+    /// Held while what is counted and what is shown of tasks change together, and while a page takes both: for moments only.
+    moment: Mutex<()>,
     named: Named,
     carried: Mutex<Carried>,
 }
@@ -197,9 +199,14 @@ impl Shared {
             store,
             metrics,
             membership: RwLock::default(),
+            moment: Mutex::default(),
             named: Named::default(),
             carried: Mutex::default(),
         }
+    }
+
+    fn moment(&self) -> MutexGuard<'_, ()> {
+        self.moment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn carried(&self) -> MutexGuard<'_, Carried> {
@@ -242,6 +249,7 @@ impl Shared {
         let Prepared { loaded, first_loads } = prepared;
         let rules = Arc::new(Rules::of(config, self.store.first_start()));
         let names = config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        let moment = self.moment();
         self.tracker.keep_upstreams(&names);
         self.named.begin();
         {
@@ -271,6 +279,7 @@ impl Shared {
             off,
         });
         self.bear(now);
+        drop(moment);
         TakenUp { shared: self.clone(), rules, first_loads }
     }
 
@@ -293,6 +302,7 @@ impl Shared {
             self.tracker.share(task);
         }
         if !tasks.is_empty() {
+            let _moment = self.moment();
             self.tracker.add(upstream, tasks);
             self.bear(now);
         }
@@ -305,6 +315,14 @@ impl Shared {
     pub async fn save(&self) -> Result<(), StoreError> {
         let active = self.snapshot().tasks().filter(|task| task.is_active()).cloned().map(Arc::new).collect();
         self.store.save(active).await
+    }
+
+    /// The page as it is now: whoever reads that a task has ended finds it counted, and the other way round.
+    pub fn page(&self, format: Format) -> Page {
+        let moment = self.moment();
+        let (counted, tasks) = (self.metrics.counted(), self.snapshot());
+        drop(moment);
+        self.metrics.page(format, &counted, tasks)
     }
 
     /// The tasks as they are now.

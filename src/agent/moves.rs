@@ -128,16 +128,20 @@ impl Poller {
         let mut told = Vec::new();
         match settled {
             Settled::Committed { transitions, otherwise, birth } => {
-                for transition in transitions {
-                    self.shared.metrics.observe(&transition, birth, now);
-                    let Transition { task, from, .. } = transition;
-                    if from != task.status {
+                for Transition { task, from, .. } in &transitions {
+                    if *from != task.status {
                         let (from, to) = (from.as_str(), task.status.as_str());
                         tracing::info!(upstream.name = %task.home.upstream, task.id = %task.id, from, to, "task moved");
                     }
                     self.landed(&task.id, &mut told);
-                    self.show_settled(task, now.wall);
                 }
+                let shared = self.shared.clone();
+                let moment = shared.moment();
+                for transition in transitions {
+                    shared.metrics.observe(&transition, birth, now);
+                    self.show_settled(transition.task, now.wall);
+                }
+                drop(moment);
                 for (id, task) in otherwise {
                     self.landed(&id, &mut told);
                     match task {

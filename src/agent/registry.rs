@@ -67,6 +67,7 @@ impl Shared {
         let taken = TakenIn { new: ids(&new), again: ids(&again) };
         if !new.is_empty() {
             let source = (name.clone(), found.source.clone());
+            let _moment = self.moment();
             self.metrics.tracked(source, &new, found.birth, both_clocks());
             self.tracker.add(name, new);
         }

@@ -17,13 +17,13 @@ use crate::domain::tally::SourceTally;
 use crate::domain::task::Agg;
 use crate::domain::{Birth, Cell, Drift, Increment, Tally, TaskId, Timestamp};
 
-/// All label sets.
-#[derive(Debug)]
+/// All label sets. A copy shares the sets with what it was copied from, until they are counted on.
+#[derive(Debug, Clone)]
 pub struct Aggregates {
     hold: Duration,
     /// Names of the aggregate labels.
     labels: Vec<Arc<str>>,
-    pub(super) sets: BTreeMap<Agg, Set>,
+    pub(super) sets: BTreeMap<Agg, Arc<Set>>,
     /// What a set shows that is still held back.
     pub(super) zero: Counts,
     pub(super) discovered: BTreeMap<SourceKey, Delayed>,
@@ -35,7 +35,7 @@ pub struct Aggregates {
 pub type SourceKey = (Arc<str>, String);
 
 /// The counters and histograms of one aggregate.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Set {
     pub(super) hold: Hold,
     used: Timestamp,
@@ -73,7 +73,7 @@ impl Set {
 }
 
 /// A counter that is held at 0 at first.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Delayed {
     hold: Hold,
     pub(super) created: Timestamp,
@@ -160,9 +160,12 @@ impl Aggregates {
         if !self.fits(&agg) {
             return;
         }
-        let set = self.sets.entry(agg).or_insert_with(|| Set::new(birth, now.wall, Counts::default(), now));
-        for increment in increments {
-            set.count(*increment, whose);
+        let set = self.sets.entry(agg).or_insert_with(|| Set::new(birth, now.wall, Counts::default(), now).into());
+        if !increments.is_empty() {
+            let set = Arc::make_mut(set);
+            for increment in increments {
+                set.count(*increment, whose);
+            }
         }
     }
 
@@ -174,7 +177,7 @@ impl Aggregates {
         self.sets.entry(tally.agg).or_insert_with(|| {
             let mut counts = Counts::default();
             tally.cells.into_iter().for_each(|(cell, value)| counts.add(cell, value));
-            Set::new(tally.birth, tally.used, counts, now)
+            Set::new(tally.birth, tally.used, counts, now).into()
         });
     }
 
@@ -209,7 +212,7 @@ impl Aggregates {
     pub fn release(&mut self, due: &Due) {
         for agg in &due.sets {
             if let Some(set) = self.sets.get_mut(agg) {
-                set.hold.release();
+                Arc::make_mut(set).hold.release();
             }
         }
         for source in &due.sources {
@@ -223,7 +226,7 @@ impl Aggregates {
     pub fn free(&mut self, in_use: &BTreeSet<Agg>, now: Timestamp) {
         for (agg, set) in &mut self.sets {
             if in_use.contains(agg) {
-                set.used = now;
+                Arc::make_mut(set).used = now;
             }
         }
         self.sets.retain(|_, set| set.used + UNUSED_FOR > now);

@@ -14,7 +14,7 @@ use crate::domain::{Cell, Status};
 const TIMED_ENDS: [Status; 4] = [Status::Succeeded, Status::Failed, Status::Cancelled, Status::Expired];
 
 /// The counters and histograms, in the units of their cells.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Counts {
     pub(super) submitted: u64,
     pub(super) finished: BTreeMap<Status, u64>,
@@ -32,7 +32,7 @@ pub struct Counts {
 }
 
 /// Observations by bucket.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Histogram {
     pub(super) bounds: &'static [f64],
     pub(super) counts: Box<[u64]>,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::domain::{Birth, Timestamp};
 
 /// A label set that is shown at 0 until its time has come, and with its value ever after.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Hold {
     /// When it was created, by the clock that no one sets.
     since: Instant,

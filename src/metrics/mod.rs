@@ -66,6 +66,15 @@ pub struct Metrics {
     held: Mutex<Held>,
 }
 
+/// What was counted under labels that come from outside, at one moment.
+pub struct Counted {
+    aggregates: Aggregates,
+    folded: BTreeMap<String, u64>,
+    status_form: TaskStatusForm,
+    series_limit: usize,
+    created_lines: bool,
+}
+
 /// What is counted under labels that come from outside.
 struct Held {
     aggregates: Aggregates,
@@ -272,36 +281,44 @@ impl Metrics {
         self.render_duration.with_label_values::<&str>(&[]).set(took.as_secs_f64());
     }
 
-    /// The page as it is now.
-    pub fn page(&self, format: Format, snapshot: Snapshot) -> Page {
+    /// What is counted as it is now.
+    pub fn counted(&self) -> Counted {
+        let held = self.held();
+        Counted {
+            aggregates: held.aggregates.clone(),
+            folded: held.kept.folded().clone(),
+            status_form: held.status_form,
+            series_limit: held.series_limit,
+            created_lines: held.created_lines,
+        }
+    }
+
+    /// A page of what was counted and of the tasks as they were, both at one moment.
+    pub fn page(&self, format: Format, counted: &Counted, snapshot: Snapshot) -> Page {
         let gathered = self.registry.gather();
-        // Before the lock that polls count under.
         let fleet = Fleet::of(snapshot.tasks());
         let with_series = snapshot.with_series().count();
-        let held = self.held();
-        let mut out = Encoder::new(format, held.created_lines);
+        let mut out = Encoder::new(format, counted.created_lines);
         page::write_gathered(&mut out, &gathered, self.started);
         let since = Extra { created: Some(self.started), exemplar: None };
         for (family, value) in [
             (&families::SERIES_TASKS, with_series as u64),
-            (&families::SERIES_LIMIT, held.series_limit as u64),
+            (&families::SERIES_LIMIT, counted.series_limit as u64),
             (&families::SERIES_REFUSED, snapshot.refused),
         ] {
             out.header(family);
             out.row(&[], text::to_f64(value), since);
         }
         out.header(&families::LABELS_FOLDED);
-        for (label, count) in held.kept.folded() {
+        for (label, count) in &counted.folded {
             out.row(&[("label", label.as_str())], text::to_f64(*count), since);
         }
         out.header(&families::LOG_MESSAGES);
         for (level, count) in LEVELS.iter().zip(self.logs.read()) {
             out.row(&[("level", *level)], text::to_f64(count), since);
         }
-        fleet.write(&mut out, &held.aggregates);
-        held.aggregates.write(&mut out, self.started);
-        let form = held.status_form;
-        drop(held);
-        Page::new(out, form, snapshot)
+        fleet.write(&mut out, &counted.aggregates);
+        counted.aggregates.write(&mut out, self.started);
+        Page::new(out, counted.status_form, snapshot)
     }
 }

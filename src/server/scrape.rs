@@ -89,7 +89,7 @@ pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> R
         Err(_) => (Compressor::Identity, None),
     };
     let shared = handle.shared.clone();
-    let page = shared.metrics.page(format, shared.snapshot());
+    let page = shared.page(format);
     let took = clock::instant() - begun;
     let scrape = Scrape { page, _place: place, begun, compressor, shared, bytes: 0, took, is_done: false };
     let mut response = Body::from_stream(futures_util::stream::iter(scrape)).into_response();

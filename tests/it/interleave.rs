@@ -268,7 +268,7 @@ impl World {
 
     /// Every aggregate on the page: no one has fallen.
     fn look(&mut self) {
-        let page = self.shared.metrics.page(Format::Text, self.shared.snapshot());
+        let page = self.shared.page(Format::Text);
         let page: String = page.map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect();
         let counted = [
             "tasks_submitted",

@@ -1,11 +1,11 @@
 //! What no dashboard of a gateway shows: where its word and the provider's differ, and where answers are not as documented.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::exporter::{Exporter, QUICK, value};
+use super::exporter::{Exporter, PATIENCE, QUICK, value};
 use super::upstream::{Reply, Upstream, row, status};
 
 fn config(upstream: &Upstream, targets: &str) -> String {
@@ -120,5 +120,40 @@ async fn a_late_success_is_seen_a_minute_later_and_counted_once() {
     let tokens = agg("videogen_tokens_total", ",token_type=\"output\"") + " 10";
     let page = exporter.until(&[&late, &succeeded, &failed, &failure, &tokens]).await;
     assert!(page.contains("videogen_task_status{upstream=\"gw\",task_id=\"late\",status=\"succeeded\"} 1"));
+    exporter.stop().await;
+}
+
+/// While tasks end one after the other, whoever looks sees each of them in the counters, in the counts by status and in its own
+/// row, or in none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_of_one_moment() {
+    const TASKS: u32 = 400;
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    for task in 0..TASKS {
+        let waits = std::iter::repeat_n(status("IN_PROGRESS"), task as usize % 10);
+        let end = row(&answer("SUCCESS", "succeeded"));
+        gateway.script(&format!("t{task}"), waits.chain([end]).collect());
+    }
+    let targets: Vec<_> = (0..TASKS).map(|task| format!("t{task}")).collect();
+    let exporter = Exporter::start(&config(&gateway, &format!("[{}]", targets.join(", "))), Path::new(".")).await;
+    let finished = agg("videogen_tasks_finished_total", ",status=\"succeeded\"");
+    let succeeded = agg("videogen_tasks", ",status=\"succeeded\"");
+    let deadline = Instant::now() + PATIENCE;
+    let mut between = 0;
+    loop {
+        let page = exporter.page().await;
+        let shown = page
+            .lines()
+            .filter(|line| line.starts_with("videogen_task_status{") && line.ends_with(",status=\"succeeded\"} 1"));
+        let shown = shown.count().to_string().parse().ok();
+        let seen = [value(&page, &finished).or(Some(0.0)), value(&page, &succeeded).or(Some(0.0))];
+        assert_eq!(seen, [shown; 2], "counted, counted by status, and shown");
+        if shown == Some(f64::from(TASKS)) {
+            break;
+        }
+        between += usize::from(shown != Some(0.0));
+        assert!(Instant::now() < deadline, "{shown:?} have ended");
+    }
+    assert!(between > 5, "{between} looks while tasks ended tell little");
     exporter.stop().await;
 }
