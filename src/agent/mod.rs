@@ -322,7 +322,7 @@ impl Shared {
         let moment = self.moment();
         let (counted, tasks) = (self.metrics.counted(), self.snapshot());
         drop(moment);
-        self.metrics.page(format, &counted, tasks)
+        self.metrics.page(format, &counted, &tasks)
     }
 
     /// The tasks as they are now.

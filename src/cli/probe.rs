@@ -89,6 +89,6 @@ fn metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     Arc::make_mut(&mut task.video).model = named.map(|name| Arc::from(&*sanitise(name)));
     let policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
     let task = advance(&task, Reading::Answer(Box::new(answer)), &policy, now).task;
-    let page = Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, Snapshot::of([task]));
+    let page = Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, &Snapshot::of([task]));
     page.map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect()
 }

@@ -16,6 +16,7 @@ mod kept;
 mod page;
 mod proto;
 mod sets;
+mod shown;
 mod state;
 mod tasks;
 mod text;
@@ -294,7 +295,7 @@ impl Metrics {
     }
 
     /// A page of what was counted and of the tasks as they were, both at one moment.
-    pub fn page(&self, format: Format, counted: &Counted, snapshot: Snapshot) -> Page {
+    pub fn page(&self, format: Format, counted: &Counted, snapshot: &Snapshot) -> Page {
         let gathered = self.registry.gather();
         let fleet = Fleet::of(snapshot.tasks());
         let with_series = snapshot.with_series().count();

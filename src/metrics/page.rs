@@ -11,6 +11,7 @@ use super::families::{Family, Kind};
 use super::format::Format;
 use super::histogram::HistogramRow;
 use super::proto::{self, Message};
+use super::shown::Shown;
 use super::tasks::{Lines, Messages, TaskFamily};
 use crate::config::TaskStatusForm;
 use crate::domain::rows::{Chunk, Row, Rows};
@@ -50,21 +51,13 @@ impl Snapshot {
 
     /// Those that have series of their own.
     pub fn with_series(&self) -> impl Iterator<Item = &Task> {
-        self.chunks.iter().flat_map(|chunk| self.of_chunk(chunk, 0)).map(|(_, task)| task)
+        let rows = self.chunks.iter().flat_map(|chunk| chunk.iter().flatten());
+        rows.filter(|row| self.shows(row)).map(|row| &row.task)
     }
 
-    /// Lets go of what has nothing to show.
-    fn keep_shown(&mut self) {
-        let chunks = std::mem::take(&mut self.chunks);
-        self.chunks = chunks.into_iter().filter(|chunk| self.of_chunk(chunk, 0).next().is_some()).collect();
-    }
-
-    /// Those of a chunk from a row on, with the number of the row.
-    fn of_chunk<'a>(&self, chunk: &'a Chunk, from: usize) -> impl Iterator<Item = (usize, &'a Task)> + use<'a> {
-        let only_active = self.only_active;
-        let rows = chunk.iter().enumerate().skip(from).filter_map(|(n, row)| Some((n, row.as_ref()?)));
-        let shown = move |row: &Row| row.has_series && (!only_active || row.task.is_active());
-        rows.filter(move |(_, row)| shown(row)).map(|(n, row)| (n, &row.task))
+    /// True for a task with series of its own.
+    fn shows(&self, row: &Row) -> bool {
+        row.has_series && (!self.only_active || row.task.is_active())
     }
 }
 
@@ -73,7 +66,7 @@ pub struct Page {
     format: Format,
     head: Option<Vec<u8>>,
     families: VecDeque<TaskFamily>,
-    tasks: Snapshot,
+    chunks: Vec<Shown>,
     /// Chunk and row from where the family that is being written goes on; `None` before its header.
     next: Option<(usize, usize)>,
     lines: Lines,
@@ -83,14 +76,15 @@ pub struct Page {
 
 impl Page {
     /// A page that begins with `head`; the tasks on it are those with series of their own.
-    pub fn new(head: Encoder, form: TaskStatusForm, mut tasks: Snapshot) -> Self {
-        tasks.keep_shown();
-        let is_empty = tasks.chunks.is_empty();
+    pub fn new(head: Encoder, form: TaskStatusForm, tasks: &Snapshot) -> Self {
+        // What has nothing to show is not held.
+        let shown = |chunk| Shown::of(chunk, |row| tasks.shows(row));
+        let chunks: Vec<_> = tasks.chunks.iter().filter_map(shown).collect();
         Self {
             format: head.format(),
             head: Some(head.finish()),
-            families: if is_empty { VecDeque::new() } else { TaskFamily::all(form).collect() },
-            tasks,
+            families: if chunks.is_empty() { VecDeque::new() } else { TaskFamily::all(form).collect() },
+            chunks,
             next: None,
             lines: Lines::default(),
             messages: Message::default(),
@@ -113,7 +107,7 @@ impl Page {
                 // Its size stands before it: so it is written twice, and once to nowhere.
                 let mut size = 0;
                 let mut scratch = Message::default();
-                for task in self.tasks.with_series() {
+                for (_, task) in self.chunks.iter().flat_map(|shown| shown.having(family, 0)) {
                     family.rows(task, &mut Messages { message: &mut scratch, task });
                     size += scratch.0.len();
                     scratch.0.clear();
@@ -151,8 +145,8 @@ impl Iterator for Page {
             }
             let (first, mut from) = self.next.unwrap_or_default();
             let full = 'family: {
-                for (n, chunk) in self.tasks.chunks.iter().enumerate().skip(first) {
-                    for (row, task) in self.tasks.of_chunk(chunk, std::mem::take(&mut from)) {
+                for (n, shown) in self.chunks.iter().enumerate().skip(first) {
+                    for (row, task) in shown.having(family, std::mem::take(&mut from)) {
                         if self.format == Format::Protobuf {
                             family.rows(task, &mut Messages { message: &mut self.messages, task });
                         } else {
@@ -238,10 +232,13 @@ mod tests {
         for chunk in &mut tasks.chunks[..last] {
             Arc::make_mut(chunk).iter_mut().flatten().for_each(|row| row.has_series = false);
         }
-        let page = |tasks| Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, tasks);
-        let kept = page(tasks.clone()).tasks.chunks;
-        assert!(last > 0 && kept.len() == 1 && Arc::ptr_eq(&kept[0], &tasks.chunks[last]));
+        let page = |tasks: &Snapshot| Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, tasks);
+        let kept = page(&tasks);
+        let held: Vec<bool> = tasks.chunks.iter().map(|chunk| Arc::strong_count(chunk) > 1).collect();
+        assert_eq!((held.iter().filter(|held| **held).count(), held[last]), (1, true));
+        assert!(last > 0);
+        drop(kept);
         Arc::make_mut(&mut tasks.chunks[last]).iter_mut().flatten().for_each(|row| row.has_series = false);
-        assert_eq!(page(tasks).count(), 0);
+        assert_eq!(page(&tasks).count(), 0);
     }
 }

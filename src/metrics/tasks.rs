@@ -46,31 +46,34 @@ pub trait Rows {
 }
 
 impl TaskFamily {
-    /// Those of a page, in their order.
+    /// All of them, in their order on a page.
+    pub const ALL: [Self; 17] = [
+        Self::Status,
+        Self::StatusCode,
+        Self::Info,
+        Self::Progress,
+        Self::Submit,
+        Self::Start,
+        Self::Finish,
+        Self::Duration,
+        Self::VideoSeconds,
+        Self::Tokens,
+        Self::Quota,
+        Self::FirstSeen,
+        Self::LastChange,
+        Self::LastPoll,
+        Self::Deadline,
+        Self::ResultExpiry,
+        Self::PollFailures,
+    ];
+
+    /// Those of a page, which has the status in one form.
     pub fn all(form: TaskStatusForm) -> impl Iterator<Item = Self> {
-        let status = match form {
-            TaskStatusForm::Set => Self::Status,
-            TaskStatusForm::Code => Self::StatusCode,
+        let other = match form {
+            TaskStatusForm::Set => Self::StatusCode,
+            TaskStatusForm::Code => Self::Status,
         };
-        [
-            status,
-            Self::Info,
-            Self::Progress,
-            Self::Submit,
-            Self::Start,
-            Self::Finish,
-            Self::Duration,
-            Self::VideoSeconds,
-            Self::Tokens,
-            Self::Quota,
-            Self::FirstSeen,
-            Self::LastChange,
-            Self::LastPoll,
-            Self::Deadline,
-            Self::ResultExpiry,
-            Self::PollFailures,
-        ]
-        .into_iter()
+        Self::ALL.into_iter().filter(move |family| *family != other)
     }
 
     /// Its name and help.
@@ -96,25 +99,41 @@ impl TaskFamily {
         }
     }
 
-    /// A task's rows of it; none where it has no value.
+    /// True when a task has rows of it.
+    #[inline]
+    pub fn has(self, task: &Task) -> bool {
+        match self {
+            Self::Status | Self::Info => true,
+            Self::Tokens => !task.tokens.get().is_empty(),
+            _ => self.value(task).is_some(),
+        }
+    }
+
+    /// A task's rows of it.
     pub fn rows(self, task: &Task, rows: &mut impl Rows) {
-        let value = match self {
-            Self::Status => {
-                rows.status(task.status);
-                None
-            }
+        match self {
+            Self::Status => rows.status(task.status),
+            Self::Info => info(task, rows),
             Self::Tokens => {
                 for (kind, tokens) in task.tokens.get().parts() {
                     if let Some(tokens) = tokens {
                         rows.row(&[("token_type", kind.as_str())], Value::Float(tokens));
                     }
                 }
-                None
             }
-            Self::Info => {
-                info(task, rows);
-                None
+            _ => {
+                if let Some(value) = self.value(task) {
+                    rows.row(&[], value);
+                }
             }
+        }
+    }
+
+    /// What a task has of a family of single values.
+    #[inline]
+    fn value(self, task: &Task) -> Option<Value> {
+        match self {
+            Self::Status | Self::Info | Self::Tokens => None,
             Self::StatusCode => Some(Value::Whole(task.status.code() as u64)),
             Self::Progress => task.progress.map(float),
             Self::Submit => moment(task.times.submit),
@@ -129,9 +148,6 @@ impl TaskFamily {
             Self::Deadline => moment(task.deadline.filter(|_| task.is_active())),
             Self::ResultExpiry => moment(task.result_expiry.filter(|_| task.status == Status::Succeeded)),
             Self::PollFailures => Some(Value::Whole(task.poll_failures.into())),
-        };
-        if let Some(value) = value {
-            rows.row(&[], value);
         }
     }
 }
@@ -172,10 +188,9 @@ fn info(task: &Task, rows: &mut impl Rows) {
 pub struct Lines {
     /// The page so far.
     pub text: Text,
-    /// How every line of a task in a family begins, its id included; the first `lead` bytes are those of all its upstream's.
-    prefix: Vec<u8>,
-    lead: usize,
-    led: Option<(&'static str, Arc<str>)>,
+    /// How every line of an upstream's tasks in a family begins, up to their ids; and of which one in which.
+    lead: Vec<u8>,
+    led: Option<(TaskFamily, Arc<str>)>,
     /// How a line of each status goes on, with 0 and with 1.
     statuses: [[Vec<u8>; 2]; Status::ALL.len()],
 }
@@ -184,56 +199,45 @@ impl Default for Lines {
     fn default() -> Self {
         let statuses = Status::ALL
             .map(|status| [0, 1].map(|value| format!("\",status=\"{}\"}} {value}\n", status.as_str()).into_bytes()));
-        Self { text: Text::default(), prefix: Vec::new(), lead: 0, led: None, statuses }
+        Self { text: Text::default(), lead: Vec::new(), led: None, statuses }
     }
 }
 
 impl Lines {
     /// Writes a task's rows of a family.
     pub fn write(&mut self, family: TaskFamily, task: &Task) {
-        family.rows(task, &mut TaskLines { lines: self, family: family.family(), task, turned: false });
-    }
-
-    /// Turns to another task, or the same one in another family.
-    fn turn_to(&mut self, family: &'static Family, task: &Task) {
         let upstream = &task.home.upstream;
-        if self.led.as_ref().is_none_or(|(name, led)| *name != family.name || !Arc::ptr_eq(led, upstream)) {
-            self.prefix.clear();
-            self.prefix.extend_from_slice(family.name.as_bytes());
-            self.prefix.extend_from_slice(b"{upstream=\"");
-            escape(&mut self.prefix, upstream);
-            self.prefix.extend_from_slice(b"\",task_id=\"");
-            self.lead = self.prefix.len();
-            self.led = Some((family.name, upstream.clone()));
+        if self.led.as_ref().is_none_or(|(led, of)| *led != family || !Arc::ptr_eq(of, upstream)) {
+            self.lead.clear();
+            self.lead.extend_from_slice(family.family().name.as_bytes());
+            self.lead.extend_from_slice(b"{upstream=\"");
+            escape(&mut self.lead, upstream);
+            self.lead.extend_from_slice(b"\",task_id=\"");
+            self.led = Some((family, upstream.clone()));
         }
-        self.prefix.truncate(self.lead);
-        escape(&mut self.prefix, task.id.as_str());
+        family.rows(task, &mut TaskLines { lines: self, task });
     }
 }
 
-/// The lines of one task in one family; most families have none of it.
+/// The lines of one task in the family that [`Lines`] is at.
 struct TaskLines<'a> {
     lines: &'a mut Lines,
-    family: &'static Family,
     task: &'a Task,
-    turned: bool,
 }
 
 impl TaskLines<'_> {
-    fn lines(&mut self) -> &mut Lines {
-        if !self.turned {
-            self.turned = true;
-            self.lines.turn_to(self.family, self.task);
-        }
-        self.lines
+    /// Begins a line: all up to the quote behind the id.
+    fn begin(&mut self) {
+        let out = &mut self.lines.text.0;
+        out.extend_from_slice(&self.lines.lead);
+        escape(out, self.task.id.as_str());
     }
 }
 
 impl Rows for TaskLines<'_> {
     fn row(&mut self, own: &[(&str, &str)], value: Value) {
-        let lines = self.lines();
-        let out = &mut lines.text.0;
-        out.extend_from_slice(&lines.prefix);
+        self.begin();
+        let out = &mut self.lines.text.0;
         for (name, value) in own {
             out.extend_from_slice(b"\",");
             out.extend_from_slice(name.as_bytes());
@@ -241,14 +245,18 @@ impl Rows for TaskLines<'_> {
             escape(out, value);
         }
         out.extend_from_slice(b"\"}");
-        lines.text.end(value);
+        self.lines.text.end(value);
     }
 
     fn status(&mut self, now: Status) {
-        let lines = self.lines();
-        let out = &mut lines.text.0;
-        for (status, tails) in Status::ALL.iter().zip(&lines.statuses) {
-            out.extend_from_slice(&lines.prefix);
+        let from = self.lines.text.0.len();
+        self.begin();
+        let Lines { text: Text(out), statuses, .. } = &mut *self.lines;
+        let begun = from..out.len();
+        for (n, (status, tails)) in Status::ALL.iter().zip(statuses).enumerate() {
+            if n > 0 {
+                out.extend_from_within(begun.clone());
+            }
             out.extend_from_slice(&tails[usize::from(*status == now)]);
         }
     }

@@ -130,9 +130,16 @@ fn has_special(bytes: &[u8]) -> bool {
     let special = |word: u64| {
         [b'\\', b'"', b'\n'].into_iter().fold(0, |found, byte| found | zeros(word ^ (ONES * u64::from(byte))))
     };
-    let (words, rest) = bytes.as_chunks::<8>();
-    let found = words.iter().fold(0, |found, word| found | special(u64::from_le_bytes(*word)));
-    found != 0 || rest.iter().any(|byte| matches!(byte, b'\\' | b'"' | b'\n'))
+    let word = |word: &[u8; 8]| special(u64::from_le_bytes(*word));
+    // The last word may have something of the one before it.
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().any(|byte| matches!(byte, b'\\' | b'"' | b'\n'));
+    };
+    let mut found = word(last);
+    for chunk in bytes.as_chunks().0 {
+        found |= word(chunk);
+    }
+    found != 0
 }
 
 /// A whole number without a point, anything else as short as it is exact.

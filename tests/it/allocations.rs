@@ -19,7 +19,7 @@ fn page(tasks: usize, format: Format, coding: Coding) -> (u64, u64) {
     let tasks = Snapshot::of((0..tasks).map(task));
     let did = measure(|| {
         let mut compressor = Compressor::new(coding).unwrap();
-        for piece in Page::new(Encoder::new(format, false), TaskStatusForm::Set, tasks) {
+        for piece in Page::new(Encoder::new(format, false), TaskStatusForm::Set, &tasks) {
             drop(compressor.piece(piece).unwrap());
         }
         drop(compressor.end().unwrap());

@@ -50,7 +50,7 @@ fn page(format: Format) -> Vec<u8> {
     };
     out.histogram(&labels, &row);
     let tasks = Snapshot::of(tasks());
-    Page::new(out, TaskStatusForm::Set, tasks).flatten().collect()
+    Page::new(out, TaskStatusForm::Set, &tasks).flatten().collect()
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Which tasks of a chunk a page shows, and which families each has: found once, so that no family has to look at a task that
+//! has nothing of it.
+
+use std::sync::Arc;
+
+use super::tasks::TaskFamily;
+use crate::domain::Task;
+use crate::domain::rows::{Chunk, Row};
+
+/// A chunk with something to show.
+pub struct Shown {
+    chunk: Arc<Chunk>,
+    /// What each row shows.
+    families: Vec<Families>,
+}
+
+/// A set of families.
+#[derive(Clone, Copy, Default)]
+struct Families(u32);
+
+impl Families {
+    const fn bit(family: TaskFamily) -> u32 {
+        1 << family as u32
+    }
+
+    /// Those that a task has rows of.
+    fn of(task: &Task) -> Self {
+        let having = TaskFamily::ALL.into_iter().filter(|family| family.has(task));
+        Self(having.fold(0, |bits, family| bits | Self::bit(family)))
+    }
+
+    const fn has(self, family: TaskFamily) -> bool {
+        self.0 & Self::bit(family) != 0
+    }
+}
+
+impl Shown {
+    /// The rows of a chunk that are `wanted`; `None` when none is.
+    pub fn of(chunk: &Arc<Chunk>, wanted: impl Fn(&Row) -> bool) -> Option<Self> {
+        let wanted = |row: &&Row| wanted(row);
+        let families = |row: &Option<Row>| row.as_ref().filter(wanted).map(|row| Families::of(&row.task));
+        let families: Vec<_> = chunk.iter().map(|row| families(row).unwrap_or_default()).collect();
+        families.iter().any(|families| families.0 != 0).then(|| Self { chunk: chunk.clone(), families })
+    }
+
+    /// The tasks from a row on that have rows of a family, with the number of their row.
+    pub fn having(&self, family: TaskFamily, from: usize) -> impl Iterator<Item = (usize, &Task)> {
+        let having = self.families.iter().enumerate().skip(from).filter(move |(_, families)| families.has(family));
+        having.filter_map(|(n, _)| Some((n, &self.chunk[n].as_ref()?.task)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::number::Number;
+    use crate::domain::reading::Tokens;
+    use crate::domain::{NewTask, Status, TaskId, Timestamp};
+    use crate::metrics::tasks::Rows;
+    use crate::metrics::text::Value;
+
+    struct Counted(usize);
+
+    impl Rows for Counted {
+        fn row(&mut self, _: &[(&str, &str)], _: Value) {
+            self.0 += 1;
+        }
+    }
+
+    #[test]
+    fn a_task_has_a_family_just_when_it_has_rows_of_it() {
+        let at = Timestamp::from_secs;
+        let mut seen = [0; 2];
+        for status in Status::ALL {
+            let bare =
+                Task { status, ..Task::new("u".into(), "new_api", NewTask::new(TaskId::parse("t").unwrap()), at(1)) };
+            let mut full = bare.clone();
+            (full.times.submit, full.times.start, full.times.finish) = (Some(at(2)), Some(at(3)), Some(at(4)));
+            (full.progress, full.video_seconds, full.quota) = (Number::new(0.5), Number::new(5.0), Number::new(9.0));
+            full.tokens = Tokens { total: Some(7.0), ..Tokens::default() }.into();
+            (full.last_poll, full.deadline, full.result_expiry) = (Some(at(5)), Some(at(6)), Some(at(7)));
+            for task in [bare, full] {
+                for family in TaskFamily::ALL {
+                    let mut rows = Counted(0);
+                    family.rows(&task, &mut rows);
+                    assert_eq!(Families::of(&task).has(family), rows.0 > 0, "{family:?} of {task:?}");
+                    seen[usize::from(rows.0 > 0)] += 1;
+                }
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 50), "{seen:?}");
+    }
+}
