@@ -109,18 +109,23 @@ impl Gzip {
         let mut at = 0;
         for sequence in &self.sequences {
             let end = at + sequence.literals as usize;
-            self.bits.bytes(&literals, &text[at..end]);
+            if at < end {
+                self.bits.bytes(&literals, &text[at..end]);
+            }
             at = end + usize::from(sequence.length);
             if sequence.length > 0 {
+                // 15 bits and 5, 15 and 13 at most: there is room for them.
                 let (symbol, extra, bits) = length_symbol(sequence.length);
                 self.bits.symbol(&literals, symbol);
-                self.bits.put(extra, bits);
+                self.bits.add(extra, bits);
                 let (symbol, extra, bits) = distance_symbol(sequence.distance);
                 self.bits.symbol(&distances, symbol);
-                self.bits.put(extra, bits);
+                self.bits.add(extra, bits);
+                self.bits.flush();
             }
         }
         self.bits.symbol(&literals, END_OF_BLOCK);
+        self.bits.flush();
     }
 
     /// What of a block is a repetition.
@@ -157,7 +162,7 @@ impl Gzip {
                 // Something new, such as an id or a number: it is looked at again where that ends.
                 at += 1;
                 let rest = &text[at..text.len().min(at + MAX_NEW)];
-                at += rest.iter().position(|byte| matches!(byte, b'"' | b' ' | b'\n')).unwrap_or(rest.len());
+                at += memchr::memchr3(b'"', b' ', b'\n', rest).unwrap_or(rest.len());
             }
         }
         self.sequences.push(sequence(at - literals, 0, 0));

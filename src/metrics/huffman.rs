@@ -10,9 +10,6 @@ pub struct Code {
 /// Symbols of a code at most, rounded up; more than there are bytes.
 const MAX_SYMBOLS: usize = 288;
 
-/// With so many bits there is no room for 16 more.
-const FULL: u32 = 48;
-
 /// Where in an entry the code begins.
 const SHIFT: u32 = 8;
 
@@ -106,6 +103,9 @@ pub struct Bits {
 }
 
 impl Bits {
+    /// So many bits may be added between two flushes, which leave up to 7.
+    pub const ROOM: u32 = u64::BITS - 7;
+
     /// Makes room for so many bytes.
     pub fn reserve(&mut self, bytes: usize) {
         let wanted = self.written + bytes + size_of::<u64>();
@@ -114,39 +114,45 @@ impl Bits {
         }
     }
 
-    /// Writes the lowest `count` bits of `bits`, the others of which are 0; 16 at most.
+    /// Writes the lowest `count` bits of `bits`, the others of which are 0.
     pub fn put(&mut self, bits: u64, count: u32) {
-        self.held |= bits << self.count;
-        self.count += count;
-        if self.count >= FULL {
-            self.flush();
-        }
+        self.add(bits, count);
+        self.flush();
     }
 
-    /// Writes a symbol.
+    /// The same, to be flushed with others.
+    pub fn add(&mut self, bits: u64, count: u32) {
+        self.held |= bits << self.count;
+        self.count += count;
+    }
+
+    /// Adds a symbol, of 15 bits at most.
+    #[inline]
     pub fn symbol(&mut self, code: &Code, symbol: usize) {
         let entry = code.codes[symbol];
-        self.put((entry >> SHIFT).into(), entry % (1 << SHIFT));
+        self.add((entry >> SHIFT).into(), entry % (1 << SHIFT));
     }
 
     /// Writes the symbols of bytes.
     pub fn bytes(&mut self, code: &Code, bytes: &[u8]) {
-        // Of their own, for the time being, so that they need not be in memory.
-        let (mut held, mut count) = (self.held, self.count);
-        for byte in bytes {
-            let entry = code.codes[usize::from(*byte)];
-            held |= u64::from(entry >> SHIFT) << count;
-            count += entry % (1 << SHIFT);
-            if count >= FULL {
-                (self.held, self.count) = (held, count);
-                self.flush();
-                (held, count) = (self.held, self.count);
+        const AT_ONCE: usize = (Bits::ROOM / 15) as usize;
+        let (some, rest) = bytes.as_chunks::<AT_ONCE>();
+        for some in some {
+            for byte in some {
+                self.symbol(code, usize::from(*byte));
             }
+            self.flush();
         }
-        (self.held, self.count) = (held, count);
+        for byte in rest {
+            self.symbol(code, usize::from(*byte));
+        }
+        self.flush();
     }
 
-    fn flush(&mut self) {
+    /// Moves the whole bytes of what was added to what is written. Without asking whether there are any, for that is hard to tell
+    /// beforehand.
+    #[inline]
+    pub fn flush(&mut self) {
         self.reserve(0);
         self.out[self.written..self.written + size_of::<u64>()].copy_from_slice(&self.held.to_le_bytes());
         let bytes = self.count / 8;
