@@ -1,10 +1,9 @@
 //! What a body says, in our words: read by a table of its fields, then settled by rules that need its final status.
 
-use serde_json::Value;
-
 use super::error::{self, is_success_code};
 use super::expiry;
 use super::json::{self, Zone};
+use super::tree::Value;
 use super::words::{self, Word};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels;

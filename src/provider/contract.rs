@@ -1,9 +1,8 @@
 //! A provider's documented fields as a table: by it a body is read, and by it one sees where the body has drifted.
 
-use serde_json::Value;
-
 use super::body::Body;
 use super::json::Zone;
+use super::tree::Value;
 use crate::domain::Status;
 use crate::domain::drift::{Field, FieldProblem};
 
@@ -153,7 +152,7 @@ pub fn problem_of(value: Option<&Value>) -> FieldProblem {
 }
 
 /// The value at a place; an error when something on the way is neither missing, null nor to be entered.
-fn lookup<'a>(value: &'a Value, at: &str) -> Result<Option<&'a Value>, FieldProblem> {
+fn lookup<'a>(value: &'a Value<'a>, at: &str) -> Result<Option<&'a Value<'a>>, FieldProblem> {
     let mut value = value;
     for part in at.split('.') {
         value = match value {

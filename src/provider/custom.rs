@@ -1,11 +1,12 @@
 //! Any other API, described in the configuration: where its fields are, what its status words mean, how its times count.
 
-use serde_json::Value;
+use serde_json::Value as Json;
 use serde_json_path::JsonPath;
 
 use super::body::Body;
 use super::error;
 use super::json::{self, Zone};
+use super::tree::Value;
 use super::words::{self, Word};
 use super::{Gives, Provider, Shape};
 use crate::domain::drift::{Field, FieldProblem};
@@ -127,11 +128,12 @@ impl Place {
         Ok(Self::Pointer(text.to_owned()))
     }
 
-    fn find<'a>(&self, value: &'a Value) -> Option<&'a Value> {
-        match self {
+    fn find<'a>(&self, value: &'a Json) -> Option<Value<'a>> {
+        let found = match self {
             Self::Pointer(pointer) => value.pointer(pointer),
             Self::Path(path) => path.query(value).first(),
-        }
+        };
+        found.map(Value::from)
     }
 }
 
@@ -144,11 +146,11 @@ impl Response {
         if !(200..300).contains(&http_status) {
             return Err(error::unknown_http_error(http_status, body));
         }
-        let value = serde_json::from_slice::<Value>(body).map_err(|_| ApiError::new(Reason::InvalidBody))?;
+        let value = serde_json::from_slice::<Json>(body).map_err(|_| ApiError::new(Reason::InvalidBody))?;
         let body = self.read(&value, zone);
         let mut drift = body.drift;
         body.into_answer().ok_or_else(|| {
-            let found = error::error_body(&value);
+            let found = error::error_body(&(&value).into());
             if value.get("error").is_some_and(|error| !error.is_null()) {
                 return ApiError { kind: Reason::ApiError, code: found.code, drift };
             }
@@ -160,11 +162,11 @@ impl Response {
     }
 
     /// Reads an answer; only the status is missed when it is not there, for nothing says what else is optional.
-    fn read(&self, value: &Value, zone: Zone) -> Body {
+    fn read(&self, value: &Json, zone: Zone) -> Body {
         let mut body = Body::default();
         for (field, place) in &self.fields {
             let Some(found) = place.find(value) else { continue };
-            if let Err(problem) = self.take(&mut body, *field, found, zone) {
+            if let Err(problem) = self.take(&mut body, *field, &found, zone) {
                 body.drift.note(*field, problem);
             }
         }
@@ -220,8 +222,9 @@ impl Response {
 }
 
 /// A moment as RFC 3339, which has no unit.
-fn moment_value(moment: Timestamp) -> Value {
-    jiff::Timestamp::from_millisecond(moment.as_millis()).map_or(Value::Null, |moment| moment.to_string().into())
+fn moment_value(moment: Timestamp) -> Value<'static> {
+    let moment = jiff::Timestamp::from_millisecond(moment.as_millis());
+    moment.map_or(Value::Null, |moment| Value::String(moment.to_string().into()))
 }
 
 /// The entry for a word, whatever its case.

@@ -1,7 +1,5 @@
 //! How one upstream is spoken to: its provider with what the configuration changes of it.
 
-use serde_json::Value;
-
 use super::contract::Origin;
 use super::custom::Response;
 use super::error;
@@ -11,6 +9,7 @@ use super::json::{self, Zone};
 use super::list::{List, Listed, Page, Place};
 use super::shape::Shape;
 use super::template::{NoSuchId, Template};
+use super::tree::Value;
 use super::{Batch, Provider, RequestSpec};
 use crate::domain::{Answer, ApiError, Drift, Reason, Status, TaskId};
 use crate::http::{Method, Request};
@@ -219,7 +218,7 @@ impl Dialect {
         let value = parse(200, body)?;
         let shape = self.callback_shape().ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
         if let (Shape::MiniMax, Some(Value::String(challenge))) = (shape, value.get("challenge")) {
-            return Ok(Callback::Challenge(challenge.clone()));
+            return Ok(Callback::Challenge(challenge.to_string()));
         }
         let body = shape.read(&value, self.zone, Origin::Direct);
         let answer = body.ok_or_else(|| error::no_task(&value, Drift::NONE))?.into_task(&value)?;
@@ -286,7 +285,7 @@ const OPERATIONS: NoSuchId = NoSuchId(
 );
 
 /// The body of a good answer, which is an object; an error may stand in a list of one.
-fn parse(http_status: u16, body: &[u8]) -> Result<Value, ApiError> {
+fn parse(http_status: u16, body: &[u8]) -> Result<Value<'_>, ApiError> {
     if !(200..300).contains(&http_status) {
         return Err(error::http_error(http_status, body));
     }

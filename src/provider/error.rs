@@ -1,8 +1,7 @@
 //! Answers that are errors: from HTTP status, code and message to one kind.
 
-use serde_json::Value;
-
 use super::json;
+use super::tree::Value;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{ApiError, Drift, Reason, labels};
 
@@ -295,7 +294,7 @@ mod tests {
             (json!({"code":"Throttling.RateQuota"}), Reason::RateLimited),
             (json!({"code":"something_new"}), Reason::ApiError),
         ] {
-            assert_eq!(ok_error(&body).kind, kind, "{body}");
+            assert_eq!(ok_error(&(&body).into()).kind, kind, "{body}");
         }
     }
 }

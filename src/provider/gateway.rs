@@ -3,8 +3,6 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 use super::body::{Body, has_url, settled, size};
 use super::contract::{self, Contract, Origin, always, key, optional, problem_of};
 use super::error::{self, is_success_code};
@@ -13,6 +11,7 @@ use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
 use super::openai_videos;
 use super::shape::{self, Shape};
+use super::tree::Value;
 use super::veo;
 use super::words::Word;
 use crate::domain::drift::{Field, FieldProblem};
@@ -112,7 +111,7 @@ fn names_a_task(value: &Value) -> bool {
 }
 
 /// The `data` of an envelope: an object, null or missing beside a success code, but not Kling's own.
-fn row_of(value: &Value) -> Option<&Value> {
+fn row_of<'a>(value: &'a Value<'a>) -> Option<&'a Value<'a>> {
     let data = value.get("data")?;
     let marked = value.get("code").is_some() || value.get("success").is_some();
     let enveloped = marked || (data.get("status").is_some() && !names_a_task(value));
@@ -192,7 +191,7 @@ fn is_read_live(row: &Value) -> bool {
 }
 
 /// What the row holds of its vendor: an object, or a text of one.
-fn data_of(row: &Value) -> Option<Cow<'_, Value>> {
+fn data_of<'a>(row: &'a Value<'a>) -> Option<Cow<'a, Value<'a>>> {
     let data = match row.get("data")? {
         Value::String(text) => Cow::Owned(serde_json::from_str(text).ok()?),
         other => Cow::Borrowed(other),

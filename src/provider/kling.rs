@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::body::Body;
 use super::contract::{self, Contract, Origin, always, failed, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
 use super::list::{List, Place};
+use super::tree::Value;
 use super::{Gives, Provider, RequestSpec, Shape};
 use crate::domain::drift::Field;
 use crate::domain::{FailureClass, Status};

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::json::{self, Zone};
 use super::shape::Shape;
+use super::tree::Value;
 use crate::domain::{Answer, Timestamp};
 
 /// A list of tasks.

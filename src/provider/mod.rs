@@ -27,6 +27,7 @@ mod tikhub_seedance;
 mod tikhub_sora;
 mod tikhub_veo;
 mod tokenhot;
+mod tree;
 mod veo;
 mod words;
 

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::body::Body;
 use super::contract::{self, Contract, Origin, always, optional, problem_of, succeeded};
 use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
 use super::list::{List, Place};
+use super::tree::Value;
 use super::{Gives, Provider, RequestSpec, Shape};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{FailureClass, Status};
@@ -88,7 +87,7 @@ pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
     // OpenAI's own objects are called just `video`, and their times are seconds.
     let millis = json::amount(value, "created_at").is_some_and(|created| created > 1e11);
     let gateways = ["task_id", "metadata", "created"].iter().any(|key| value.get(key).is_some());
-    let own = value.get("object").is_none_or(|object| object == "video") && !millis && !gateways;
+    let own = value.get("object").is_none_or(|object| object.as_str() == Some("video")) && !millis && !gateways;
     let origin = if own { origin } else { Origin::Compatible };
     let mut body = contract::read(CONTRACT, value, zone, origin);
     body.take_bare_error(value);

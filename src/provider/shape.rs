@@ -1,12 +1,11 @@
 //! The shapes that bodies come in, and finding out which one it is.
 
-use serde_json::Value;
-
 use super::body::Body;
 use super::contract::Origin;
 use super::error::{self, is_success_code};
 use super::failures::class;
 use super::json::{self, Zone};
+use super::tree::Value;
 use super::{ark, dashscope, kling, minimax_hailuo, openai_videos, veo};
 use crate::domain::FailureClass;
 

@@ -1,11 +1,10 @@
 //! Google Veo: a long-running operation `{name, done, metadata, error, response}`, of the Gemini API and of Vertex AI.
 
-use serde_json::Value;
-
 use super::body::Body;
 use super::contract::{self, Contract, Origin, always, optional};
 use super::failures::{Failures, Sign, class};
 use super::json::{self, Zone};
+use super::tree::Value;
 use super::words::Word;
 use super::{Gives, Provider, RequestSpec, Shape};
 use crate::domain::drift::{Field, FieldProblem};
@@ -162,7 +161,7 @@ fn end(value: &Value, done: bool, body: &mut Body) -> Status {
     }
     body.error_code = Some(code.to_owned());
     let reasons = filtered.and_then(|result| result.get("raiMediaFilteredReasons"));
-    let reason = reasons.map(|reasons| reasons.get(0).unwrap_or(reasons));
+    let reason = reasons.map(|reasons| reasons.as_array().and_then(<[_]>::first).unwrap_or(reasons));
     if let Some(Err(problem)) = reason.map(|reason| body.take(Field::ErrorMessage, reason, Zone::UNKNOWN)) {
         body.drift.note(Field::ErrorMessage, problem);
     }
@@ -195,11 +194,11 @@ fn take_url(video: &Value, body: &mut Body) -> bool {
 }
 
 /// The places where results and filter counts stand: Vertex's `response`, Gemini's `generateVideoResponse` in it.
-fn results(value: &Value) -> impl Iterator<Item = &Value> {
+fn results<'a>(value: &'a Value<'a>) -> impl Iterator<Item = &'a Value<'a>> {
     ["response", "response.generateVideoResponse"].into_iter().filter_map(|at| json::at(value, at))
 }
 
-fn videos(value: &Value) -> Vec<&Value> {
+fn videos<'a>(value: &'a Value<'a>) -> Vec<&'a Value<'a>> {
     results(value)
         .flat_map(|result| VIDEOS.map(|key| result.get(key)))
         .filter_map(|list| list?.as_array())
