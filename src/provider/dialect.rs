@@ -289,7 +289,9 @@ fn parse(http_status: u16, body: &[u8]) -> Result<Value<'_>, ApiError> {
     if !(200..300).contains(&http_status) {
         return Err(error::http_error(http_status, body));
     }
-    let value = serde_json::from_slice::<Value>(body).map_err(|_| ApiError::new(Reason::InvalidBody))?;
+    // Looked at once whether it is UTF-8, and not text by text.
+    let value: Option<Value<'_>> = str::from_utf8(body).ok().and_then(|body| serde_json::from_str(body).ok());
+    let value = value.ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
     match &value {
         Value::Object(_) => Ok(value),
         Value::Array(items) if items.len() == 1 && items[0].get("error").is_some() => Err(error::ok_error(&value)),

@@ -114,15 +114,22 @@ pub fn as_moment(value: &Value) -> Option<Timestamp> {
 
 /// A text as [`as_text`]; a boolean, list or object is not one.
 pub fn checked_text<'a>(value: &'a Value<'_>) -> Result<Option<Cow<'a, str>>, FieldProblem> {
+    Ok(says_something(value)?.then(|| as_text(value)).flatten())
+}
+
+/// False for `null` and a blank text, which say nothing; a boolean, list or object is neither text nor number.
+fn says_something(value: &Value) -> Result<bool, FieldProblem> {
     match value {
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(FieldProblem::WrongType),
-        _ => Ok(as_text(value)),
+        Value::Null => Ok(false),
+        Value::Number(_) => Ok(true),
+        Value::String(text) => Ok(!text.trim().is_empty()),
     }
 }
 
 /// A number that counts something, or a text of one; a blank text says nothing.
 pub fn checked_amount(value: &Value) -> Result<Option<f64>, FieldProblem> {
-    if checked_text(value)?.is_none() {
+    if !says_something(value)? {
         return Ok(None);
     }
     as_number(value).filter(|amount| *amount >= 0.0).map(Some).ok_or(FieldProblem::Unreadable)
@@ -130,7 +137,7 @@ pub fn checked_amount(value: &Value) -> Result<Option<f64>, FieldProblem> {
 
 /// A progress, as [`progress`].
 pub fn checked_progress(value: &Value) -> Result<Option<f64>, FieldProblem> {
-    if checked_text(value)?.is_none() {
+    if !says_something(value)? {
         return Ok(None);
     }
     progress(value).map(Some).ok_or(FieldProblem::Unreadable)
@@ -143,10 +150,13 @@ pub fn any_moment(value: &serde_json::Value) -> Option<Timestamp> {
 
 /// A moment: as [`as_moment`], and `YYYY-MM-DD HH:mm:ss.SSS` in `zone`; a blank text, 0 and less say nothing.
 pub fn checked_moment(value: &Value, zone: Zone) -> Result<Option<Timestamp>, FieldProblem> {
-    let Some(text) = checked_text(value)? else { return Ok(None) };
+    if !says_something(value)? {
+        return Ok(None);
+    }
     if let Some(number) = as_number(value) {
         return if number > 0.0 { unix(number).map(Some).ok_or(FieldProblem::Unreadable) } else { Ok(None) };
     }
+    let text = value.as_str().unwrap_or_default().trim();
     if let Ok(moment) = text.parse::<jiff::Timestamp>() {
         return Ok(after_epoch(moment.as_millisecond()));
     }
