@@ -2,30 +2,41 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use videogen_exporter::domain::{Status, Timestamp};
 use videogen_exporter::simulate::{self, Faults, Gateway, Settings};
 
-use crate::exporter::{PATIENCE, get, value};
+use crate::exporter::{Exporter, PATIENCE, QUICK, get, value};
 use crate::program::Running;
+use crate::upstream::Upstream;
 
 const TASKS: usize = 1500;
 
 /// How long the readers go on: a few times the interval between two polls of a task.
 const WHILE: Duration = Duration::from_secs(12);
 
-/// Takes what fits into the smallest of buffers, and from then on a byte a second.
-async fn slow(address: SocketAddr) {
+/// Pages that may be on their way at the same time.
+const PLACES: usize = 64;
+
+/// Asks for a page with the smallest of buffers for it.
+async fn ask(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut socket = socket.connect(address).await.unwrap();
     socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    socket
+}
+
+/// Takes what fits into the buffer, and from then on a byte a second.
+async fn slow(address: SocketAddr) {
+    let mut socket = ask(address).await;
     while socket.read_u8().await.is_ok() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -112,4 +123,43 @@ async fn a_hundred_readers_of_which_twenty_hardly_read_hold_up_nobody() {
     slow_ones.shutdown().await;
     stop.cancel();
     serving.await.unwrap().unwrap();
+}
+
+/// As many as there are places for ask for pages and take nothing of them: who comes then is told to come again, and finds a place
+/// when they have been left.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_take_nothing_are_left_and_others_are_told_meanwhile() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let targets: Vec<_> = (0..4000).map(|task| format!("task-{task}")).collect();
+    let config = format!(
+        "{}upstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', static_configs: [{{targets: [{}]}}]}}]\n",
+        QUICK.replace("zero_hold", "max_task_series: 4000, zero_hold"),
+        gateway.address,
+        targets.join(", ")
+    );
+    let exporter = Exporter::start(&config, Path::new(".")).await;
+    let page = exporter.until(&["videogen_exporter_task_series_tasks 4000"]).await;
+    let mut stalled = Vec::new();
+    for _ in 0..PLACES {
+        let mut socket = ask(exporter.address).await;
+        // Its page has begun: it has its place.
+        assert_eq!(socket.read_u8().await.unwrap(), b'H');
+        stalled.push(socket);
+    }
+    let client = reqwest::Client::new();
+    let url = format!("http://{}/metrics", exporter.address);
+    let answer = client.get(&url).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "5");
+    assert!(answer.text().await.unwrap().contains("slow readers"));
+    let answer = client.get(&url).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "the places are free again");
+    assert!(answer.text().await.unwrap().len() > page.len() / 2);
+    for mut socket in stalled {
+        let mut taken = Vec::new();
+        // It was left in the middle: the page ends, or the connection does.
+        let _ = socket.read_to_end(&mut taken).await;
+        assert!(taken.len() < page.len() / 2, "{} of {} bytes", taken.len(), page.len());
+    }
+    exporter.stop().await;
 }
