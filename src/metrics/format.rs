@@ -81,6 +81,8 @@ impl Coding {
         let fits = |coding: Self| {
             let token = coding.token().unwrap_or("identity");
             let named = codings.iter().filter_map(move |range| match range.name {
+                // An old name of the same (RFC 9110, 8.4.1.3).
+                name if coding == Self::Gzip && name.eq_ignore_ascii_case("x-gzip") => Some((2, range.q)),
                 name if name.eq_ignore_ascii_case(token) => Some((2, range.q)),
                 "*" => Some((1, range.q)),
                 _ => None,
@@ -194,6 +196,7 @@ mod tests {
             ("", Coding::Identity),
             ("gzip", Coding::Gzip),
             ("GZIP", Coding::Gzip),
+            ("x-gzip", Coding::Gzip),
             ("zstd", Coding::Zstd),
             ("gzip, zstd", Coding::Gzip),
             ("gzip;q=0.5, zstd", Coding::Zstd),
