@@ -52,7 +52,7 @@ pub struct Shared {
     /// Held for reading while a registration is taken in; for writing while a task is forgotten, or another configuration comes
     /// into force: none of them may happen in the middle of another.
     pub membership: RwLock<()>,
-    /// Held while what is counted and what is shown of tasks change together, and while a page takes both: for moments only.
+    /// Held while what is counted and what is shown of tasks change together, and while a page takes both. Never over I/O.
     moment: Mutex<()>,
     named: Named,
     carried: Mutex<Carried>,
@@ -278,14 +278,13 @@ impl Shared {
             only_active: shown.per_task == PerTask::Active,
             off,
         });
-        self.bear(now);
+        self.bear(self.snapshot().tasks().map(Task::agg).collect(), now);
         drop(moment);
         TakenUp { shared: self.clone(), rules, first_loads }
     }
 
     /// Label sets that tasks came under with another configuration are born at 0.
-    fn bear(&self, now: Now) {
-        let aggs: BTreeSet<Agg> = self.snapshot().tasks().map(Task::agg).collect();
+    fn bear(&self, aggs: BTreeSet<Agg>, now: Now) {
         let new: Vec<Agg> = aggs.into_iter().filter(|agg| self.metrics.is_new(agg)).collect();
         if !new.is_empty() {
             let birth = self.metrics.birth(now.wall);
@@ -302,9 +301,10 @@ impl Shared {
             self.tracker.share(task);
         }
         if !tasks.is_empty() {
+            let aggs = tasks.iter().map(|task| task.agg()).collect();
             let _moment = self.moment();
             self.tracker.add(upstream, tasks);
-            self.bear(now);
+            self.bear(aggs, now);
         }
     }
 
@@ -317,7 +317,8 @@ impl Shared {
         self.store.save(active).await
     }
 
-    /// The page as it is now: whoever reads that a task has ended finds it counted, and the other way round.
+    /// The page as it is now: whoever reads that a task has ended finds it counted, unless its counter is still held at 0; and
+    /// the other way round.
     pub fn page(&self, format: Format) -> Page {
         let moment = self.moment();
         let (counted, tasks) = (self.metrics.counted(), self.snapshot());

@@ -104,7 +104,7 @@ pub struct Bits {
 
 impl Bits {
     /// So many bits may be added between two flushes, which leave up to 7.
-    pub const ROOM: u32 = u64::BITS - 7;
+    const ROOM: u32 = u64::BITS - 7;
 
     /// Makes room for so many bytes.
     pub fn reserve(&mut self, bytes: usize) {
@@ -124,6 +124,7 @@ impl Bits {
     pub fn add(&mut self, bits: u64, count: u32) {
         self.held |= bits << self.count;
         self.count += count;
+        debug_assert!(self.count < 7 + Self::ROOM, "{} bits were not flushed", self.count);
     }
 
     /// Adds a symbol, of 15 bits at most.

@@ -114,7 +114,10 @@ pub fn as_moment(value: &Value) -> Option<Timestamp> {
 
 /// A text as [`as_text`]; a boolean, list or object is not one.
 pub fn checked_text<'a>(value: &'a Value<'_>) -> Result<Option<Cow<'a, str>>, FieldProblem> {
-    Ok(says_something(value)?.then(|| as_text(value)).flatten())
+    match value {
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(FieldProblem::WrongType),
+        _ => Ok(as_text(value)),
+    }
 }
 
 /// False for `null` and a blank text, which say nothing; a boolean, list or object is neither text nor number.

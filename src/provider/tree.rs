@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
 /// A value, with the names and the kinds that `serde_json` gives it.
@@ -25,11 +26,11 @@ pub enum Value<'a> {
 
 /// The fields of an object. There are few of them: to look at each is sooner done than to keep them in order.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Fields<'a>(Vec<(Text<'a>, Value<'a>)>);
+pub struct Fields<'a>(Vec<(Name<'a>, Value<'a>)>);
 
-/// A text of JSON.
-#[derive(Debug, Clone, PartialEq)]
-struct Text<'a>(Cow<'a, str>);
+/// The name of a field.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Fields<'a> {
     /// The field of this name; of several the last one, as most readers have it.
@@ -127,7 +128,7 @@ impl<'a> From<&'a serde_json::Value> for Value<'a> {
             Other::String(text) => Self::String(Cow::Borrowed(text)),
             Other::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
             Other::Object(fields) => {
-                let fields = fields.iter().map(|(name, value)| (Text(Cow::Borrowed(name)), value.into()));
+                let fields = fields.iter().map(|(name, value)| (Name(Cow::Borrowed(name)), value.into()));
                 Self::Object(Fields(fields.collect()))
             }
         }
@@ -191,30 +192,6 @@ impl<'de> Visitor<'de> for Anything {
             found.push(field);
         }
         Ok(Value::Object(Fields(found)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Name)
-    }
-}
-
-struct Name;
-
-impl<'de> Visitor<'de> for Name {
-    type Value = Text<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a field")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-        Ok(Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
-        Ok(Text(Cow::Owned(text.to_owned())))
     }
 }
 
