@@ -14,7 +14,7 @@ pub enum Value<'a> {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number; one that is too large to be held is none.
+    /// A number.
     Number(Number),
     /// A text.
     String(Cow<'a, str>),
