@@ -6,7 +6,7 @@ use super::exemplar::Exemplar;
 use crate::domain::{Timestamp, native};
 
 /// What a page shows of one histogram.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct HistogramRow<'a> {
     /// Upper bounds of the buckets but the last.
     pub bounds: &'a [f64],

@@ -25,7 +25,7 @@ pub enum Value<'a> {
 }
 
 /// The fields of an object. There are few of them: to look at each is sooner done than to keep them in order.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fields<'a>(Vec<(Name<'a>, Value<'a>)>);
 
 /// The name of a field.

@@ -133,15 +133,15 @@ async fn a_hundred_readers_of_which_twenty_hardly_read_hold_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_take_nothing_are_left_and_others_are_told_meanwhile() {
     let gateway = Upstream::start("127.0.0.1:0").await;
-    let targets: Vec<_> = (0..1500).map(|task| format!("task-{task}")).collect();
+    let targets: Vec<_> = (0..TASKS).map(|task| format!("task-{task}")).collect();
     let config = format!(
         "{}upstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', static_configs: [{{targets: [{}]}}]}}]\n",
-        QUICK.replace("zero_hold", "max_task_series: 1500, zero_hold"),
+        QUICK.replace("zero_hold", &format!("max_task_series: {TASKS}, zero_hold")),
         gateway.address,
         targets.join(", ")
     );
     let exporter = Exporter::start(&config, Path::new(".")).await;
-    let page = exporter.until(&["videogen_exporter_task_series_tasks 1500"]).await;
+    let page = exporter.until(&[&format!("videogen_exporter_task_series_tasks {TASKS}")]).await;
     let mut stalled = Vec::new();
     for _ in 0..PLACES {
         let mut socket = ask(exporter.address).await;
