@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use videogen_exporter::config::TaskStatusForm;
 use videogen_exporter::domain::advance::CountSince;
-use videogen_exporter::domain::{NewTask, Policy, Reading, Status, Task, TaskId, Texts, Timestamp, advance};
+use videogen_exporter::domain::{NewTask, Policy, Reading, Status, Task, TaskId, Interner, Timestamp, advance};
 use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, Snapshot};
 use videogen_exporter::provider::{self, Dialect};
 
@@ -24,7 +24,7 @@ fn task(n: usize) -> Task {
 
 /// So many tasks that share what they can, as in the table.
 fn tasks(count: usize) -> Snapshot {
-    let mut texts = Texts::default();
+    let mut texts = Interner::default();
     let shared = |n| {
         let mut task = task(n);
         texts.share(&mut task);

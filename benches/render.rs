@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 use videogen_exporter::config::TaskStatusForm;
-use videogen_exporter::domain::{NewTask, Status, Task, TaskId, Texts, Timestamp};
+use videogen_exporter::domain::{NewTask, Status, Task, TaskId, Interner, Timestamp};
 use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, Snapshot};
 
 #[global_allocator]
@@ -26,7 +26,7 @@ const ROUNDS: usize = 21;
 fn tasks(count: usize) -> Snapshot {
     let base = 1_795_000_000_000;
     // As the table does it.
-    let mut texts = Texts::default();
+    let mut texts = Interner::default();
     let task = |n: usize| {
         let id = format!("task_{:032x}", (n as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
         let seen = Timestamp::from_millis(base + i64::try_from(n).unwrap() * 37);

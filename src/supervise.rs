@@ -1,12 +1,9 @@
 //! Owners of futures: whatever runs long is joined here, and what ends unasked stops the program.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
-use tokio::sync::oneshot;
+use anyhow::{Context as _, bail};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -46,28 +43,6 @@ impl Tasks {
     }
 }
 
-/// Runs a future, and what it starts, on a thread of its own: it takes turns with nobody else's work, and nothing in it has to wake
-/// another thread. Whoever lets go of it has to tell it to end.
-///
-/// # Errors
-/// What it ends with; or that there is no thread for it, or that it panicked.
-pub async fn apart(
-    name: &str,
-    future: impl Future<Output = anyhow::Result<()>> + Send + 'static,
-) -> anyhow::Result<()> {
-    let (ended, end) = oneshot::channel();
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let outcome = tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| {
-            let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(future)));
-            // Whatever still blocks a thread of it is not waited for.
-            runtime.shutdown_background();
-            outcome
-        });
-        let _ = ended.send(outcome);
-    })?;
-    end.await??.map_err(|_| anyhow!("{name} panicked"))?
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,24 +67,6 @@ mod tests {
         assert_eq!(said, "a task ended before it was asked to");
         let said = ended(|tasks, _| tasks.start("failing".into(), async { bail!("no luck") })).await;
         assert_eq!(said, "failing: no luck");
-    }
-
-    #[tokio::test]
-    #[expect(clippy::panic, reason = "it is what is tested")]
-    async fn what_runs_apart_is_heard_of() {
-        let name = || thread::current().name().map(str::to_owned);
-        assert!(
-            apart("agent", async move {
-                anyhow::ensure!(name().as_deref() == Some("agent"));
-                Ok(())
-            })
-            .await
-            .is_ok()
-        );
-        let said = apart("agent", async { bail!("no luck") }).await.unwrap_err();
-        assert_eq!(said.to_string(), "no luck");
-        let said = apart("agent", async { panic!("planned") }).await.unwrap_err();
-        assert_eq!(said.to_string(), "agent panicked");
     }
 
     #[tokio::test]

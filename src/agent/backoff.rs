@@ -1,10 +1,10 @@
-//! Leaving an upstream alone: for as long as it asks, or longer and longer while it is in trouble.
+//! Back-off from an upstream: as long as its `Retry-After` says, or exponentially longer while it fails.
 
 use std::time::{Duration, Instant};
 
 use crate::domain::Reason;
 
-/// The first wait; it doubles with each failure that follows it.
+/// The first wait; it doubles with each further failure.
 const FIRST: Duration = Duration::from_millis(250);
 
 /// The back-off of one upstream.
@@ -13,48 +13,48 @@ pub struct Backoff {
     longest: Duration,
     until: Option<Instant>,
     failures: u32,
-    /// When the wait in force was decided: what was sent before says nothing about the time since.
+    /// When the current wait was decided: requests sent before it are ignored.
     decided: Option<Instant>,
 }
 
-/// What may be sent now.
+/// What may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// As much as there is.
+    /// Everything.
     Open,
-    /// One request, to see whether the upstream is well again.
+    /// One request, to see whether the upstream has recovered.
     Probe,
     /// Nothing before then.
-    Shut(Instant),
+    Closed(Instant),
 }
 
 impl Backoff {
-    /// Never waits longer than `longest` by itself.
+    /// Waits at most `longest`, unless `Retry-After` says longer.
     pub fn new(longest: Duration) -> Self {
         Self { longest, until: None, failures: 0, decided: None }
     }
 
-    /// The same under another longest wait.
-    pub fn within(self, longest: Duration) -> Self {
-        Self { longest, ..self }
+    /// Takes another longest wait.
+    pub const fn configure(&mut self, longest: Duration) {
+        self.longest = longest;
     }
 
     /// What may be sent at `now`.
     pub fn gate(&self, now: Instant) -> Gate {
         match self.until {
-            Some(until) if until > now => Gate::Shut(until),
+            Some(until) if until > now => Gate::Closed(until),
             _ if self.failures > 0 => Gate::Probe,
             _ => Gate::Open,
         }
     }
 
-    /// Until when the upstream is left alone, if it is.
+    /// The end of the current back-off.
     pub fn until(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| *until > now)
     }
 
-    /// Takes note of a request that was `sent` then and ended `now`; `chance` (0 to 1) spreads the waits.
-    pub fn ended(
+    /// A request that was `sent` then ended `now`; `chance` (0 to 1) spreads the waits.
+    pub fn on_request_ended(
         &mut self,
         reason: Option<Reason>,
         retry_after: Option<Duration>,
@@ -67,14 +67,14 @@ impl Backoff {
             self.decided = Some(now);
             return;
         }
-        if !reason.is_some_and(is_trouble) {
+        if !reason.is_some_and(concerns_upstream) {
             if self.decided.is_none_or(|decided| sent >= decided) {
                 self.failures = 0;
             }
             return;
         }
         if self.decided.is_some_and(|decided| sent < decided) {
-            return; // One outage, not one for each request that was on its way.
+            return; // One outage, not one for each request in flight.
         }
         let wait = FIRST.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
@@ -83,8 +83,8 @@ impl Backoff {
     }
 }
 
-/// Reasons that are the whole upstream's, and for which waiting helps.
-const fn is_trouble(reason: Reason) -> bool {
+/// Reasons that concern the whole upstream and for which waiting helps.
+const fn concerns_upstream(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::Dns
@@ -115,13 +115,13 @@ mod tests {
         let mut now = clock::instant();
         let mut waits = Vec::new();
         for _ in 0..12 {
-            backoff.ended(Some(Reason::ServerError), None, now, now, 1.0);
+            backoff.on_request_ended(Some(Reason::ServerError), None, now, now, 1.0);
             waits.push(wait(&backoff, now));
             now = backoff.until(now).unwrap();
             assert_eq!(backoff.gate(now), Gate::Probe);
         }
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000, 60000]);
-        backoff.ended(None, None, now, now, 1.0);
+        backoff.on_request_ended(None, None, now, now, 1.0);
         assert_eq!(backoff.gate(now), Gate::Open);
     }
 
@@ -131,10 +131,10 @@ mod tests {
         let sent = clock::instant();
         let now = sent + Duration::from_secs(1);
         for _ in 0..16 {
-            backoff.ended(Some(Reason::Timeout), None, sent, now, 1.0);
+            backoff.on_request_ended(Some(Reason::Timeout), None, sent, now, 1.0);
         }
         assert_eq!(wait(&backoff, now), 250);
-        backoff.ended(None, None, sent, now, 1.0);
+        backoff.on_request_ended(None, None, sent, now, 1.0);
         assert_eq!(backoff.gate(now + Duration::from_secs(1)), Gate::Probe, "an old good answer proves nothing");
     }
 
@@ -143,15 +143,15 @@ mod tests {
         let mut backoff = Backoff::new(LONGEST);
         let now = clock::instant();
         for reason in [Reason::NotFound, Reason::BadRequest, Reason::InvalidBody, Reason::QuotaExhausted] {
-            backoff.ended(Some(reason), None, now, now, 1.0);
+            backoff.on_request_ended(Some(reason), None, now, now, 1.0);
         }
         assert_eq!(backoff.gate(now), Gate::Open);
-        backoff.ended(Some(Reason::RateLimited), Some(Duration::from_mins(3)), now, now, 1.0);
-        backoff.ended(None, None, now, now, 1.0);
+        backoff.on_request_ended(Some(Reason::RateLimited), Some(Duration::from_mins(3)), now, now, 1.0);
+        backoff.on_request_ended(None, None, now, now, 1.0);
         assert_eq!(wait(&backoff, now), 180_000, "a good answer does not cut it short");
         assert_eq!(backoff.gate(now + Duration::from_mins(3)), Gate::Open);
         let mut backoff = Backoff::new(LONGEST);
-        backoff.ended(Some(Reason::RateLimited), Some(Duration::ZERO), now, now, 1.0);
+        backoff.on_request_ended(Some(Reason::RateLimited), Some(Duration::ZERO), now, now, 1.0);
         assert_eq!(wait(&backoff, now), 250, "no time at all is no answer to how long");
     }
 }

@@ -1,126 +1,125 @@
-//! Letting go: ended tasks after their retention, ids after theirs, label sets that nobody uses any more; and showing what has
-//! been at 0 for long enough.
+//! Sweeps the state: drops rows of ended tasks, forgets ids that no source has named for long, and drops label sets that no
+//! task has had for long; also of upstreams that are not configured any more.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Rules, Shared, both_clocks};
-use crate::domain::task::Agg;
-use crate::domain::{Task, TaskId, Timestamp};
-use crate::metrics::UNUSED_FOR;
-use crate::store::{Cursor, LedgerPage, Seen, StoreError};
+use super::command::CommandError;
+use super::handles::Agent;
+use super::settings::Rules;
+use crate::clock;
+use crate::counters::UNUSED_FOR;
+use crate::domain::{TaskId, Timestamp};
+use crate::store::{Command, Cursor, KnownId, KnownIdsPage, Output, StoreError};
 
-/// How exactly a retention and a hold end.
-const EVERY: Duration = Duration::from_secs(1);
+/// Sweep interval.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The state is swept once in so many rounds.
-const SELDOM: u32 = 10;
+/// Sweeps between two removals of ended tasks.
+const ENDED_EVERY: u32 = 10;
 
-/// Label sets have days: they are looked at once in so many rounds.
-const RARELY: u32 = 600;
+/// Sweeps between two removals of unused label sets.
+const LABEL_SETS_EVERY: u32 = 600;
 
-/// It is known this well when a source last named an id that it goes on naming.
-const NOTED_WITHIN: Duration = Duration::from_hours(24);
+/// The state knows this precisely when a source last named an id.
+const NAMED_WITHIN: Duration = Duration::from_hours(24);
 
-/// How many ids of the ledger are looked at in one round.
+/// Known ids of one sweep.
 const PAGE: usize = 5000;
 
-/// Sweeps the table until `stop`.
-pub async fn table(shared: Arc<Shared>, rules: Arc<Rules>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut tick = ticks();
-    while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        shared.tracker.sweep(rules.retention, both_clocks().wall);
+/// The sweeper.
+pub struct StateSweeper {
+    agent: Arc<Agent>,
+    rules: watch::Receiver<Rules>,
+}
+
+impl StateSweeper {
+    /// Sweeps by these rules.
+    pub const fn new(agent: Arc<Agent>, rules: watch::Receiver<Rules>) -> Self {
+        Self { agent, rules }
     }
-    Ok(())
-}
 
-fn ticks() -> Interval {
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick
-}
-
-/// The one who sweeps the state: apart from the table, because the state may keep one waiting.
-pub struct Sweeper {
-    pub(super) shared: Arc<Shared>,
-    pub(super) rules: Arc<Rules>,
-    pub(super) upstreams: Vec<Arc<str>>,
-    /// Sources that were not read yet: until then nobody knows what they name.
-    pub(super) first_reads: Arc<AtomicUsize>,
-}
-
-impl Sweeper {
-    /// Sweeps until `stop`.
-    pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut tick = ticks();
-        let mut round = 0u32;
-        let mut at = Cursor::default();
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            round = round.wrapping_add(1);
-            // What fails is done in a later round: the state has told of it.
-            if let Some(Ok(next)) = stop.run_until_cancelled(self.sweep(round, at.clone())).await {
-                at = next;
+    /// Sweeps until the supervisor is dropped.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cursor = Cursor::default();
+        for round in 1u32.. {
+            ticks.tick().await;
+            // What fails is done in a later round; the store has logged it.
+            if let Ok(next) = self.sweep(round, cursor.clone(), clock::now().into()).await {
+                cursor = next;
             }
         }
         Ok(())
     }
 
-    /// One round; gives back where in the ledger to go on.
-    async fn sweep(&self, round: u32, mut at: Cursor) -> Result<Cursor, StoreError> {
-        let now = both_clocks().wall;
-        self.release().await?;
-        if round.is_multiple_of(SELDOM) {
-            self.shared.store.retire(now - self.rules.retention).await?;
+    /// One round; returns where the next page of known ids begins.
+    async fn sweep(&self, round: u32, cursor: Cursor, now: Timestamp) -> Result<Cursor, CommandError> {
+        let store = self.agent.store();
+        if round.is_multiple_of(ENDED_EVERY) {
+            let before = now - self.rules.borrow().retention;
+            store.execute(Command::DropEnded(before)).await?;
         }
-        if self.first_reads.load(Ordering::Acquire) == 0 {
-            at = self.forget(at, now).await?;
+        let next = self.sweep_known_ids(cursor, now).await?;
+        if round.is_multiple_of(LABEL_SETS_EVERY) {
+            store.execute(Command::DropUnusedLabelSets(now - UNUSED_FOR)).await?;
         }
-        if round.is_multiple_of(RARELY) {
-            self.free(now).await?;
-        }
-        Ok(at)
+        Ok(next)
     }
 
-    /// Shows label sets whose hold is over, once it is committed that they are shown.
-    async fn release(&self) -> Result<(), StoreError> {
-        let now = both_clocks();
-        let due = self.shared.metrics.due(now);
-        if !due.sets.is_empty() || !due.sources.is_empty() {
-            self.shared.store.show(due.sets.clone(), due.sources.clone(), now.wall).await?;
-            self.shared.metrics.release(&due);
+    /// Notes which ids of a page are still named, and forgets those that nobody has named for long.
+    async fn sweep_known_ids(&self, cursor: Cursor, now: Timestamp) -> Result<Cursor, CommandError> {
+        let forget_after = self.rules.borrow().forget_after;
+        // Noted long before an id could be forgotten: after a restart its source may not name it for a moment.
+        let named_before = now - (forget_after / 4).min(NAMED_WITHIN);
+        let command = Command::KnownIds { named_before, after: cursor.clone(), limit: PAGE };
+        let Output::KnownIds(KnownIdsPage { ids, next }) = self.agent.store().execute(command).await? else {
+            return Err(StoreError::Closed.into());
+        };
+        let before = now - forget_after;
+        let Some(are_named) = self.are_named(&ids).await? else { return Ok(cursor) };
+        let handles = self.agent.handles();
+        let (mut named, mut forgotten) = (Vec::new(), Vec::new());
+        for (known, is_named) in ids.into_iter().zip(are_named) {
+            if is_named {
+                named.push(known);
+            } else if known.named <= before && !(known.has_row && handles.contains_key(&known.upstream)) {
+                forgotten.push(known);
+            }
         }
-        Ok(())
-    }
-
-    /// Looks at the next page of the ledger: notes which ids are still named, and forgets those that nobody has named for long.
-    /// Gives back where to go on.
-    async fn forget(&self, at: Cursor, now: Timestamp) -> Result<Cursor, StoreError> {
-        let forget_after = self.rules.forget_after;
-        // What is named is noted far sooner than it could be forgotten: after a restart nobody may name it for a moment.
-        let (noted, before) = (now - (forget_after / 4).min(NOTED_WITHIN), now - forget_after);
-        let LedgerPage { ids, next } = self.shared.store.ledger(noted, at, PAGE).await?;
-        let is_named = |seen: &Seen| TaskId::parse(&seen.id).is_ok_and(|id| self.shared.named.has(&seen.upstream, &id));
-        let (named, unnamed): (Vec<_>, Vec<_>) = ids.into_iter().partition(is_named);
-        let is_over =
-            |seen: &Seen| seen.named <= before && !(seen.is_watched && self.upstreams.contains(&seen.upstream));
-        let forgotten: Vec<_> = unnamed.into_iter().filter(is_over).collect();
         if !named.is_empty() || !forgotten.is_empty() {
-            tracing::debug!(named = named.len(), forgotten = forgotten.len(), "a page of the ledger");
-            self.shared.store.settle_ledger((named, now), (forgotten, before)).await?;
+            tracing::debug!(named = named.len(), forgotten = forgotten.len(), "known ids swept");
+            self.agent.store().execute(Command::UpdateKnownIds { named, now, forgotten, before }).await?;
         }
         Ok(next.unwrap_or_default())
     }
 
-    /// Lets go of label sets that nobody has used for long.
-    async fn free(&self, now: Timestamp) -> Result<(), StoreError> {
-        let in_use: BTreeSet<Agg> = self.shared.snapshot().tasks().map(Task::agg).collect();
-        self.shared.store.used(in_use.iter().cloned().collect(), now, now - UNUSED_FOR).await?;
-        self.shared.metrics.free(&in_use, now);
-        Ok(())
+    /// Whether sources name these ids now; `None` while some source was not read yet. Nobody names the ids of an upstream
+    /// that is not configured.
+    async fn are_named(&self, ids: &[KnownId]) -> Result<Option<Vec<bool>>, CommandError> {
+        if !self.agent.is_ready() {
+            return Ok(None);
+        }
+        let mut are_named = vec![false; ids.len()];
+        let mut by_upstream: BTreeMap<&Arc<str>, Vec<(usize, TaskId)>> = BTreeMap::new();
+        for (position, known) in ids.iter().enumerate() {
+            if let Ok(id) = TaskId::parse(&known.id) {
+                by_upstream.entry(&known.upstream).or_default().push((position, id));
+            }
+        }
+        for (upstream, ids) in by_upstream {
+            if !self.agent.handles().contains_key(upstream) {
+                continue;
+            }
+            let (positions, ids): (Vec<usize>, Vec<TaskId>) = ids.into_iter().unzip();
+            let Some(named) = self.agent.are_named(upstream, ids).await? else { return Ok(None) };
+            positions.into_iter().zip(named).for_each(|(position, is_named)| are_named[position] = is_named);
+        }
+        Ok(Some(are_named))
     }
 }

@@ -1,194 +1,202 @@
-//! The tasks of one upstream: where each lies, and when it was last decided when it is asked.
+//! The tasks of one upstream, and the token of each task's next poll.
 
-use std::collections::{BTreeMap, HashMap, hash_map};
-use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use super::interner::Interner;
+use crate::domain::label_set::AggregateLabels;
+use crate::domain::{Task, TaskId, Timestamp};
+use crate::metrics::SeriesSelection;
+use crate::view::{RowSlot, TaskRow, TaskRows};
 
-use crate::domain::rows::Row;
-use crate::domain::{Answer, Place, Rows, Task, TaskId};
-
-/// Most of what was told that waits to be looked at; the rest is polled.
-const MAX_TOLD: usize = 10_000;
-
-/// What became of something that was told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// It is looked at.
-    Taken,
-    /// There is no such task.
-    Unknown,
-    /// There is no room.
-    TooMuch,
-}
-
-/// A task's turn to be asked: it stands until another one is decided, or the task goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Turn {
-    /// Where the task lies.
-    pub place: Place,
+/// A task's next poll. It is valid until another one is scheduled, or the task is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PollToken {
+    /// Where the task is.
+    pub slot: RowSlot,
     number: u32,
 }
 
 /// The table.
 #[derive(Default)]
-pub struct Table {
-    /// The tasks.
-    pub rows: Rows,
-    places: BTreeMap<TaskId, Place>,
-    /// Of each place, how many turns were given, or lost their meaning.
-    turns: Vec<u32>,
-    /// Added and not yet scheduled.
-    fresh: Vec<Place>,
-    /// What was told of tasks, not yet looked at: of each what is furthest along.
-    told: HashMap<TaskId, Answer>,
-    /// Notified when there is something fresh, or told.
-    pub wake: Arc<Notify>,
+pub struct TaskTable {
+    rows: TaskRows,
+    slots: HashMap<TaskId, RowSlot>,
+    /// By slot: the number of its last token.
+    tokens: Vec<u32>,
+    interner: Interner,
 }
 
-impl Table {
-    /// Adds a task; one that is there already stays as it is.
-    pub fn add(&mut self, task: Task) {
-        if !self.places.contains_key(&task.id) {
-            let id = task.id.clone();
-            let place = self.rows.insert(task);
-            self.places.insert(id, place);
-            self.fresh.push(place);
-            let turns = self.turns.len().max(place.index() + 1);
-            self.turns.resize(turns, 0);
+impl TaskTable {
+    /// The rows.
+    pub const fn rows(&self) -> &TaskRows {
+        &self.rows
+    }
+
+    /// How many tasks there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Adds a task; `None` when it is there already.
+    pub fn add(&mut self, mut task: Task) -> Option<RowSlot> {
+        if self.slots.contains_key(&task.id) {
+            return None;
         }
+        self.interner.intern(&mut task);
+        let id = task.id.clone();
+        let slot = self.rows.insert(task);
+        self.slots.insert(id, slot);
+        let tokens = self.tokens.len().max(slot.index() + 1);
+        self.tokens.resize(tokens, 0);
+        Some(slot)
     }
 
-    /// Where a task lies.
-    pub fn place(&self, id: &TaskId) -> Option<Place> {
-        self.places.get(id).copied()
+    /// Lets a task share values with the others before it is added.
+    pub fn intern(&mut self, task: &mut Task) {
+        self.interner.intern(task);
     }
 
-    /// A task as it is now, and where it lies.
-    pub fn find(&self, id: &TaskId) -> Option<(Place, &Task)> {
-        let place = self.place(id)?;
-        Some((place, &self.rows.get(place)?.task))
+    /// Where a task is.
+    pub fn slot(&self, id: &TaskId) -> Option<RowSlot> {
+        self.slots.get(id).copied()
     }
 
-    /// Lets go of what lies there.
-    pub fn remove(&mut self, place: Place) {
-        if let Some(task) = self.rows.remove(place) {
-            self.places.remove(&task.id);
-            // What was decided about it means nothing to the next one here.
-            self.end_turn(place);
-        }
+    /// The task in a slot.
+    pub fn get(&self, slot: RowSlot) -> Option<&Task> {
+        Some(&self.rows.get(slot)?.task)
     }
 
-    /// It is decided anew when the task there is asked; nothing where none is.
-    pub fn next_turn(&mut self, place: Place) -> Option<Turn> {
-        self.rows.get(place)?;
-        let number = self.end_turn(place)?;
-        Some(Turn { place, number })
-    }
-
-    fn end_turn(&mut self, place: Place) -> Option<u32> {
-        let number = self.turns.get_mut(place.index())?;
-        *number = number.wrapping_add(1);
-        Some(*number)
-    }
-
-    /// A task as it is now, if this turn still stands.
-    pub fn at(&self, turn: Turn) -> Option<&Task> {
-        let stands = self.turns.get(turn.place.index()) == Some(&turn.number);
-        self.rows.get(turn.place).filter(|_| stands).map(|row| &row.task)
-    }
-
-    /// Places of tasks that were added since the last call.
-    pub fn take_fresh(&mut self) -> Vec<Place> {
-        std::mem::take(&mut self.fresh)
-    }
-
-    /// Somebody tells where a task stands.
-    pub fn tell(&mut self, id: TaskId, answer: Answer) -> Told {
-        if !self.places.contains_key(&id) {
-            return Told::Unknown;
-        }
-        let is_full = self.told.len() >= MAX_TOLD;
-        match self.told.entry(id) {
-            hash_map::Entry::Occupied(mut held) => {
-                if answer.status.stage() >= held.get().status.stage() {
-                    held.insert(answer);
-                }
+    /// Replaces a task by its newer record.
+    pub fn update(&mut self, slot: RowSlot, mut task: Task) {
+        if let Some(row) = self.rows.get_mut(slot).filter(|row| row.task.id == task.id) {
+            // Mostly, nothing that tasks share has changed.
+            let is_shared = std::sync::Arc::ptr_eq(&task.origin, &row.task.origin)
+                && std::sync::Arc::ptr_eq(&task.video, &row.task.video);
+            if !is_shared {
+                self.interner.intern(&mut task);
             }
-            hash_map::Entry::Vacant(_) if is_full => return Told::TooMuch,
-            hash_map::Entry::Vacant(vacant) => _ = vacant.insert(answer),
+            row.task = task;
         }
-        self.wake.notify_one();
-        Told::Taken
     }
 
-    /// What was told since the last call.
-    pub fn take_told(&mut self) -> HashMap<TaskId, Answer> {
-        std::mem::take(&mut self.told)
-    }
-
-    /// The tasks after this id, or all, in the order of ids.
-    pub fn after(&self, id: Option<&TaskId>) -> impl Iterator<Item = &Task> {
-        let from = id.map_or(Unbounded, Excluded);
-        let places = self.places.range::<TaskId, _>((from, Unbounded));
-        places.filter_map(|(_, place)| self.rows.get(*place)).map(|row| &row.task)
-    }
-
-    /// Lets go of what is like that.
-    pub fn remove_where(&mut self, gone: impl Fn(&Row) -> bool) {
-        for place in self.rows.places(gone) {
-            self.remove(place);
+    /// Removes a task.
+    pub fn remove(&mut self, id: &TaskId) {
+        if let Some(slot) = self.slots.remove(id) {
+            self.rows.remove(slot);
+            // The next task in this slot has nothing to do with this one's polls.
+            self.invalidate(slot);
         }
+    }
+
+    /// Removes tasks that ended more than `retention` ago; whether there were any.
+    pub fn remove_ended(&mut self, retention: Duration, now: Timestamp) -> bool {
+        let is_over = |row: &TaskRow| row.task.ended_seen.is_some_and(|ended| ended + retention <= now);
+        let ids: Vec<TaskId> =
+            self.rows.iter().filter(|(_, row)| is_over(row)).map(|(_, row)| row.task.id.clone()).collect();
+        ids.iter().for_each(|id| self.remove(id));
+        if !ids.is_empty() {
+            self.interner.drop_unused();
+        }
+        !ids.is_empty()
+    }
+
+    /// Schedules another poll of the task in a slot: earlier tokens become invalid.
+    pub fn new_token(&mut self, slot: RowSlot) -> Option<PollToken> {
+        self.rows.get(slot)?;
+        self.invalidate(slot);
+        let number = *self.tokens.get(slot.index())?;
+        Some(PollToken { slot, number })
+    }
+
+    fn invalidate(&mut self, slot: RowSlot) {
+        if let Some(number) = self.tokens.get_mut(slot.index()) {
+            *number = number.wrapping_add(1);
+        }
+    }
+
+    /// The task of a token, while that is valid.
+    pub fn by_token(&self, token: PollToken) -> Option<&Task> {
+        let is_valid = self.tokens.get(token.slot.index()) == Some(&token.number);
+        self.get(token.slot).filter(|_| is_valid)
+    }
+
+    /// Gives every task the aggregate labels that `labels` returns for it.
+    pub fn relabel(&mut self, mut labels: impl FnMut(&Task) -> AggregateLabels) {
+        for slot in self.rows.slots(|_| true) {
+            if let Some(row) = self.rows.get_mut(slot) {
+                row.task.relabel(labels(&row.task));
+                self.interner.intern(&mut row.task);
+            }
+        }
+    }
+
+    /// Marks tasks that are refused per-task series; how many were not before.
+    pub fn mark_refused(&mut self, selection: &SeriesSelection) -> u64 {
+        let refused = self.rows.slots(|row| !row.was_refused && selection.refuses(&row.task));
+        for slot in &refused {
+            if let Some(row) = self.rows.get_mut(*slot) {
+                row.was_refused = true;
+            }
+        }
+        refused.len() as u64
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{NewTask, Status, Timestamp};
+    use crate::domain::{NewTask, Status};
+    use crate::metrics::SeriesLimits;
 
     fn id(text: &str) -> TaskId {
         TaskId::parse(text).unwrap()
     }
 
-    fn added(table: &mut Table, text: &str) -> Place {
-        table.add(Task::new("u".into(), "new_api", NewTask::new(id(text)), Timestamp::from_secs(0)));
-        table.place(&id(text)).unwrap()
-    }
-
-    fn at(table: &Table, turn: Option<Turn>) -> Option<&str> {
-        Some(table.at(turn?)?.id.as_str())
+    fn task(text: &str) -> Task {
+        Task::new("u".into(), "new_api", NewTask::new(id(text)), Timestamp::from_secs(0))
     }
 
     #[test]
-    fn a_turn_stands_until_another_is_decided_or_its_task_goes() {
-        let mut table = Table::default();
-        let place = added(&mut table, "a");
-        let first = table.next_turn(place);
-        assert_eq!(at(&table, first), Some("a"));
-        let second = table.next_turn(place);
-        assert_eq!((at(&table, first), at(&table, second)), (None, Some("a")));
-        // Another one that comes to lie there has nothing to do with it, whatever was decided meanwhile.
-        table.remove(place);
-        assert_eq!(table.next_turn(place), None);
-        assert_eq!(added(&mut table, "b"), place);
-        assert_eq!((at(&table, first), at(&table, second)), (None, None));
-        let third = table.next_turn(place);
-        assert_eq!(at(&table, third), Some("b"));
-        assert_eq!(table.find(&id("a")), None);
-        assert_eq!(table.take_fresh(), [place, place]);
+    fn a_token_is_valid_until_another_is_made_or_its_task_is_removed() {
+        let mut table = TaskTable::default();
+        let valid = |table: &TaskTable, token: Option<PollToken>| Some(table.by_token(token?)?.id.to_string());
+        let slot = table.add(task("a")).unwrap();
+        assert_eq!(table.add(task("a")), None);
+        let first = table.new_token(slot);
+        assert_eq!(valid(&table, first).as_deref(), Some("a"));
+        let second = table.new_token(slot);
+        assert_eq!((valid(&table, first), valid(&table, second).as_deref()), (None, Some("a")));
+        table.remove(&id("a"));
+        assert_eq!(table.new_token(slot), None);
+        assert_eq!(table.add(task("b")), Some(slot));
+        assert_eq!((valid(&table, first), valid(&table, second)), (None, None));
+        let third = table.new_token(slot);
+        assert_eq!(valid(&table, third).as_deref(), Some("b"));
+        table.update(slot, Task { poll_failures: 9, ..task("a") });
+        assert_eq!(table.get(slot).map(|task| task.poll_failures), Some(0), "a late record of another task");
     }
 
     #[test]
-    fn of_what_is_told_the_furthest_is_kept_and_only_of_tasks_that_are_there() {
-        let mut table = Table::default();
-        added(&mut table, "a");
-        assert_eq!(table.tell(id("b"), Answer::new(Status::Running)), Told::Unknown);
-        for status in [Status::Queued, Status::Succeeded, Status::Running] {
-            assert_eq!(table.tell(id("a"), Answer::new(status)), Told::Taken);
-        }
-        let told: Vec<_> = table.take_told().into_values().map(|answer| answer.status).collect();
-        assert_eq!(told, [Status::Succeeded]);
+    fn an_ended_task_is_removed_after_its_retention() {
+        let mut table = TaskTable::default();
+        let ended = Some(Timestamp::from_secs(100));
+        table.add(Task { status: Status::Lost, ended_seen: ended, ..task("ended") });
+        table.add(task("active"));
+        let hour = Duration::from_hours(1);
+        assert!(!table.remove_ended(hour, Timestamp::from_secs(100 + 3599)));
+        assert_eq!(table.len(), 2);
+        assert!(table.remove_ended(hour, Timestamp::from_secs(100 + 3600)));
+        assert!(table.len() == 1 && table.slot(&id("active")).is_some());
+    }
+
+    #[test]
+    fn a_task_is_counted_as_refused_once() {
+        let mut table = TaskTable::default();
+        ["a", "b", "c"].iter().for_each(|text| _ = table.add(task(text)));
+        let limits = SeriesLimits { max: 1, only_active: false, off: false };
+        let tasks: Vec<Task> = ["a", "b", "c"].map(task).to_vec();
+        let selection = limits.select(3, tasks.iter());
+        assert_eq!([table.mark_refused(&selection), table.mark_refused(&selection)], [2, 0]);
     }
 }

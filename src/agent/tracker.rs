@@ -1,354 +1,386 @@
-//! The table in memory: every task that is active, or has ended and is still shown.
+//! The tasks of one upstream and everything that moves them: readings, callbacks and settled commits. Whatever has to be
+//! durable is committed first, and counted and shown after that.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
-use super::table::{Table, Told, Turn};
-use crate::domain::rows::Row;
-use crate::domain::task::AggregateLabels;
-use crate::domain::{Answer, Place, Task, TaskId, Texts, Timestamp};
-use crate::metrics::Snapshot;
+use super::command::CallbackOutcome;
+use super::commits::{self, PendingCommits};
+use super::poller::{Poller, still_pending};
+use super::publisher::Publisher;
+use super::request::{Answers, Outcome, Send, Work};
+use super::settings::UpstreamSettings;
+use super::table::TaskTable;
+use super::task_counters::TaskCounters;
+use crate::clock::Clock;
+use crate::counters::CounterSnapshot;
+use crate::domain::labels::sanitize;
+use crate::domain::time::Now;
+use crate::domain::{
+    Answer, LabelSet, NewTask, Reading, Reason, Task, TaskId, Timestamp, Transition, advance,
+};
+use crate::metrics::{Metrics, RequestOutcome, SeriesSelection};
+use crate::store::{Command, Settled, Store};
+use crate::view::{RowSlot, UpstreamView};
 
-/// Which tasks may have series of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeriesLimits {
-    /// Most tasks at once.
-    pub max: usize,
-    /// Only tasks that have not ended.
-    pub only_active: bool,
-    /// None at all, which refuses nobody.
-    pub off: bool,
+/// Ticks between two looks at which label sets are in use; a tick is a second.
+const LABEL_SET_TICKS: u32 = 600;
+
+/// What the actors share.
+#[derive(Clone)]
+pub struct Services {
+    /// The state store.
+    pub store: Arc<Store>,
+    /// The metrics of the process.
+    pub metrics: Arc<Metrics>,
+    /// The clock.
+    pub clock: Clock,
+    /// The tasks that have per-task series.
+    pub series: watch::Receiver<Arc<SeriesSelection>>,
 }
 
-/// The table. Its lock is held for moments only, never over I/O.
+/// The tasks of one upstream.
 pub struct Tracker {
-    held: Mutex<Held>,
-}
-
-struct Held {
-    upstreams: BTreeMap<Arc<str>, Table>,
-    limits: SeriesLimits,
-    refused: u64,
-    texts: Texts,
+    pub(super) settings: UpstreamSettings,
+    pub(super) services: Services,
+    pub(super) table: TaskTable,
+    pub(super) poller: Poller,
+    pub(super) commits: PendingCommits,
+    pub(super) publisher: Publisher,
+    pub(super) counters: TaskCounters,
+    ticks: u32,
 }
 
 impl Tracker {
-    /// An empty table.
-    pub fn new() -> Self {
-        let limits = SeriesLimits { max: 0, only_active: false, off: true };
-        Self { held: Mutex::new(Held { upstreams: BTreeMap::new(), limits, refused: 0, texts: Texts::default() }) }
+    /// Without tasks.
+    pub fn new(settings: UpstreamSettings, send: Send, services: Services, publisher: Publisher) -> Self {
+        let now = services.clock.now();
+        Self {
+            table: TaskTable::default(),
+            poller: Poller::new(&settings, send, services.metrics.upstreams.clone(), now),
+            commits: PendingCommits::default(),
+            publisher,
+            counters: TaskCounters::new(&settings, services.store.clone(), services.metrics.clone()),
+            ticks: 0,
+            services,
+            settings,
+        }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes another configuration, with the counters that the state has for its aggregate labels.
+    pub fn configure(
+        &mut self,
+        settings: UpstreamSettings,
+        send: Send,
+        counters: Vec<CounterSnapshot>,
+        is_source: impl Fn(&str) -> bool,
+    ) {
+        let now = self.services.clock.now();
+        self.settings = settings;
+        if self.poller.configure(&self.settings, send) {
+            self.schedule_all();
+        }
+        let needs_labels = self.counters.configure(&self.settings, is_source);
+        self.counters.restore(counters, now);
+        if needs_labels {
+            let Self { table, counters, .. } = self;
+            table.relabel(|task| counters.aggregate_labels(task, now.wall));
+        }
+        self.table.remove_ended(self.settings.rules.retention, now.wall);
+        self.counters.create_missing(self.label_sets_in_use(), now);
+        self.publisher.mark_urgent();
     }
 
-    /// What is asked of the table of an upstream; nothing of one that is not there.
-    fn of<T: Default>(&self, upstream: &Arc<str>, ask: impl FnOnce(&mut Table) -> T) -> T {
-        self.held().upstreams.get_mut(upstream).map(ask).unwrap_or_default()
+    /// Schedules every task.
+    pub fn schedule_all(&mut self) {
+        let Self { poller, table, commits, services, .. } = self;
+        poller.schedule_all(table, |id| commits.contains(id), services.clock.now());
     }
 
-    /// Takes new limits.
-    pub fn limit(&self, limits: SeriesLimits) {
-        let mut held = self.held();
-        held.limits = limits;
-        held.grant();
+    /// A task that is not tracked yet.
+    pub fn new_task(&mut self, new: NewTask, source: &str, after_first_load: bool, now: Timestamp) -> Arc<Task> {
+        let upstream = &self.settings.upstream;
+        let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
+        task.discovered_after_first_load = after_first_load;
+        source.clone_into(&mut Arc::make_mut(&mut task.origin).source);
+        task.relabel(self.counters.aggregate_labels(&task, now));
+        self.table.intern(&mut task);
+        Arc::new(task)
     }
 
-    /// Lets a task that is to come share what others have, too.
-    pub fn share(&self, task: &mut Task) {
-        self.held().texts.share(task);
-    }
-
-    /// Adds tasks of one upstream; one that is there already stays as it is.
-    pub fn add(&self, upstream: &Arc<str>, tasks: Vec<Arc<Task>>) {
-        let mut held = self.held();
-        let table = held.upstreams.entry(upstream.clone()).or_default();
-        tasks.into_iter().map(Arc::unwrap_or_clone).for_each(|task| table.add(task));
-        table.wake.notify_one();
-        held.grant();
-    }
-
-    /// Adds tasks that were kept, each to its upstream.
-    pub fn add_all(&self, tasks: Vec<Arc<Task>>) {
-        let mut by_upstream: BTreeMap<Arc<str>, Vec<Arc<Task>>> = BTreeMap::new();
+    /// Tracks tasks that the state has.
+    pub fn track(&mut self, tasks: Vec<Arc<Task>>, now: Now) -> Vec<RowSlot> {
+        let mut slots = Vec::with_capacity(tasks.len());
         for task in tasks {
-            by_upstream.entry(task.home.upstream.clone()).or_default().push(task);
+            let mut task = Arc::unwrap_or_clone(task);
+            task.relabel(self.counters.aggregate_labels(&task, now.wall));
+            slots.extend(self.table.add(task));
         }
-        for (upstream, tasks) in by_upstream {
-            self.add(&upstream, tasks);
+        if !slots.is_empty() {
+            self.publisher.mark_urgent();
         }
+        slots
     }
 
-    /// True when this upstream was here before, with tasks or without.
-    pub fn knows(&self, upstream: &Arc<str>) -> bool {
-        self.held().upstreams.contains_key(upstream)
+    /// The label sets of tracked tasks.
+    pub fn label_sets_in_use(&self) -> BTreeSet<LabelSet> {
+        self.table.rows().iter().map(|(_, row)| row.task.label_set()).collect()
     }
 
-    /// Places of tasks that were added since the last call.
-    pub fn take_fresh(&self, upstream: &Arc<str>) -> Vec<Place> {
-        self.of(upstream, Table::take_fresh)
-    }
-
-    /// What is notified when there are fresh tasks, or something was told.
-    pub fn wake(&self, upstream: &Arc<str>) -> Arc<Notify> {
-        self.held().upstreams.entry(upstream.clone()).or_default().wake.clone()
-    }
-
-    /// Where the tasks of an upstream lie, for a poller that begins; none of them is fresh any more.
-    pub fn begin(&self, upstream: &Arc<str>) -> Vec<Place> {
-        self.of(upstream, |table| {
-            table.take_fresh();
-            table.rows.places(|_| true)
-        })
-    }
-
-    /// It is decided anew when the task at this place is asked; nothing where none is.
-    pub fn next_turn(&self, upstream: &Arc<str>, place: Place) -> Option<Turn> {
-        self.of(upstream, |table| table.next_turn(place))
-    }
-
-    /// A task as it is now, if this turn still stands.
-    pub fn at(&self, upstream: &Arc<str>, turn: Turn) -> Option<Task> {
-        self.of(upstream, |table| table.at(turn).cloned())
-    }
-
-    /// Somebody tells where a task stands.
-    pub fn tell(&self, upstream: &Arc<str>, id: TaskId, answer: Answer) -> Told {
-        self.of(upstream, |table| Some(table.tell(id, answer))).unwrap_or(Told::Unknown)
-    }
-
-    /// What was told since the last call.
-    pub fn take_told(&self, upstream: &Arc<str>) -> HashMap<TaskId, Answer> {
-        self.of(upstream, Table::take_told)
-    }
-
-    /// A task as it is now.
-    pub fn get(&self, upstream: &Arc<str>, id: &TaskId) -> Option<Task> {
-        self.find(upstream, id).map(|(_, task)| task)
-    }
-
-    /// The same, and where it lies.
-    pub fn find(&self, upstream: &Arc<str>, id: &TaskId) -> Option<(Place, Task)> {
-        self.of(upstream, |table| table.find(id).map(|(place, task)| (place, task.clone())))
-    }
-
-    /// What lies at a place.
-    pub fn lying(&self, upstream: &Arc<str>, place: Place) -> Option<Task> {
-        self.of(upstream, |table| Some(table.rows.get(place)?.task.clone()))
-    }
-
-    /// Where a task lies.
-    pub fn place(&self, upstream: &Arc<str>, id: &TaskId) -> Option<Place> {
-        self.of(upstream, |table| table.place(id))
-    }
-
-    /// Of the tasks after this one, in the order of upstreams and ids, the first `limit` that are wanted; and whether there may be
-    /// more. The lock is let go of in between, however many there are.
-    pub fn page(
-        &self,
-        after: Option<(Arc<str>, TaskId)>,
-        limit: usize,
-        wanted: impl Fn(&Task) -> bool,
-    ) -> (Vec<Task>, bool) {
-        let mut found = Vec::new();
-        let mut place = after;
+    /// Sends due polls. Returns when to come back, if nothing happens before.
+    pub fn dispatch_due(&mut self) -> Option<std::time::Instant> {
         loop {
-            let some = self.some_after(place.as_ref());
-            let Some(last) = some.last() else { return (found, false) };
-            place = Some((last.home.upstream.clone(), last.id.clone()));
-            for task in some.into_iter().filter(|task| wanted(task)) {
-                if found.len() == limit {
-                    return (found, true);
-                }
-                found.push(task);
+            let now = self.services.clock.now();
+            let dispatched = self.poller.dispatch_due(&self.table, now);
+            self.poller.export_backoff(now);
+            let next = self.poller.next_event(now.monotonic);
+            if dispatched.given_up.is_empty() {
+                return [dispatched.blocked_until, next, self.publisher.next()].into_iter().flatten().min();
             }
+            let given_up = dispatched.given_up.into_iter().map(|slot| (slot, Reading::GivenUp));
+            self.apply_readings(given_up.collect(), now);
         }
     }
 
-    /// The next tasks after this one.
-    fn some_after(&self, after: Option<&(Arc<str>, TaskId)>) -> Vec<Task> {
-        const SOME: usize = 1000;
-        let held = self.held();
-        let (from, rest) = match after {
-            Some((upstream, id)) => {
-                let from = held.upstreams.get(upstream).map(|table| table.after(Some(id)));
-                (from, held.upstreams.range::<Arc<str>, _>((Excluded(upstream.clone()), Unbounded)))
-            }
-            None => (None, held.upstreams.range::<Arc<str>, _>(..)),
+    /// A request ended: its answers are applied to the tasks that still wait for them.
+    pub fn on_response(&mut self, outcome: Outcome) {
+        let now = self.services.clock.now();
+        let reason = match &outcome.result {
+            Ok(Answers::One(answer)) if answer.is_not_found => Some(Reason::NotFound),
+            Ok(_) => None,
+            Err(error) => Some(error.kind),
         };
-        let rest = rest.flat_map(|(_, table)| table.after(None));
-        from.into_iter().flatten().chain(rest).take(SOME).cloned().collect()
-    }
-
-    /// Puts the new record of a task in the place of the old one; nothing if the task is gone from there.
-    pub fn apply(&self, place: Place, mut task: Task) {
-        let mut held = self.held();
-        let Held { upstreams, texts, .. } = &mut *held;
-        let Some(table) = upstreams.get_mut(&task.home.upstream) else { return };
-        // Another one may have taken its place meanwhile.
-        if let Some(row) = table.rows.get_mut(place).filter(|row| row.task.id == task.id) {
-            // As a rule it is what it was.
-            if !(Arc::ptr_eq(&task.home, &row.task.home) && Arc::ptr_eq(&task.video, &row.task.video)) {
-                texts.share(&mut task);
+        let ended = RequestOutcome {
+            operation: outcome.work.operation(),
+            code: outcome.code,
+            reason,
+            took: outcome.received.saturating_duration_since(outcome.sent),
+            at: now.wall,
+            date: outcome.date,
+        };
+        self.services.metrics.upstreams.poll_ended(&self.settings.upstream.name, &ended);
+        self.poller.on_request_ended(&outcome, reason, now);
+        let polled = outcome.work.tasks();
+        let pending = polled.iter().filter_map(|polled| still_pending(&self.table, polled));
+        let slots: Vec<RowSlot> =
+            pending.filter(|(_, task)| !self.commits.contains(&task.id)).map(|(slot, _)| slot).collect();
+        let readings = match outcome.result {
+            Ok(Answers::One(answer)) => {
+                let answers = slots.into_iter().zip([*answer]);
+                answers.map(|(slot, answer)| (slot, self.interpret_answer(slot, answer, now))).collect()
             }
-            row.task = task;
-        }
-    }
-
-    /// Lets go of a task.
-    pub fn remove(&self, upstream: &Arc<str>, id: &TaskId) {
-        self.of(upstream, |table| {
-            if let Some(place) = table.place(id) {
-                table.remove(place);
+            Ok(Answers::Batch(mut answers)) => {
+                let mut readings = Vec::with_capacity(slots.len());
+                for slot in slots {
+                    let answer = self.table.get(slot).and_then(|task| answers.remove(task.id.as_str()));
+                    match answer {
+                        Some(answer) => readings.push((slot, self.interpret_answer(slot, answer, now))),
+                        None => self.poller.poll_alone(&mut self.table, slot, now.monotonic),
+                    }
+                }
+                readings
             }
-        });
-    }
-
-    /// Lets go of tasks that ended more than `retention` ago, and decides anew who has series.
-    pub fn sweep(&self, retention: Duration, now: Timestamp) {
-        let mut held = self.held();
-        for table in held.upstreams.values_mut() {
-            table.remove_where(|row| row.task.ended_seen.is_some_and(|ended| ended + retention <= now));
-        }
-        held.texts.tidy();
-        held.grant();
-    }
-
-    /// Gives every task the aggregate labels that `labels` finds for it: they have changed.
-    pub fn relabel(&self, labels: impl Fn(&Task) -> AggregateLabels) {
-        let mut held = self.held();
-        let Held { upstreams, texts, .. } = &mut *held;
-        for table in upstreams.values_mut() {
-            for place in table.rows.places(|_| true) {
-                if let Some(row) = table.rows.get_mut(place) {
-                    row.task.relabel(labels(&row.task));
-                    texts.share(&mut row.task);
+            Err(error) => {
+                // An upstream may repeat a key in what it calls a code.
+                let code = &*sanitize(error.code.as_deref().unwrap_or(""));
+                let (name, reason, first) = (&self.settings.upstream.name, error.kind.as_str(), &polled[0].id);
+                tracing::debug!(upstream.name = %name, task.id = %first, tasks = polled.len(), reason, code, "poll failed");
+                if self.counters.note_drift(error.drift, first, now) {
+                    self.publisher.mark_changed();
+                }
+                let is_batch = matches!(outcome.work, Work::Batch(_));
+                if is_batch && self.poller.on_batch_failed(polled.len(), error.kind, code, now.monotonic) {
+                    slots.iter().for_each(|slot| self.poller.poll_alone(&mut self.table, *slot, now.monotonic));
+                    Vec::new()
+                } else {
+                    let reading = if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };
+                    slots.into_iter().map(|slot| (slot, reading.clone())).collect()
                 }
             }
-        }
-    }
-
-    /// Drops the tasks of upstreams that are not among these.
-    pub fn keep_upstreams(&self, names: &HashSet<Arc<str>>) {
-        let mut held = self.held();
-        held.upstreams.retain(|name, _| names.contains(name));
-    }
-
-    /// All tasks as they are now.
-    pub fn snapshot(&self) -> Snapshot {
-        let held = self.held();
-        Snapshot {
-            chunks: held.upstreams.values().flat_map(|table| table.rows.chunks()).collect(),
-            only_active: held.limits.only_active,
-            refused: held.refused,
-        }
-    }
-}
-
-impl Default for Tracker {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Held {
-    /// Gives series to those who may have them: active tasks before ended ones, then the ones that came first, then the
-    /// ones that ended last. Whoever has to go without is counted once.
-    fn grant(&mut self) {
-        let SeriesLimits { max, only_active, off } = self.limits;
-        let wants = |row: &Row| row.task.is_active() || !only_active;
-        let tables = self.upstreams.values().enumerate();
-        let rows = tables.flat_map(|(n, table)| table.rows.iter().map(move |(place, row)| (n, place, row)));
-        // As a rule nothing changes, and then nothing is copied that somebody is reading.
-        let mut changes = Vec::new();
-        let mut decide = |(n, place, row): (usize, Place, &Row), has_series: bool| {
-            let was_refused = row.was_refused || (wants(row) && !has_series && !off);
-            if (row.has_series, row.was_refused) != (has_series, was_refused) {
-                changes.push((n, place, has_series, was_refused));
-            }
         };
-        if rows.clone().filter(|(.., row)| wants(row)).count() <= max {
-            rows.for_each(|row| decide(row, wants(row.2)));
-        } else {
-            let (mut wanting, others): (Vec<_>, Vec<_>) = rows.partition(|(.., row)| wants(row));
-            if max > 0 {
-                // Who is among the first is all that matters; and of those that came at once, always the same ones.
-                let rank = |task: &Task| {
-                    let ended = task.ended_seen.map(|at| -at.as_millis());
-                    (ended.is_some(), ended, task.first_seen)
-                };
-                wanting.select_nth_unstable_by(max, |(.., a), (.., b)| {
-                    rank(&a.task).cmp(&rank(&b.task)).then_with(|| a.task.id.cmp(&b.task.id))
-                });
+        self.apply_readings(readings, now);
+    }
+
+    /// What an answer means for its task; what is unusual about it is counted and logged.
+    fn interpret_answer(&mut self, slot: RowSlot, answer: Answer, now: Now) -> Reading {
+        if answer.is_not_found {
+            return Reading::NotFound;
+        }
+        if let Some(task) = self.table.get(slot)
+            && self.counters.note_answer(&answer, &task.id, now)
+        {
+            self.publisher.mark_changed();
+        }
+        Reading::Answer(Box::new(answer))
+    }
+
+    /// The one way in for readings, however they came. What has to be durable is sent to the store.
+    fn apply_readings(&mut self, readings: Vec<(RowSlot, Reading)>, now: Now) {
+        let (mut ends, mut others) = (Vec::new(), Vec::new());
+        for (slot, mut reading) in readings {
+            let Some(task) = self.table.get(slot) else { continue };
+            if task.video.model.is_none()
+                && let Reading::Answer(answer) = &mut reading
+            {
+                let configured = self.settings.upstream.model.as_deref();
+                answer.model = self.counters.model(answer, configured, now.wall);
             }
-            wanting.into_iter().enumerate().for_each(|(n, row)| decide(row, n < max));
-            for row in others {
-                decide(row, false);
+            let transition = advance(task, reading, &self.settings.rules.policy, now.wall);
+            if transition.durable {
+                let sent = if transition.task.status.is_end() { &mut ends } else { &mut others };
+                // Mostly it is the only one, and it may wait: no room for four.
+                sent.reserve_exact(usize::from(sent.is_empty()));
+                sent.push(transition);
+            } else {
+                self.store_and_reschedule(slot, transition.task, now);
             }
         }
-        let mut tables: Vec<&mut Table> = self.upstreams.values_mut().collect();
-        for (n, place, has_series, was_refused) in changes {
-            if let Some(row) = tables[n].rows.get_mut(place) {
-                self.refused += u64::from(was_refused && !row.was_refused);
-                (row.has_series, row.was_refused) = (has_series, was_refused);
+        // Apart, because only ends wait while the store cannot be written; the others are soon read again.
+        for transitions in [ends, others] {
+            if !transitions.is_empty() {
+                let ids = commits::ids(&transitions);
+                let hold = self.counters.zero_hold(now.wall);
+                self.commits.add(ids, self.services.store.send(Command::Commit(transitions, hold)));
             }
         }
+    }
+
+    /// Applies a task's new record, and schedules its next poll.
+    fn store_and_reschedule(&mut self, slot: RowSlot, task: Task, now: Now) {
+        self.table.update(slot, task);
+        self.poller.schedule_next(&mut self.table, slot, now);
+        self.publisher.mark_changed();
+    }
+
+    /// A callback may be late, repeated, out of order or forged: it only moves a task forward. An end that contradicts the
+    /// known one is checked by a poll; everything else is ignored.
+    pub fn apply_callbacks(&mut self, callbacks: impl IntoIterator<Item = (TaskId, Answer)>) -> CallbackOutcome {
+        let now = self.services.clock.now();
+        let mut readings = Vec::new();
+        let mut outcome = CallbackOutcome::UnknownTask;
+        for (id, answer) in callbacks {
+            let Some(slot) = self.table.slot(&id) else { continue };
+            outcome = CallbackOutcome::Accepted;
+            // Until its commit is settled nobody knows where the task stands.
+            if self.commits.hold_callback(&id, &answer) {
+                continue;
+            }
+            let Some(task) = self.table.get(slot) else { continue };
+            if task.is_active() && answer.status.stage() > task.status.stage() {
+                readings.push((slot, self.interpret_answer(slot, answer, now)));
+                // A response in flight is older than the callback.
+                self.table.new_token(slot);
+            } else if answer.status.is_end() && answer.status != task.status {
+                self.poller.poll_alone(&mut self.table, slot, now.monotonic);
+            }
+        }
+        self.apply_readings(readings, now);
+        outcome
+    }
+
+    /// A commit is settled: what is durable is counted and shown.
+    pub fn on_committed(&mut self, settled: Settled) {
+        let now = self.services.clock.now();
+        let mut callbacks = Vec::new();
+        match settled {
+            Settled::Committed { transitions, stale, zero_hold } => {
+                for transition in transitions {
+                    callbacks.extend(self.commits.remove(&transition.task.id));
+                    log_transition(&transition);
+                    self.counters.count(&transition, zero_hold, now);
+                    self.apply_committed(transition.task, now);
+                }
+                for (id, task) in stale {
+                    callbacks.extend(self.commits.remove(&id));
+                    match task {
+                        // It was forgotten, and perhaps registered again since.
+                        Some(task) if task.dropped => {
+                            self.poll_again(&id, now);
+                            continue;
+                        }
+                        Some(task) => self.apply_committed(task, now),
+                        None => self.table.remove(&id),
+                    }
+                    let name = &self.settings.upstream.name;
+                    tracing::error!(upstream.name = %name, task.id = %id, "task differs from its row in the state; row taken");
+                }
+                self.publisher.mark_urgent();
+            }
+            Settled::Refused(transitions, error) => {
+                let name = &self.settings.upstream.name;
+                tracing::debug!(upstream.name = %name, tasks = transitions.len(), %error, "commit refused; polling again");
+                for Transition { task, .. } in transitions {
+                    callbacks.extend(self.commits.remove(&task.id));
+                    self.poll_again(&task.id, now);
+                }
+            }
+        }
+        self.apply_callbacks(callbacks);
+    }
+
+    /// Applies a committed record: the aggregate labels may have changed meanwhile.
+    fn apply_committed(&mut self, mut task: Task, now: Now) {
+        task.relabel(self.counters.aggregate_labels(&task, now.wall));
+        if let Some(slot) = self.table.slot(&task.id) {
+            self.store_and_reschedule(slot, task, now);
+        }
+    }
+
+    fn poll_again(&mut self, id: &TaskId, now: Now) {
+        if let Some(slot) = self.table.slot(id) {
+            self.poller.schedule_after_interval(&mut self.table, slot, now.monotonic);
+        }
+    }
+
+    /// What is done every second: ended tasks are removed after their retention, zero holds released, unused label sets
+    /// dropped.
+    pub fn on_tick(&mut self) {
+        let now = self.services.clock.now();
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.table.remove_ended(self.settings.rules.retention, now.wall) {
+            self.publisher.mark_urgent();
+        }
+        if self.counters.release_holds(now) {
+            self.publisher.mark_urgent();
+        }
+        let selection = self.services.series.borrow().clone();
+        if selection.is_limited() {
+            self.services.metrics.series_refused(self.table.mark_refused(&selection));
+        }
+        if self.ticks.is_multiple_of(LABEL_SET_TICKS) {
+            self.counters.free_unused(&self.label_sets_in_use(), now.wall);
+            self.publisher.mark_changed();
+        }
+    }
+
+    /// Publishes the view, if that is due.
+    pub fn publish_if_due(&mut self, is_ready: bool) {
+        let now = self.services.clock.now().monotonic;
+        if self.publisher.is_due(now) {
+            self.publish(is_ready);
+        }
+    }
+
+    /// Publishes the view now.
+    pub fn publish(&mut self, is_ready: bool) {
+        let view = UpstreamView {
+            upstream: self.settings.upstream.name.clone(),
+            provider: self.settings.upstream.dialect.name(),
+            chunks: self.table.rows().chunks(),
+            task_count: self.table.len(),
+            counters: self.counters.publish(),
+            is_ready,
+        };
+        self.publisher.publish(view, self.services.clock.now().monotonic);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::NewTask;
-    use crate::domain::Status;
-
-    fn task(id: &str, status: Status, seen: i64) -> Arc<Task> {
-        let new = NewTask::new(TaskId::parse(id).unwrap());
-        let at = Timestamp::from_secs(seen);
-        let ended_seen = status.is_end().then_some(at);
-        Arc::new(Task { status, ended_seen, ..Task::new("u".into(), "new_api", new, at) })
-    }
-
-    fn shown(tracker: &Tracker) -> Vec<String> {
-        let mut ids: Vec<_> = tracker.snapshot().with_series().map(|task| task.id.to_string()).collect();
-        ids.sort();
-        ids
-    }
-
-    #[test]
-    fn when_full_the_oldest_ended_task_gives_way_to_an_active_one() {
-        let tracker = Tracker::new();
-        tracker.limit(SeriesLimits { max: 2, only_active: false, off: false });
-        let upstream: Arc<str> = "u".into();
-        tracker.add(&upstream, vec![task("e1", Status::Failed, 10), task("e2", Status::Succeeded, 20)]);
-        assert_eq!(shown(&tracker), ["e1", "e2"]);
-        tracker.add(&upstream, vec![task("a1", Status::Running, 30)]);
-        assert_eq!(shown(&tracker), ["a1", "e2"]);
-        tracker.add(&upstream, vec![task("a2", Status::Queued, 40), task("a3", Status::Queued, 50)]);
-        assert_eq!(shown(&tracker), ["a1", "a2"]);
-        assert_eq!(tracker.snapshot().refused, 3, "e1, e2 and a3, each once");
-        tracker.limit(SeriesLimits { max: 9, only_active: true, off: false });
-        assert_eq!(shown(&tracker), ["a1", "a2", "a3"]);
-        tracker.limit(SeriesLimits { max: 0, only_active: false, off: true });
-        assert!(shown(&tracker).is_empty());
-        assert_eq!(tracker.snapshot().refused, 3);
-    }
-
-    #[test]
-    fn an_ended_task_goes_after_its_retention() {
-        let tracker = Tracker::new();
-        let upstream: Arc<str> = "u".into();
-        tracker.add(&upstream, vec![task("e", Status::Lost, 100), task("a", Status::Unknown, 0)]);
-        let hour = Duration::from_hours(1);
-        tracker.sweep(hour, Timestamp::from_secs(100 + 3599));
-        assert_eq!(tracker.snapshot().tasks().count(), 2);
-        tracker.sweep(hour, Timestamp::from_secs(100 + 3600));
-        assert_eq!(tracker.snapshot().tasks().count(), 1);
-        assert_eq!(tracker.begin(&upstream).len(), 1);
+fn log_transition(Transition { task, from, .. }: &Transition) {
+    if *from != task.status {
+        let (from, to) = (from.as_str(), task.status.as_str());
+        let message = if task.status.is_end() { "task finished" } else { "task status changed" };
+        tracing::info!(upstream.name = %task.origin.upstream, task.id = %task.id, from, to, "{message}");
     }
 }

@@ -10,10 +10,11 @@ use super::{Failure, decode, redact, say, upstream_of, wait_for};
 use crate::clock;
 use crate::config::{self, TaskStatusForm, Upstream};
 use crate::domain::advance::CountSince;
-use crate::domain::labels::sanitise;
+use crate::domain::labels::sanitize;
 use crate::domain::{Answer, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
 use crate::http::Client;
-use crate::metrics::{Encoder, Format, Page, Snapshot};
+use crate::metrics::{Encoder, Format, Page, SeriesSelection};
+use crate::view::TaskRows;
 use crate::secret::Secret;
 
 /// The arguments.
@@ -86,9 +87,12 @@ fn metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     let new = NewTask::new(id.clone());
     let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
     let named = answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or(upstream.model.as_deref());
-    Arc::make_mut(&mut task.video).model = named.map(|name| Arc::from(&*sanitise(name)));
+    Arc::make_mut(&mut task.video).model = named.map(|name| Arc::from(&*sanitize(name)));
     let policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
     let task = advance(&task, Reading::Answer(Box::new(answer)), &policy, now).task;
-    let page = Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, &Snapshot::of([task]));
+    let mut rows = TaskRows::default();
+    rows.insert(task);
+    let head = Encoder::new(Format::Text, false);
+    let page = Page::new(head, TaskStatusForm::Set, &rows.chunks(), &SeriesSelection::ALL);
     page.map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect()
 }

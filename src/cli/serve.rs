@@ -27,13 +27,13 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         // Nobody is served before the state is loaded: a page without it would show counters that have fallen.
         let app = App::open(config, logs).await?;
         let mut hangups = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
-        let reload = Reload::of(cli.config_file.clone());
-        let ask = reload.ask.clone();
+        let reload = Reload::new(cli.config_file.clone());
+        let sender = reload.sender.clone();
         #[expect(clippy::disallowed_methods, reason = "it lives as long as the program and is never waited for")]
         tokio::spawn(async move {
             while hangups.recv().await.is_some() {
                 // One reload that is waiting already will see this change too.
-                let _ = ask.try_send(None);
+                let _ = sender.try_send(None);
             }
         });
         let listeners = listen(&cli.listen_addresses).await?;

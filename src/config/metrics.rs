@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
 use super::value::{Span, Text};
-use crate::domain::labels::{LABEL_NAME, is_label_name, sanitise};
+use crate::domain::labels::{LABEL_NAME, is_label_name, sanitize};
 
 /// Which tasks have series of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -84,7 +84,7 @@ impl MetricsConfig {
             }
         }
         for (n, Text(name)) in self.models.iter().enumerate() {
-            if name.is_empty() || sanitise(name) != name.as_str() {
+            if name.is_empty() || sanitize(name) != name.as_str() {
                 problems
                     .add(format!("{at}.models.{n}"), "a model name is 1 to 128 printable characters and no URL or key");
             }

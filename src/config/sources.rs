@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
 use super::value::{Span, Text};
-use crate::domain::labels::{LABEL_NAME, is_label_name, sanitise};
+use crate::domain::labels::{LABEL_NAME, is_label_name, sanitize};
 use crate::domain::{NewTask, TaskId};
 use crate::provider::Dialect;
 
@@ -64,9 +64,9 @@ pub fn group_label_problem(group: &TargetGroup) -> Option<String> {
 }
 
 impl TargetGroup {
-    /// The labels, sanitised.
+    /// The labels, sanitized.
     pub fn clean_labels(&self) -> Arc<BTreeMap<String, String>> {
-        let clean = |Text(text): &Text| sanitise(text).into_owned();
+        let clean = |Text(text): &Text| sanitize(text).into_owned();
         Arc::new(self.labels.iter().map(|(name, text)| (name.clone(), clean(text))).collect())
     }
 

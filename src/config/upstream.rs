@@ -15,7 +15,7 @@ use super::problem::Problems;
 use super::request::{RequestConfig, ResponseConfig};
 use super::sources::{FileSdConfig, FileSource, StaticSource, TargetGroup};
 use super::value::Text;
-use crate::domain::labels::sanitise;
+use crate::domain::labels::sanitize;
 use crate::http::{self, Client};
 use crate::provider::{self, Dialect, Provider};
 use crate::secret::{Credentials, SecretSource};
@@ -165,7 +165,7 @@ impl UpstreamConfig {
         folder: &Path,
         problems: &mut Problems,
     ) -> Option<Upstream> {
-        if self.name.0.is_empty() || sanitise(&self.name.0) != self.name.0.as_str() {
+        if self.name.0.is_empty() || sanitize(&self.name.0) != self.name.0.as_str() {
             problems.add(format!("{at}.name"), "a name is 1 to 128 printable characters and no URL or key");
         }
         let found = provider::named(&self.provider.0);
@@ -189,7 +189,7 @@ impl UpstreamConfig {
         let sqls = self.sql_sd_configs.iter().enumerate();
         let sqls = sqls.filter_map(|(n, entry)| entry.check(folder, &format!("{at}.sql_sd_configs.{n}"), problems));
         let sqls = sqls.collect();
-        if !self.model.0.is_empty() && sanitise(&self.model.0) != self.model.0.as_str() {
+        if !self.model.0.is_empty() && sanitize(&self.model.0) != self.model.0.as_str() {
             problems.add(format!("{at}.model"), "a model name is 1 to 128 printable characters and no URL or key");
         }
         let http = found.and_then(|provider| self.http(at, provider, &polling, folder, problems));

@@ -1,6 +1,6 @@
 //! YAML into figment's values, remembering where each key stands.
 //!
-//! Texts keep their exact spelling: a plain scalar becomes a number only when the number is written back the same way,
+//! Interner keep their exact spelling: a plain scalar becomes a number only when the number is written back the same way,
 //! so that task ids such as `0123`, `1e5` or `866900000000000001` stay what they are.
 
 use std::collections::HashMap;

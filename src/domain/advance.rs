@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::FailureClass;
+use crate::domain::counter::{Counter, Increment, thousandths};
+use crate::domain::enum_words::enum_words;
 use crate::domain::Status;
 use crate::domain::Task;
 use crate::domain::Timestamp;
-use crate::domain::labels::sanitise;
+use crate::domain::labels::sanitize;
 use crate::domain::number::Number;
-use crate::domain::reading::{Answer, Clock, Reading, Times, TokenType};
-use crate::domain::reason::words;
+use crate::domain::reading::{Answer, Clock, Reading, Times};
 use crate::domain::task::{ResolutionClass, Strikes, is_possible_span};
 
 /// Answers of the kind "never heard of it" that it takes to call a task lost.
@@ -37,7 +38,7 @@ pub struct Policy {
     pub forget_after: Duration,
 }
 
-words! {
+enum_words! {
     /// A span of a task's life.
     Span {
         /// Submit to finish.
@@ -51,7 +52,7 @@ words! {
     }
 }
 
-words! {
+enum_words! {
     /// What is wrong with a span.
     SpanProblem {
         /// It ends before it begins.
@@ -59,37 +60,6 @@ words! {
         /// Over 30 days.
         TooLong = "too_long",
     }
-}
-
-/// One thing to count under a task's aggregate.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Increment {
-    /// The task counts, and its model is known or it has ended.
-    Submitted,
-    /// Its status changed.
-    Moved(Status, Status),
-    /// It reached an end that was not counted before.
-    Finished(Status),
-    /// It had ended before, in another way.
-    Regression,
-    /// That end was no success.
-    Failure(Status, FailureClass),
-    /// Seconds from submit to finish.
-    Latency(Status, f64),
-    /// Seconds from submit to start.
-    Queue(f64),
-    /// Seconds from start to finish.
-    Run(Status, f64),
-    /// Seconds from the provider's finish to the gateway's.
-    GatewayLag(f64),
-    /// A span that cannot be.
-    InvalidDuration(Span, SpanProblem),
-    /// Tokens used.
-    Tokens(TokenType, f64),
-    /// Gateway units used.
-    Quota(f64),
-    /// Seconds of finished video.
-    VideoSeconds(ResolutionClass, f64),
 }
 
 /// What a reading did to a task.
@@ -144,7 +114,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
     let durable = next.status != task.status
         || !increments.is_empty()
         || next.seen_active != task.seen_active
-        || next.goes_on != task.goes_on
+        || next.reopened != task.reopened
         || next.gateway_status != task.gateway_status
         || next.upstream_status != task.upstream_status
         || next.video.model != task.video.model;
@@ -172,8 +142,8 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.read_has_side_effect |= answer.read_has_side_effect;
     task.gateway_status = answer.gateway_status;
     task.upstream_status = answer.upstream_status;
-    task.goes_on = task.status.is_end() && !answer.status.is_end();
-    if task.goes_on {
+    task.reopened = task.status.is_end() && !answer.status.is_end();
+    if task.reopened {
         return; // An end stands until another end takes its place.
     }
     task.failure = FailureClass::of_end(answer.status, answer.failure);
@@ -182,7 +152,7 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.synthetic_progress = answer.synthetic_progress;
     task.seen_active |= !answer.status.is_end();
     task.times = merged(task.times, answer.times);
-    task.finish_made_up = answer.finish_made_up;
+    task.finish_is_synthetic = answer.finish_is_synthetic;
     task.video_seconds = answer.video_seconds.and_then(Number::new).or(task.video_seconds);
     task.quota = answer.credits.and_then(Number::new).or(task.quota);
     task.deadline = answer.deadline.or(task.deadline);
@@ -205,7 +175,7 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
 
 /// A text that is not yet known; a known one stays when an answer leaves it out.
 fn news(known: Option<&str>, text: Option<&str>) -> Option<Arc<str>> {
-    let text = text.map(sanitise).filter(|text| !text.is_empty() && known != Some(&**text))?;
+    let text = text.map(sanitize).filter(|text| !text.is_empty() && known != Some(&**text))?;
     Some(text.into())
 }
 
@@ -227,7 +197,7 @@ fn counts(task: &Task, policy: &Policy, now: Timestamp) -> bool {
     let CountSince::Moment(since) = policy.count_since else { return true };
     match task.times.finish {
         Some(finish) => finish >= since && finish >= now - policy.forget_after,
-        None => task.brought_late,
+        None => task.discovered_after_first_load,
     }
 }
 
@@ -237,22 +207,23 @@ fn count(before: &Task, task: &mut Task, gateway_lag: Option<f64>, policy: &Poli
     if !(ended || task.seen_active) || !counts(task, policy, now) {
         return found;
     }
+    let status = task.status.index();
     if !task.counted.submitted && (task.video.model.is_some() || ended) {
         task.counted.submitted = true;
-        found.push(Increment::Submitted);
+        found.push((Counter::Submitted.with([]), 1));
     }
     if task.status != before.status {
-        found.push(Increment::Moved(before.status, task.status));
+        found.push((Counter::Transitions.with([before.status.index(), status]), 1));
         if before.status.is_end() {
-            found.push(Increment::Regression);
+            found.push((Counter::Regressions.with([]), 1));
         }
     }
-    let bit = 1u8 << task.status.index();
+    let bit = 1u8 << status;
     if ended && task.counted.ends & bit == 0 {
         task.counted.ends |= bit;
-        found.push(Increment::Finished(task.status));
+        found.push((Counter::Finished.with([status]), 1));
         if let Some(class) = task.failure {
-            found.push(Increment::Failure(task.status, class));
+            found.push((Counter::Failures.with([status, class.index()]), 1));
         }
     }
     if ended && task.status != Status::Lost {
@@ -264,29 +235,24 @@ fn count(before: &Task, task: &mut Task, gateway_lag: Option<f64>, policy: &Poli
 
 fn count_spans(task: &mut Task, gateway_lag: Option<f64>, found: &mut Vec<Increment>) {
     let Times { submit, start, finish, .. } = task.times;
-    let real_finish = finish.filter(|_| !task.finish_made_up);
-    let status = task.status;
+    let real_finish = finish.filter(|_| !task.finish_is_synthetic);
+    let status = task.status.index();
     let (latency, queue, run) =
         (task.span(submit, real_finish), task.span(submit, start), task.span(start, real_finish));
     let counted = &mut task.counted;
-    for (span, seconds, done) in [
-        (Span::Latency, latency, &mut counted.latency),
-        (Span::Queue, queue, &mut counted.queue),
-        (Span::Run, run, &mut counted.run),
-        (Span::GatewayLag, gateway_lag, &mut counted.gateway_lag),
+    for (span, counter, seconds, done) in [
+        (Span::Latency, Counter::Latency.with([status]), latency, &mut counted.latency),
+        (Span::Queue, Counter::Queue.with([]), queue, &mut counted.queue),
+        (Span::Run, Counter::Run.with([status]), run, &mut counted.run),
+        (Span::GatewayLag, Counter::GatewayLag.with([]), gateway_lag, &mut counted.gateway_lag),
     ] {
         let Some(seconds) = seconds.filter(|_| !*done) else { continue };
         *done = true;
         found.push(if is_possible_span(seconds) {
-            match span {
-                Span::Latency => Increment::Latency(status, seconds),
-                Span::Queue => Increment::Queue(seconds),
-                Span::Run => Increment::Run(status, seconds),
-                Span::GatewayLag => Increment::GatewayLag(seconds),
-            }
+            (counter, thousandths(seconds))
         } else {
             let problem = if seconds < 0.0 { SpanProblem::Negative } else { SpanProblem::TooLong };
-            Increment::InvalidDuration(span, problem)
+            (Counter::InvalidDurations.with([span.index(), problem.index()]), 1)
         });
     }
 }
@@ -295,7 +261,7 @@ fn count_usage(task: &mut Task, found: &mut Vec<Increment>) {
     if !task.counted.tokens && !task.tokens.get().is_empty() {
         task.counted.tokens = true;
         for (kind, tokens) in task.tokens.get().parts() {
-            found.extend(tokens.map(|tokens| Increment::Tokens(kind, tokens)));
+            found.extend(tokens.map(|tokens| (Counter::Tokens.with([kind.index()]), thousandths(tokens))));
         }
     }
     if task.status != Status::Succeeded {
@@ -303,11 +269,11 @@ fn count_usage(task: &mut Task, found: &mut Vec<Increment>) {
     }
     if let Some(quota) = task.quota.filter(|_| !task.counted.quota) {
         task.counted.quota = true;
-        found.push(Increment::Quota(quota.get()));
+        found.push((Counter::Quota.with([]), thousandths(quota.get())));
     }
     if let Some(seconds) = task.video_seconds.filter(|_| !task.counted.video) {
         task.counted.video = true;
         let class = ResolutionClass::of(task.video.resolution.as_deref());
-        found.push(Increment::VideoSeconds(class, seconds.get()));
+        found.push((Counter::VideoSeconds.with([class.index()]), thousandths(seconds.get())));
     }
 }

@@ -1,8 +1,8 @@
 //! Where an answer is not what its provider documents: noted, counted, and never a reason to lose the rest of it.
 
-use crate::domain::reason::words;
+use crate::domain::enum_words::enum_words;
 
-words! {
+enum_words! {
     /// The fields of the normalised task that are read, by the names that `decode` prints.
     Field {
         /// The id in the body.
@@ -50,7 +50,7 @@ words! {
     }
 }
 
-words! {
+enum_words! {
     /// What is wrong with a field.
     FieldProblem {
         /// Documented to be there, and not there, or null.

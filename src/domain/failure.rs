@@ -1,9 +1,9 @@
 //! Why a task ended without success, as one of a closed set of classes.
 
 use crate::domain::Status;
-use crate::domain::reason::words;
+use crate::domain::enum_words::enum_words;
 
-words! {
+enum_words! {
     /// The class of an end other than success; never free text.
     FailureClass {
         /// A safety system refused the input or the output.

@@ -11,7 +11,7 @@ pub const REDACTED: &str = "redacted";
 /// Makes `text` fit to be a label value: no control characters, at most 128 characters, nothing that looks like a secret.
 ///
 /// Returns an empty text for a blank one.
-pub fn sanitise(text: &str) -> Cow<'_, str> {
+pub fn sanitize(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     if looks_secret(text) {
         return Cow::Borrowed(REDACTED);
@@ -120,14 +120,14 @@ mod tests {
             "AKIAIOSFODNN7EXAMPLE",
             "0123456789abcdef0123456789abcdef",
         ] {
-            assert_eq!(sanitise(secret), REDACTED, "{secret}");
+            assert_eq!(sanitize(secret), REDACTED, "{secret}");
         }
         for name in ["doubao-seedance-1-5-pro-251215", "kling-v2-6", "veo-3.1-fast-generate-preview", "sora-2", "模型"]
         {
-            assert_eq!(sanitise(name), name);
+            assert_eq!(sanitize(name), name);
         }
-        assert_eq!(sanitise(" a\u{7}b\n"), "ab");
-        assert_eq!(sanitise(&"é".repeat(400)).chars().count(), MAX_LABEL_CHARS);
+        assert_eq!(sanitize(" a\u{7}b\n"), "ab");
+        assert_eq!(sanitize(&"é".repeat(400)).chars().count(), MAX_LABEL_CHARS);
     }
 
     #[test]

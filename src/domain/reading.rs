@@ -6,6 +6,7 @@ use crate::domain::Drift;
 use crate::domain::FailureClass;
 use crate::domain::Status;
 use crate::domain::Timestamp;
+use crate::domain::enum_words::enum_words;
 
 /// Whose clock a task's times were taken from; spans are only taken within one clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,7 +62,7 @@ impl Tokens {
     }
 }
 
-crate::domain::reason::words! {
+enum_words! {
     /// Which side of a task used tokens.
     TokenType {
         /// The prompt.
@@ -87,7 +88,7 @@ pub struct Answer {
     /// Submit, start and finish.
     pub times: Times,
     /// The finish time is that of a gateway's time-out sweep, not of the task.
-    pub finish_made_up: bool,
+    pub finish_is_synthetic: bool,
     /// The model label that a task without one gets. A provider leaves it open: it does not know which names are kept.
     pub model: Option<Arc<str>>,
     /// The model that ran.
@@ -125,7 +126,7 @@ pub struct Answer {
     /// A status word, of the gateway or the provider, that no table knows; fit to be shown.
     pub unknown_word: Option<String>,
     /// The upstream says that it does not know the task (`DashScope`'s UNKNOWN).
-    pub gone: bool,
+    pub is_not_found: bool,
     /// Reading made the gateway ask its own upstream, so it is not repeated quickly (Veo behind new-api).
     pub read_has_side_effect: bool,
     /// Where the answer is not as its provider documents it.
@@ -141,7 +142,7 @@ impl Answer {
             progress: None,
             synthetic_progress: false,
             times: Times::default(),
-            finish_made_up: false,
+            finish_is_synthetic: false,
             model: None,
             model_upstream: None,
             model_origin: None,
@@ -160,7 +161,7 @@ impl Answer {
             gateway_status: None,
             upstream_status: None,
             unknown_word: None,
-            gone: false,
+            is_not_found: false,
             read_has_side_effect: false,
             drift: Drift::NONE,
         }

@@ -57,7 +57,7 @@ pub const FIRST_RECHECK: Duration = Duration::from_mins(1);
 /// `None` for an active task, and when no such moment is left.
 pub fn recheck(task: &Task, window: Duration, pace: &Pace, now: Timestamp) -> Option<Duration> {
     let ended = task.ended_seen?;
-    if task.goes_on && !window.is_zero() {
+    if task.reopened && !window.is_zero() {
         return Some(pace.max.max(FIRST_RECHECK));
     }
     let mut after = FIRST_RECHECK;
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(again(60, 1000), Some(60));
         assert_eq!((again(0, 1000), again(59, 1000), again(600, 900)), (None, None, Some(60)));
         assert_eq!(recheck(&task(), Duration::from_hours(1), &PACE, Timestamp::from_secs(0)), None, "it has not ended");
-        let undead = Task { goes_on: true, ..ended.clone() };
+        let undead = Task { reopened: true, ..ended.clone() };
         let followed = |window| recheck(&undead, Duration::from_secs(window), &PACE, Timestamp::from_secs(99_999));
         assert_eq!((followed(600), followed(0)), (Some(PACE.max), None));
     }

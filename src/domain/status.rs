@@ -40,22 +40,17 @@ impl Status {
     /// The states of a task that is still polled.
     pub const ACTIVE: [Self; 3] = [Self::Queued, Self::Running, Self::Unknown];
 
+    /// The word of every state, in the same order.
+    pub const WORDS: &'static [&'static str] =
+        &["queued", "running", "succeeded", "failed", "cancelled", "expired", "lost", "unknown"];
+
     /// The word used as a label value.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-            Self::Lost => "lost",
-            Self::Unknown => "unknown",
-        }
+        Self::WORDS[self.index()]
     }
 
     /// The state behind a word.
-    pub fn of_word(word: &str) -> Option<Self> {
+    pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 

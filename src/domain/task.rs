@@ -7,9 +7,10 @@ use crate::domain::FailureClass;
 use crate::domain::Status;
 use crate::domain::TaskId;
 use crate::domain::Timestamp;
+use crate::domain::label_set::{AggregateLabels, LabelSet, UNKNOWN_MODEL};
 use crate::domain::number::{Number, TokenNumbers};
 use crate::domain::reading::{Clock, Times};
-use crate::domain::reason::words;
+use crate::domain::enum_words::enum_words;
 
 /// Longest span that is taken for real.
 pub const MAX_SPAN_SECONDS: f64 = 30.0 * 86_400.0;
@@ -31,23 +32,6 @@ impl NewTask {
         Self { id, labels: Arc::default(), submit: None }
     }
 }
-
-/// What an aggregate is counted under: `upstream`, `provider`, `model` and the labels that aggregates carry.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Agg {
-    /// Name of the upstream in the configuration.
-    pub upstream: Arc<str>,
-    /// Its dialect.
-    pub provider: &'static str,
-    /// The settled model, or `unknown`.
-    pub model: Arc<str>,
-    /// The labels of its source that aggregates carry.
-    pub labels: AggregateLabels,
-}
-
-/// Labels of sources that aggregates carry, in the order of `metrics.aggregate_labels`: as they are shown (`label_team`), each
-/// with its value.
-pub type AggregateLabels = Arc<[(Arc<str>, Arc<str>)]>;
 
 /// Which parts of a task have been counted, so that nothing is counted twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,14 +67,14 @@ pub struct Strikes {
 
 /// Where a task is and where it came from, which many have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Home {
+pub struct TaskOrigin {
     /// Name of its upstream.
     pub upstream: Arc<str>,
     /// The upstream's dialect.
     pub provider: &'static str,
     /// The `source` label of the source that named it first.
     pub source: String,
-    /// The labels that it gave, sanitised.
+    /// The labels that it gave, sanitized.
     pub labels: Arc<BTreeMap<String, String>>,
     /// Those of them that aggregates carry.
     pub aggregate_labels: AggregateLabels,
@@ -101,11 +85,11 @@ pub struct Home {
 pub struct Video {
     /// The model label, settled when first known.
     pub model: Option<Arc<str>>,
-    /// The model that ran, sanitised.
+    /// The model that ran, sanitized.
     pub upstream_model: Option<Arc<str>>,
-    /// Resolution as spelt by the upstream, sanitised.
+    /// Resolution as spelled by the upstream, sanitized.
     pub resolution: Option<Arc<str>>,
-    /// Service tier, sanitised.
+    /// Service tier, sanitized.
     pub service_tier: Option<Arc<str>>,
 }
 
@@ -113,11 +97,11 @@ pub struct Video {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     /// Where it is, and where it came from.
-    pub home: Arc<Home>,
+    pub origin: Arc<TaskOrigin>,
     /// Its id there.
     pub id: TaskId,
     /// Its source brought it after that source's first load: without a finish time it still counts.
-    pub brought_late: bool,
+    pub discovered_after_first_load: bool,
     /// When it was first named to us.
     pub first_seen: Timestamp,
 
@@ -130,7 +114,7 @@ pub struct Task {
     /// Submit, start, finish.
     pub times: Times,
     /// The finish time was made up by a time-out sweep.
-    pub finish_made_up: bool,
+    pub finish_is_synthetic: bool,
     /// What it makes.
     pub video: Arc<Video>,
     /// Length of the video, in seconds.
@@ -153,7 +137,7 @@ pub struct Task {
     /// When we first read that it had ended.
     pub ended_seen: Option<Timestamp>,
     /// Read again, it was at work as if it had never ended: a false end, whose true one is still to come.
-    pub goes_on: bool,
+    pub reopened: bool,
     /// Last change of status or progress.
     pub last_change: Timestamp,
     /// Last good answer.
@@ -174,7 +158,7 @@ pub struct Task {
     pub revision: u32,
 }
 
-words! {
+enum_words! {
     /// The heights that videos are counted by.
     ResolutionClass {
         /// 480 lines.
@@ -229,7 +213,7 @@ impl Task {
     /// A task of which nothing is known but its name.
     pub fn new(upstream: Arc<str>, provider: &'static str, new: NewTask, now: Timestamp) -> Self {
         Self {
-            home: Arc::new(Home {
+            origin: Arc::new(TaskOrigin {
                 upstream,
                 provider,
                 source: String::new(),
@@ -237,7 +221,7 @@ impl Task {
                 aggregate_labels: Arc::new([]),
             }),
             id: new.id,
-            brought_late: false,
+            discovered_after_first_load: false,
             first_seen: now,
             status: Status::Unknown,
             progress: None,
@@ -248,7 +232,7 @@ impl Task {
                 clock: Clock::Mixed,
                 ..Times::default()
             }),
-            finish_made_up: false,
+            finish_is_synthetic: false,
             video: Arc::default(),
             video_seconds: None,
             tokens: TokenNumbers::default(),
@@ -259,7 +243,7 @@ impl Task {
             deadline: None,
             result_expiry: None,
             ended_seen: None,
-            goes_on: false,
+            reopened: false,
             last_change: now,
             last_poll: None,
             poll_failures: 0,
@@ -273,19 +257,19 @@ impl Task {
     }
 
     /// What it is counted under at this moment.
-    pub fn agg(&self) -> Agg {
-        Agg {
-            upstream: self.home.upstream.clone(),
-            provider: self.home.provider,
+    pub fn label_set(&self) -> LabelSet {
+        LabelSet {
+            upstream: self.origin.upstream.clone(),
+            provider: self.origin.provider,
             model: self.video.model.clone().unwrap_or_else(|| UNKNOWN_MODEL.into()),
-            labels: self.home.aggregate_labels.clone(),
+            labels: self.origin.aggregate_labels.clone(),
         }
     }
 
     /// Its aggregates carry these labels from now on.
     pub fn relabel(&mut self, labels: AggregateLabels) {
-        if self.home.aggregate_labels != labels {
-            Arc::make_mut(&mut self.home).aggregate_labels = labels;
+        if self.origin.aggregate_labels != labels {
+            Arc::make_mut(&mut self.origin).aggregate_labels = labels;
         }
     }
 
@@ -316,9 +300,6 @@ impl Task {
         self.times.submit.unwrap_or(self.first_seen)
     }
 }
-
-/// The `model` of a task whose model nobody has named yet.
-pub const UNKNOWN_MODEL: &str = "unknown";
 
 /// Not negative and not over 30 days.
 pub fn is_possible_span(seconds: f64) -> bool {

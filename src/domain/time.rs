@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment as milliseconds since the Unix epoch; every time in the program is one of these.
 ///
@@ -48,6 +48,15 @@ impl Timestamp {
     pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.as_millis().saturating_sub(earlier.as_millis())).unwrap_or(0))
     }
+}
+
+/// This moment by both clocks: the wall clock, which may be set, and the monotonic one.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Wall clock.
+    pub wall: Timestamp,
+    /// Monotonic clock.
+    pub monotonic: Instant,
 }
 
 impl fmt::Debug for Timestamp {

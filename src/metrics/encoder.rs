@@ -1,11 +1,11 @@
 //! Families and their rows, in whichever format is asked for.
 
-use super::exemplar::Exemplar;
 use super::families::{Family, Kind};
 use super::format::Format;
 use super::histogram::HistogramRow;
 use super::proto::{self, Message};
-use super::text::{Text, Value, to_f64};
+use super::text::{Text, Value};
+use crate::counters::Exemplar;
 use crate::domain::Timestamp;
 
 /// A page, or the beginning of one, that grows family by family.
@@ -139,11 +139,6 @@ impl Encoder {
 pub fn unit(name: &str) -> Option<&'static str> {
     let name = name.trim_end_matches("_total");
     ["seconds", "bytes", "ratio"].into_iter().find(|unit| name.ends_with(&format!("_{unit}")))
-}
-
-/// A count in thousandths.
-pub fn thousandths(count: u64) -> f64 {
-    to_f64(count) / 1000.0
 }
 
 #[cfg(test)]

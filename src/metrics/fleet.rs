@@ -1,27 +1,28 @@
-//! Families that are computed from the table at this moment: nothing that is gone can linger in them.
+//! Gauges that are computed from the tasks at scrape: nothing that is gone can linger in them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use super::aggregates::Aggregates;
 use super::encoder::{Encoder, Extra};
 use super::families;
 use super::text::to_f64;
-use crate::domain::task::{Agg, Home};
-use crate::domain::{Status, Task, Timestamp};
+use crate::domain::task::TaskOrigin;
+use crate::domain::{LabelSet, Status, Task, Timestamp};
+use crate::view::UpstreamView;
 
-/// The tasks of each label set, counted.
+/// Counts of tasks by label set.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    groups: BTreeMap<Agg, Group>,
+    groups: BTreeMap<LabelSet, Group>,
 }
 
-/// Tasks that are counted together.
+/// The tasks of one label set.
 #[derive(Debug, Clone, Default)]
 struct Group {
     counts: [u64; Status::ALL.len()],
-    /// Of the active ones by status, when the oldest was submitted.
+    /// By status, when the oldest active task was submitted.
     oldest: [Option<Timestamp>; Status::ALL.len()],
-    /// Of the active ones, when the last good answer came for the one that has been waiting longest.
+    /// The longest ago that an active task was last polled.
     polled: Option<Timestamp>,
     disagreements: BTreeMap<(Status, Status), u64>,
 }
@@ -63,36 +64,36 @@ impl Group {
 impl Fleet {
     /// Of these tasks.
     pub fn of<'a>(tasks: impl Iterator<Item = &'a Task>) -> Self {
-        // Tasks share what makes up their label sets: a group is known by where that lies, which is sooner compared than its words.
-        let mut places: HashMap<(usize, usize, usize), usize> = HashMap::new();
-        let mut groups: Vec<(Agg, Group)> = Vec::new();
+        // Tasks share the texts of their label sets: comparing addresses is cheaper than comparing texts.
+        let mut known_groups: HashMap<(usize, usize, usize), usize> = HashMap::new();
+        let mut groups: Vec<(LabelSet, Group)> = Vec::new();
         let mut last = None;
         for task in tasks {
-            let Home { upstream, aggregate_labels, .. } = &*task.home;
+            let TaskOrigin { upstream, aggregate_labels, .. } = &*task.origin;
             let model = task.video.model.as_ref().map_or(0, |model| model.as_ptr().addr());
             let key = (upstream.as_ptr().addr(), aggregate_labels.as_ptr().addr(), model);
-            let place = match last {
-                Some((known, place)) if known == key => place,
-                _ => *places.entry(key).or_insert_with(|| {
-                    groups.push((task.agg(), Group::default()));
+            let group = match last {
+                Some((known, group)) if known == key => group,
+                _ => *known_groups.entry(key).or_insert_with(|| {
+                    groups.push((task.label_set(), Group::default()));
                     groups.len() - 1
                 }),
             };
-            last = Some((key, place));
-            groups[place].1.add(task);
+            last = Some((key, group));
+            groups[group].1.add(task);
         }
         let mut fleet = Self::default();
-        for (agg, group) in groups {
-            fleet.groups.entry(agg).or_default().merge(group);
+        for (label_set, group) in groups {
+            fleet.groups.entry(label_set).or_default().merge(group);
         }
         fleet
     }
 
     /// Writes it; label sets without a task are there as well.
-    pub fn write(mut self, out: &mut Encoder, aggregates: &Aggregates) {
-        for agg in aggregates.aggs() {
-            if !self.groups.contains_key(agg) {
-                self.groups.insert(agg.clone(), Group::default());
+    pub fn write(mut self, out: &mut Encoder, views: &[Arc<UpstreamView>]) {
+        for (label_set, _) in views.iter().flat_map(|view| view.counters.sets()) {
+            if !self.groups.contains_key(label_set) {
+                self.groups.insert(label_set.clone(), Group::default());
             }
         }
         let groups = &self.groups;
@@ -100,22 +101,22 @@ impl Fleet {
             return;
         }
         out.header(&families::TASKS);
-        for (agg, group) in groups {
+        for (label_set, group) in groups {
             for status in Status::ALL {
-                let labels = aggregates.with_agg(agg, &[("status", status.as_str())]);
+                let labels = label_set.with(&[("status", status.as_str())]);
                 out.row(&labels, to_f64(group.counts[status.index()]), Extra::default());
             }
         }
-        let oldest = groups.iter().flat_map(|(agg, group)| {
-            Status::ALL.iter().filter_map(move |status| Some((agg, *status, group.oldest[status.index()]?)))
+        let oldest = groups.iter().flat_map(|(label_set, group)| {
+            Status::ALL.iter().filter_map(move |status| Some((label_set, *status, group.oldest[status.index()]?)))
         });
-        out.rows(&families::OLDEST_SUBMIT, oldest, |out, (agg, status, submit)| {
-            let labels = aggregates.with_agg(agg, &[("status", status.as_str())]);
+        out.rows(&families::OLDEST_SUBMIT, oldest, |out, (label_set, status, submit)| {
+            let labels = label_set.with(&[("status", status.as_str())]);
             out.row(&labels, submit.as_secs_f64(), Extra::default());
         });
         let mut polled: BTreeMap<&str, Option<Timestamp>> = BTreeMap::new();
-        for (agg, group) in groups.iter().filter(|(_, group)| group.polled.is_some()) {
-            earliest(polled.entry(&agg.upstream).or_default(), group.polled);
+        for (label_set, group) in groups.iter().filter(|(_, group)| group.polled.is_some()) {
+            earliest(polled.entry(&label_set.upstream).or_default(), group.polled);
         }
         let polled = polled.into_iter().filter_map(|(upstream, poll)| Some((upstream, poll?)));
         out.rows(&families::OLDEST_POLL, polled, |out, (upstream, poll)| {
@@ -123,10 +124,10 @@ impl Fleet {
         });
         let disagreements = groups
             .iter()
-            .flat_map(|(agg, group)| group.disagreements.iter().map(move |(words, count)| (agg, *words, *count)));
-        out.rows(&families::DISAGREEMENTS, disagreements, |out, (agg, (gateway, upstream), count)| {
+            .flat_map(|(label_set, group)| group.disagreements.iter().map(move |(words, count)| (label_set, *words, *count)));
+        out.rows(&families::DISAGREEMENTS, disagreements, |out, (label_set, (gateway, upstream), count)| {
             let own = [("gateway_status", gateway.as_str()), ("upstream_status", upstream.as_str())];
-            out.row(&aggregates.with_agg(agg, &own), to_f64(count), Extra::default());
+            out.row(&label_set.with(&own), to_f64(count), Extra::default());
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Which format and which compression a scraper is answered in, by the q-values of what it accepts (RFC 9110, section 12.5).
+//! Content negotiation: the format and compression of a page, by the q-values of the request (RFC 9110, section 12.5).
 
 /// An exposition format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,17 +16,15 @@ pub enum Format {
 pub enum Coding {
     /// None.
     Identity,
-    /// Gzip members, one after the other (RFC 1952, section 2.2).
+    /// gzip (RFC 1952).
     Gzip,
-    /// Zstandard frames, one after the other (RFC 8878, section 3).
-    Zstd,
 }
 
 impl Format {
-    /// Every format, the one that is answered when a scraper has no preference first.
+    /// Every format; the first is the answer to a scraper without preference.
     pub const ALL: [Self; 3] = [Self::Text, Self::OpenMetrics, Self::Protobuf];
 
-    /// What it is called in `Content-Type`.
+    /// Its `Content-Type`.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -37,7 +35,7 @@ impl Format {
         }
     }
 
-    /// The word for it in `videogen_exporter_exposition_bytes`.
+    /// Its word in `videogen_exporter_exposition_bytes`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -46,7 +44,7 @@ impl Format {
         }
     }
 
-    /// The one of an `Accept` header; text for whoever accepts nothing that there is.
+    /// The one that an `Accept` header prefers; text when it accepts none.
     pub fn accepted(accept: &str) -> Self {
         let ranges: Vec<Range<'_>> = accept.split(',').map(Range::parse).collect();
         let fits = |format| ranges.iter().filter_map(move |range| Some((range.fits(format)?, range.q)));
@@ -63,38 +61,37 @@ impl Format {
 }
 
 impl Coding {
-    /// Every coding, the one that is used when a scraper has no preference first.
-    pub const ALL: [Self; 3] = [Self::Gzip, Self::Zstd, Self::Identity];
+    /// Every coding; the first is the answer to a scraper without preference.
+    pub const ALL: [Self; 2] = [Self::Gzip, Self::Identity];
 
-    /// Its token in `Content-Encoding`; `None` where there is no such header.
+    /// Its token in `Content-Encoding`; `None` for no header.
     pub const fn token(self) -> Option<&'static str> {
         match self {
             Self::Identity => None,
             Self::Gzip => Some("gzip"),
-            Self::Zstd => Some("zstd"),
         }
     }
 
-    /// The one of an `Accept-Encoding` header; none for whoever accepts nothing that there is.
+    /// The one that an `Accept-Encoding` header prefers; none when it accepts none.
     pub fn accepted(accept: &str) -> Self {
         let codings: Vec<Range<'_>> = accept.split(',').map(Range::parse).collect();
         let fits = |coding: Self| {
             let token = coding.token().unwrap_or("identity");
             let named = codings.iter().filter_map(move |range| match range.name {
-                // An old name of the same (RFC 9110, 8.4.1.3).
+                // Its old name (RFC 9110, 8.4.1.3).
                 name if coding == Self::Gzip && name.eq_ignore_ascii_case("x-gzip") => Some((2, range.q)),
                 name if name.eq_ignore_ascii_case(token) => Some((2, range.q)),
                 "*" => Some((1, range.q)),
                 _ => None,
             });
-            // What is not compressed may always be sent, unless it is refused.
+            // An uncompressed page is always acceptable, unless it is excluded.
             named.chain((coding == Self::Identity).then_some((0, 0.001)))
         };
         best(&Self::ALL, fits).unwrap_or(Self::Identity)
     }
 }
 
-/// Of what is offered, in the order of our preference, what is wanted most: of each the most specific word counts.
+/// Of what is offered, in our order of preference, the most preferred one; the most specific range of each counts.
 fn best<T: Copy, I: Iterator<Item = (u8, f32)>>(offered: &[T], words: impl Fn(T) -> I) -> Option<T> {
     let mut found: Option<(T, f32)> = None;
     for offer in offered {
@@ -110,7 +107,7 @@ fn best<T: Copy, I: Iterator<Item = (u8, f32)>>(offered: &[T], words: impl Fn(T)
     found.map(|(offer, _)| offer)
 }
 
-/// One element of such a header: a name with parameters, of which `q` says how much it is wanted.
+/// One element of such a header: a name with parameters and a weight `q`.
 struct Range<'a> {
     name: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
@@ -124,18 +121,18 @@ impl<'a> Range<'a> {
         let pairs = parts.filter_map(|part| part.split_once('='));
         let pairs: Vec<_> = pairs.map(|(key, value)| (key.trim(), value.trim().trim_matches('"'))).collect();
         let q = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case("q"));
-        // What cannot be read is not wanted.
+        // An unreadable weight is 0.
         let q = q.map_or(1.0, |(_, q)| q.parse().ok().filter(|q| (0.0..=1.0).contains(q)).unwrap_or(0.0));
         let parameters = pairs.into_iter().filter(|(key, _)| !key.eq_ignore_ascii_case("q")).collect();
         Self { name, parameters, q }
     }
 
-    /// How specifically it means a format; `None` when it does not.
+    /// How specifically it matches a format; `None` when it does not.
     fn fits(&self, format: Format) -> Option<u8> {
         let (kind, subtype) = self.name.split_once('/')?;
         let (own_kind, own_subtype) = format.media_type();
         match (kind, subtype) {
-            // Whoever wants anything gets what every tool reads.
+            // Every tool reads text.
             ("*", "*") => return (format == Format::Text).then_some(1),
             (kind, "*") => return (format == Format::Text && kind.eq_ignore_ascii_case(own_kind)).then_some(2),
             _ if !kind.eq_ignore_ascii_case(own_kind) || !subtype.eq_ignore_ascii_case(own_subtype) => return None,
@@ -197,9 +194,8 @@ mod tests {
             ("gzip", Coding::Gzip),
             ("GZIP", Coding::Gzip),
             ("x-gzip", Coding::Gzip),
-            ("zstd", Coding::Zstd),
-            ("gzip, zstd", Coding::Gzip),
-            ("gzip;q=0.5, zstd", Coding::Zstd),
+            ("zstd", Coding::Identity),
+            ("gzip;q=0.5, zstd", Coding::Gzip),
             ("gzip;q=0", Coding::Identity),
             ("identity, gzip;q=0.5", Coding::Identity),
             ("*", Coding::Gzip),

@@ -1,28 +1,22 @@
-//! What is shown on `/metrics`. Nothing here asks anybody anything: a page is made from what is in memory.
+//! What `/metrics` shows: rendered from published views and process counters, without asking anyone.
 
-mod aggregates;
 mod compress;
-mod counts;
 mod encoder;
-mod exemplar;
 pub mod families;
 mod fleet;
 mod format;
-mod gzip;
 mod histogram;
-mod hold;
-mod huffman;
-mod kept;
+mod label_sets;
 mod page;
 mod proto;
-mod sets;
+mod series;
 mod shown;
-mod state;
+mod store;
 mod tasks;
 mod text;
 mod upstreams;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,33 +24,29 @@ use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 
-use crate::config::{MetricsConfig, TaskStatusForm};
-use crate::domain::tally::SourceTally;
-use crate::domain::task::{Agg, AggregateLabels};
-use crate::domain::{Birth, Drift, Tally, Task, Timestamp, Transition};
+use crate::config::{MetricsConfig, PerTask, TaskStatusForm};
+use crate::domain::Timestamp;
 use crate::telemetry::{LEVELS, LogCounts};
+use crate::view::UpstreamView;
 
 use fleet::Fleet;
 
-pub use aggregates::{Aggregates, Due, SourceKey};
 pub use compress::Compressor;
 pub use encoder::{Encoder, Extra};
-pub use exemplar::Exemplar;
 pub use format::{Coding, Format};
 pub use histogram::HistogramRow;
-pub use hold::Now;
-pub use kept::UNUSED_FOR;
-pub use page::{Page, Snapshot};
-pub use state::StateMetrics;
-pub use upstreams::{CallbackResult, Ended, Operation, UpstreamMetrics};
+pub use page::Page;
+pub use series::{SeriesLimits, SeriesSelection};
+pub use store::StoreMetrics;
+pub use upstreams::{CallbackResult, Operation, RequestOutcome, UpstreamMetrics};
 
-/// Everything that is counted.
+/// The counters of the process, and how pages are rendered.
 pub struct Metrics {
     registry: Registry,
     /// Requests, polling and discovery.
     pub upstreams: UpstreamMetrics,
-    /// The state behind the counters.
-    pub state: StateMetrics,
+    /// The state store.
+    pub store: StoreMetrics,
     reload_successful: Gauge,
     reload_success_time: Gauge,
     render_duration: GaugeVec,
@@ -64,25 +54,19 @@ pub struct Metrics {
     logs: LogCounts,
     /// When the process began to count.
     started: Timestamp,
-    held: Mutex<Held>,
+    settings: Mutex<Settings>,
 }
 
-/// What was counted under labels that come from outside, at one moment.
-pub struct Counted {
-    aggregates: Aggregates,
+/// What the configuration says of pages, and what was counted against its limits.
+struct Settings {
+    status_form: TaskStatusForm,
+    series: SeriesLimits,
+    max_task_series: usize,
+    created_lines: bool,
+    /// Label values that became `other`, by label.
     folded: BTreeMap<String, u64>,
-    status_form: TaskStatusForm,
-    series_limit: usize,
-    created_lines: bool,
-}
-
-/// What is counted under labels that come from outside.
-struct Held {
-    aggregates: Aggregates,
-    kept: kept::Kept,
-    status_form: TaskStatusForm,
-    series_limit: usize,
-    created_lines: bool,
+    /// Tasks refused per-task series.
+    refused: u64,
 }
 
 impl Metrics {
@@ -96,19 +80,14 @@ impl Metrics {
         if !process.collect().is_empty() {
             registry.register(Box::new(process))?;
         }
-        let build = GaugeVec::new(
-            Opts::new(families::BUILD_INFO.name, families::BUILD_INFO.help),
-            families::BUILD_INFO.labels,
-        )?;
-        let (version, revision, rust) = (env!("CARGO_PKG_VERSION"), env!("VGX_REVISION"), env!("VGX_RUST_VERSION"));
-        build.with_label_values(&[version, revision, rust]).set(1.0);
-        registry.register(Box::new(build))?;
         let gauges = |family: &families::Family| {
-            let gauges = GaugeVec::new(Opts::new(family.name, family.help), family.labels)?;
+            let gauges = GaugeVec::new(Opts::new(family.name, family.help), &family.label_names())?;
             registry.register(Box::new(gauges.clone()))?;
             prometheus::Result::Ok(gauges)
         };
-        // Absent until a page was read.
+        let (version, revision, rust) = (env!("CARGO_PKG_VERSION"), env!("VGX_REVISION"), env!("VGX_RUST_VERSION"));
+        gauges(&families::BUILD_INFO)?.with_label_values(&[version, revision, rust]).set(1.0);
+        // Absent until the first scrape is done.
         let (render_duration, exposition_bytes) =
             (gauges(&families::RENDER_DURATION)?, gauges(&families::EXPOSITION_BYTES)?);
         let gauge = |family: &families::Family| {
@@ -116,16 +95,9 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             prometheus::Result::Ok(gauge)
         };
-        let held = Held {
-            aggregates: Aggregates::new(config.zero_hold.0, Self::label_names(config)),
-            kept: kept::Kept::new(config),
-            status_form: config.task_status,
-            series_limit: config.max_task_series,
-            created_lines: config.created_lines,
-        };
-        Ok(Self {
+        let metrics = Self {
             upstreams: UpstreamMetrics::register(&registry)?,
-            state: StateMetrics::register(&registry)?,
+            store: StoreMetrics::register(&registry)?,
             reload_successful: gauge(&families::RELOAD_SUCCESSFUL)?,
             reload_success_time: gauge(&families::RELOAD_SUCCESS_TIME)?,
             render_duration,
@@ -133,193 +105,107 @@ impl Metrics {
             registry,
             logs,
             started,
-            held: Mutex::new(held),
-        })
+            settings: Mutex::new(Settings {
+                status_form: config.task_status,
+                series: SeriesLimits::NONE,
+                max_task_series: 0,
+                created_lines: false,
+                folded: BTreeMap::new(),
+                refused: 0,
+            }),
+        };
+        metrics.configure(config);
+        Ok(metrics)
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn configure(&self, config: &MetricsConfig) {
+        let mut settings = self.settings();
+        settings.status_form = config.task_status;
+        settings.series = SeriesLimits {
+            max: config.max_task_series,
+            only_active: config.per_task == PerTask::Active,
+            off: config.per_task == PerTask::Off,
+        };
+        settings.max_task_series = config.max_task_series;
+        settings.created_lines = config.created_lines;
+        let labels = config.aggregate_labels.iter().map(|label| label.0.clone());
+        for label in std::iter::once("model".to_owned()).chain(labels) {
+            settings.folded.entry(label).or_default();
+        }
     }
 
     /// A configuration was loaded and is in force.
-    ///
-    /// What is shown of upstreams and sources that are not among `sources`, by upstream, goes. With other aggregate labels all
-    /// label sets go, and those that carry the new ones have to be [restored](Self::restore).
-    pub fn configured(&self, config: &MetricsConfig, sources: &BTreeMap<Arc<str>, BTreeSet<String>>, now: Timestamp) {
-        self.upstreams.keep(sources);
-        let held = &mut *self.held();
-        held.kept.configure(config);
-        held.aggregates.configure(config.zero_hold.0, Self::label_names(config));
-        held.aggregates.keep_upstreams(|name| sources.contains_key(name));
-        held.status_form = config.task_status;
-        held.series_limit = config.max_task_series;
-        held.created_lines = config.created_lines;
+    pub fn reloaded(&self, config: &MetricsConfig, now: Timestamp) {
+        self.configure(config);
         self.reload_successful.set(1.0);
         self.reload_success_time.set(now.as_secs_f64());
     }
 
-    /// The aggregate labels of a configuration as they are shown, sorted.
-    pub fn label_names(config: &MetricsConfig) -> Vec<Arc<str>> {
-        kept::labels(config).into_iter().map(|(_, shown)| shown).collect()
-    }
-
-    /// True while label sets carry other labels than these.
-    pub fn shows_other_labels(&self, names: &[Arc<str>]) -> bool {
-        self.held().aggregates.label_names() != names
-    }
-
-    /// A configuration was refused; the one before it stays in force.
+    /// A configuration was rejected; the one before it stays in force.
     pub fn reload_failed(&self) {
         self.reload_successful.set(0.0);
     }
 
-    /// An upstream is polled from now on.
-    pub fn announce(&self, upstream: &Arc<str>, provider: &'static str, operations: &[Operation]) {
-        self.upstreams.announce(upstream, operations);
-        self.held().aggregates.upstream(upstream.clone(), provider);
-    }
-
-    /// A source is read from now on.
-    pub fn announce_source(&self, upstream: &Arc<str>, source: &str, now: Now) {
-        self.upstreams.announce_source(upstream, source);
-        self.announce_bringer(upstream, source, now);
-    }
-
-    /// Somebody may bring tasks from now on.
-    pub fn announce_bringer(&self, upstream: &Arc<str>, source: &str, now: Now) {
-        let aggregates = &mut self.held().aggregates;
-        let birth = aggregates.birth(now.wall);
-        aggregates.discovered((upstream.clone(), source.to_owned()), 0, birth, now);
-    }
-
-    /// Goes on with what was counted before a restart, or under another configuration.
-    pub fn restore(&self, tallies: Vec<Tally>, sources: Vec<SourceTally>, now: Now) {
-        let held = &mut *self.held();
-        for tally in tallies {
-            held.kept.restore(&tally.agg, tally.used);
-            held.aggregates.restore(tally, now);
-        }
-        for source in sources {
-            held.aggregates.restore_source(source, now);
+    /// Label values became `other`, by label.
+    pub fn labels_folded(&self, folded: BTreeMap<String, u64>) {
+        let mut settings = self.settings();
+        for (label, count) in folded {
+            *settings.folded.entry(label).or_default() += count;
         }
     }
 
-    /// How label sets are born at `now`.
-    pub fn birth(&self, now: Timestamp) -> Birth {
-        self.held().aggregates.birth(now)
+    /// So many more tasks were refused per-task series.
+    pub fn series_refused(&self, tasks: u64) {
+        self.settings().refused += tasks;
     }
 
-    /// True while nothing was ever shown under an aggregate.
-    pub fn is_new(&self, agg: &Agg) -> bool {
-        !self.held().aggregates.has(agg)
+    /// The tasks that have per-task series.
+    pub fn select_series(&self, views: &[Arc<UpstreamView>]) -> SeriesSelection {
+        let limits = self.settings().series;
+        let count = views.iter().map(|view| view.task_count).sum();
+        limits.select(count, views.iter().flat_map(|view| view.tasks()))
     }
 
-    /// Tasks that a source brought first are tracked from now on: their aggregates are shown at 0 before anything is counted.
-    pub fn tracked(&self, source: SourceKey, tasks: &[Arc<Task>], birth: Birth, now: Now) {
-        let aggregates = &mut self.held().aggregates;
-        aggregates.discovered(source, tasks.len() as u64, birth, now);
-        for task in tasks {
-            aggregates.add(task.agg(), birth, now);
-        }
-    }
-
-    /// Label sets are shown at 0 from now on.
-    pub fn born(&self, aggs: Vec<Agg>, birth: Birth, now: Now) {
-        let aggregates = &mut self.held().aggregates;
-        for agg in aggs {
-            aggregates.add(agg, birth, now);
-        }
-    }
-
-    /// Counts a committed transition, and creates its aggregate if the task has just come under it.
-    pub fn observe(&self, transition: &Transition, birth: Birth, now: Now) {
-        let Transition { task, increments, at, .. } = transition;
-        self.held().aggregates.count(task.agg(), increments, Some((&task.id, *at)), birth, now);
-    }
-
-    /// What has been at 0 for long enough; it is [released](Self::release) once that is committed.
-    pub fn due(&self, now: Now) -> Due {
-        self.held().aggregates.due(now.steady)
-    }
-
-    /// Shows what was due.
-    pub fn release(&self, due: &Due) {
-        self.held().aggregates.release(due);
-    }
-
-    /// The label for a model name; `None` for a blank name.
-    pub fn model_label(&self, upstream: &Arc<str>, name: &str, now: Timestamp) -> Option<Arc<str>> {
-        self.held().kept.model(upstream, name, now)
-    }
-
-    /// The labels that the aggregates of a task carry.
-    pub fn aggregate_labels(&self, task: &Task, now: Timestamp) -> AggregateLabels {
-        self.held().kept.aggregate_labels(task, now)
-    }
-
-    /// An answer had a status word that no table knows.
-    pub fn unknown_word(&self, upstream: &Arc<str>, provider: &'static str) {
-        self.held().aggregates.unknown_word(upstream.clone(), provider);
-    }
-
-    /// An answer was, or was not, as its provider documents it.
-    pub fn drifted(&self, upstream: &Arc<str>, provider: &'static str, drift: Drift, now: Now) {
-        if !drift.is_none() {
-            self.held().aggregates.drifted(upstream, provider, drift, now);
-        }
-    }
-
-    /// Lets go of label sets that no tracked task has had for long, which frees the places of their names.
-    pub fn free(&self, in_use: &BTreeSet<Agg>, now: Timestamp) {
-        let held = &mut *self.held();
-        held.aggregates.free(in_use, now);
-        held.kept.free(held.aggregates.aggs(), now);
-    }
-
-    /// A page was read to its end: how large it was before compression, and how long it took to make.
-    pub fn written(&self, format: Format, bytes: usize, took: Duration) {
+    /// A scrape is done: its size before compression, and how long it took to render.
+    pub fn scraped(&self, format: Format, bytes: usize, took: Duration) {
         self.exposition_bytes.with_label_values(&[format.as_str()]).set(text::to_f64(bytes as u64));
         self.render_duration.with_label_values::<&str>(&[]).set(took.as_secs_f64());
     }
 
-    /// What is counted as it is now.
-    pub fn counted(&self) -> Counted {
-        let held = self.held();
-        Counted {
-            aggregates: held.aggregates.clone(),
-            folded: held.kept.folded().clone(),
-            status_form: held.status_form,
-            series_limit: held.series_limit,
-            created_lines: held.created_lines,
-        }
-    }
-
-    /// A page of what was counted and of the tasks as they were, both at one moment.
-    pub fn page(&self, format: Format, counted: &Counted, snapshot: &Snapshot) -> Page {
+    /// A page of these views.
+    pub fn page(&self, format: Format, views: &[Arc<UpstreamView>]) -> Page {
+        let selection = self.select_series(views);
         let gathered = self.registry.gather();
-        let fleet = Fleet::of(snapshot.tasks());
-        let with_series = snapshot.with_series().count();
-        let mut out = Encoder::new(format, counted.created_lines);
+        let tasks = || views.iter().flat_map(|view| view.tasks());
+        let with_series = tasks().filter(|task| selection.has(task)).count();
+        let settings = self.settings();
+        let mut out = Encoder::new(format, settings.created_lines);
         page::write_gathered(&mut out, &gathered, self.started);
         let since = Extra { created: Some(self.started), exemplar: None };
         for (family, value) in [
             (&families::SERIES_TASKS, with_series as u64),
-            (&families::SERIES_LIMIT, counted.series_limit as u64),
-            (&families::SERIES_REFUSED, snapshot.refused),
+            (&families::SERIES_LIMIT, settings.max_task_series as u64),
+            (&families::SERIES_REFUSED, settings.refused),
         ] {
             out.header(family);
             out.row(&[], text::to_f64(value), since);
         }
         out.header(&families::LABELS_FOLDED);
-        for (label, count) in &counted.folded {
+        for (label, count) in &settings.folded {
             out.row(&[("label", label.as_str())], text::to_f64(*count), since);
         }
+        let status_form = settings.status_form;
+        drop(settings);
         out.header(&families::LOG_MESSAGES);
         for (level, count) in LEVELS.iter().zip(self.logs.read()) {
             out.row(&[("level", *level)], text::to_f64(count), since);
         }
-        fleet.write(&mut out, &counted.aggregates);
-        counted.aggregates.write(&mut out, self.started);
-        Page::new(out, counted.status_form, snapshot)
+        Fleet::of(tasks()).write(&mut out, views);
+        label_sets::write(&mut out, views, self.started);
+        Page::new(out, status_form, views.iter().flat_map(|view| &view.chunks), &selection)
     }
 }

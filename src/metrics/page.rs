@@ -1,4 +1,4 @@
-//! The page of `/metrics`: what is counted and gauged first, then every task's lines, in pieces.
+//! The page of `/metrics`: counters and gauges first, then the series of tasks, in pieces.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,63 +11,23 @@ use super::families::{Family, Kind};
 use super::format::Format;
 use super::histogram::HistogramRow;
 use super::proto::{self, Message};
-use super::shown::Shown;
+use super::series::SeriesSelection;
+use super::shown::ShownChunk;
 use super::tasks::{Lines, Messages, TaskFamily};
 use crate::config::TaskStatusForm;
-use crate::domain::rows::{Chunk, Row, Rows};
-use crate::domain::{Task, Timestamp};
+use crate::domain::Timestamp;
+use crate::view::TaskChunk;
 
 /// A piece is sent when it has grown to this size.
 const PIECE: usize = 64 * 1024;
 
-/// The tasks as they are at one moment.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// All of them.
-    pub chunks: Vec<Arc<Chunk>>,
-    /// A task that has ended shows nothing of its own.
-    pub only_active: bool,
-    /// How many had to go without series so far.
-    pub refused: u64,
-}
-
-impl Snapshot {
-    /// Of these tasks, all of which have series.
-    pub fn of(tasks: impl IntoIterator<Item = Task>) -> Self {
-        let mut rows = Rows::default();
-        for task in tasks {
-            let place = rows.insert(task);
-            if let Some(row) = rows.get_mut(place) {
-                row.has_series = true;
-            }
-        }
-        Self { chunks: rows.chunks(), only_active: false, refused: 0 }
-    }
-
-    /// All tasks.
-    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter().flatten()).map(|row| &row.task)
-    }
-
-    /// Those that have series of their own.
-    pub fn with_series(&self) -> impl Iterator<Item = &Task> {
-        let rows = self.chunks.iter().flat_map(|chunk| chunk.iter().flatten());
-        rows.filter(|row| self.shows(row)).map(|row| &row.task)
-    }
-
-    /// True for a task with series of its own.
-    fn shows(&self, row: &Row) -> bool {
-        row.has_series && (!self.only_active || row.task.is_active())
-    }
-}
-
-/// The page in pieces of about 64 KiB, made one by one as they are taken.
+/// The page in pieces of about 64 KiB, each rendered when it is taken.
 pub struct Page {
     format: Format,
     head: Option<Vec<u8>>,
     families: VecDeque<TaskFamily>,
-    chunks: Vec<Shown>,
-    /// Chunk and row from where the family that is being written goes on; `None` before its header.
+    chunks: Vec<ShownChunk>,
+    /// Chunk and row at which the current family continues; `None` before its header.
     next: Option<(usize, usize)>,
     lines: Lines,
     messages: Message,
@@ -75,11 +35,16 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page that begins with `head`; the tasks on it are those with series of their own.
-    pub fn new(head: Encoder, form: TaskStatusForm, tasks: &Snapshot) -> Self {
-        // What has nothing to show is not held.
-        let shown = |chunk| Shown::of(chunk, |row| tasks.shows(row));
-        let chunks: Vec<_> = tasks.chunks.iter().filter_map(shown).collect();
+    /// A page that begins with `head`, followed by the series of the selected tasks of these chunks.
+    pub fn new<'a>(
+        head: Encoder,
+        form: TaskStatusForm,
+        chunks: impl IntoIterator<Item = &'a Arc<TaskChunk>>,
+        selection: &SeriesSelection,
+    ) -> Self {
+        // A chunk without any series is not held.
+        let shown = |chunk| ShownChunk::new(chunk, |task| selection.has(task));
+        let chunks: Vec<_> = chunks.into_iter().filter_map(shown).collect();
         Self {
             format: head.format(),
             head: Some(head.finish()),
@@ -97,14 +62,14 @@ impl Page {
         self.format
     }
 
-    /// Begins a family; false when it has nothing to show in this format.
+    /// Begins a family; false when it has no series.
     fn begin(&mut self, family: TaskFamily) -> bool {
         let Family { name, help, kind, .. } = *family.family();
         match self.format {
             Format::Text => self.lines.text.header(name, help, kind),
             Format::OpenMetrics => self.lines.text.open_header(name, help, kind, unit(name)),
             Format::Protobuf => {
-                // Its size stands before it: so it is written twice, and once to nowhere.
+                // The size precedes the family: its rows are written twice, the first time only to be counted.
                 let mut size = 0;
                 let mut scratch = Message::default();
                 for (_, task) in self.chunks.iter().flat_map(|shown| shown.having(family, 0)) {
@@ -173,7 +138,7 @@ impl Iterator for Page {
     }
 }
 
-/// Writes what the `prometheus` crate gathered, with `le` as every family here has it. All of it began with the process.
+/// Writes what the `prometheus` crate gathered. All of it was created with the process.
 pub fn write_gathered(out: &mut Encoder, gathered: &[MetricFamily], started: Timestamp) {
     let created = Some(started);
     for family in gathered {
@@ -219,26 +184,29 @@ pub fn write_gathered(out: &mut Encoder, gathered: &[MetricFamily], started: Tim
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{NewTask, TaskId};
+    use crate::domain::{NewTask, Task, TaskId};
+    use crate::metrics::SeriesLimits;
+    use crate::view::TaskRows;
 
     #[test]
-    fn a_page_holds_nothing_that_it_does_not_show() {
-        let task = |n: u32| {
+fn a_page_holds_only_chunks_with_series() {
+        let mut rows = TaskRows::default();
+        for n in 0..200 {
             let new = NewTask::new(TaskId::parse(&format!("t{n}")).unwrap());
-            Task::new("u".into(), "new_api", new, Timestamp::from_secs(0))
-        };
-        let mut tasks = Snapshot::of((0..200).map(task));
-        let last = tasks.chunks.len() - 1;
-        for chunk in &mut tasks.chunks[..last] {
-            Arc::make_mut(chunk).iter_mut().flatten().for_each(|row| row.has_series = false);
+            let seen = Timestamp::from_secs(i64::from(n));
+            rows.insert(Task::new("u".into(), "new_api", new, seen));
         }
-        let page = |tasks: &Snapshot| Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, tasks);
-        let kept = page(&tasks);
-        let held: Vec<bool> = tasks.chunks.iter().map(|chunk| Arc::strong_count(chunk) > 1).collect();
-        assert_eq!((held.iter().filter(|held| **held).count(), held[last]), (1, true));
-        assert!(last > 0);
+        let chunks = rows.chunks();
+        let tasks = || rows.iter().map(|(_, row)| &row.task);
+        let page = |max| {
+            let selection = SeriesLimits { max, only_active: false, off: false }.select(200, tasks());
+            Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, &chunks, &selection)
+        };
+        let kept = page(3);
+        // Beside the page, the table and `chunks` hold each of them.
+        let held: Vec<bool> = chunks.iter().map(|chunk| Arc::strong_count(chunk) > 2).collect();
+        assert!(held.len() > 1 && held[0] && !held[1..].contains(&true), "{held:?}");
         drop(kept);
-        Arc::make_mut(&mut tasks.chunks[last]).iter_mut().flatten().for_each(|row| row.has_series = false);
-        assert_eq!(page(&tasks).count(), 0);
+        assert_eq!(page(0).count(), 0);
     }
 }

@@ -3,10 +3,11 @@
 //! The messages: <https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto>; the wire:
 //! <https://protobuf.dev/programming-guides/encoding/>.
 
-use super::exemplar::Exemplar;
 use super::families::Kind;
-use super::histogram::{HistogramRow, Native};
-use crate::domain::{Timestamp, native};
+use super::histogram::HistogramRow;
+use crate::counters::native_buckets::ZERO_THRESHOLD;
+use crate::counters::{Exemplar, NativeBuckets};
+use crate::domain::Timestamp;
 
 /// Field numbers, of the messages that they stand in.
 mod field {
@@ -179,7 +180,7 @@ fn write_histogram(message: &mut Message, histogram: &HistogramRow<'_>) {
             }
         });
     }
-    if let Some(native) = histogram.native.filter(|native| native.count() == total) {
+    if let Some(native) = histogram.native.filter(|native| native.total() == total) {
         write_native(message, native);
         for n in 0..histogram.counts.len() {
             if let Some(exemplar) = histogram.exemplar(n) {
@@ -192,10 +193,10 @@ fn write_histogram(message: &mut Message, histogram: &HistogramRow<'_>) {
     }
 }
 
-fn write_native(message: &mut Message, native: &Native) {
+fn write_native(message: &mut Message, native: &NativeBuckets) {
     let (schema, buckets) = native.buckets();
     message.sint(field::SCHEMA, schema.into());
-    message.double(field::ZERO_THRESHOLD, native::ZERO_THRESHOLD);
+    message.double(field::ZERO_THRESHOLD, ZERO_THRESHOLD);
     message.uint(field::ZERO_COUNT, native.zero());
     let mut deltas = Message::default();
     let mut spans: Vec<(i32, u32)> = Vec::new();

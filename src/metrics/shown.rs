@@ -1,16 +1,15 @@
-//! Which tasks of a chunk a page shows, and which families each has: found once, so that no family has to look at a task that
-//! has nothing of it.
+//! Which families each task of a chunk has: found once, so that no family looks at tasks without it.
 
 use std::sync::Arc;
 
 use super::tasks::TaskFamily;
 use crate::domain::Task;
-use crate::domain::rows::{Chunk, Row};
+use crate::view::{TaskChunk, TaskRow};
 
-/// A chunk with something to show.
-pub struct Shown {
-    chunk: Arc<Chunk>,
-    /// What each row shows.
+/// A chunk with tasks that have series.
+pub struct ShownChunk {
+    chunk: Arc<TaskChunk>,
+    /// The families of each row.
     families: Vec<Families>,
 }
 
@@ -23,7 +22,7 @@ impl Families {
         1 << family as u32
     }
 
-    /// Those that a task has rows of.
+    /// The families of a task.
     fn of(task: &Task) -> Self {
         let having = TaskFamily::ALL.into_iter().filter(|family| family.has(task));
         Self(having.fold(0, |bits, family| bits | Self::bit(family)))
@@ -34,16 +33,16 @@ impl Families {
     }
 }
 
-impl Shown {
-    /// The rows of a chunk that are `wanted`; `None` when none is.
-    pub fn of(chunk: &Arc<Chunk>, wanted: impl Fn(&Row) -> bool) -> Option<Self> {
-        let wanted = |row: &&Row| wanted(row);
-        let families = |row: &Option<Row>| row.as_ref().filter(wanted).map(|row| Families::of(&row.task));
+impl ShownChunk {
+    /// The tasks of a chunk that have series; `None` when none has.
+    pub fn new(chunk: &Arc<TaskChunk>, has_series: impl Fn(&Task) -> bool) -> Option<Self> {
+        let has_series = |row: &&TaskRow| has_series(&row.task);
+        let families = |row: &Option<TaskRow>| row.as_ref().filter(has_series).map(|row| Families::of(&row.task));
         let families: Vec<_> = chunk.iter().map(|row| families(row).unwrap_or_default()).collect();
         families.iter().any(|families| families.0 != 0).then(|| Self { chunk: chunk.clone(), families })
     }
 
-    /// The tasks from a row on that have rows of a family, with the number of their row.
+    /// The tasks with series of a family, from a row on, with their rows.
     pub fn having(&self, family: TaskFamily, from: usize) -> impl Iterator<Item = (usize, &Task)> {
         let having = self.families.iter().enumerate().skip(from).filter(move |(_, families)| families.has(family));
         having.filter_map(|(n, _)| Some((n, &self.chunk[n].as_ref()?.task)))

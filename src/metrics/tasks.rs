@@ -7,7 +7,7 @@ use super::proto::Message;
 use super::text::{Text, Value, escape};
 use crate::config::TaskStatusForm;
 use crate::domain::number::Number;
-use crate::domain::task::UNKNOWN_MODEL;
+use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::{Status, Task, Timestamp};
 
 /// A family of single tasks.
@@ -167,14 +167,14 @@ fn info(task: &Task, rows: &mut impl Rows) {
         (Some(_), false) => "reported",
     };
     let own = [
-        ("provider", task.home.provider),
+        ("provider", task.origin.provider),
         ("model", task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
         ("upstream_model", task.video.upstream_model.as_deref().unwrap_or("")),
         ("resolution", task.video.resolution.as_deref().unwrap_or("")),
         ("service_tier", task.video.service_tier.as_deref().unwrap_or("")),
         ("progress_source", progress_source),
     ];
-    let labels = &task.home.labels;
+    let labels = &task.origin.labels;
     if labels.is_empty() {
         return rows.row(&own, Value::Whole(1));
     }
@@ -206,7 +206,7 @@ impl Default for Lines {
 impl Lines {
     /// Writes a task's rows of a family.
     pub fn write(&mut self, family: TaskFamily, task: &Task) {
-        let upstream = &task.home.upstream;
+        let upstream = &task.origin.upstream;
         if self.led.as_ref().is_none_or(|(led, of)| *led != family || !Arc::ptr_eq(of, upstream)) {
             self.lead.clear();
             self.lead.extend_from_slice(family.family().name.as_bytes());
@@ -272,7 +272,7 @@ pub struct Messages<'a> {
 
 impl Rows for Messages<'_> {
     fn row(&mut self, own: &[(&str, &str)], value: Value) {
-        let labels = [("upstream", &*self.task.home.upstream), ("task_id", self.task.id.as_str())];
+        let labels = [("upstream", &*self.task.origin.upstream), ("task_id", self.task.id.as_str())];
         self.message.gauge(labels.into_iter().chain(own.iter().copied()), value.as_f64());
     }
 }

@@ -4,8 +4,8 @@
 
 use std::io::Write as _;
 
-use super::exemplar::Exemplar;
 use super::families::Kind;
+use crate::counters::Exemplar;
 use crate::domain::Timestamp;
 
 /// A growing page.

@@ -1,8 +1,8 @@
 //! Requests, back-off, polling and discovery: counters of the process, in the `prometheus` crate's registry.
 //!
-//! That crate keys the children of a `*Vec` by a hash of the label values written without a separator, and merges two
-//! whose values run together. Here every set of values can be told apart from its right end (an operation, code, reason
-//! or source of ours follows the upstream's name), so no two of them do. Nothing else may go through these `*Vec`s.
+//! That crate identifies the children of a `*Vec` by a hash of the label values without separators, and merges children
+//! whose concatenated values are equal. Here the last values are an operation, code, reason or source from a closed set, so
+//! that no two concatenations are equal. Other labels must not go through these `*Vec`s.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use prometheus::core::{Collector as _, MetricVec, MetricVecBuilder};
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::families::{self, Family, LAG_BUCKETS, REQUEST_BUCKETS};
-use crate::domain::reason::words;
+use crate::domain::enum_words::enum_words;
 use crate::domain::{Reason, Timestamp};
 
-words! {
-    /// What became of a callback.
+enum_words! {
+    /// The outcome of a callback.
     CallbackResult {
-        /// It was read, and its task is watched.
+        /// It was read, and its task is tracked.
         Accepted = "accepted",
-        /// Its secret is another one.
+        /// Its secret is wrong.
         Unauthorized = "unauthorized",
         /// There is no task in it.
         Invalid = "invalid",
-        /// Its task is not watched.
+        /// Its task is not tracked.
         UnknownTask = "unknown_task",
     }
 }
 
-words! {
+enum_words! {
     /// What a request asks for.
     Operation {
         /// One task.
@@ -62,20 +62,20 @@ pub struct UpstreamMetrics {
     discovery_truncated: IntCounterVec,
 }
 
-/// A request as it ended.
+/// How a request ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended {
-    /// What it asked for.
+pub struct RequestOutcome {
+    /// What it requested.
     pub operation: Operation,
-    /// HTTP status, where there was an answer.
+    /// HTTP status, where there was a response.
     pub code: Option<u16>,
     /// What was wrong.
     pub reason: Option<Reason>,
-    /// From sending it to having read the answer.
+    /// From sending it to having read the response.
     pub took: Duration,
     /// When.
     pub at: Timestamp,
-    /// What the answer's `Date` said.
+    /// The response's `Date`.
     pub date: Option<Timestamp>,
 }
 
@@ -95,7 +95,7 @@ impl UpstreamMetrics {
                 metric!($kind, $family, opts(&families::$family))
             };
             ($kind:ident, $family:ident, $opts:expr) => {{
-                let metric = $kind::new($opts, families::$family.labels)?;
+                let metric = $kind::new($opts, &families::$family.label_names())?;
                 registry.register(Box::new(metric.clone()))?;
                 metric
             }};
@@ -124,8 +124,8 @@ impl UpstreamMetrics {
         })
     }
 
-    /// Shows what an upstream can count at 0.
-    pub fn announce(&self, upstream: &str, operations: &[Operation]) {
+    /// Creates the series of an upstream at 0.
+    pub fn create(&self, upstream: &str, operations: &[Operation]) {
         for operation in operations.iter().map(|operation| operation.as_str()) {
             for reason in Reason::ALL {
                 self.errors.with_label_values(&[upstream, operation, reason.as_str()]);
@@ -137,29 +137,29 @@ impl UpstreamMetrics {
         self.in_flight.with_label_values(&[upstream]).set(0);
     }
 
-    /// Shows what callbacks can count at 0.
-    pub fn announce_webhook(&self, upstream: &str) {
+    /// Creates the series of callbacks at 0.
+    pub fn create_webhook(&self, upstream: &str) {
         for result in CallbackResult::ALL {
             self.webhooks.with_label_values(&[upstream, result.as_str()]);
         }
     }
 
-    /// A callback came.
-    pub fn called(&self, upstream: &str, result: CallbackResult, at: Timestamp) {
+    /// A callback was received.
+    pub fn callback_received(&self, upstream: &str, result: CallbackResult, at: Timestamp) {
         self.webhooks.with_label_values(&[upstream, result.as_str()]).inc();
         if result == CallbackResult::Accepted {
             self.webhook_last.with_label_values(&[upstream]).set(at.as_secs_f64());
         }
     }
 
-    /// Shows what a source can count at 0.
-    pub fn announce_source(&self, upstream: &str, source: &str) {
+    /// Creates the series of a source at 0.
+    pub fn create_source(&self, upstream: &str, source: &str) {
         self.discovery_tasks.with_label_values(&[upstream, source]);
         self.discovery_errors.with_label_values(&[upstream, source]);
         self.discovery_truncated.with_label_values(&[upstream, source]);
     }
 
-    /// Forgets upstreams and sources that are not among these: nothing of them may linger.
+    /// Drops the series of upstreams and sources that are not among these.
     pub fn keep(&self, sources: &BTreeMap<Arc<str>, BTreeSet<String>>) {
         keep(&self.up, sources);
         keep(&self.last_success, sources);
@@ -185,14 +185,14 @@ impl UpstreamMetrics {
         self.in_flight.with_label_values(&[upstream]).inc();
     }
 
-    /// A poll came back.
-    pub fn poll_ended(&self, upstream: &str, ended: &Ended) {
+    /// A poll ended.
+    pub fn poll_ended(&self, upstream: &str, ended: &RequestOutcome) {
         self.in_flight.with_label_values(&[upstream]).dec();
-        self.ended(upstream, ended);
+        self.request_ended(upstream, ended);
     }
 
-    /// The same for a request that is no poll.
-    pub fn ended(&self, upstream: &str, ended: &Ended) {
+    /// A request that is no poll ended.
+    pub fn request_ended(&self, upstream: &str, ended: &RequestOutcome) {
         let code = ended.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         let operation = ended.operation.as_str();
         self.requests.with_label_values(&[upstream, operation, &code]).inc();
@@ -214,7 +214,7 @@ impl UpstreamMetrics {
         self.throttle_wait.with_label_values(&[upstream]).inc_by(wait.as_secs_f64());
     }
 
-    /// The upstream is left alone until then, or no longer.
+    /// The back-off ends then; `None` when there is none.
     pub fn backoff(&self, upstream: &str, until: Option<Timestamp>) {
         match until {
             Some(until) => self.backoff_until.with_label_values(&[upstream]).set(until.as_secs_f64()),
@@ -222,7 +222,7 @@ impl UpstreamMetrics {
         }
     }
 
-    /// A source, or a part of it, was read: how many ids it names if that is known, how many errors there were on the way, and whether it was read well.
+    /// A source, or a part of it, was read: how many ids it has, if known, how many errors there were, and when it succeeded.
     pub fn source_read(
         &self,
         upstream: &str,

@@ -28,7 +28,7 @@ pub static ARK: Provider = Provider {
         // Tasks of the other tier are left out unless they are asked for (docs/upstreams.md 5.2).
         parts: &[None, Some(("filter.service_tier", "flex"))],
     }),
-    batch: Some(Batch { most: 500, request: batch }),
+    batch: Some(Batch { max: 500, request: batch }),
     gives: Gives {
         single: "yes",
         batch: "500 a request",

@@ -34,7 +34,7 @@ pub struct Body {
     pub model_origin: Option<String>,
     /// Length of the video, in seconds.
     pub video_seconds: Option<f64>,
-    /// As spelt.
+    /// As spelled.
     pub resolution: Option<String>,
     /// Service tier.
     pub service_tier: Option<String>,
@@ -55,7 +55,7 @@ pub struct Body {
     /// Seconds after submission when the provider gives up.
     pub gives_up_after: Option<f64>,
     /// The upstream does not know the task any more.
-    pub gone: bool,
+    pub is_not_found: bool,
     /// Where it is not as documented.
     pub drift: Drift,
 }
@@ -162,7 +162,7 @@ impl Body {
         let mut answer = Answer::new(word.status);
         answer.task_id = self.task_id;
         answer.unknown_word = word.unheard;
-        answer.gone = self.gone;
+        answer.is_not_found = self.is_not_found;
         answer.progress = self.progress;
         answer.times = Times { submit: self.submit, start: self.start, finish: self.finish, clock: Clock::Upstream };
         answer.model_upstream = self.model;

@@ -105,8 +105,8 @@ pub(super) const FAILURES: Failures = &[
 pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
     let mut body = contract::read(CONTRACT, value, zone.or_hours(OFFSET_HOURS), origin);
     let usage = value.get("usage").unwrap_or(&Value::Null);
-    let spelt = || json::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
-    let height = json::amount(usage, "SR").map(|lines| format!("{lines}p")).or_else(spelt);
+    let spelled = || json::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
+    let height = json::amount(usage, "SR").map(|lines| format!("{lines}p")).or_else(spelled);
     body.resolution = height.or_else(|| json::owned(usage, "video_ratio"));
     if body.status() == Some(Status::Succeeded) && body.resolution.is_none() {
         body.drift.note(Field::Resolution, problem_of(usage.get("SR")));
@@ -121,8 +121,8 @@ pub fn read_row(value: &Value, zone: Zone, origin: Origin) -> Body {
 
 /// UNKNOWN is how it says that it knows no such task.
 fn settle(mut body: Body) -> Body {
-    body.gone = body.word.as_ref().is_some_and(|word| word.unheard.is_none() && word.status == Status::Unknown);
-    if body.gone {
+    body.is_not_found = body.word.as_ref().is_some_and(|word| word.unheard.is_none() && word.status == Status::Unknown);
+    if body.is_not_found {
         // Of what it does not know there is nothing to tell.
         body.drift = body.drift.without_missing();
     }

@@ -150,8 +150,8 @@ fn read_row(row: &Value, zone: Zone, extent: Origin, depth: u8) -> Option<Answer
     answer.synthetic_progress = own.progress.is_some() && inner.progress.is_none();
     answer.progress = own.progress.or(inner.progress);
     answer.times = times(row, &own, &inner, status);
-    answer.finish_made_up = is_sweep(fail_reason.as_deref());
-    answer.gateway_lag = lag(&own, &inner, answer.finish_made_up);
+    answer.finish_is_synthetic = is_sweep(fail_reason.as_deref());
+    answer.gateway_lag = lag(&own, &inner, answer.finish_is_synthetic);
     answer.deadline = inner.deadline();
     answer.video_seconds = inner.video_seconds.or(own.video_seconds);
     answer.resolution = inner.resolution.clone().or_else(|| size(row.get("metadata")?, "width", "height"));
@@ -307,7 +307,7 @@ fn as_body(answer: Answer) -> Body {
         has_url: answer.has_result_url,
         expires_at: answer.expires_at,
         gives_up_after: answer.deadline.zip(submit).map(|(deadline, submit)| deadline.seconds_since(submit)),
-        gone: false,
+        is_not_found: false,
         drift: answer.drift,
     }
 }

@@ -87,7 +87,7 @@ impl RequestSpec {
 #[derive(Debug, Clone, Copy)]
 pub struct Batch {
     /// Most tasks in one.
-    pub most: usize,
+    pub max: usize,
     /// The request.
     pub request: fn(&[TaskId]) -> Request,
 }

@@ -1,7 +1,7 @@
 //! The status words of every upstream in one table.
 
 use crate::domain::Status;
-use crate::domain::labels::sanitise;
+use crate::domain::labels::sanitize;
 
 /// A status word as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub fn word(text: &str) -> Option<Word> {
     let known = WORDS.iter().find(|(_, words)| words.iter().any(|word| word.eq_ignore_ascii_case(text)));
     Some(match known {
         Some((status, _)) => Word { status: *status, unheard: None },
-        None => Word { status: Status::Unknown, unheard: Some(sanitise(text).into_owned()) },
+        None => Word { status: Status::Unknown, unheard: Some(sanitize(text).into_owned()) },
     })
 }
 

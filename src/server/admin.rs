@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::Handle;
 
 /// Somebody asks for a reload, and may want to know how it went: what needs a restart, or why nothing has changed.
-pub type ReloadAsk = Option<oneshot::Sender<Result<Vec<String>, String>>>;
+pub type ReloadRequest = Option<oneshot::Sender<Result<Vec<String>, String>>>;
 
 /// Goes the way of SIGHUP, and says how it went.
 pub async fn reload(State(handle): State<Arc<Handle>>) -> Response {

@@ -2,13 +2,14 @@
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::tasks::Wanted;
 use crate::domain::number::Number;
-use crate::domain::task::UNKNOWN_MODEL;
+use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::{Status, Task, Timestamp};
-use crate::metrics::Snapshot;
+use crate::view::UpstreamView;
 
 /// More rows than this help nobody; the counts above them are of all tasks.
 const MAX_ROWS: usize = 500;
@@ -27,7 +28,7 @@ th{font-weight:600;background:var(--soft)}form{margin:0 0 1rem}input{font:inheri
 progress{width:7rem;vertical-align:middle}p.none{padding:2rem;text-align:center;border:1px dashed var(--line)}";
 
 /// The page: counts of all tasks, and those that are wanted.
-pub fn page(tasks: &Snapshot, wanted: &Wanted, telemetry_path: &str, now: Timestamp) -> String {
+pub fn page(views: &[Arc<UpstreamView>], wanted: &Wanted, telemetry_path: &str, now: Timestamp) -> String {
     let mut out = String::new();
     let _ = write!(
         out,
@@ -39,7 +40,8 @@ pub fn page(tasks: &Snapshot, wanted: &Wanted, telemetry_path: &str, now: Timest
         Escaped(telemetry_path),
     );
     let mut counts = [0usize; Status::ALL.len()];
-    for task in tasks.tasks() {
+    let tasks = || views.iter().flat_map(|view| view.tasks());
+    for task in tasks() {
         counts[task.status.index()] += 1;
     }
     for status in Status::ALL {
@@ -53,7 +55,7 @@ pub fn page(tasks: &Snapshot, wanted: &Wanted, telemetry_path: &str, now: Timest
     }
     form(&mut out, wanted);
     out.push_str("<table><thead><tr><th>Task<th>Upstream<th>Model<th>Status<th>Progress<th>Age or duration<th>Last answer</thead><tbody>");
-    let mut shown: Vec<&Task> = tasks.tasks().filter(|task| wanted.has(task)).collect();
+    let mut shown: Vec<&Task> = tasks().filter(|task| wanted.has(task)).collect();
     let more = shown.len().saturating_sub(MAX_ROWS);
     // Of very many only the first ones have to be in order.
     let order = |task: &&Task| (!task.is_active(), Reverse(task.last_change));
@@ -96,7 +98,7 @@ fn row(out: &mut String, task: &Task, now: Timestamp) {
         out,
         "<tr><td><code>{}</code><td>{}<td>{}<td><span class='s {status}'>{status}</span><td>",
         Escaped(task.id.as_str()),
-        Escaped(&task.home.upstream),
+        Escaped(&task.origin.upstream),
         Escaped(task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
     );
     if let Some(ratio) = task.progress.map(Number::get) {
@@ -148,6 +150,7 @@ impl std::fmt::Display for Escaped<'_> {
 mod tests {
     use super::*;
     use crate::domain::{NewTask, TaskId};
+    use crate::view::TaskRows;
 
     #[test]
     fn a_task_is_shown_and_its_id_is_no_markup() {
@@ -158,15 +161,18 @@ mod tests {
             status: Status::Running,
             ..Task::new("gw".into(), "new_api", new, now - Duration::from_secs(90))
         };
-        let tasks = Snapshot::of([task]);
-        let page = super::page(&tasks, &Wanted::default(), "/metrics", now);
+        let mut rows = TaskRows::default();
+        rows.insert(task);
+        let view = UpstreamView { chunks: rows.chunks(), ..UpstreamView::empty("gw".into(), "new_api") };
+        let views = [Arc::new(view)];
+        let page = super::page(&views, &Wanted::default(), "/metrics", now);
         assert!(!page.contains("<script"), "{page}");
         for part in ["&lt;script&gt;&#39;&amp;", "<progress value=0.5>", "class='s running'", "1 min 30 s", "never"] {
             assert!(page.contains(part), "no {part} in {page}");
         }
         let other =
             Wanted { status: Some("failed".to_owned()), model: Some("'><script>".to_owned()), ..Wanted::default() };
-        let page = super::page(&tasks, &other, "/metrics", now);
+        let page = super::page(&views, &other, "/metrics", now);
         assert!(
             page.contains("No task is like that") && page.contains("value='failed'") && !page.contains("<script"),
             "{page}"

@@ -24,7 +24,7 @@ use axum::routing::{get, post};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
-use crate::agent::{Agent, Shared};
+use crate::agent::Agent;
 use crate::clock;
 use crate::config::{Config, Upstream};
 use crate::domain::Timestamp;
@@ -33,15 +33,15 @@ use access::Access;
 use problem::Refusal;
 use tasks::Wanted;
 
-pub use admin::ReloadAsk;
+pub use admin::ReloadRequest;
 pub use serve::serve;
 
 /// What the server may see of the program.
 pub struct Handle {
-    shared: Arc<Shared>,
+    agent: Arc<Agent>,
     telemetry_path: String,
     /// Where a reload is asked for; `None` where there is no file.
-    reload: Option<mpsc::Sender<ReloadAsk>>,
+    reload: Option<mpsc::Sender<ReloadRequest>>,
     in_force: RwLock<Option<Arc<InForce>>>,
     was_ready: AtomicBool,
     /// Places for pages of metrics.
@@ -50,9 +50,8 @@ pub struct Handle {
     begun: TaskTracker,
 }
 
-/// The agent that runs and the configuration it runs under.
+/// The configuration in force.
 struct InForce {
-    agent: Agent,
     config: Arc<Config>,
     access: Access,
 }
@@ -65,9 +64,9 @@ impl InForce {
 
 impl Handle {
     /// Of a program whose agent has not started yet: not ready.
-    pub fn new(shared: Arc<Shared>, telemetry_path: String, reload: Option<mpsc::Sender<ReloadAsk>>) -> Self {
+    pub fn new(agent: Arc<Agent>, telemetry_path: String, reload: Option<mpsc::Sender<ReloadRequest>>) -> Self {
         Self {
-            shared,
+            agent,
             telemetry_path,
             reload,
             in_force: RwLock::new(None),
@@ -77,11 +76,11 @@ impl Handle {
         }
     }
 
-    /// Another agent runs now, under this configuration; or none, while the program stops.
-    pub fn put_in_force(&self, agent: Option<(Agent, Arc<Config>)>) {
-        let in_force = agent.map(|(agent, config)| {
+    /// This configuration is in force; none while the program stops.
+    pub fn put_in_force(&self, config: Option<Arc<Config>>) {
+        let in_force = config.map(|config| {
             let access = Access::new(&config.api);
-            Arc::new(InForce { agent, config, access })
+            Arc::new(InForce { config, access })
         });
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = in_force;
     }
@@ -93,8 +92,10 @@ impl Handle {
 
     /// Once it was, it is for good: a new configuration may have sources that were not read yet, but nothing is amiss.
     fn is_ready(&self) -> bool {
-        let Ok(in_force) = self.in_force() else { return false };
-        let is_ready = in_force.agent.is_ready();
+        if self.in_force().is_err() {
+            return false;
+        }
+        let is_ready = self.agent.is_ready();
         self.was_ready.fetch_or(is_ready, Ordering::Relaxed) || is_ready
     }
 
@@ -156,5 +157,5 @@ async fn landing_page(
 ) -> Html<String> {
     let now = Timestamp::from(clock::now());
     let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
-    Html(landing::page(&handle.shared.snapshot(), &wanted, &handle.telemetry_path, now))
+    Html(landing::page(&handle.agent.views(), &wanted, &handle.telemetry_path, now))
 }

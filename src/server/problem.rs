@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::agent::CommandError;
 use crate::store::StoreError;
 
 /// An answer in JSON.
@@ -67,9 +68,18 @@ impl Refusal {
     }
 }
 
-/// The state cannot be used at this moment.
+/// The state store cannot be used at this moment.
 pub fn busy(error: &StoreError) -> Refusal {
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("the state cannot be used now: {error}")).after(1)
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).after(1)
+}
+
+impl From<CommandError> for Refusal {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Store(error) => busy(&error),
+            error => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).after(1),
+        }
+    }
 }
 
 impl From<PathRejection> for Refusal {

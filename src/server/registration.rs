@@ -12,11 +12,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::problem::{Answer, Item, Refusal, busy};
+use super::problem::{Answer, Item, Refusal};
 use super::{Handle, InForce, body};
 use crate::clock;
 use crate::config::Upstream;
-use crate::domain::labels::{LABEL_NAME, is_label_name, sanitise};
+use crate::domain::labels::{LABEL_NAME, is_label_name, sanitize};
 use crate::domain::{NewTask, TaskId, Timestamp};
 use crate::provider::any_moment;
 
@@ -37,7 +37,6 @@ pub async fn register(State(handle): State<Arc<Handle>>, headers: HeaderMap, bod
     let work = {
         let handle = handle.clone();
         async move {
-            let _membership = handle.shared.membership.read().await;
             register_all(&handle, &headers, &items).await
         }
     };
@@ -55,8 +54,6 @@ pub async fn forget(
     let work = {
         let handle = handle.clone();
         async move {
-            // Nobody may register it again in the middle of that.
-            let _membership = handle.shared.membership.write().await;
             forget_one(&handle, &headers, &upstream, &id).await
         }
     };
@@ -108,7 +105,7 @@ async fn register_all(handle: &Handle, headers: &HeaderMap, items: &[Value]) -> 
     let mut results = vec![Value::Null; items.len()];
     for (upstream, places, tasks) in by_upstream.into_values() {
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
-        let came = handle.shared.register(upstream, tasks).await.map_err(|error| busy(&error))?;
+        let came = handle.agent.register(&upstream.name, tasks).await?;
         for ((place, id), how) in places.into_iter().zip(ids).zip(came) {
             results[place] = result(&upstream.name, &id, how.as_str());
         }
@@ -123,7 +120,7 @@ async fn forget_one(handle: &Handle, headers: &HeaderMap, upstream: &str, id: &s
     }
     let upstream = in_force.upstream(upstream).ok_or_else(Refusal::no_task)?;
     let id = TaskId::parse(id).map_err(|_| Refusal::no_task())?;
-    if !handle.shared.forget(upstream, &id).await.map_err(|error| busy(&error))? {
+    if !handle.agent.forget(&upstream.name, id.clone()).await? {
         return Err(Refusal::no_task());
     }
     Ok(Json(result(&upstream.name, &id, "forgotten")))
@@ -170,7 +167,7 @@ fn read_labels(labels: &Map<String, Value>) -> Result<BTreeMap<String, String>, 
     }
     let read = |(name, value): (&String, &Value)| match value {
         _ if !is_label_name(name) => Err(LABEL_NAME),
-        Value::String(text) => Ok((name.clone(), sanitise(text).into_owned())),
+        Value::String(text) => Ok((name.clone(), sanitize(text).into_owned())),
         _ => Err("expected an object of texts"),
     };
     labels.iter().map(read).collect()

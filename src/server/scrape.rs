@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Handle;
-use crate::agent::Shared;
+use crate::agent::Agent;
 use crate::clock;
 use crate::metrics::{Coding, Compressor, Format, Page};
 
@@ -30,7 +30,7 @@ struct Scrape {
     _place: OwnedSemaphorePermit,
     begun: Instant,
     compressor: Compressor,
-    shared: Arc<Shared>,
+    agent: Arc<Agent>,
     bytes: usize,
     took: Duration,
     is_done: bool,
@@ -51,10 +51,10 @@ impl Iterator for Scrape {
         let next = loop {
             let Some(piece) = self.page.next() else {
                 self.is_done = true;
-                break self.compressor.end();
+                break self.compressor.finish();
             };
             self.bytes += piece.len();
-            match self.compressor.piece(piece) {
+            match self.compressor.compress(piece) {
                 // It says something only now and then.
                 Ok(piece) if piece.is_empty() => {}
                 other => break other,
@@ -62,7 +62,7 @@ impl Iterator for Scrape {
         };
         self.took += clock::instant() - begun;
         if self.is_done {
-            self.shared.metrics.written(self.page.format(), self.bytes, self.took);
+            self.agent.metrics().scraped(self.page.format(), self.bytes, self.took);
         }
         Some(next).filter(|next| next.as_ref().map_or(true, |piece| !piece.is_empty()))
     }
@@ -83,15 +83,11 @@ pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> R
     };
     let format = Format::accepted(&accepted(header::ACCEPT));
     let coding = Coding::accepted(&accepted(header::ACCEPT_ENCODING));
-    // What is not compressed can always be sent.
-    let (compressor, token) = match Compressor::new(coding) {
-        Ok(compressor) => (compressor, coding.token()),
-        Err(_) => (Compressor::Identity, None),
-    };
-    let shared = handle.shared.clone();
-    let page = shared.page(format);
+    let (compressor, token) = (Compressor::new(coding), coding.token());
+    let agent = handle.agent.clone();
+    let page = agent.page(format);
     let took = clock::instant() - begun;
-    let scrape = Scrape { page, _place: place, begun, compressor, shared, bytes: 0, took, is_done: false };
+    let scrape = Scrape { page, _place: place, begun, compressor, agent, bytes: 0, took, is_done: false };
     let mut response = Body::from_stream(futures_util::stream::iter(scrape)).into_response();
     let own = response.headers_mut();
     own.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));

@@ -1,5 +1,6 @@
 //! `/api/v1/tasks`: the tasks as JSON, page by page; and one with its past.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,9 +15,10 @@ use serde_json::{Map, Value, json};
 use super::Handle;
 use super::problem::{Answer, Refusal, busy};
 use crate::domain::number::Number;
-use crate::domain::task::UNKNOWN_MODEL;
+use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::{Status, Task, TaskId, Timestamp};
 use crate::store::Step;
+use crate::view::UpstreamView;
 
 /// Tasks of a page, when nobody says how many, and at most.
 const PAGE: (usize, usize) = (100, 1000);
@@ -37,7 +39,7 @@ impl Wanted {
     /// That nothing is asked for that no task can have.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let word = self.status.as_deref().filter(|word| !word.is_empty());
-        if word.is_none_or(|word| Status::of_word(word).is_some()) {
+        if word.is_none_or(|word| Status::from_word(word).is_some()) {
             return Ok(());
         }
         let words = Status::ALL.map(Status::as_str).join(", ");
@@ -49,10 +51,10 @@ impl Wanted {
         let is = |wanted: &Option<String>, text: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == text)
         };
-        is(&self.upstream, &task.home.upstream)
+        is(&self.upstream, &task.origin.upstream)
             && is(&self.status, task.status.as_str())
             && is(&self.model, task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL))
-            && is(&self.source, &task.home.source)
+            && is(&self.source, &task.origin.source)
     }
 }
 
@@ -70,15 +72,43 @@ pub async fn list(State(handle): State<Arc<Handle>>, wanted: Result<Query<Wanted
         .as_deref()
         .map(|after| place_of(after).ok_or_else(|| bad("after must be the `next` of another page")));
     let after = after.transpose()?;
-    let (tasks, more) = handle.shared.tracker.page(after, limit, |task| wanted.has(task));
+    let (tasks, more) = page(&handle.agent.views(), after.as_ref(), limit, &wanted);
     let next = tasks.last().filter(|_| more).map(mark_of);
     Ok(Json(json!({ "tasks": tasks.iter().map(shown).collect::<Vec<_>>(), "next": next })))
+}
+
+/// Of the wanted tasks after that one, in the order of upstreams and ids, the first `limit`; and whether there are more.
+fn page(
+    views: &[Arc<UpstreamView>],
+    after: Option<&(Arc<str>, TaskId)>,
+    limit: usize,
+    wanted: &Wanted,
+) -> (Vec<Task>, bool) {
+    let mut found: Vec<Task> = Vec::new();
+    for view in views {
+        let is_after = |task: &&Task| {
+            after.is_none_or(|(upstream, id)| match view.upstream.cmp(upstream) {
+                Ordering::Less => false,
+                Ordering::Equal => task.id > *id,
+                Ordering::Greater => true,
+            })
+        };
+        let mut tasks: Vec<&Task> = view.tasks().filter(|task| wanted.has(task)).filter(is_after).collect();
+        tasks.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        for task in tasks {
+            if found.len() == limit {
+                return (found, true);
+            }
+            found.push(task.clone());
+        }
+    }
+    (found, false)
 }
 
 /// The place of a task among all, as a text that needs no escaping.
 fn mark_of(task: &Task) -> String {
     // No upstream's name and no id has a line break.
-    URL_SAFE_NO_PAD.encode(format!("{}\n{}", task.home.upstream, task.id))
+    URL_SAFE_NO_PAD.encode(format!("{}\n{}", task.origin.upstream, task.id))
 }
 
 fn place_of(mark: &str) -> Option<(Arc<str>, TaskId)> {
@@ -92,8 +122,8 @@ pub async fn one(State(handle): State<Arc<Handle>>, path: Result<Path<(String, S
     let Path((upstream, id)) = path?;
     let upstream: Arc<str> = upstream.into();
     let id = TaskId::parse(&id).map_err(|_| Refusal::no_task())?;
-    let task = handle.shared.tracker.get(&upstream, &id).ok_or_else(Refusal::no_task)?;
-    let steps = handle.shared.store.timeline(upstream, id).await.map_err(|error| busy(&error))?;
+    let task = handle.agent.task(&upstream, &id).ok_or_else(Refusal::no_task)?;
+    let steps = handle.agent.timeline(upstream, id).await.map_err(|error| busy(&error))?;
     let mut object = shown(&task);
     object["timeline"] = steps.iter().map(step).collect();
     Ok(Json(object))
@@ -110,10 +140,10 @@ fn shown(task: &Task) -> Value {
     let number = |number: Option<f64>| number.map_or(Value::Null, Value::from);
     let time = |moment: Option<Timestamp>| moment.map_or(Value::Null, |moment| moment.as_secs_f64().into());
     let word = |status: Option<Status>| status.map_or(Value::Null, |status| status.as_str().into());
-    put("upstream", (*task.home.upstream).into());
-    put("provider", task.home.provider.into());
+    put("upstream", (*task.origin.upstream).into());
+    put("provider", task.origin.provider.into());
     put("task_id", task.id.as_str().into());
-    put("source", task.home.source.as_str().into());
+    put("source", task.origin.source.as_str().into());
     put("model", task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL).into());
     put("status", task.status.as_str().into());
     put("gateway_status", word(task.gateway_status));
@@ -128,7 +158,7 @@ fn shown(task: &Task) -> Value {
     put("last_change", time(Some(task.last_change)));
     put("tokens", number(task.tokens.get().total));
     put("quota", number(task.quota.map(Number::get)));
-    put("labels", serde_json::to_value(&*task.home.labels).unwrap_or_default());
+    put("labels", serde_json::to_value(&*task.origin.labels).unwrap_or_default());
     Value::Object(object)
 }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::problem::Refusal;
 use super::{Handle, body};
-use crate::agent::Told;
+use crate::agent::CallbackOutcome;
 use crate::clock;
 use crate::domain::TaskId;
 use crate::metrics::CallbackResult;
@@ -30,7 +30,7 @@ pub async fn receive(
     let in_force = handle.in_force()?;
     let upstream = in_force.upstream(&name).ok_or_else(nothing)?;
     let own = upstream.webhook.as_ref().ok_or_else(nothing)?;
-    let count = |result| handle.shared.metrics.upstreams.called(&upstream.name, result, clock::now().into());
+    let count = |result| handle.agent.metrics().upstreams.callback_received(&upstream.name, result, clock::now().into());
     if !own.get().await.is(&secret) {
         count(CallbackResult::Unauthorized);
         return Err(in_force.access.refuse(nothing()));
@@ -45,17 +45,16 @@ pub async fn receive(
         Callback::Challenge(challenge) => Ok(Json(json!({ "challenge": challenge })).into_response()),
         Callback::Answer(answer) => {
             let id = answer.task_id.as_deref().and_then(|id| TaskId::parse(id).ok()).ok_or_else(no_task)?;
-            match handle.shared.tracker.tell(&upstream.name, id, *answer) {
-                Told::Taken => {
+            match handle.agent.call_back(&upstream.name, id, answer).await? {
+                CallbackOutcome::Accepted => {
                     count(CallbackResult::Accepted);
                     Ok(Json(json!({ "result": "accepted" })).into_response())
                 }
                 // It may be named in a moment, and is asked for then: no reason to send it again.
-                Told::Unknown => {
+                CallbackOutcome::UnknownTask => {
                     count(CallbackResult::UnknownTask);
                     Ok(Json(json!({ "result": "unknown_task" })).into_response())
                 }
-                Told::TooMuch => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too much at once").after(1)),
             }
         }
     }

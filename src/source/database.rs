@@ -17,7 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Listing, groups};
 use crate::config;
-use crate::domain::labels::{LABEL_NAME, is_label_name, sanitise};
+use crate::domain::labels::{LABEL_NAME, is_label_name, sanitize};
 use crate::domain::{NewTask, TaskId};
 use crate::http::tls_of_the_platform;
 use crate::provider::any_moment;
@@ -126,7 +126,7 @@ impl Rows {
             };
             match name.as_str() {
                 "submit_time" => submit = any_moment(&value),
-                _ if is_label_name(&name) => _ = labels.insert(name, sanitise(&text).into_owned()),
+                _ if is_label_name(&name) => _ = labels.insert(name, sanitize(&text).into_owned()),
                 _ => {
                     return Err(format!("a column cannot be a label: {LABEL_NAME}"));
                 }
@@ -179,7 +179,7 @@ async fn postgres(url: &str, config: &config::SqlSource) -> Result<Rows, String>
 
 /// What went wrong, in the server's words where it has any: they are about the statement, and never have the password.
 fn told(error: &tokio_postgres::Error) -> String {
-    let own = |error: &DbError| format!("{} ({})", sanitise(error.message()), error.code().code());
+    let own = |error: &DbError| format!("{} ({})", sanitize(error.message()), error.code().code());
     error.as_db_error().map_or_else(|| error.to_string(), own)
 }
 
@@ -237,7 +237,7 @@ fn select(connection: &Connection, query: &str) -> Result<Rows, String> {
                 ValueRef::Integer(number) => number.into(),
                 ValueRef::Real(number) => number.into(),
                 ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned().into(),
-                ValueRef::Blob(_) => return Err(format!("column {} is binary", sanitise(name))),
+                ValueRef::Blob(_) => return Err(format!("column {} is binary", sanitize(name))),
             };
             object.insert(name.clone(), value);
         }

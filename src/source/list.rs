@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::{Asked, Listing};
 use crate::clock;
 use crate::config;
-use crate::domain::labels::sanitise;
+use crate::domain::labels::sanitize;
 use crate::domain::{ApiError, NewTask, Reason, TaskId, Timestamp};
 use crate::http::{Client, Options, Request, date, retry_after};
 use crate::provider::{Dialect, Listed, Page, Zone};
@@ -288,7 +288,7 @@ impl UpstreamList {
             self.held.pass = Some(pass);
             return;
         }
-        let said = error.code.as_deref().map(|said| sanitise(said).into_owned()).unwrap_or_default();
+        let said = error.code.as_deref().map(|said| sanitize(said).into_owned()).unwrap_or_default();
         listing.failed(format!("list: {} {said}", error.kind.as_str()).trim_end().to_owned());
         listing.more = false;
         self.name_all(pass.now, listing);

@@ -1,19 +1,16 @@
-//! What survives: the tasks, who was ever named, and what was counted. Nothing is counted that was not committed here first.
+//! The state store: tasks, known ids and counters. Nothing is counted that was not committed here first.
 //!
-//! SQLite, in a file or in memory, written by one thread of its own. Whoever asks it waits for an answer and holds nothing
-//! meanwhile; a state that cannot be written holds up neither polls nor pages.
+//! One thread executes [commands](Command) in batches; each batch is one transaction. Callers wait for the reply and hold
+//! nothing meanwhile: a store that cannot be written delays neither polls nor pages.
 
-mod batch;
+mod command;
+mod error;
 mod handle;
-mod job;
-mod open;
 mod record;
-mod timeline;
+mod sqlite;
 mod writer;
 
-pub use batch::{Cursor, LedgerPage, Seen, UpstreamKey};
-pub use handle::{Found, Loaded, Store};
-pub use job::{Settled, StoreError};
-pub use open::{OpenError, Place};
-pub use timeline::Step;
+pub use command::{Command, Cursor, Discovery, KnownId, KnownIdsPage, Loaded, Output, Reply, Step, UpstreamKey};
+pub use error::{OpenError, StoreError};
+pub use handle::{Location, Settled, Store};
 pub use writer::{Event, MAX_WAITING};

@@ -85,10 +85,10 @@ fn zero(value: &u32) -> bool {
 type Flag<T> = (&'static str, fn(&mut T) -> &mut bool);
 
 const FLAGS: [Flag<Task>; 7] = [
-    ("brought_late", |task| &mut task.brought_late),
+    ("brought_late", |task| &mut task.discovered_after_first_load),
     ("synthetic_progress", |task| &mut task.synthetic_progress),
-    ("finish_made_up", |task| &mut task.finish_made_up),
-    ("goes_on", |task| &mut task.goes_on),
+    ("finish_made_up", |task| &mut task.finish_is_synthetic),
+    ("goes_on", |task| &mut task.reopened),
     ("seen_active", |task| &mut task.seen_active),
     ("read_has_side_effect", |task| &mut task.read_has_side_effect),
     ("dropped", |task| &mut task.dropped),
@@ -150,8 +150,8 @@ pub fn write(task: &Task) -> String {
         strikes_since: millis(task.strikes.map(|strikes| strikes.since)),
         flags: set(&FLAGS, &mut whole).collect(),
         counted: set(&PARTS, &mut whole.counted).chain(ends.map(|end| end.as_str().to_owned())).collect(),
-        labels: (*task.home.labels).clone(),
-        source: task.home.source.clone(),
+        labels: (*task.origin.labels).clone(),
+        source: task.origin.source.clone(),
     };
     serde_json::to_string(&record).expect("texts and numbers only")
 }
@@ -178,15 +178,15 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
     let record: Record = serde_json::from_str(record).map_err(|error| error.to_string())?;
     let moment = |millis: Option<i64>| millis.map(Timestamp::from_millis);
     let text = |text: Option<String>| text.map(Arc::<str>::from);
-    let status = |word: &str| Status::of_word(word).ok_or_else(|| format!("unknown status `{word}`"));
+    let status = |word: &str| Status::from_word(word).ok_or_else(|| format!("unknown status `{word}`"));
     let word = |word: Option<String>| word.as_deref().map(status).transpose();
     let id = TaskId::parse(&columns.task_id).map_err(|error| error.to_string())?;
-    let class = |word: &str| FailureClass::of_word(word).ok_or_else(|| format!("unknown failure class `{word}`"));
+    let class = |word: &str| FailureClass::from_word(word).ok_or_else(|| format!("unknown failure class `{word}`"));
     let clock = CLOCKS.iter().find(|(_, word)| Some(*word) == record.clock.as_deref());
     let new = NewTask { labels: Arc::new(record.labels), ..NewTask::new(id) };
     let mut task = Task::new(columns.upstream, columns.provider, new, Timestamp::from_millis(record.first_seen));
     task.revision = columns.revision;
-    Arc::make_mut(&mut task.home).source = record.source;
+    Arc::make_mut(&mut task.origin).source = record.source;
     task.ended_seen = moment(columns.ended);
     task.status = status(&record.status)?;
     task.last_change = Timestamp::from_millis(record.last_change);
@@ -230,14 +230,14 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::task::Home;
+    use crate::domain::task::TaskOrigin;
 
     /// Every field by its name: one that is new does not compile until it is kept, too, or left out here with a reason.
     fn whole() -> Task {
         let at = |secs: i64| Some(Timestamp::from_millis(1_700_000_000_123 + secs * 1000));
         let text = |text: &str| Some(Arc::<str>::from(text));
         Task {
-            home: Arc::new(Home {
+            origin: Arc::new(TaskOrigin {
                 upstream: "u".into(),
                 provider: "ark",
                 source: "file/0".to_owned(),
@@ -245,13 +245,13 @@ mod tests {
                 aggregate_labels: Arc::new([]), // For the configuration to say.
             }),
             id: TaskId::parse("t \"1\"").unwrap(),
-            brought_late: true,
+            discovered_after_first_load: true,
             first_seen: Timestamp::from_millis(1),
             status: Status::Failed,
             progress: Number::new(0.25),
             synthetic_progress: true,
             times: Times { submit: at(0), start: at(1), finish: at(2), clock: Clock::Gateway },
-            finish_made_up: true,
+            finish_is_synthetic: true,
             video: Arc::new(Video {
                 model: text("m"),
                 upstream_model: text("um"),
@@ -267,7 +267,7 @@ mod tests {
             deadline: at(3),
             result_expiry: at(4),
             ended_seen: at(5),
-            goes_on: true,
+            reopened: true,
             last_change: Timestamp::from_millis(2),
             last_poll: at(6),
             poll_failures: 3,
@@ -292,8 +292,8 @@ mod tests {
 
     fn read_back(task: &Task) -> Task {
         let columns = Columns {
-            upstream: task.home.upstream.clone(),
-            provider: task.home.provider,
+            upstream: task.origin.upstream.clone(),
+            provider: task.origin.provider,
             task_id: task.id.to_string(),
             revision: task.revision,
             ended: task.ended_seen.map(Timestamp::as_millis),

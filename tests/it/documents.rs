@@ -49,13 +49,14 @@ fn with_section(text: &str, name: &str, new: &str) -> String {
 #[test]
 fn the_metrics_page_has_every_family_as_the_code_has_it() {
     let mut table = "| name | type | labels | what |\n|---|---|---|---|\n".to_owned();
-    for Family { name, kind, labels, help } in families::ALL {
-        let help = help.replace(" As old as videogen_task_last_poll_timestamp_seconds.", "");
+    for family in families::all() {
+        let (Family { name, kind, help, .. }, labels) = (family, family.label_names());
+        let help = help.replace(" As fresh as videogen_task_last_poll_timestamp_seconds.", "");
         let _ = writeln!(table, "| `{name}` | {} | {} | {help} |", kind.as_str(), labels.join(", "));
     }
     is_fresh("docs/metrics.md", &with_section(&read("docs/metrics.md"), "families", &table));
-    let names: BTreeSet<_> = families::ALL.iter().map(|family| family.name).collect();
-    assert_eq!(names.len(), families::ALL.len(), "two families have one name");
+    let names: BTreeSet<_> = families::all().iter().map(|family| family.name).collect();
+    assert_eq!(names.len(), families::all().len(), "two families have one name");
     let text = read("docs/metrics.md");
     let words = Reason::ALL.iter().map(|r| r.as_str()).chain(FailureClass::ALL.iter().map(|c| c.as_str()));
     let words = words
@@ -108,7 +109,7 @@ fn the_readme_has_every_provider_and_no_metric_that_is_not() {
 /// Every word that looks like a metric of ours is one.
 fn assert_known_names(path: &str, text: &str) {
     let known = |word: &str| {
-        families::ALL.iter().any(|family| family.name == base(word)) || words_below(word) || recorded().contains(word)
+        families::all().iter().any(|family| family.name == base(word)) || words_below(word) || recorded().contains(word)
     };
     for word in
         text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').filter(|w| w.starts_with("videogen_"))
@@ -120,12 +121,12 @@ fn assert_known_names(path: &str, text: &str) {
 /// A prefix such as `videogen_exporter_` that introduces several, or the crate's own name.
 fn words_below(word: &str) -> bool {
     word == "videogen_exporter"
-        || word.ends_with('_') && families::ALL.iter().any(|family| family.name.starts_with(word))
+        || word.ends_with('_') && families::all().iter().any(|family| family.name.starts_with(word))
 }
 
 fn base(name: &str) -> &str {
     let histogram =
-        |name: &str| families::ALL.iter().any(|family| family.name == name && family.kind == Kind::Histogram);
+        |name: &str| families::all().iter().any(|family| family.name == name && family.kind == Kind::Histogram);
     ["_bucket", "_sum", "_count"]
         .iter()
         .find_map(|part| name.strip_suffix(part).filter(|name| histogram(name)))
@@ -183,7 +184,7 @@ impl ExprVisitor for Names<'_> {
         };
         if let Some(VectorSelector { name: Some(name), matchers, .. }) = selector {
             self.seen += 1;
-            let family = families::ALL.iter().find(|family| family.name == base(name));
+            let family = families::all().into_iter().find(|family| family.name == base(name));
             let foreign =
                 FOREIGN.contains(&name.as_str()) || name.starts_with("process_") || self.recorded.contains(name);
             if family.is_none() && !foreign {
@@ -191,7 +192,7 @@ impl ExprVisitor for Names<'_> {
             }
             for matcher in &matchers.matchers {
                 let usual = matches!(matcher.name.as_str(), "job" | "instance" | "le");
-                if let Some(family) = family.filter(|f| !usual && !f.labels.contains(&matcher.name.as_str())) {
+                if let Some(family) = family.filter(|f| !usual && !f.label_names().contains(&matcher.name.as_str())) {
                     return Err(format!("{}: {} has no label {}", self.place, family.name, matcher.name));
                 }
             }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use videogen_exporter::domain::advance::{CountSince, Span, SpanProblem};
+use videogen_exporter::domain::advance::CountSince;
+use videogen_exporter::domain::counter::MAX_COUNT;
 use videogen_exporter::domain::reading::{Answer, Clock, Times, Tokens};
-use videogen_exporter::domain::{Increment, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, advance};
+use videogen_exporter::domain::{Counter, Increment, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, advance};
 
 const START: i64 = 1_795_132_800;
 const POLICY: Policy = Policy {
@@ -39,7 +40,14 @@ fn ended(status: Status, submit: i64, seconds: i64) -> Reading {
 }
 
 fn finished(increments: &[Increment]) -> Vec<Status> {
-    increments.iter().filter_map(|i| if let Increment::Finished(end) = i { Some(*end) } else { None }).collect()
+    let words = of(Counter::Finished, increments);
+    words.iter().filter_map(|(words, _)| Status::from_word(words[0])).collect()
+}
+
+/// What was added to the series of a counter: their label values, and the amount.
+fn of(counter: Counter, increments: &[Increment]) -> Vec<(Vec<&'static str>, u64)> {
+    let own = increments.iter().filter(|(series, _)| series.counter == counter);
+    own.map(|(series, amount)| (series.labels().map(|(_, word)| word).collect(), *amount)).collect()
 }
 
 fn any_reading() -> impl Strategy<Value = Reading> {
@@ -101,29 +109,24 @@ proptest! {
             prop_assert_eq!(after.task.ended_seen.is_some(), after.task.status.is_end());
             prop_assert!(before.ended_seen.is_none() || before.ended_seen == after.task.ended_seen);
             prop_assert!(after.durable || (after.increments.is_empty() && before.status == after.task.status));
-            for increment in &after.increments {
-                let (name, amount) = match increment {
-                    Increment::Moved(from, to) => {
-                        prop_assert_eq!((*from, *to), (before.status, after.task.status));
+            for (series, amount) in &after.increments {
+                let words: Vec<_> = series.labels().map(|(_, word)| word).collect();
+                prop_assert!(series.is_possible() && *amount <= MAX_COUNT, "{:?}", series);
+                // Whatever its label values are, except where a task may count more than once.
+                let name = match series.counter {
+                    Counter::Transitions => {
+                        prop_assert_eq!(&words, &[before.status.as_str(), after.task.status.as_str()]);
                         continue;
                     }
-                    Increment::Regression => {
+                    Counter::Regressions => {
                         prop_assert!(before.status.is_end() && before.status != after.task.status);
                         continue;
                     }
-                    Increment::Finished(end) => (format!("finished {end:?}"), 1.0),
-                    Increment::Failure(end, _) => (format!("failure {end:?}"), 1.0),
-                    Increment::Submitted => ("submitted".to_owned(), 1.0),
-                    Increment::Latency(_, seconds) => ("latency".to_owned(), *seconds),
-                    Increment::Queue(seconds) => ("queue".to_owned(), *seconds),
-                    Increment::Run(_, seconds) => ("run".to_owned(), *seconds),
-                    Increment::GatewayLag(seconds) => ("gatewaylag".to_owned(), *seconds),
-                    Increment::InvalidDuration(span, _) => (format!("{span:?}").to_lowercase(), 0.0),
-                    Increment::Tokens(kind, tokens) => (format!("tokens {kind:?}"), *tokens),
-                    Increment::Quota(quota) => ("quota".to_owned(), *quota),
-                    Increment::VideoSeconds(_, seconds) => ("video".to_owned(), *seconds),
+                    Counter::Finished | Counter::Failures => format!("{:?} {}", series.counter, words[0]),
+                    Counter::Tokens => format!("tokens {}", words[0]),
+                    Counter::InvalidDurations => words[0].replace('_', ""),
+                    counter => format!("{counter:?}").to_lowercase(),
                 };
-                prop_assert!(amount >= 0.0 && amount.is_finite(), "{} {}", name, amount);
                 *once.entry(name).or_default() += 1;
             }
             let counted = finished(&after.increments);
@@ -177,7 +180,7 @@ fn what_ended_before_us_is_history_unless_it_finished_since_or_came_late() {
         (POLICY.count_since, true, Reading::GivenUp, 10, true),
         (POLICY.count_since, false, Reading::GivenUp, 10, false),
     ] {
-        let task = Task { brought_late: late, ..task() };
+        let task = Task { discovered_after_first_load: late, ..task() };
         let after = advance(&task, reading.clone(), &Policy { count_since: since, ..POLICY }, at(now));
         assert!(after.task.status.is_end());
         assert_eq!(!after.increments.is_empty(), counts, "{since:?} late={late} {reading:?}");
@@ -193,9 +196,8 @@ fn an_impossible_span_is_counted_as_such_and_shown_nowhere() {
     for (seconds, latency, shown) in [(30, true, Some(30.0)), (-5, false, None), (31 * 86_400, false, None)] {
         let seen = advance(&task(), reading(Status::Running), &POLICY, at(1)).task;
         let after = advance(&seen, ended(Status::Succeeded, 0, seconds), &POLICY, at(40));
-        let has = |find: fn(&Increment) -> bool| after.increments.iter().any(find);
-        assert_eq!(has(|i| matches!(i, Increment::Latency(..))), latency);
-        assert_eq!(has(|i| matches!(i, Increment::InvalidDuration(..))), !latency);
+        let has = |counter| !of(counter, &after.increments).is_empty();
+        assert_eq!((has(Counter::Latency), has(Counter::InvalidDurations)), (latency, !latency));
         assert_eq!(after.task.duration(), shown);
     }
 }
@@ -203,11 +205,11 @@ fn an_impossible_span_is_counted_as_such_and_shown_nowhere() {
 #[test]
 fn a_sweeps_finish_and_two_clocks_give_no_latency() {
     let times = Times { submit: Some(at(0)), start: Some(at(10)), finish: Some(at(50)), clock: Clock::Gateway };
-    let swept = Answer { times, finish_made_up: true, ..answer(Status::Expired) };
+    let swept = Answer { times, finish_is_synthetic: true, ..answer(Status::Expired) };
     let mixed = Answer { times: Times { clock: Clock::Mixed, ..times }, ..answer(Status::Succeeded) };
     for answer in [swept, mixed] {
         let after = advance(&task(), Reading::Answer(Box::new(answer)), &POLICY, at(60));
-        assert!(!after.increments.iter().any(|i| matches!(i, Increment::Latency(..) | Increment::Run(..))));
+        assert!([Counter::Latency, Counter::Run].iter().all(|counter| of(*counter, &after.increments).is_empty()));
         assert_eq!(finished(&after.increments).len(), 1);
     }
 }
@@ -224,8 +226,8 @@ fn a_late_success_counts_as_a_second_end_and_its_usage_once() {
         task = after.task;
     }
     assert_eq!(finished(&counted), [Status::Failed, Status::Succeeded]);
-    assert_eq!(counted.iter().filter(|i| matches!(i, Increment::Tokens(..))).count(), 1);
-    assert_eq!(counted.iter().filter(|i| matches!(i, Increment::Regression)).count(), 2, "there and back again");
+    assert_eq!(of(Counter::Tokens, &counted), [(vec!["output"], 5000)]);
+    assert_eq!(of(Counter::Regressions, &counted).len(), 2, "there and back again");
 }
 
 #[test]
@@ -241,9 +243,9 @@ fn both_layers_are_kept_and_compared() {
     let swept = read(&expired, said(Status::Expired, Status::Expired, Status::Expired));
     assert_eq!(swept.disagreement(), None, "read again, they agree");
     let still = read(&expired, said(Status::Running, Status::Running, Status::Running));
-    assert_eq!((still.status, still.disagreement(), still.goes_on), (Status::Expired, None, true), "an end stands");
+    assert_eq!((still.status, still.disagreement(), still.reopened), (Status::Expired, None, true), "an end stands");
     let over = read(&still, said(Status::Failed, Status::Failed, Status::Failed));
-    assert_eq!((over.status, over.goes_on), (Status::Failed, false), "until another takes its place");
+    assert_eq!((over.status, over.reopened), (Status::Failed, false), "until another takes its place");
     let alone = Answer { gateway_status: None, ..said(Status::Running, Status::Expired, Status::Expired) };
     assert_eq!(read(&task(), alone).disagreement(), None, "one layer disagrees with nobody");
 }
@@ -254,9 +256,9 @@ fn the_gateways_lag_is_counted_once_and_an_impossible_one_as_such() {
         |seconds| Reading::Answer(Box::new(Answer { gateway_lag: Some(seconds), ..answer(Status::Succeeded) }));
     let seen = advance(&task(), reading(Status::Running), &POLICY, at(1)).task;
     let after = advance(&seen, lagging(7.0), &POLICY, at(2));
-    assert!(after.increments.contains(&Increment::GatewayLag(7.0)));
+    assert_eq!(of(Counter::GatewayLag, &after.increments), [(vec![], 7000)]);
     let again = advance(&after.task, lagging(7.0), &POLICY, at(70));
     assert!(again.increments.is_empty());
     let early = advance(&seen, lagging(-3.0), &POLICY, at(2)).increments;
-    assert!(early.contains(&Increment::InvalidDuration(Span::GatewayLag, SpanProblem::Negative)));
+    assert_eq!(of(Counter::InvalidDurations, &early), [(vec!["gateway_lag", "negative"], 1)]);
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use videogen_exporter::app::{App, Options, Reload};
 use videogen_exporter::config::{self, Config};
 use videogen_exporter::http::{self, Client, Method, Request, Tls};
-use videogen_exporter::server::ReloadAsk;
+use videogen_exporter::server::ReloadRequest;
 use videogen_exporter::telemetry::LogCounts;
 
 /// How long anything may take to show up on the page.
@@ -25,7 +25,7 @@ pub const QUICK: &str = "polling: {interval: 100ms, min_interval: 50ms, max_inte
 pub struct Exporter {
     pub address: SocketAddr,
     stop: CancellationToken,
-    ask: Option<mpsc::Sender<ReloadAsk>>,
+    ask: Option<mpsc::Sender<ReloadRequest>>,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -46,8 +46,8 @@ impl Exporter {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let reload = file.map(Reload::of);
-        let ask = reload.as_ref().map(|reload| reload.ask.clone());
+        let reload = file.map(Reload::new);
+        let ask = reload.as_ref().map(|reload| reload.sender.clone());
         let options = Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), reload };
         let app = App::open(config, LogCounts::default()).await.unwrap_or_else(|error| panic!("{error:#}"));
         let running = tokio::spawn(app.run(options, stop.clone()));

@@ -54,7 +54,7 @@ async fn until(running: &Running, what: &str, holds: impl Fn(&str) -> bool) -> S
 }
 
 /// Tasks end before, while and after the state cannot be written; `break_it` and `mend_it` do what their names say.
-async fn goes_on(running: &mut Running, gateway: &Known, break_it: impl Fn(), mend_it: impl Fn()) {
+async fn reopened(running: &mut Running, gateway: &Known, break_it: impl Fn(), mend_it: impl Fn()) {
     let page = until(running, "some have ended", |page| finished(page) > 10.0).await;
     assert_eq!((value(&page, UP), value(&page, ERRORS)), (Some(1.0), Some(0.0)));
     break_it();
@@ -124,7 +124,7 @@ async fn on_a_full_disk_it_waits_for_room() {
         }
     };
     let empty = || if disk { fs::remove_file(&ballast).unwrap() } else { limit("unlimited") };
-    goes_on(&mut running, &gateway, fill, empty).await;
+    reopened(&mut running, &gateway, fill, empty).await;
     if !disk {
         comes_back(&file, &gateway).await;
     }
@@ -140,7 +140,7 @@ async fn while_somebody_else_writes_into_the_file_it_waits() {
     shell.busy_timeout(Duration::from_secs(5)).unwrap();
     let (lock, unlock) = ("begin immediate", "rollback");
     let run = |sql: &str| shell.execute_batch(sql).unwrap();
-    goes_on(&mut running, &gateway, || run(lock), || run(unlock)).await;
+    reopened(&mut running, &gateway, || run(lock), || run(unlock)).await;
     comes_back(&file, &gateway).await;
 }
 

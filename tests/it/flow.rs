@@ -30,7 +30,7 @@ fn ended(word: &str, inner: &Value) -> Value {
         "finish_time": at, "properties": {"origin_model_name": "m", "upstream_model_name": "m-1"}, "data": inner})
 }
 
-fn agg(family: &str, own: &str) -> String {
+fn label_set(family: &str, own: &str) -> String {
     let comma = if own.is_empty() { "" } else { "," };
     format!("{family}{{upstream=\"gw\",provider=\"new_api\",model=\"m\"{comma}{own}}}")
 }
@@ -75,27 +75,27 @@ async fn every_end_is_shown_and_counted_once() {
 
     for (_, end) in &ends[..4] {
         assert_eq!(
-            value(&page, &agg("videogen_tasks_finished_total", &format!("status=\"{end}\""))),
+            value(&page, &label_set("videogen_tasks_finished_total", &format!("status=\"{end}\""))),
             Some(1.0),
             "{end}"
         );
-        assert_eq!(value(&page, &agg("videogen_tasks", &format!("status=\"{end}\""))), Some(1.0), "{end}");
-        let moves = agg("videogen_status_transitions_total", &format!("from=\"running\",to=\"{end}\""));
+        assert_eq!(value(&page, &label_set("videogen_tasks", &format!("status=\"{end}\""))), Some(1.0), "{end}");
+        let moves = label_set("videogen_status_transitions_total", &format!("from=\"running\",to=\"{end}\""));
         assert_eq!(value(&page, &moves), Some(1.0), "{end}");
     }
     for (series, expected) in [
-        (agg("videogen_tasks_submitted_total", ""), 5.0),
-        (agg("videogen_task_failures_total", "status=\"failed\",failure_class=\"content_policy\""), 1.0),
-        (agg("videogen_task_failures_total", "status=\"expired\",failure_class=\"expired\""), 1.0),
-        (agg("videogen_task_latency_seconds_sum", "status=\"succeeded\""), 40.0),
-        (agg("videogen_task_latency_seconds_bucket", "status=\"succeeded\",le=\"45.0\""), 1.0),
-        (agg("videogen_task_latency_seconds_bucket", "status=\"succeeded\",le=\"30.0\""), 0.0),
-        (agg("videogen_task_run_seconds_sum", "status=\"failed\""), 30.0),
-        (agg("videogen_task_queue_seconds_sum", ""), 20.0),
-        (agg("videogen_tokens_total", "token_type=\"output\""), 70.0),
-        (agg("videogen_tokens_total", "token_type=\"unspecified\""), 30.0),
-        (agg("videogen_quota_total", ""), 500.0),
-        (agg("videogen_video_seconds_total", "resolution=\"720p\""), 5.0),
+        (label_set("videogen_tasks_submitted_total", ""), 5.0),
+        (label_set("videogen_task_failures_total", "status=\"failed\",failure_class=\"content_policy\""), 1.0),
+        (label_set("videogen_task_failures_total", "status=\"expired\",failure_class=\"expired\""), 1.0),
+        (label_set("videogen_task_latency_seconds_sum", "status=\"succeeded\""), 40.0),
+        (label_set("videogen_task_latency_seconds_bucket", "status=\"succeeded\",le=\"45.0\""), 1.0),
+        (label_set("videogen_task_latency_seconds_bucket", "status=\"succeeded\",le=\"30.0\""), 0.0),
+        (label_set("videogen_task_run_seconds_sum", "status=\"failed\""), 30.0),
+        (label_set("videogen_task_queue_seconds_sum", ""), 20.0),
+        (label_set("videogen_tokens_total", "token_type=\"output\""), 70.0),
+        (label_set("videogen_tokens_total", "token_type=\"unspecified\""), 30.0),
+        (label_set("videogen_quota_total", ""), 500.0),
+        (label_set("videogen_video_seconds_total", "resolution=\"720p\""), 5.0),
         (of_task("videogen_task_duration_seconds", "ok", ""), 40.0),
         (of_task("videogen_task_progress_ratio", "ok", ""), 1.0),
         (of_task("videogen_task_tokens", "ok", ",token_type=\"output\""), 70.0),
@@ -135,7 +135,7 @@ async fn a_task_that_the_upstream_forgets_is_lost_after_a_minute() {
     assert!(exporter.page().await.contains(&now_is("gone", "running")), "three answers are not enough");
     tokio::time::sleep(Duration::from_secs(58)).await;
     exporter.until(&[&now_is("gone", "lost")]).await;
-    let class = agg("videogen_task_failures_total", "status=\"lost\",failure_class=\"lost\"");
+    let class = label_set("videogen_task_failures_total", "status=\"lost\",failure_class=\"lost\"");
     assert_eq!(value(&exporter.page().await, &class), Some(1.0));
     exporter.stop().await;
 }
@@ -146,7 +146,7 @@ async fn a_task_that_never_ends_is_given_up() {
     gateway.script("endless", vec![status("IN_PROGRESS")]);
     let head = format!("{QUICK}tasks: {{give_up_after: 1s}}\n");
     let exporter = Exporter::start(&config(&head, &gateway, "[endless]"), Path::new(HERE)).await;
-    let class = agg("videogen_task_failures_total", "status=\"lost\",failure_class=\"timeout\"") + " 1";
+    let class = label_set("videogen_task_failures_total", "status=\"lost\",failure_class=\"timeout\"") + " 1";
     exporter.until(&[&now_is("endless", "lost"), &class]).await;
     exporter.stop().await;
 }
@@ -161,7 +161,7 @@ async fn what_ended_before_the_start_is_shown_but_not_counted_unless_asked_for()
         let exporter = Exporter::start(&config(&head, &gateway, "[old, timeless]"), Path::new(HERE)).await;
         let page = exporter.until(&[&now_is("old", "failed"), &now_is("timeless", "succeeded")]).await;
         for end in ["failed", "succeeded"] {
-            let series = agg("videogen_tasks_finished_total", &format!("status=\"{end}\""));
+            let series = label_set("videogen_tasks_finished_total", &format!("status=\"{end}\""));
             assert_eq!(value(&page, &series), Some(counted), "{head}");
         }
         assert_eq!(value(&page, "videogen_tasks_discovered_total{upstream=\"gw\",source=\"static/0\"}"), Some(2.0));
@@ -194,7 +194,7 @@ async fn files_of_ids_are_followed_and_a_broken_one_keeps_its_last_good_list() {
     exporter
         .until(&[&(series("videogen_discovery_errors_total") + " 1"), &(series("videogen_discovery_tasks") + " 2")])
         .await;
-    let finished = agg("videogen_tasks_finished_total", "status=\"succeeded\"") + " 1";
+    let finished = label_set("videogen_tasks_finished_total", "status=\"succeeded\"") + " 1";
     exporter.until(&[&finished]).await; // `one` is history, `two` came after the first load
 
     write("- targets: [one, two\n");
@@ -373,7 +373,7 @@ async fn a_page_of_many_pieces_is_whole_and_ended_tasks_leave_it() {
     }
     let head = format!("{QUICK}tasks: {{retention: 3s}}\n");
     let exporter = Exporter::start(&config(&head, &gateway, &format!("{ids:?}")), Path::new(HERE)).await;
-    let page = exporter.until(&[&agg("videogen_tasks", "status=\"succeeded\"").add_value(300)]).await;
+    let page = exporter.until(&[&label_set("videogen_tasks", "status=\"succeeded\"").add_value(300)]).await;
     assert!(page.len() > 4 * 64 * 1024);
     for family in ["videogen_task_status", "videogen_task_info", "videogen_task_first_seen_timestamp_seconds"] {
         assert_eq!(page.matches(&format!("# TYPE {family} gauge\n")).count(), 1, "{family}");
@@ -385,7 +385,7 @@ async fn a_page_of_many_pieces_is_whole_and_ended_tasks_leave_it() {
         );
     }
     exporter
-        .until(&["videogen_exporter_task_series_tasks 0", &agg("videogen_tasks", "status=\"succeeded\"").add_value(0)])
+        .until(&["videogen_exporter_task_series_tasks 0", &label_set("videogen_tasks", "status=\"succeeded\"").add_value(0)])
         .await;
     assert!(!exporter.page().await.contains("task_0001"), "nothing of an ended task lingers");
     exporter.stop().await;

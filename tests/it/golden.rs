@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use videogen_exporter::config::TaskStatusForm;
 use videogen_exporter::domain::number::Number;
-use videogen_exporter::domain::task::{Home, Video};
-use videogen_exporter::domain::{NewTask, Status, Task, TaskId, Timestamp};
-use videogen_exporter::metrics::{Encoder, Exemplar, Extra, Format, HistogramRow, Page, Snapshot, families};
+use videogen_exporter::domain::task::{TaskOrigin, Video};
+use videogen_exporter::domain::{Counter, NewTask, Status, Task, TaskId, Timestamp};
+use videogen_exporter::counters::Exemplar;
+use videogen_exporter::metrics::families::{self, Family};
+use videogen_exporter::metrics::{Encoder, Extra, Format, HistogramRow, Page, SeriesSelection};
+use videogen_exporter::view::TaskRows;
 
 fn id(text: &str) -> TaskId {
     TaskId::parse(text).unwrap()
@@ -23,7 +26,7 @@ fn tasks() -> [Task; 2] {
     failed.status = Status::Failed;
     failed.poll_failures = 2;
     let labels = [("team".to_owned(), "é\n".to_owned())].into();
-    failed.home = Arc::new(Home { labels: Arc::new(labels), ..(*failed.home).clone() });
+    failed.origin = Arc::new(TaskOrigin { labels: Arc::new(labels), ..(*failed.origin).clone() });
     failed.video = Arc::new(Video { model: Some("sora-2".into()), ..Video::default() });
     [running, failed]
 }
@@ -35,10 +38,10 @@ fn page(format: Format) -> Vec<u8> {
     let mut out = Encoder::new(format, true);
     out.header(&families::SERIES_LIMIT);
     out.row(&[], 5000.0, Extra::default());
-    out.header(&families::FINISHED);
+    out.header(&Family::of(Counter::Finished));
     let labels = [("upstream", "tokenhot"), ("provider", "tokenhot"), ("model", "m\"\\\n"), ("status", "succeeded")];
     out.row(&labels, 3.0, Extra { created, exemplar: Some(&exemplar) });
-    out.header(&families::LATENCY);
+    out.header(&Family::of(Counter::Latency));
     let latency = Exemplar { value: 71.5, ..exemplar };
     let row = HistogramRow {
         bounds: &[60.0, 120.0],
@@ -49,8 +52,9 @@ fn page(format: Format) -> Vec<u8> {
         ..HistogramRow::default()
     };
     out.histogram(&labels, &row);
-    let tasks = Snapshot::of(tasks());
-    Page::new(out, TaskStatusForm::Set, &tasks).flatten().collect()
+    let mut rows = TaskRows::default();
+    tasks().into_iter().for_each(|task| _ = rows.insert(task));
+    Page::new(out, TaskStatusForm::Set, &rows.chunks(), &SeriesSelection::ALL).flatten().collect()
 }
 
 #[test]

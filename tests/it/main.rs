@@ -20,7 +20,6 @@ mod faults;
 mod flow;
 mod formats;
 mod golden;
-mod interleave;
 mod kill;
 mod known;
 mod layers;

@@ -25,12 +25,12 @@ fn failed(finish: Option<u64>) -> Reply {
         "properties": {"origin_model_name": "m"}, "data": null}))
 }
 
-fn agg(family: &str, own: &str) -> String {
+fn label_set(family: &str, own: &str) -> String {
     format!("{family}{{upstream=\"gw\",provider=\"new_api\",model=\"m\"{own}}}")
 }
 
 fn ends(count: u32) -> String {
-    format!("{} {count}", agg("videogen_tasks_finished_total", ",status=\"failed\""))
+    format!("{} {count}", label_set("videogen_tasks_finished_total", ",status=\"failed\""))
 }
 
 const FILES: &str = "file_sd_configs: [{files: [ids.json], refresh_interval: 1s}]";
@@ -108,7 +108,7 @@ async fn what_ended_while_it_was_down_is_counted_and_what_is_history_is_not() {
     let page = exporter.until(&[&discovered(6), &ends(3)]).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(
-        value(&exporter.page().await, &agg("videogen_tasks_finished_total", ",status=\"failed\"")),
+        value(&exporter.page().await, &label_set("videogen_tasks_finished_total", ",status=\"failed\"")),
         Some(3.0),
         "{page}"
     );
@@ -191,7 +191,7 @@ async fn an_upstream_that_comes_back_and_labels_that_come_back_go_on_counting() 
     let labelled = |team: &str, count: u32| {
         format!(
             "{} {count}",
-            agg(
+            label_set(
                 "videogen_tasks_finished_total",
                 &format!(",label_app=\"web\",label_team=\"{team}\",status=\"failed\"")
             )

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rusqlite::Connection;
 use videogen_exporter::domain::Timestamp;
-use videogen_exporter::store::{Cursor, Place, Store};
+use videogen_exporter::store::{self, Cursor, Location, Output, Store};
 
 /// What a state counted, by model and cell, and its tasks with the end that each has: read off the tables themselves.
 type Content = (BTreeMap<(String, String), i64>, BTreeMap<String, Option<i64>>);
@@ -21,15 +21,17 @@ fn recorded(state: &Connection) -> Content {
 }
 
 async fn loaded(store: &Store) -> Content {
-    let loaded = store.load(vec![("sim".into(), "new_api")], vec!["label_team".into()]).await.unwrap();
-    let cells = loaded.tallies.iter().flat_map(|tally| {
-        assert_eq!(*tally.agg.labels, [("label_team".into(), "demo".into())]);
-        let model = tally.agg.model.to_string();
-        tally.cells.iter().map(move |(cell, value)| ((model.clone(), cell.to_string()), i64::try_from(*value).unwrap()))
+    let load = store::Command::Load(("sim".into(), "new_api"), vec!["label_team".into()]);
+    let Output::Loaded(loaded) = store.execute(load).await.unwrap() else { panic!("another output") };
+    assert_eq!(loaded.skipped, 0);
+    let cells = loaded.counters.iter().flat_map(|snapshot| {
+        assert_eq!(*snapshot.label_set.labels, [("label_team".into(), "demo".into())]);
+        let model = snapshot.label_set.model.to_string();
+        snapshot.numbers.iter().map(move |(cell, value)| ((model.clone(), cell.to_string()), i64::try_from(*value).unwrap()))
     });
     let tasks = loaded.tasks.iter().map(|task| {
         assert_eq!(task.ended_seen.is_some(), task.status.is_end(), "{}", task.id);
-        assert_eq!(task.home.labels.get("team").map(String::as_str), Some("demo"));
+        assert_eq!(task.origin.labels.get("team").map(String::as_str), Some("demo"));
         (task.id.to_string(), task.ended_seen.map(Timestamp::as_millis))
     });
     (cells.collect(), tasks.collect())
@@ -43,7 +45,7 @@ fn project(path: &str) -> String {
 /// The newest schema.
 fn newest(folder: &Path) -> i64 {
     let path = folder.join("newest.db");
-    drop(Store::open(&Place::File(path.clone()), Timestamp::from_secs(1), |_| {}).unwrap());
+    drop(Store::open(&Location::File(path.clone()), Timestamp::from_secs(1), |_| {}).unwrap());
     Connection::open(path).unwrap().query_row("pragma user_version", [], |row| row.get(0)).unwrap()
 }
 
@@ -69,10 +71,12 @@ async fn a_state_of_every_schema_opens_with_all_that_is_in_it() {
         drop(state);
         assert!(recorded.0.len() > 20 && recorded.1.len() > 5, "{name}: {recorded:?}");
 
-        let (store, _ended) = Store::open(&Place::File(path), Timestamp::from_secs(9), |_| {}).unwrap();
+        let (store, _ended) = Store::open(&Location::File(path), Timestamp::from_secs(9), |_| {}).unwrap();
         assert_eq!(loaded(&store).await, recorded, "{name}");
         assert_eq!(store.first_start().as_millis(), first, "{name}");
-        let page = store.ledger(Timestamp::from_secs(i64::MAX / 1000), Cursor::default(), 1_000_000).await.unwrap();
+        let named_before = Timestamp::from_secs(i64::MAX / 1000);
+        let known = store::Command::KnownIds { named_before, after: Cursor::default(), limit: 1_000_000 };
+        let Output::KnownIds(page) = store.execute(known).await.unwrap() else { panic!("another output") };
         assert_eq!(i64::try_from(page.ids.len()), Ok(ids), "{name}");
     }
 }
@@ -88,7 +92,7 @@ async fn the_way_the_docs_mend_a_state_keeps_all_that_can_be_read() {
         let ran = Command::new("bash").args(["-euc", command]).current_dir(folder.path()).output().unwrap();
         assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
         let mended = folder.path().join("mended.db");
-        let (store, _ended) = Store::open(&Place::File(mended.clone()), Timestamp::from_secs(9), |_| {}).unwrap();
+        let (store, _ended) = Store::open(&Location::File(mended.clone()), Timestamp::from_secs(9), |_| {}).unwrap();
         assert_eq!(loaded(&store).await, before, "schema {schema}");
         drop(store);
         fs::remove_file(mended).unwrap();

@@ -10,13 +10,17 @@ use tokio::sync::oneshot;
 use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::reading::{Clock, Times, Tokens};
 use videogen_exporter::domain::task::Video;
+use videogen_exporter::counters::ZeroHold;
 use videogen_exporter::domain::{
-    Answer, Birth, Cell, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance,
+    Answer, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance,
 };
-use videogen_exporter::store::{Cursor, Event, Found, MAX_WAITING, OpenError, Place, Settled, Store};
+use videogen_exporter::store::{
+    Command, Cursor, Discovery, Event, KnownId, KnownIdsPage, Loaded, Location, MAX_WAITING, OpenError, Output, Settled, Store,
+    StoreError,
+};
 
 const POLICY: Policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
-const BIRTH: Birth = Birth { created: at(1000), shown: false };
+const HOLD: ZeroHold = ZeroHold { created: at(1000), released: false };
 
 const fn at(secs: i64) -> Timestamp {
     Timestamp::from_secs(secs)
@@ -28,20 +32,20 @@ fn task(id: &str) -> Arc<Task> {
     Arc::new(Task { video, ..Task::new("u".into(), "new_api", new, at(900)) })
 }
 
-fn found(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp) -> Arc<Found> {
+fn found(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp) -> Arc<Discovery> {
     found_in(tasks, gone, now, None)
 }
 
-fn found_in(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp, identity: Option<&str>) -> Arc<Found> {
-    Arc::new(Found {
+fn found_in(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp, identity: Option<&str>) -> Arc<Discovery> {
+    Arc::new(Discovery {
         upstream: "u".into(),
         source: "file/0".to_owned(),
-        asked_for: false,
-        identity: identity.map(str::to_owned),
+        is_requested: false,
+        first_load: identity.map(str::to_owned),
         tasks,
-        also: Vec::new(),
+        tracked: Vec::new(),
         gone: gone.iter().map(|id| TaskId::parse(id).unwrap()).collect(),
-        birth: BIRTH,
+        zero_hold: HOLD,
         now,
     })
 }
@@ -57,7 +61,7 @@ fn read(task: &Task, status: Status) -> Transition {
 }
 
 fn open(path: &Path) -> (Store, oneshot::Receiver<()>) {
-    Store::open(&Place::File(path.to_owned()), at(1000), |_| {}).unwrap()
+    Store::open(&Location::File(path.to_owned()), at(1000), |_| {}).unwrap()
 }
 
 async fn close((store, ended): (Store, oneshot::Receiver<()>)) {
@@ -65,8 +69,44 @@ async fn close((store, ended): (Store, oneshot::Receiver<()>)) {
     ended.await.unwrap();
 }
 
+/// What the store says to a command.
+async fn done(store: &Store, command: Command) -> Output {
+    store.execute(command).await.unwrap()
+}
+
+async fn add(store: &Store, discovery: Arc<Discovery>) -> (Vec<Arc<Task>>, Vec<Arc<Task>>) {
+    match done(store, Command::Add(discovery)).await {
+        Output::Added { new, known } => (new, known),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn load(store: &Store, labels: Vec<Arc<str>>) -> Result<Loaded, StoreError> {
+    match store.execute(Command::Load(("u".into(), "new_api"), labels)).await? {
+        Output::Loaded(loaded) => Ok(loaded),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn known_ids(store: &Store, named_before: Timestamp, after: Cursor, limit: usize) -> KnownIdsPage {
+    match done(store, Command::KnownIds { named_before, after, limit }).await {
+        Output::KnownIds(page) => page,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn update(store: &Store, named: Vec<KnownId>, now: Timestamp, forgotten: Vec<KnownId>, before: Timestamp) {
+    done(store, Command::UpdateKnownIds { named, now, forgotten, before }).await;
+}
+
+/// Sends a commit at once; its end is waited for.
+fn send(store: &Store, transitions: Vec<Transition>) -> impl Future<Output = Settled> + use<> {
+    let replied = store.send(Command::Commit(transitions, HOLD));
+    async move { Settled::from_reply(replied.await.unwrap()).unwrap() }
+}
+
 async fn commit(store: &Store, transitions: Vec<Transition>) -> Vec<Arc<Task>> {
-    match store.commit(transitions, BIRTH).await.unwrap() {
+    match send(store, transitions).await {
         Settled::Committed { transitions, .. } => {
             transitions.into_iter().map(|transition| Arc::new(transition.task)).collect()
         }
@@ -78,9 +118,9 @@ type Counts = BTreeMap<String, u64>;
 
 /// All tasks and all counts of the upstream.
 async fn all(store: &Store) -> (Vec<Arc<Task>>, Counts) {
-    let loaded = store.load(vec![("u".into(), "new_api")], Vec::new()).await.unwrap();
+    let loaded = load(store, Vec::new()).await.unwrap();
     let mut counts = Counts::new();
-    for (cell, value) in loaded.tallies.iter().flat_map(|tally| tally.cells.iter()) {
+    for (cell, value) in loaded.counters.iter().flat_map(|snapshot| snapshot.numbers.iter()) {
         *counts.entry(cell.to_string()).or_default() += value;
     }
     (loaded.tasks, counts)
@@ -119,80 +159,80 @@ async fn what_is_committed_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");
     let state = open(&path);
-    let added = state.0.add(found_in(vec![task("a"), task("b")], &[], at(1000), Some("file a"))).await.unwrap();
+    let added = add(&state.0, found_in(vec![task("a"), task("b")], &[], at(1000), Some("file a"))).await;
     assert_eq!(added, (vec![task("a"), task("b")], vec![]));
-    let again = state.0.add(found(vec![task("a")], &[], at(1000))).await.unwrap();
+    let again = add(&state.0, found(vec![task("a")], &[], at(1000))).await;
     assert_eq!(again, (vec![], vec![task("a")]), "another source names it: not new, but to be watched");
     let running = commit(&state.0, vec![read(&task("a"), Status::Running)]).await;
     let ended = commit(&state.0, vec![read(&running[0], Status::Failed)]).await;
-    let agg = ended[0].agg();
-    state.0.show(vec![agg.clone()], vec![("u".into(), "file/0".into())], at(1002)).await.unwrap();
+    let label_set = ended[0].label_set();
+    let (label_sets, sources) = (vec![label_set.clone()], vec!["file/0".into()]);
+    done(&state.0, Command::Release { label_sets, upstream: "u".into(), sources, now: at(1002) }).await;
     close(state).await;
 
-    let (store, _ended) = Store::open(&Place::File(path), at(5000), |_| {}).unwrap();
+    let (store, _ended) = Store::open(&Location::File(path), at(5000), |_| {}).unwrap();
     assert_eq!(store.first_start(), at(1000), "a restart does not move it");
-    assert!(!store.is_first_load("u".into(), "file a".into()).await.unwrap());
-    assert!(store.is_first_load("u".into(), "file b".into()).await.unwrap());
-    let loaded = store.load(vec![("u".into(), "new_api")], Vec::new()).await.unwrap();
+    let loaded = load(&store, Vec::new()).await.unwrap();
+    assert_eq!(loaded.loaded_sources, ["file a".to_owned()].into());
     assert_eq!(loaded.tasks, [ended[0].clone(), task("b")]);
-    let [tally] = loaded.tallies.as_slice() else { panic!("{:?}", loaded.tallies) };
-    assert_eq!((&tally.agg, tally.birth), (&agg, Birth { shown: true, ..BIRTH }));
-    assert!(tally.cells.contains(&(Cell::Moved(Status::Running, Status::Failed), 1)));
+    let [snapshot] = loaded.counters.as_slice() else { panic!("{:?}", loaded.counters) };
+    assert_eq!((&snapshot.label_set, snapshot.zero_hold), (&label_set, ZeroHold { released: true, ..HOLD }));
+    assert!(snapshot.numbers.iter().any(|(key, value)| key.to_string() == "transitions/running/failed" && *value == 1));
     assert_eq!(without_moves(all(&store).await.1), counts_of(&ended));
     let [source] = loaded.sources.as_slice() else { panic!("{:?}", loaded.sources) };
-    assert_eq!((source.source.as_str(), source.tasks, source.birth.shown), ("file/0", 2, true));
-    let other_labels = store.load(vec![("u".into(), "new_api")], vec!["label_team".into()]).await.unwrap();
-    assert!(other_labels.tallies.is_empty(), "they would clash with those that are shown");
+    assert_eq!((source.source.as_str(), source.tasks, source.zero_hold.released), ("file/0", 2, true));
+    let other_labels = load(&store, vec!["label_team".into()]).await.unwrap();
+    assert!(other_labels.counters.is_empty(), "they would clash with those that are shown");
 }
 
 #[tokio::test]
 async fn a_transition_from_an_older_state_of_the_task_counts_nothing() {
-    let (store, _ended) = Store::open(&Place::Memory, at(1000), |_| {}).unwrap();
-    store.add(found(vec![task("a")], &[], at(1000))).await.unwrap();
+    let (store, _ended) = Store::open(&Location::Memory, at(1000), |_| {}).unwrap();
+    add(&store, found(vec![task("a")], &[], at(1000))).await;
     let end = read(&task("a"), Status::Succeeded);
     let first = commit(&store, vec![end.clone()]).await;
-    let Settled::Committed { transitions, otherwise, .. } =
-        store.commit(vec![end, read(&task("gone"), Status::Failed)], BIRTH).await.unwrap()
+    let Settled::Committed { transitions, stale, .. } =
+        send(&store, vec![end, read(&task("gone"), Status::Failed)]).await
     else {
         panic!("it can be written");
     };
     assert!(transitions.is_empty());
     let gone = TaskId::parse("gone").unwrap();
-    assert_eq!(otherwise, [(gone, None), (first[0].id.clone(), Some(Task::clone(&first[0])))]);
+    assert_eq!(stale, [(gone, None), (first[0].id.clone(), Some(Task::clone(&first[0])))]);
     assert_eq!(without_moves(all(&store).await.1), counts_of(&first));
 }
 
 #[tokio::test]
 async fn an_id_is_forgotten_unless_it_is_named_in_the_last_moment() {
-    let (store, _ended) = Store::open(&Place::Memory, at(1000), |_| {}).unwrap();
-    store.add(found(["a", "b", "c"].map(task).to_vec(), &[], at(1000))).await.unwrap();
-    store.add(found(Vec::new(), &["a"], at(2000))).await.unwrap();
+    let (store, _ended) = Store::open(&Location::Memory, at(1000), |_| {}).unwrap();
+    add(&store, found(["a", "b", "c"].map(task).to_vec(), &[], at(1000))).await;
+    add(&store, found(Vec::new(), &["a"], at(2000))).await;
     let stale = async |before| {
-        let page = store.ledger(at(before), Cursor::default(), 100).await.unwrap();
-        page.ids.into_iter().map(|seen| (seen.id, seen.is_watched)).collect::<Vec<_>>()
+        let page = known_ids(&store, at(before), Cursor::default(), 100).await;
+        page.ids.into_iter().map(|known| (known.id, known.has_row)).collect::<Vec<_>>()
     };
     let told = |ids: &[(&str, bool)]| ids.iter().map(|(id, watched)| ((*id).to_owned(), *watched)).collect::<Vec<_>>();
     assert_eq!(stale(1999).await, told(&[("b", true), ("c", true)]));
     commit(&store, vec![read(&task("a"), Status::Failed), read(&task("b"), Status::Failed)]).await;
-    store.retire(at(1001)).await.unwrap();
+    done(&store, Command::DropEnded(at(1001))).await;
     assert_eq!(all(&store).await.0, [task("c")]);
     assert_eq!(stale(2000).await, told(&[("a", false), ("b", false), ("c", true)]));
-    let past = store.add(found(vec![task("a")], &[], at(2000))).await.unwrap();
+    let past = add(&store, found(vec![task("a")], &[], at(2000))).await;
     assert_eq!(past, (vec![], vec![]), "it has ended and is not watched any more, but it is no new task");
-    let both = store.ledger(at(2000), Cursor::default(), 2).await.unwrap().ids;
+    let both = known_ids(&store, at(2000), Cursor::default(), 2).await.ids;
     // One of them is named again in the last moment.
-    store.add(found(vec![task("b")], &[], at(3000))).await.unwrap();
-    store.settle_ledger((Vec::new(), at(3000)), (both, at(2500))).await.unwrap();
-    let (new, _) = store.add(found(vec![task("a"), task("b")], &[], at(4000))).await.unwrap();
+    add(&store, found(vec![task("b")], &[], at(3000))).await;
+    update(&store, Vec::new(), at(3000), both, at(2500)).await;
+    let (new, _) = add(&store, found(vec![task("a"), task("b")], &[], at(4000))).await;
     assert_eq!(new, [task("a")], "forgotten, so new again");
-    let named = store.ledger(at(9999), Cursor::default(), 100).await.unwrap().ids;
-    store.settle_ledger((named, at(5000)), (Vec::new(), at(0))).await.unwrap();
+    let named = known_ids(&store, at(9999), Cursor::default(), 100).await.ids;
+    update(&store, named, at(5000), Vec::new(), at(0)).await;
     assert_eq!(stale(4999).await, []);
     let pages = async |limit| {
         let (mut ids, mut at_id) = (Vec::new(), Some(Cursor::default()));
         while let Some(cursor) = at_id {
-            let page = store.ledger(at(9999), cursor, limit).await.unwrap();
-            ids.extend(page.ids.into_iter().map(|seen| seen.id));
+            let page = known_ids(&store, at(9999), cursor, limit).await;
+            ids.extend(page.ids.into_iter().map(|known| known.id));
             at_id = page.next;
         }
         ids
@@ -226,11 +266,11 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
         copy(&from, &place);
         taken.push((event, place.join("s.db")));
     };
-    let (store, _ended) = Store::open(&Place::File(path.clone()), at(1000), watch).unwrap();
+    let (store, _ended) = Store::open(&Location::File(path.clone()), at(1000), watch).unwrap();
     let ids: Vec<String> = (0..TASKS).map(|n| format!("t{n}")).collect();
     let mut chance = fastrand::Rng::with_seed(11);
     let end = |id: &str| if id.ends_with(['1', '4', '7']) { Status::Failed } else { Status::Succeeded };
-    let (mut tasks, _) = store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await.unwrap();
+    let (mut tasks, _) = add(&store, found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await;
     while tasks.iter().any(|task| task.is_active()) {
         // A few upstreams' worth of transitions at once: they meet in one transaction, or do not.
         let mut asked = Vec::new();
@@ -239,10 +279,10 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
             tasks.iter().filter(|task| task.is_active()).take(chance.usize(1..5)).cloned().collect();
         for task in &picked {
             let next = if task.status == Status::Unknown { Status::Running } else { end(task.id.as_str()) };
-            asked.push(store.commit(vec![read(task, next)], BIRTH));
+            asked.push(send(&store, vec![read(task, next)]));
         }
         for answer in asked {
-            let Settled::Committed { transitions, .. } = answer.await.unwrap() else { panic!("it can be written") };
+            let Settled::Committed { transitions, .. } = answer.await else { panic!("it can be written") };
             for Transition { task, .. } in transitions {
                 let place = tasks.iter().position(|known| known.id == task.id).unwrap();
                 tasks[place] = Arc::new(task);
@@ -267,7 +307,7 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
         let (mut there, counts) = all(&store).await;
         assert_eq!(without_moves(counts), counts_of(&there), "{point} {}", crashed.display());
         // It goes on from there and comes to the same.
-        let (new, _) = store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1003))).await.unwrap();
+        let (new, _) = add(&store, found(ids.iter().map(|id| task(id)).collect(), &[], at(1003))).await;
         there.extend(new);
         assert_eq!(there.len(), TASKS);
         while let Some(place) = there.iter().position(|task| task.is_active()) {
@@ -285,7 +325,7 @@ async fn a_torn_log_loses_what_was_not_yet_committed_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");
     let (store, _ended) = open(&path);
-    store.add(found(vec![task("a"), task("b")], &[], at(1000))).await.unwrap();
+    add(&store, found(vec![task("a"), task("b")], &[], at(1000))).await;
     commit(&store, vec![read(&task("a"), Status::Failed)]).await;
     let whole = folder.path().join("whole");
     copy(&path, &whole);
@@ -315,7 +355,7 @@ async fn a_torn_log_loses_what_was_not_yet_committed_and_nothing_else() {
 /// What opening says; the file is as before.
 fn refused(path: &Path) -> String {
     let before = fs::read(path).unwrap();
-    let Err(error) = Store::open(&Place::File(path.to_owned()), at(1000), |_| {}) else { panic!("it was opened") };
+    let Err(error) = Store::open(&Location::File(path.to_owned()), at(1000), |_| {}) else { panic!("it was opened") };
     assert!(fs::read(path).unwrap() == before, "{error}: but it was written to");
     error.to_string()
 }
@@ -327,8 +367,8 @@ async fn what_cannot_be_used_is_refused_with_what_to_do_and_left_as_it_is() {
     let path = at_name("s.db");
     let state = open(&path);
     let many: Vec<Arc<Task>> = (0..500).map(|n| task(&format!("task-with-a-long-name-{n}"))).collect();
-    state.0.add(found(many, &[], at(1000))).await.unwrap();
-    let Err(OpenError::InUse(_)) = Store::open(&Place::File(path.clone()), at(1000), |_| {}) else {
+    add(&state.0, found(many, &[], at(1000))).await;
+    let Err(OpenError::InUse(_)) = Store::open(&Location::File(path.clone()), at(1000), |_| {}) else {
         panic!("not twice")
     };
     close(state).await;
@@ -362,7 +402,7 @@ async fn what_cannot_be_used_is_refused_with_what_to_do_and_left_as_it_is() {
         let told = refused(&at_name(name));
         assert!(words.iter().all(|word| told.contains(word)) && told.contains(name), "{name}: {told}");
     }
-    let nowhere = Store::open(&Place::File(at_name("no/such/folder.db")), at(1000), |_| {});
+    let nowhere = Store::open(&Location::File(at_name("no/such/folder.db")), at(1000), |_| {});
     let Err(OpenError::Io(_, why)) = nowhere else { panic!("there is no such folder") };
     assert!(why.contains("No such file"), "{why}");
     fs::write(at_name("empty"), "").unwrap();
@@ -370,22 +410,28 @@ async fn what_cannot_be_used_is_refused_with_what_to_do_and_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_named() {
+async fn a_row_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");
     let state = open(&path);
-    state.0.add(found(vec![task("a")], &[], at(1000))).await.unwrap();
+    add(&state.0, found(["a", "b", "c", "d"].map(task).to_vec(), &[], at(1000))).await;
     close(state).await;
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute_batch("update tasks set record = '{\"status\":\"done\"}'")
-        .unwrap();
+    let rows = "update tasks set record = '{\"status\":\"done\"}' where task_id = 'a'; \
+                update tasks set record = x'00' where task_id = 'b'; update tasks set revision = -1 where task_id = 'c'";
+    rusqlite::Connection::open(&path).unwrap().execute_batch(rows).unwrap();
     let (store, _ended) = open(&path);
-    let told = store.load(vec![("u".into(), "new_api")], Vec::new()).await.unwrap_err().to_string();
-    assert!(
-        told.contains("mend it or delete it") && told.contains("task \"a\"") && told.contains("unknown status `done`"),
-        "{told}"
-    );
+    let loaded = load(&store, Vec::new()).await.unwrap();
+    assert_eq!((loaded.skipped, loaded.tasks), (3, vec![task("d")]));
+    // Nothing that is asked about such a row fails, or changes it.
+    let again = add(&store, found(["a", "d"].map(task).to_vec(), &[], at(1001))).await;
+    assert_eq!(again, (vec![], vec![task("d")]), "it is known, and no new task");
+    let forget = Command::Forget(("u".into(), "new_api"), TaskId::parse("b").unwrap(), at(1002));
+    assert!(matches!(done(&store, forget).await, Output::WasTracked(false)));
+    let Settled::Committed { transitions, stale, .. } = send(&store, vec![read(&task("c"), Status::Failed)]).await else {
+        panic!("it can be written")
+    };
+    assert_eq!((transitions.len(), stale), (0, vec![(TaskId::parse("c").unwrap(), None)]));
+    assert_eq!(load(&store, Vec::new()).await.unwrap().skipped, 3, "an older or newer program may still read them");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -395,31 +441,31 @@ async fn while_another_process_holds_the_file_ends_wait_and_the_rest_is_refused(
     let events: Arc<Mutex<Vec<Event>>> = Arc::default();
     let seen = events.clone();
     let watch = move |event| seen.lock().unwrap().push(event);
-    let (store, _ended) = Store::open(&Place::File(path.clone()), at(1000), watch).unwrap();
+    let (store, _ended) = Store::open(&Location::File(path.clone()), at(1000), watch).unwrap();
     let ids: Vec<String> = (0..MAX_WAITING + 50).map(|n| format!("t{n}")).collect();
-    store.add(found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await.unwrap();
+    add(&store, found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await;
 
     let shell = rusqlite::Connection::open(&path).unwrap();
     shell.execute_batch("begin immediate").unwrap();
-    let Settled::Refused(running, error) = store.commit(vec![read(&task("t0"), Status::Running)], BIRTH).await.unwrap()
-    else {
+    let Settled::Refused(running, error) = send(&store, vec![read(&task("t0"), Status::Running)]).await else {
         panic!("it is locked");
     };
     assert_eq!((running.len(), error.to_string().contains("locked")), (1, true), "{error}");
     assert_eq!(events.lock().unwrap().last(), Some(&Event::Failed));
-    store.add(found(vec![task("new")], &[], at(1000))).await.unwrap_err();
-    let mut answers: Vec<_> = ids.iter().map(|id| store.commit(vec![read(&task(id), Status::Failed)], BIRTH)).collect();
+    store.execute(Command::Add(found(vec![task("new")], &[], at(1000)))).await.unwrap_err();
+    let mut answers: Vec<_> = ids.iter().map(|id| send(&store, vec![read(&task(id), Status::Failed)])).collect();
     let mut refused = 0;
     for answer in answers.split_off(MAX_WAITING) {
-        refused += usize::from(matches!(answer.await.unwrap(), Settled::Refused(..)));
+        refused += usize::from(matches!(answer.await, Settled::Refused(..)));
     }
     assert_eq!(refused, 50, "the oldest are kept");
-    assert!(store.is_first_load("u".into(), "x".into()).await.is_ok(), "it can still be read");
-    let while_some_wait = store.load(vec![("u".into(), "new_api")], Vec::new()).await;
+    let timeline = store.timeline("u".into(), TaskId::parse("t0").unwrap()).await;
+    assert_eq!(timeline.unwrap().len(), 1, "it can still be read");
+    let while_some_wait = load(&store, Vec::new()).await;
     assert!(while_some_wait.is_err(), "nobody may go on from what will have changed");
     shell.execute_batch("rollback").unwrap();
     for answer in answers {
-        assert!(matches!(answer.await.unwrap(), Settled::Committed { .. }));
+        assert!(matches!(answer.await, Settled::Committed { .. }));
     }
     assert!(matches!(events.lock().unwrap().last(), Some(Event::Committed(_))));
     let (tasks, counts) = all(&store).await;

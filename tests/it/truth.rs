@@ -32,7 +32,7 @@ fn answer(gateway: &str, inner: &str) -> Value {
             "usage": {"completion_tokens": 10, "total_tokens": 10}}})
 }
 
-fn agg(family: &str, own: &str) -> String {
+fn label_set(family: &str, own: &str) -> String {
     format!("{family}{{upstream=\"gw\",provider=\"new_api\",model=\"m\"{own}}}")
 }
 
@@ -44,9 +44,9 @@ async fn where_the_two_layers_differ_is_shown() {
     gateway.script("busy", vec![row(&answer("IN_PROGRESS", "running"))]);
     let exporter = Exporter::start(&config(&gateway, "[stale, ok, busy]"), Path::new(".")).await;
     let disagree =
-        agg("videogen_status_disagreements", ",gateway_status=\"running\",upstream_status=\"expired\"") + " 1";
-    let lag = agg("videogen_gateway_finish_lag_seconds_sum", "") + " 7";
-    let once = agg("videogen_gateway_finish_lag_seconds_count", "") + " 1";
+        label_set("videogen_status_disagreements", ",gateway_status=\"running\",upstream_status=\"expired\"") + " 1";
+    let lag = label_set("videogen_gateway_finish_lag_seconds_sum", "") + " 7";
+    let once = label_set("videogen_gateway_finish_lag_seconds_count", "") + " 1";
     let expiry = "videogen_task_result_expiry_timestamp_seconds{upstream=\"gw\",task_id=\"ok\"} 1795219200";
     let page = exporter.until(&[&disagree, &lag, &once, expiry]).await;
     assert_eq!(page.matches("videogen_status_disagreements{").count(), 1, "agreement is no disagreement");
@@ -77,7 +77,7 @@ async fn what_is_not_as_documented_is_counted_and_the_rest_is_read() {
         .until(&[&drift("tokens_total", "wrong_type"), &drift("progress", "missing"), &drift("start", "unreadable")])
         .await;
     assert_eq!(page.matches("videogen_schema_drift_total{").count(), 3);
-    let finished = agg("videogen_tasks_finished_total", ",status=\"succeeded\"");
+    let finished = label_set("videogen_tasks_finished_total", ",status=\"succeeded\"");
     assert_eq!(value(&page, &finished), Some(1.0), "it is read all the same");
     exporter.stop().await;
 }
@@ -111,14 +111,14 @@ async fn a_late_success_is_seen_a_minute_later_and_counted_once() {
         "properties": {"origin_model_name": "m"}});
     gateway.script("late", vec![status("IN_PROGRESS"), row(&failed), row(&answer("SUCCESS", "succeeded"))]);
     let exporter = Exporter::start(&config(&gateway, "[late]"), Path::new(".")).await;
-    let failure = agg("videogen_task_failures_total", ",status=\"failed\",failure_class=\"gateway_error\"") + " 1";
-    let failed = agg("videogen_tasks_finished_total", ",status=\"failed\"") + " 1";
+    let failure = label_set("videogen_task_failures_total", ",status=\"failed\",failure_class=\"gateway_error\"") + " 1";
+    let failed = label_set("videogen_tasks_finished_total", ",status=\"failed\"") + " 1";
     exporter.until(&[&failure, &failed]).await;
     tokio::time::sleep(Duration::from_secs(50)).await;
     assert_eq!(gateway.asked().len(), 2, "never sooner than a minute");
-    let late = agg("videogen_status_regressions_total", "") + " 1";
-    let succeeded = agg("videogen_tasks_finished_total", ",status=\"succeeded\"") + " 1";
-    let tokens = agg("videogen_tokens_total", ",token_type=\"output\"") + " 10";
+    let late = label_set("videogen_status_regressions_total", "") + " 1";
+    let succeeded = label_set("videogen_tasks_finished_total", ",status=\"succeeded\"") + " 1";
+    let tokens = label_set("videogen_tokens_total", ",token_type=\"output\"") + " 10";
     let page = exporter.until(&[&late, &succeeded, &failed, &failure, &tokens]).await;
     assert!(page.contains("videogen_task_status{upstream=\"gw\",task_id=\"late\",status=\"succeeded\"} 1"));
     exporter.stop().await;
@@ -137,8 +137,8 @@ async fn a_page_is_of_one_moment() {
     }
     let targets: Vec<_> = (0..TASKS).map(|task| format!("t{task}")).collect();
     let exporter = Exporter::start(&config(&gateway, &format!("[{}]", targets.join(", "))), Path::new(".")).await;
-    let finished = agg("videogen_tasks_finished_total", ",status=\"succeeded\"");
-    let succeeded = agg("videogen_tasks", ",status=\"succeeded\"");
+    let finished = label_set("videogen_tasks_finished_total", ",status=\"succeeded\"");
+    let succeeded = label_set("videogen_tasks", ",status=\"succeeded\"");
     let deadline = Instant::now() + PATIENCE;
     // Several who look at once: it is about moments.
     let mut looks = JoinSet::new();

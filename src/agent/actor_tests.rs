@@ -1,0 +1,177 @@
+//! The actor by itself: commands, readings and commits in orders that are hard to meet in a running program.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::command::{CallbackOutcome, Command};
+use super::test_actor::{TestActor, Upstream, clock, config, id};
+use crate::domain::{Answer, NewTask, Status};
+use crate::store::Location;
+
+const FINISHED: &str = "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"} 1";
+const FAILED: &str = "videogen_task_status{upstream=\"u\",task_id=\"a\",status=\"failed\"} 1";
+
+fn answer(status: Status) -> Answer {
+    let mut answer = Answer::new(status);
+    answer.model_upstream = Some("m".to_owned());
+    answer
+}
+
+async fn start(upstream: &Upstream) -> (TestActor, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), "metrics: {zero_hold: 0s}");
+    (TestActor::start(&config, &Location::Memory, clock(), upstream.clone()).await, folder)
+}
+
+fn says(upstream: &Upstream, id: &str, status: Status) {
+    upstream.lock().unwrap().insert(id.to_owned(), answer(status));
+}
+
+/// Forgets a task; the store has not answered yet.
+async fn forget(test: &mut TestActor, text: &str) -> oneshot::Receiver<Result<bool, crate::store::StoreError>> {
+    let (reply, replied) = oneshot::channel();
+    test.actor.on_command(Command::Forget { id: id(text), reply }).await;
+    replied
+}
+
+#[tokio::test]
+async fn a_task_that_is_forgotten_while_its_discovery_is_being_stored_is_not_polled() {
+    let upstream = Upstream::default();
+    says(&upstream, "a", Status::Running);
+    let (mut test, _folder) = start(&upstream).await;
+    let discovered = test.discover("file/0", vec![NewTask::new(id("a"))]).await;
+    let forgotten = forget(&mut test, "a").await;
+    test.settle().await;
+    assert!(discovered.await.unwrap().is_ok() && forgotten.await.unwrap().unwrap());
+    test.advance(Duration::from_hours(1));
+    test.poll_due().await;
+    assert!(test.tracked().is_empty() && test.polled.lock().unwrap().is_empty());
+    // Registered again it is.
+    let (reply, registered) = oneshot::channel();
+    test.actor.on_command(Command::Register { tasks: vec![NewTask::new(id("a"))], reply }).await;
+    test.settle().await;
+    assert_eq!(registered.await.unwrap().unwrap()[0].as_str(), "watched");
+    test.advance(Duration::from_hours(1));
+    test.poll_due().await;
+    assert_eq!(*test.polled.lock().unwrap(), ["a"]);
+}
+
+#[tokio::test]
+async fn nothing_is_counted_or_shown_before_it_is_committed_and_then_both_in_one_view() {
+    let upstream = Upstream::default();
+    says(&upstream, "a", Status::Running);
+    let (mut test, _folder) = start(&upstream).await;
+    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
+    test.settle().await;
+    test.poll(&id("a")).await;
+    test.settle().await;
+    says(&upstream, "a", Status::Failed);
+    test.poll(&id("a")).await;
+    let page = test.page();
+    assert!(!page.contains(FINISHED) && !page.contains(FAILED), "{page}");
+    test.poll(&id("a")).await;
+    test.settle().await;
+    let page = test.page();
+    assert!(page.contains(FINISHED) && page.contains(FAILED), "{page}");
+}
+
+#[tokio::test]
+async fn a_view_is_not_changed_by_what_happens_after_it() {
+    let upstream = Upstream::default();
+    says(&upstream, "a", Status::Running);
+    let (mut test, _folder) = start(&upstream).await;
+    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
+    test.settle().await;
+    test.poll(&id("a")).await;
+    test.settle().await;
+    // Those of the process change by themselves.
+    let tasks = |page: String| page.lines().filter(|line| line.starts_with("videogen_t")).collect::<Vec<_>>().join("\n");
+    let before = tasks(test.page());
+    says(&upstream, "a", Status::Failed);
+    test.poll(&id("a")).await;
+    // Counted and shown, and not published yet.
+    test.settle().await;
+    assert!(before.contains("videogen_task_status") && tasks(test.last_page()) == before);
+    assert!(test.page().contains(FINISHED));
+}
+
+#[tokio::test]
+async fn a_callback_moves_a_task_forward_only_and_makes_older_responses_stale() {
+    let upstream = Upstream::default();
+    says(&upstream, "a", Status::Running);
+    let (mut test, _folder) = start(&upstream).await;
+    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
+    test.settle().await;
+    let tracker = test.actor.tracker_mut();
+    assert_eq!(tracker.apply_callbacks([(id("b"), answer(Status::Failed))]), CallbackOutcome::UnknownTask);
+    test.poll(&id("a")).await;
+    test.settle().await;
+    // A poll is in flight when the callback comes.
+    test.advance(Duration::from_mins(1));
+    let tracker = test.actor.tracker_mut();
+    tracker.dispatch_due();
+    assert!(!tracker.poller.is_idle());
+    assert_eq!(tracker.apply_callbacks([(id("a"), answer(Status::Failed))]), CallbackOutcome::Accepted);
+    let late = tracker.poller.next_response().await;
+    tracker.on_response(late);
+    test.settle().await;
+    assert!(test.page().contains(FAILED));
+    // One that contradicts the end is checked: the upstream still says that it runs.
+    let polls = test.polled.lock().unwrap().len();
+    let tracker = test.actor.tracker_mut();
+    tracker.apply_callbacks([(id("a"), answer(Status::Succeeded))]);
+    test.poll_due().await;
+    test.settle().await;
+    assert_eq!(test.polled.lock().unwrap().len(), polls + 1);
+    let page = test.page();
+    assert!(page.contains(FAILED) && page.contains(FINISHED), "an end stands until another end replaces it: {page}");
+}
+
+#[tokio::test]
+async fn a_task_is_given_up_after_its_time_and_an_ended_one_removed_after_its_retention() {
+    let upstream = Upstream::default();
+    let (mut test, _folder) = start(&upstream).await;
+    says(&upstream, "a", Status::Running);
+    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
+    test.settle().await;
+    test.poll(&id("a")).await;
+    test.settle().await;
+    let rules = test.actor.tracker_mut().settings.rules;
+    test.advance(rules.give_up_after);
+    test.poll_due().await;
+    test.settle().await;
+    assert!(test.page().contains("status=\"lost\",failure_class=\"timeout\"} 1"));
+    test.advance(rules.retention - Duration::from_secs(1));
+    test.actor.tracker_mut().on_tick();
+    assert_eq!(test.tracked().len(), 1);
+    test.advance(Duration::from_secs(1));
+    test.actor.tracker_mut().on_tick();
+    assert_eq!(test.tracked().len(), 0);
+}
+
+#[tokio::test]
+async fn a_changed_interval_applies_to_tasks_that_are_scheduled_and_nothing_is_polled_twice() {
+    let upstream = Upstream::default();
+    says(&upstream, "a", Status::Running);
+    let (mut test, folder) = start(&upstream).await;
+    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
+    test.settle().await;
+    test.poll(&id("a")).await;
+    test.settle().await;
+    let quick = "polling: {requests_per_second: 1000000, burst: 100000, interval: 1s, min_interval: 1s, max_interval: 2s}";
+    let text = format!(
+        "{quick}\nmetrics: {{zero_hold: 0s}}\nstate: {{memory: {{}}}}\nupstreams: [{{name: u, provider: new_api, \
+         base_url: 'http://127.0.0.1:9', file_sd_configs: [{{files: [a.json]}}, {{files: [b.json]}}]}}]\n"
+    );
+    let config = crate::config::parse(&text, &folder.path().join("c.yml")).unwrap();
+    let settings = super::test_actor::settings(&config, &test.store);
+    let send = test.sender();
+    test.actor.reconfigure(settings, send, Vec::new());
+    test.advance(Duration::from_millis(800));
+    test.poll_due().await;
+    assert_eq!(test.polled.lock().unwrap().len(), 1, "not early");
+    test.advance(Duration::from_millis(400));
+    test.poll_due().await;
+    assert_eq!(test.polled.lock().unwrap().len(), 2);
+}

@@ -1,0 +1,39 @@
+//! Reports what is unusual about an upstream's answers: each kind is logged once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::{Drift, TaskId};
+
+/// Most unknown status words that are logged; further ones are only counted.
+const MAX_WORDS: usize = 50;
+
+/// What was logged of one upstream.
+pub struct DriftReporter {
+    upstream: Arc<str>,
+    words: HashSet<String>,
+    drift: HashSet<(Field, FieldProblem)>,
+}
+
+impl DriftReporter {
+    /// Nothing was logged yet.
+    pub fn new(upstream: Arc<str>) -> Self {
+        Self { upstream, words: HashSet::new(), drift: HashSet::new() }
+    }
+
+    /// An answer had an unknown status word.
+    pub fn report_word(&mut self, word: &str, id: &TaskId) {
+        if self.words.len() < MAX_WORDS && self.words.insert(word.to_owned()) {
+            tracing::warn!(upstream.name = %self.upstream, task.id = %id, word, "unknown status word");
+        }
+    }
+
+    /// An answer was not as its provider documents it.
+    pub fn report_drift(&mut self, drift: Drift, id: &TaskId) {
+        for (field, problem) in drift.iter().filter(|problem| self.drift.insert(*problem)) {
+            let (field, problem) = (field.as_str(), problem.as_str());
+            tracing::warn!(upstream.name = %self.upstream, task.id = %id, field, problem, "answer differs from the provider's documentation");
+        }
+    }
+}

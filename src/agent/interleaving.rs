@@ -1,0 +1,259 @@
+//! Whatever happens in whatever order (polls, sources, reloads, restarts, clocks that are set), to the real actor: the counts
+//! are those of a model that fits on a page, and no series that was ever exported falls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::test_actor::{TestActor, Upstream, clock, config, id, settings};
+use crate::domain::reading::{Clock, Times, Tokens};
+use crate::domain::{Answer, NewTask, Status, Timestamp};
+use crate::store::{Command, Location, Output};
+
+/// How many tasks there are.
+const TASKS: usize = 6;
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A source names these tasks now.
+    Discover { source: usize, tasks: BTreeSet<usize> },
+    /// A task moves at its upstream: queued, running, ended, ended in another way.
+    Move(usize),
+    /// It is polled.
+    Poll(usize),
+    /// It is polled, and the program is killed before it learns of the commit.
+    PollAndKill(usize),
+    /// The program ends, well or killed, and starts again.
+    Restart { is_killed: bool },
+    /// It gets another configuration: with an aggregate label or without.
+    Reload { has_label: bool },
+    /// Time passes, in seconds.
+    Wait(u64),
+    /// Somebody sets the clock, by seconds.
+    SetClock(i64),
+    /// What is done every second.
+    Tick,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let task = || 0..TASKS;
+    let tasks = prop::collection::btree_set(task(), 0..TASKS);
+    prop_oneof![
+        2 => (0..2usize, tasks).prop_map(|(source, tasks)| Event::Discover { source, tasks }),
+        6 => task().prop_map(Event::Move),
+        8 => task().prop_map(Event::Poll),
+        1 => task().prop_map(Event::PollAndKill),
+        1 => any::<bool>().prop_map(|is_killed| Event::Restart { is_killed }),
+        1 => any::<bool>().prop_map(|has_label| Event::Reload { has_label }),
+        2 => (1..200u64).prop_map(Event::Wait),
+        1 => (-7200..7200i64).prop_map(Event::SetClock),
+        2 => Just(Event::Tick),
+    ]
+}
+
+/// What the upstream says of a task at each stage.
+const STAGES: [Status; 4] = [Status::Queued, Status::Running, Status::Failed, Status::Succeeded];
+
+fn answer(stage: usize) -> Answer {
+    let status = STAGES[stage];
+    let mut answer = Answer::new(status);
+    answer.model_upstream = Some("m".to_owned());
+    if status.is_end() {
+        answer.tokens = Tokens { total: Some(10.25), ..Tokens::default() };
+        let at = |secs| Some(Timestamp::from_secs(secs));
+        answer.times =
+            Times { submit: at(1_900_000_000), start: None, finish: at(1_900_000_040), clock: Clock::Upstream };
+    }
+    answer
+}
+
+fn name(n: usize) -> String {
+    format!("t{n}")
+}
+
+/// The actor, beside the model.
+struct World {
+    folder: TempDir,
+    /// `None` only while it restarts.
+    test: Option<TestActor>,
+    has_label: bool,
+    /// The stage of each task at its upstream.
+    stages: [usize; TASKS],
+    /// The model: ends that were read, by task that was ever discovered.
+    read: BTreeMap<usize, BTreeSet<Status>>,
+    /// The highest value of each series that anybody could have seen.
+    seen: BTreeMap<String, f64>,
+}
+
+fn metrics(has_label: bool) -> &'static str {
+    if has_label {
+        "metrics: {zero_hold: 100s, aggregate_labels: [team], per_task: 'off'}"
+    } else {
+        "metrics: {zero_hold: 100s, per_task: 'off'}"
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Upstream::default();
+        (0..TASKS).for_each(|n| _ = upstream.lock().unwrap().insert(name(n), answer(0)));
+        let location = Location::File(folder.path().join("s.db"));
+        let config = config(folder.path(), metrics(false));
+        let test = TestActor::start(&config, &location, clock(), upstream).await;
+        let (read, seen) = (BTreeMap::new(), BTreeMap::new());
+        Self { folder, test: Some(test), has_label: false, stages: [0; TASKS], read, seen }
+    }
+
+    fn test(&mut self) -> &mut TestActor {
+        self.test.as_mut().unwrap()
+    }
+
+    async fn happen(&mut self, event: &Event) {
+        match event {
+            Event::Discover { source, tasks } => self.discover(*source, tasks).await,
+            Event::Move(n) => {
+                self.stages[*n] = (self.stages[*n] + 1).min(STAGES.len() - 1);
+                let moved = answer(self.stages[*n]);
+                self.test().upstream.lock().unwrap().insert(name(*n), moved);
+            }
+            Event::Poll(n) => {
+                self.poll(*n).await;
+                self.test().settle().await;
+            }
+            Event::PollAndKill(n) => {
+                self.poll(*n).await;
+                self.restart(true).await;
+            }
+            Event::Restart { is_killed } => self.restart(*is_killed).await,
+            Event::Reload { has_label } => self.reload(*has_label).await,
+            Event::Wait(secs) => self.test().advance(Duration::from_secs(*secs)),
+            Event::SetClock(by) => {
+                let mut now = self.test().clock.lock().unwrap();
+                now.wall = Timestamp::from_millis(now.wall.as_millis() + by * 1000);
+            }
+            Event::Tick => {
+                let test = self.test();
+                for _ in 0..2 {
+                    test.actor.tracker_mut().on_tick();
+                    test.settle().await;
+                }
+                let retention = test.actor.tracker_mut().settings.rules.retention;
+                let before = test.now().wall - retention;
+                test.store.execute(Command::DropEnded(before)).await.unwrap();
+            }
+        }
+    }
+
+    async fn discover(&mut self, source: usize, tasks: &BTreeSet<usize>) {
+        let new = |n: &usize| {
+            let labels = BTreeMap::from([("team".to_owned(), format!("team-{}", n % 2))]);
+            NewTask { labels: Arc::new(labels), ..NewTask::new(id(&name(*n))) }
+        };
+        let tasks_of_source = tasks.iter().map(new).collect();
+        let test = self.test();
+        let replied = test.discover(&format!("file/{source}"), tasks_of_source).await;
+        test.settle().await;
+        assert!(replied.await.unwrap().is_ok());
+        tasks.iter().for_each(|n| _ = self.read.entry(*n).or_default());
+    }
+
+    /// Polls a task; the store has not answered yet.
+    async fn poll(&mut self, n: usize) {
+        self.test().poll(&id(&name(n))).await;
+        // Others may have been due as well.
+        let polled = std::mem::take(&mut *self.test().polled.lock().unwrap());
+        for n in (0..TASKS).filter(|n| polled.contains(&name(*n))) {
+            let status = STAGES[self.stages[n]];
+            if status.is_end() {
+                self.read.get_mut(&n).unwrap().insert(status);
+            }
+        }
+    }
+
+    async fn reload(&mut self, has_label: bool) {
+        self.has_label = has_label;
+        let config = config(self.folder.path(), metrics(has_label));
+        let test = self.test();
+        let settings = settings(&config, &test.store);
+        let load = Command::LoadCounters("u".into(), settings.labels.exported_names());
+        let Output::Counters(counters) = test.store.execute(load).await.unwrap() else { panic!("another output") };
+        let send = test.sender();
+        test.actor.reconfigure(settings, send, counters);
+        test.settle().await;
+        // Series with other labels are gone from the page, and come back with their labels.
+        self.seen.retain(|series, _| series.contains("label_team") == has_label || series.contains("discovered"));
+    }
+
+    async fn restart(&mut self, is_killed: bool) {
+        let test = self.test.take().unwrap();
+        let (clock, upstream) = (test.clock.clone(), test.upstream.clone());
+        test.end(is_killed).await;
+        let config = config(self.folder.path(), metrics(self.has_label));
+        let location = Location::File(self.folder.path().join("s.db"));
+        self.test = Some(TestActor::start(&config, &location, clock, upstream).await);
+    }
+
+    /// Every counter on the page: none has fallen.
+    fn look(&mut self) {
+        let page = self.test().page();
+        let counted =
+            ["tasks_submitted", "tasks_finished", "task_failures", "task_latency", "tokens", "status_tran", "tasks_disc"];
+        for line in page.lines().filter(|line| counted.iter().any(|name| line.starts_with(&format!("videogen_{name}"))))
+        {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let value: f64 = value.parse().unwrap();
+            let before = self.seen.insert(series.to_owned(), value).unwrap_or(0.0);
+            assert!(value >= before, "{series} fell from {before} to {value}");
+        }
+    }
+
+    /// What is committed, over all label sets, is what the model says.
+    async fn compare(&mut self) {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        let mut discovered = 0;
+        for labels in [Vec::new(), vec!["label_team".into()]] {
+            let load = Command::Load(("u".into(), "new_api"), labels);
+            let Output::Loaded(loaded) = self.test().store.execute(load).await.unwrap() else { panic!("another output") };
+            discovered = loaded.sources.iter().map(|source| source.tasks).sum();
+            for (key, value) in loaded.counters.into_iter().flat_map(|snapshot| snapshot.numbers) {
+                *counts.entry(key.to_string()).or_default() += value;
+            }
+        }
+        let count = |key: &str| counts.get(key).copied().unwrap_or(0);
+        let tasks = |matches: &dyn Fn(&BTreeSet<Status>) -> bool| {
+            self.read.values().filter(|ends| matches(ends)).count() as u64
+        };
+        let (failed, any_end) = (tasks(&|ends| ends.contains(&Status::Failed)), tasks(&|ends| !ends.is_empty()));
+        assert_eq!(discovered, self.read.len() as u64, "each task is discovered once");
+        assert_eq!([count("finished/failed"), count("failures/failed/other")], [failed, failed]);
+        assert_eq!(count("finished/succeeded"), tasks(&|ends| ends.contains(&Status::Succeeded)));
+        assert_eq!(count("regressions"), tasks(&|ends| ends.len() == 2));
+        assert_eq!(count("tokens/unspecified"), 10_250 * any_end);
+        assert_eq!(count("latency/failed/le=45") + count("latency/succeeded/le=45"), any_end);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_each_end_is_counted_once_and_nothing_falls(events in prop::collection::vec(event(), 1..70)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new().await;
+            for event in &events {
+                world.happen(event).await;
+                world.look();
+            }
+            world.compare().await;
+            world.restart(true).await;
+            world.look();
+            world.compare().await;
+        });
+    }
+}

@@ -1,0 +1,241 @@
+//! Which tasks an upstream has: what sources name, what is registered and what is forgotten.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::API_SOURCE;
+use super::command::{Discovered, Registration};
+use super::membership::{Change, PendingChanges, SettledChange, registrations};
+use super::source_registry::{ListingDiff, SourceKey, SourceRegistry};
+use super::tracker::Tracker;
+use crate::domain::time::Now;
+use crate::domain::{NewTask, TaskId};
+use crate::metrics::{Operation, RequestOutcome};
+use crate::source::{Asked, Listing};
+use crate::store::{Command, Discovery, Output, StoreError};
+
+/// The sources of an upstream, and changes that are being stored.
+#[derive(Default)]
+pub struct Members {
+    sources: SourceRegistry,
+    changes: PendingChanges,
+}
+
+impl Members {
+    /// Continues with the sources that the state knows.
+    pub fn new(loaded_sources: HashSet<String>) -> Self {
+        Self { sources: SourceRegistry::new(loaded_sources), changes: PendingChanges::default() }
+    }
+
+    /// The sources.
+    pub const fn sources(&self) -> &SourceRegistry {
+        &self.sources
+    }
+
+    /// These are the sources from now on.
+    pub fn configure(&mut self, sources: impl IntoIterator<Item = SourceKey>) {
+        self.sources.configure(sources);
+    }
+
+    /// Waits for the next change that the store has answered; forever when there is none.
+    pub async fn next(&mut self) -> SettledChange {
+        self.changes.next().await
+    }
+
+    /// Whether the store has answered every change.
+    pub fn is_settled(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// A source was read: what has changed is stored.
+    pub fn on_discovered(&mut self, tracker: &mut Tracker, discovered: Discovered) {
+        let Discovered { source, mut listing, is_retry, reply } = discovered;
+        let now = tracker.services.clock.now();
+        if !is_retry {
+            self.sources.reject_ids(&source, &mut listing, &tracker.settings.upstream.dialect);
+        }
+        let diff = self.sources.compare(&source, &listing);
+        if !is_retry {
+            self.report(tracker, &source, &listing, diff.count, now);
+        }
+        let is_first_load = self.sources.is_first_load(&source);
+        let ListingDiff { new, gone, .. } = diff;
+        let (mut tasks, mut tracked) = (Vec::new(), Vec::new());
+        for task in new {
+            if tracker.table.slot(&task.id).is_some() {
+                tracked.push(task.id);
+            } else {
+                tasks.push(tracker.new_task(task, &source.label, !is_first_load, now.wall));
+            }
+        }
+        // Only what the first complete read brings may be history.
+        let is_complete = listing.complete && !listing.absent;
+        let discovery = Arc::new(Discovery {
+            upstream: tracker.settings.upstream.name.clone(),
+            source: source.label.clone(),
+            is_requested: false,
+            first_load: (is_first_load && is_complete).then(|| source.identity.clone()),
+            tasks,
+            tracked,
+            gone,
+            zero_hold: tracker.counters.zero_hold(now.wall),
+            now: now.wall,
+        });
+        let change = Change::Discovered { source, discovery: discovery.clone(), listing, reply };
+        if discovery.is_empty() {
+            self.changes.add_done(change);
+        } else {
+            self.changes.add(change, tracker.services.store.send(Command::Add(discovery)));
+        }
+    }
+
+    /// Exports and logs how the read of a source went.
+    fn report(&mut self, tracker: &Tracker, source: &SourceKey, listing: &Listing, count: usize, now: Now) {
+        let (name, metrics) = (&tracker.settings.upstream.name, &tracker.services.metrics.upstreams);
+        for message in self.sources.new_messages(source, listing) {
+            tracing::warn!(upstream.name = %name, source = source.label, "{message}");
+        }
+        let succeeded = listing.complete.then_some(now.wall);
+        let count = (!listing.more).then_some(count);
+        metrics.source_read(name, &source.label, count, listing.errors, listing.truncated, succeeded);
+        for Asked { code, reason, took, date, sent } in &listing.asked {
+            let at = now.wall - now.monotonic.saturating_duration_since(*sent + *took);
+            let operation = Operation::List;
+            let ended = RequestOutcome { operation, code: *code, reason: *reason, took: *took, at, date: *date };
+            metrics.request_ended(name, &ended);
+        }
+    }
+
+    /// Tasks are registered by the API.
+    pub fn on_register(
+        &mut self,
+        tracker: &mut Tracker,
+        tasks: Vec<NewTask>,
+        reply: oneshot::Sender<Result<Vec<Registration>, StoreError>>,
+    ) {
+        let now = tracker.services.clock.now();
+        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
+        let mut seen = HashSet::new();
+        let (mut untracked, mut tracked) = (Vec::new(), Vec::new());
+        for task in tasks.into_iter().filter(|task| seen.insert(task.id.clone())) {
+            if tracker.table.slot(&task.id).is_some() {
+                tracked.push(task.id);
+            } else {
+                untracked.push(tracker.new_task(task, API_SOURCE, true, now.wall));
+            }
+        }
+        let discovery = Arc::new(Discovery {
+            upstream: tracker.settings.upstream.name.clone(),
+            source: API_SOURCE.to_owned(),
+            is_requested: true,
+            first_load: None,
+            tasks: untracked,
+            tracked,
+            gone: Vec::new(),
+            zero_hold: tracker.counters.zero_hold(now.wall),
+            now: now.wall,
+        });
+        let replied = tracker.services.store.send(Command::Add(discovery.clone()));
+        self.changes.add(Change::Registered { discovery, ids, reply }, replied);
+    }
+
+    /// A task is no longer to be tracked.
+    pub fn on_forget(
+        &mut self,
+        tracker: &Tracker,
+        id: TaskId,
+        reply: oneshot::Sender<Result<bool, StoreError>>,
+    ) {
+        let upstream = &tracker.settings.upstream;
+        let key = (upstream.name.clone(), upstream.dialect.name());
+        let now = tracker.services.clock.now().wall;
+        let replied = tracker.services.store.send(Command::Forget(key, id.clone(), now));
+        self.changes.add(Change::Forgotten { id, reply }, replied);
+    }
+
+    /// The store has answered a change: it is applied and published before anyone is told.
+    pub fn on_settled(&mut self, tracker: &mut Tracker, (change, result): SettledChange) {
+        match change {
+            Change::Discovered { source, discovery, listing, reply } => match result {
+                Ok(Output::Added { new, known }) => {
+                    let found = new.len();
+                    Self::track(tracker, &discovery, new, known);
+                    let ids = discovery.tasks.iter().map(|task| task.id.clone());
+                    let ids = ids.chain(discovery.tracked.iter().cloned());
+                    self.sources.update(&source, ids, &discovery.gone, !listing.more);
+                    if let Some(identity) = &discovery.first_load {
+                        self.sources.mark_loaded(identity.clone());
+                    }
+                    if found > 0 {
+                        let name = &discovery.upstream;
+                        tracing::info!(upstream.name = %name, source = source.label, tasks = found, "tasks discovered");
+                    }
+                    tracker.publish(self.sources.is_ready());
+                    let _ = reply.send(Ok(()));
+                }
+                Ok(_) | Err(_) => {
+                    let (name, source) = (&discovery.upstream, &source.label);
+                    tracing::debug!(upstream.name = %name, source, "state store cannot take what the source names; trying again");
+                    let _ = reply.send(Err(listing));
+                }
+            },
+            Change::Registered { discovery, ids, reply } => {
+                let result = added(result).map(|(new, known)| {
+                    let results = registrations(&ids, &new, &known, &discovery.tracked);
+                    if !new.is_empty() {
+                        let name = &discovery.upstream;
+                        tracing::info!(upstream.name = %name, source = API_SOURCE, tasks = new.len(), "tasks registered");
+                    }
+                    Self::track(tracker, &discovery, new, known);
+                    tracker.publish(self.sources.is_ready());
+                    results
+                });
+                let _ = reply.send(result);
+            }
+            Change::Forgotten { id, reply } => {
+                let result = match result {
+                    Ok(Output::WasTracked(was_tracked)) => Ok(was_tracked),
+                    Ok(_) => Err(StoreError::Closed),
+                    Err(error) => Err(error),
+                };
+                if let Ok(true) = result {
+                    tracker.table.remove(&id);
+                    tracker.publish(self.sources.is_ready());
+                }
+                let _ = reply.send(result);
+            }
+        }
+    }
+
+    /// Tracks what the store has added.
+    fn track(
+        tracker: &mut Tracker,
+        discovery: &Discovery,
+        new: Vec<Arc<crate::domain::Task>>,
+        known: Vec<Arc<crate::domain::Task>>,
+    ) {
+        let now = tracker.services.clock.now();
+        let hold = discovery.zero_hold;
+        if !new.is_empty() {
+            tracker.counters.discovered(&discovery.source, new.len(), hold, now);
+            tracker.counters.create(new.iter().map(|task| task.label_set()), hold, now);
+        }
+        let mut slots = tracker.track(new, now);
+        let known = tracker.track(known, now);
+        let label_sets = known.iter().filter_map(|slot| Some(tracker.table.get(*slot)?.label_set())).collect();
+        tracker.counters.create_missing(label_sets, now);
+        slots.extend(known);
+        tracker.poller.schedule_first(&mut tracker.table, &slots, now.monotonic);
+    }
+}
+
+type Tasks = Vec<Arc<crate::domain::Task>>;
+
+fn added(result: Result<Output, StoreError>) -> Result<(Tasks, Tasks), StoreError> {
+    match result? {
+        Output::Added { new, known } => Ok((new, known)),
+        _ => Err(StoreError::Closed),
+    }
+}

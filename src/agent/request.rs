@@ -1,0 +1,176 @@
+//! One request for the status of tasks, and how it ended.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::table::PollToken;
+use crate::clock;
+use crate::domain::{Answer, ApiError, Reason, TaskId, Timestamp};
+use crate::http::{Client, Request, Response, date};
+use crate::metrics::Operation;
+use crate::provider::Dialect;
+use crate::secret::Credentials;
+
+/// A response larger than this is decoded on a thread of its own: it must not delay the other upstreams of the actor's thread.
+const LARGE_BODY: usize = 64 << 10;
+
+/// Sends a request; a test sends none.
+pub type Send = Arc<dyn Fn(Work) -> PendingRequest + std::marker::Send + Sync>;
+
+/// A request until its response is decoded.
+pub type PendingRequest = Pin<Box<dyn Future<Output = Outcome> + std::marker::Send>>;
+
+/// A task that is polled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolledTask {
+    /// Its poll.
+    pub token: PollToken,
+    /// Its id.
+    pub id: TaskId,
+}
+
+/// What is requested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// One task.
+    One(PolledTask),
+    /// Many tasks with one request.
+    Batch(Vec<PolledTask>),
+}
+
+/// How a request ended.
+pub struct Outcome {
+    /// What was requested.
+    pub work: Work,
+    /// When it was sent.
+    pub sent: Instant,
+    /// When its response was received, before it was decoded.
+    pub received: Instant,
+    /// HTTP status, where there was a response.
+    pub code: Option<u16>,
+    /// The `Retry-After` header.
+    pub retry_after: Option<String>,
+    /// The `Date` header.
+    pub date: Option<Timestamp>,
+    /// The decoded response.
+    pub result: Result<Answers, ApiError>,
+}
+
+/// Decoded answers.
+pub enum Answers {
+    /// Of one task.
+    One(Box<Answer>),
+    /// Of those tasks of a batch that the response had, by id.
+    Batch(HashMap<String, Answer>),
+}
+
+impl Work {
+    /// The `operation` label of its request.
+    pub const fn operation(&self) -> Operation {
+        match self {
+            Self::One(_) => Operation::Get,
+            Self::Batch(_) => Operation::Batch,
+        }
+    }
+
+    /// The tasks that are polled.
+    pub fn tasks(&self) -> &[PolledTask] {
+        match self {
+            Self::One(task) => std::slice::from_ref(task),
+            Self::Batch(tasks) => tasks,
+        }
+    }
+}
+
+/// The client of one upstream with everything that a request needs.
+pub struct UpstreamClient {
+    client: Client,
+    dialect: Arc<Dialect>,
+    key: Option<Credentials>,
+}
+
+impl UpstreamClient {
+    /// Of an upstream's client, dialect and key.
+    pub fn new(client: Client, dialect: Arc<Dialect>, key: Option<Credentials>) -> Self {
+        Self { client, dialect, key }
+    }
+
+    /// The function that sends requests with it.
+    pub fn into_send(self) -> Send {
+        let client = Arc::new(self);
+        Arc::new(move |work| {
+            let client = client.clone();
+            Box::pin(async move { client.send(work).await })
+        })
+    }
+
+    async fn send(&self, work: Work) -> Outcome {
+        let begun = clock::instant();
+        let mut outcome = Outcome {
+            work,
+            sent: begun,
+            received: begun,
+            code: None,
+            retry_after: None,
+            date: None,
+            result: Err(ApiError::new(Reason::BadRequest)),
+        };
+        let Some(request) = self.request(&outcome.work) else { return outcome };
+        let key = match &self.key {
+            Some(key) => Some(key.get(clock::now()).await),
+            None => None,
+        };
+        // Reading the key file is not the upstream's time.
+        outcome.sent = clock::instant();
+        let response = self.client.send(&request, key.as_ref()).await;
+        outcome.received = clock::instant();
+        match response {
+            Err(reason) => outcome.result = Err(ApiError::new(reason)),
+            Ok(mut response) => {
+                outcome.code = Some(response.status);
+                outcome.date = response.date.as_deref().and_then(date);
+                outcome.retry_after = response.retry_after.take();
+                outcome.result = self.decode_off_thread(matches!(outcome.work, Work::Batch(_)), response).await;
+            }
+        }
+        outcome
+    }
+
+    /// `None` for an id that this provider cannot have; sources reject such ids.
+    fn request(&self, work: &Work) -> Option<Request> {
+        match work {
+            Work::One(task) => self.dialect.request(&task.id).ok(),
+            Work::Batch(tasks) => {
+                let ids: Vec<_> = tasks.iter().map(|task| task.id.clone()).collect();
+                self.dialect.batch_request(&ids)
+            }
+        }
+    }
+
+    async fn decode_off_thread(&self, is_batch: bool, response: Response) -> Result<Answers, ApiError> {
+        if response.body.as_ref().map_or(0, Vec::len) < LARGE_BODY {
+            return decode(&self.dialect, is_batch, &response);
+        }
+        let dialect = self.dialect.clone();
+        let decoding = tokio::task::spawn_blocking(move || decode(&dialect, is_batch, &response));
+        decoding.await.unwrap_or_else(|_| Err(ApiError::new(Reason::InvalidBody)))
+    }
+}
+
+fn decode(dialect: &Dialect, is_batch: bool, response: &Response) -> Result<Answers, ApiError> {
+    let body = match &response.body {
+        Ok(body) => body.as_slice(),
+        Err(reason) if (200..300).contains(&response.status) => return Err(ApiError::new(*reason)),
+        // The status of an incomplete response still says more than the transport error.
+        Err(_) => b"",
+    };
+    if is_batch {
+        let list = dialect.read_list(response.status, body)?.tasks;
+        let by_id = list.into_iter().filter_map(|answer| Some((answer.task_id.clone()?, answer)));
+        Ok(Answers::Batch(by_id.collect()))
+    } else {
+        dialect.read(response.status, body).map(|answer| Answers::One(Box::new(answer)))
+    }
+}

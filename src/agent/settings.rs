@@ -1,0 +1,85 @@
+//! The configuration of one upstream's actor.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::config::{Config, CountSinceConfig, Upstream};
+use crate::counters::LabelLimits;
+use crate::domain::advance::CountSince;
+use crate::domain::{Policy, Timestamp};
+
+/// What one upstream's actor needs of a configuration.
+#[derive(Debug, Clone)]
+pub struct UpstreamSettings {
+    /// The upstream.
+    pub upstream: Upstream,
+    /// Rules for tasks.
+    pub rules: Rules,
+    /// Limits on label values.
+    pub labels: LabelLimits,
+    /// How long new series are exported as 0.
+    pub zero_hold: Duration,
+    /// The API may register tasks.
+    pub has_api: bool,
+}
+
+/// Rules for tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Which tasks count.
+    pub policy: Policy,
+    /// An active task is given up this long after it was first seen.
+    pub give_up_after: Duration,
+    /// An ended task is shown for so long.
+    pub retention: Duration,
+    /// An ended task is read again for so long.
+    pub recheck_ended: Duration,
+    /// An id that no source names is forgotten after this long.
+    pub forget_after: Duration,
+}
+
+impl Rules {
+    /// Of a configuration, for a state that was created then.
+    pub fn new(config: &Config, first_start: Timestamp) -> Self {
+        let tasks = &config.file.tasks;
+        let count_since = match tasks.count_since {
+            CountSinceConfig::FirstStart => CountSince::Moment(first_start),
+            CountSinceConfig::Always => CountSince::Always,
+            CountSinceConfig::Moment(moment) => CountSince::Moment(moment),
+        };
+        Self {
+            policy: Policy { count_since, forget_after: tasks.forget_after.0 },
+            give_up_after: tasks.give_up_after.0,
+            retention: tasks.retention.0,
+            recheck_ended: tasks.recheck_ended.0,
+            forget_after: tasks.forget_after.0,
+        }
+    }
+}
+
+/// The limits on label values of a configuration.
+pub fn label_limits(config: &Config) -> LabelLimits {
+    let metrics = &config.file.metrics;
+    let labels: BTreeSet<&str> = metrics.aggregate_labels.iter().map(|label| label.0.as_str()).collect();
+    LabelLimits {
+        models: metrics.models.iter().map(|name| name.0.as_str().into()).collect(),
+        max_models: metrics.max_models,
+        labels: labels.into_iter().map(|label| (label.to_owned(), format!("label_{label}").into())).collect(),
+    }
+}
+
+impl UpstreamSettings {
+    /// Of every upstream of a configuration.
+    pub fn all(config: &Config, first_start: Timestamp) -> Vec<Self> {
+        let rules = Rules::new(config, first_start);
+        let labels = label_limits(config);
+        let settings = |upstream: &Upstream| Self {
+            upstream: upstream.clone(),
+            rules,
+            labels: labels.clone(),
+            zero_hold: config.file.metrics.zero_hold.0,
+            has_api: !config.api.is_empty(),
+        };
+        config.upstreams.iter().map(settings).collect()
+    }
+}

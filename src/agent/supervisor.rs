@@ -1,0 +1,260 @@
+//! Starts one actor per upstream, reconfigures and stops them. An actor that ends unasked ends the program.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+use super::command::Command;
+use super::handles::{Agent, UpstreamHandle};
+use super::settings::{Rules, UpstreamSettings, label_limits};
+use super::sweep::StateSweeper;
+use super::threads::ActorThreads;
+use super::tracker::Services;
+use super::upstream::{UpstreamActor, sender_of};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::counters::CounterSnapshot;
+use crate::metrics::{Metrics, SeriesSelection};
+use crate::store::{Command as StoreCommand, Loaded, Output, Store, StoreError};
+use crate::view::UpstreamView;
+
+/// Commands that wait for one actor; more are refused.
+const COMMANDS: usize = 4096;
+
+/// How long an actor may take to stop, beyond the time-out of its polls.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is decided which tasks have per-task series; scrapes decide for themselves.
+const SERIES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The supervisor.
+pub struct Supervisor {
+    agent: Arc<Agent>,
+    services: Services,
+    series: watch::Sender<Arc<SeriesSelection>>,
+    threads: ActorThreads,
+    actors: BTreeMap<Arc<str>, RunningActor>,
+    /// Every running actor, with its name.
+    running: JoinSet<(Arc<str>, anyhow::Result<()>)>,
+    config: Arc<Config>,
+    /// For the sweeper.
+    rules: watch::Sender<Rules>,
+}
+
+/// An actor that runs.
+struct RunningActor {
+    handle: UpstreamHandle,
+    provider: &'static str,
+    /// The time-out of its polls.
+    timeout: Duration,
+}
+
+/// What has to be read from the state before a configuration comes into force.
+#[derive(Default)]
+struct Prepared {
+    /// Of upstreams that have no actor.
+    loaded: BTreeMap<Arc<str>, Loaded>,
+    /// Of upstreams that have one, when the aggregate labels change.
+    counters: BTreeMap<Arc<str>, Vec<CounterSnapshot>>,
+}
+
+impl Supervisor {
+    /// Loads the state, and starts an actor for each upstream.
+    ///
+    /// # Errors
+    /// When the state cannot be read, or a client or thread cannot be created.
+    pub async fn start(config: Arc<Config>, store: Arc<Store>, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let (series, selection) = watch::channel(Arc::new(SeriesSelection::ALL));
+        let services = Services { store: store.clone(), metrics: metrics.clone(), clock: Clock::System, series: selection };
+        let agent = Arc::new(Agent::new(store, metrics));
+        let (rules, current) = watch::channel(Rules::new(&config, services.store.first_start()));
+        let mut running = JoinSet::new();
+        let sweeper = StateSweeper::new(agent.clone(), current);
+        running.spawn(async move { ("the state sweeper".into(), sweeper.run().await) });
+        let mut supervisor = Self {
+            rules,
+            agent,
+            services,
+            series,
+            threads: ActorThreads::start()?,
+            actors: BTreeMap::new(),
+            running,
+            config: config.clone(),
+        };
+        let prepared = supervisor.prepare(&config).await.context("the state cannot be loaded")?;
+        supervisor.apply(config, prepared).await?;
+        Ok(supervisor)
+    }
+
+    /// The agent as others see it.
+    pub const fn agent(&self) -> &Arc<Agent> {
+        &self.agent
+    }
+
+    /// Reads what a configuration needs of the state.
+    async fn prepare(&self, config: &Config) -> Result<Prepared, StoreError> {
+        let labels = label_limits(config);
+        let has_other_labels = labels.labels != label_limits(&self.config).labels;
+        let labels = labels.exported_names();
+        let mut prepared = Prepared::default();
+        for upstream in &config.upstreams {
+            let (name, provider) = (&upstream.name, upstream.dialect.name());
+            if !self.actors.get(name).is_some_and(|actor| actor.provider == provider) {
+                let command = StoreCommand::Load((name.clone(), provider), labels.clone());
+                let Output::Loaded(loaded) = self.services.store.execute(command).await? else { continue };
+                prepared.loaded.insert(name.clone(), loaded);
+            } else if has_other_labels {
+                let command = StoreCommand::LoadCounters(name.clone(), labels.clone());
+                let Output::Counters(counters) = self.services.store.execute(command).await? else { continue };
+                prepared.counters.insert(name.clone(), counters);
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Takes another configuration. Actors of upstreams that stay are reconfigured; an upstream that is gone, or has another
+    /// provider, has its actor stopped.
+    ///
+    /// # Errors
+    /// When the state cannot be read, or a client cannot be built; the old configuration stays in force then.
+    pub async fn reload(&mut self, config: Arc<Config>) -> anyhow::Result<()> {
+        let prepared = self.prepare(&config).await?;
+        self.apply(config, prepared).await
+    }
+
+    async fn apply(&mut self, config: Arc<Config>, mut prepared: Prepared) -> anyhow::Result<()> {
+        let settings = UpstreamSettings::all(&config, self.services.store.first_start());
+        let mut senders = Vec::with_capacity(settings.len());
+        for settings in &settings {
+            senders.push(sender_of(&settings.upstream)?);
+        }
+        self.services.metrics.reloaded(&config.file.metrics, self.services.clock.now().wall);
+        let stays = |name: &str, provider| {
+            settings.iter().any(|s| *s.upstream.name == *name && s.upstream.dialect.name() == provider)
+        };
+        let stopped = self.actors.iter().filter(|(name, actor)| !stays(name, actor.provider));
+        let stopped: Vec<Arc<str>> = stopped.map(|(name, _)| name.clone()).collect();
+        if let Err(error) = self.stop_actors(&stopped, false).await {
+            // They were asked to stop and are gone now, one way or the other: no reason to stop polling the others.
+            tracing::error!(error = format!("{error:#}"), "upstreams did not stop well");
+        }
+        let mut handles = BTreeMap::new();
+        for (settings, send) in settings.into_iter().zip(senders) {
+            let name = settings.upstream.name.clone();
+            let timeout = settings.upstream.polling.timeout;
+            if let Some(actor) = self.actors.get_mut(&name) {
+                actor.timeout = timeout;
+                let counters = prepared.counters.remove(&name).unwrap_or_default();
+                let (reply, replied) = oneshot::channel();
+                let settings = Box::new(settings);
+                let command = Command::Reconfigure { settings, send, counters, reply };
+                if actor.handle.commands.send(command).await.is_err() || replied.await.is_err() {
+                    return Err(anyhow!("the actor of upstream {name} has ended"));
+                }
+                handles.insert(name, actor.handle.clone());
+            } else {
+                // What another actor has written meanwhile was not loaded.
+                let loaded = prepared.loaded.remove(&name).filter(|_| !stopped.contains(&name));
+                handles.insert(name.clone(), self.start_actor(settings, send, loaded));
+            }
+        }
+        self.agent.set_handles(handles);
+        self.keep_series(&config);
+        self.rules.send_replace(Rules::new(&config, self.services.store.first_start()));
+        self.config = config;
+        Ok(())
+    }
+
+    /// Drops series of requests and discovery that belong to nobody any more.
+    fn keep_series(&self, config: &Config) {
+        let sources = config.upstreams.iter().map(|upstream| {
+            let labels = crate::source::Source::of(upstream).into_iter().map(|(label, _)| label);
+            (upstream.name.clone(), labels.collect())
+        });
+        self.services.metrics.upstreams.keep(&sources.collect());
+    }
+
+    fn start_actor(
+        &mut self,
+        settings: UpstreamSettings,
+        send: super::request::Send,
+        loaded: Option<Loaded>,
+    ) -> UpstreamHandle {
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let (name, provider) = (settings.upstream.name.clone(), settings.upstream.dialect.name());
+        let (view, latest) = watch::channel(Arc::new(UpstreamView::empty(name.clone(), provider)));
+        let handle = UpstreamHandle { commands: commands.clone(), view: latest };
+        let timeout = settings.upstream.polling.timeout;
+        let actor =
+            UpstreamActor::new(settings, send, self.services.clone(), view, (commands.downgrade(), queue));
+        let named = name.clone();
+        let run = async move { (named, actor.run(loaded).await) };
+        self.running.spawn_on(run, &self.threads.next());
+        self.actors.insert(name, RunningActor { handle: handle.clone(), provider, timeout });
+        handle
+    }
+
+    /// Stops actors, and waits until they have ended; aborts those that do not end in time.
+    ///
+    /// # Errors
+    /// When some do not end in time, or end with an error.
+    async fn stop_actors(&mut self, names: &[Arc<str>], is_final: bool) -> anyhow::Result<()> {
+        let mut left: Vec<Arc<str>> = Vec::new();
+        let mut patience = PATIENCE;
+        for name in names {
+            let Some(actor) = self.actors.remove(name) else { continue };
+            patience = patience.max(if is_final { actor.timeout + PATIENCE } else { PATIENCE });
+            // An actor whose queue is full is not waited for here: it ends with its last handle.
+            let _ = actor.handle.commands.try_send(Command::Stop { is_final });
+            left.push(name.clone());
+        }
+        let until = Instant::now() + patience;
+        while !left.is_empty() {
+            match timeout_at(until, self.running.join_next()).await {
+                Ok(Some(Ok((name, outcome)))) => {
+                    left.retain(|other| *other != name);
+                    outcome.with_context(|| format!("polling {name}"))?;
+                }
+                Ok(Some(Err(error))) => return Err(anyhow!(error).context("an actor panicked")),
+                Ok(None) => break,
+                Err(_) => return Err(anyhow!("{} upstreams did not stop in time", left.len())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Works until an actor ends unasked, and returns why.
+    pub async fn run(&mut self) -> anyhow::Error {
+        let mut tick = interval(SERIES_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(ended) = self.running.join_next(), if !self.running.is_empty() => return match ended {
+                    Ok((name, outcome)) => {
+                        let error = outcome.err().unwrap_or_else(|| anyhow!("it ended before it was asked to"));
+                        error.context(format!("polling {name}"))
+                    }
+                    Err(error) => anyhow!(error).context("an actor panicked"),
+                },
+                _ = tick.tick() => {
+                    let selection = self.services.metrics.select_series(&self.agent.views());
+                    self.series.send_replace(Arc::new(selection));
+                }
+            }
+        }
+    }
+
+    /// Stops every actor: polls in flight may take their time-out.
+    ///
+    /// # Errors
+    /// When some do not end in time, or end with an error.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let names: Vec<Arc<str>> = self.actors.keys().cloned().collect();
+        self.stop_actors(&names, true).await
+    }
+}

@@ -1,0 +1,191 @@
+//! An actor that a test drives by hand: with a clock that the test sets, a store of its own and an upstream that is a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::command::{Command, Discovered};
+use super::discovery::sources_of;
+use super::request::{Answers, Outcome, Send, Work};
+use super::settings::UpstreamSettings;
+use super::tracker::Services;
+use super::upstream::UpstreamActor;
+use crate::clock::{self, Clock};
+use crate::config::{self, Config};
+use crate::domain::time::Now;
+use crate::domain::{Answer, ApiError, NewTask, Reason, TaskId, Timestamp};
+use crate::metrics::{Format, Metrics, SeriesSelection};
+use crate::source::Listing;
+use crate::store::{Command as StoreCommand, Location, Output, Store};
+use crate::telemetry::LogCounts;
+use crate::view::UpstreamView;
+
+/// What the upstream answers, by task id; it does not know the others.
+pub type Upstream = Arc<Mutex<BTreeMap<String, Answer>>>;
+
+/// The actor, and everything around it.
+pub struct TestActor {
+    pub actor: UpstreamActor,
+    pub store: Arc<Store>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<Mutex<Now>>,
+    pub upstream: Upstream,
+    /// Ids that were polled, in their order.
+    pub polled: Arc<Mutex<Vec<String>>>,
+    view: watch::Receiver<Arc<UpstreamView>>,
+    _commands: mpsc::Sender<Command>,
+    store_ended: oneshot::Receiver<()>,
+}
+
+/// A clock of tests, far from its zero.
+pub fn clock() -> Arc<Mutex<Now>> {
+    let monotonic = clock::instant() + Duration::from_hours(24);
+    Arc::new(Mutex::new(Now { wall: Timestamp::from_secs(1_800_000_000), monotonic }))
+}
+
+/// The configuration of upstream `u`, which reads `more` besides.
+pub fn config(folder: &Path, more: &str) -> Config {
+    let text = format!(
+        "polling: {{requests_per_second: 1000000, burst: 100000}}\n{more}\nstate: {{sqlite: {{path: s.db}}}}\n\
+         upstreams: [{{name: u, provider: new_api, base_url: 'http://127.0.0.1:9',\n\
+         file_sd_configs: [{{files: [a.json]}}, {{files: [b.json]}}]}}]\n"
+    );
+    config::parse(&text, &folder.join("c.yml")).unwrap()
+}
+
+pub fn settings(config: &Config, store: &Store) -> UpstreamSettings {
+    UpstreamSettings::all(config, store.first_start()).remove(0)
+}
+
+pub fn id(text: &str) -> TaskId {
+    TaskId::parse(text).unwrap()
+}
+
+impl TestActor {
+    /// Starts it on the state in `folder`.
+    pub async fn start(config: &Config, location: &Location, clock: Arc<Mutex<Now>>, upstream: Upstream) -> Self {
+        let wall = clock.lock().unwrap().wall;
+        let metrics = Arc::new(Metrics::new(&config.file.metrics, LogCounts::default(), wall).unwrap());
+        let (store, store_ended) = Store::open(location, wall, |_| {}).unwrap();
+        let store = Arc::new(store);
+        let (_, series) = watch::channel(Arc::new(SeriesSelection::ALL));
+        let services =
+            Services { store: store.clone(), metrics: metrics.clone(), clock: Clock::Manual(clock.clone()), series };
+        let settings = settings(config, &store);
+        let load = StoreCommand::Load(("u".into(), "new_api"), settings.labels.exported_names());
+        let Output::Loaded(loaded) = store.execute(load).await.unwrap() else { panic!("another output") };
+        let (commands, queue) = mpsc::channel(9);
+        let (publish, view) = watch::channel(Arc::new(UpstreamView::empty("u".into(), "new_api")));
+        let polled = Arc::default();
+        let send = sender(clock.clone(), upstream.clone(), Arc::clone(&polled));
+        let mut actor = UpstreamActor::new(settings, send, services, publish, (commands.downgrade(), queue));
+        actor.restore(loaded);
+        Self { actor, store, metrics, clock, upstream, polled, view, _commands: commands, store_ended }
+    }
+
+    pub fn now(&self) -> Now {
+        *self.clock.lock().unwrap()
+    }
+
+    /// Time passes; the wall clock may be set besides.
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.clock.lock().unwrap();
+        *now = Now { wall: now.wall + by, monotonic: now.monotonic + by };
+    }
+
+    /// The function that sends its requests.
+    pub fn sender(&self) -> Send {
+        sender(self.clock.clone(), self.upstream.clone(), self.polled.clone())
+    }
+
+    /// A source names these tasks; the store has not answered yet.
+    pub async fn discover(&mut self, label: &str, tasks: Vec<NewTask>) -> oneshot::Receiver<Result<(), Listing>> {
+        let sources = sources_of(&self.actor.tracker_mut().settings.upstream);
+        let source = sources.into_iter().map(|(key, _)| key).find(|key| key.label == label).unwrap();
+        let (reply, replied) = oneshot::channel();
+        let listing = Listing { tasks, complete: true, ..Listing::default() };
+        let discovered = Discovered { source, listing, is_retry: false, reply };
+        self.actor.on_command(Command::Discovered(Box::new(discovered))).await;
+        replied
+    }
+
+    /// Sends what is due and applies the responses; the store has not answered yet.
+    pub async fn poll_due(&mut self) {
+        let tracker = self.actor.tracker_mut();
+        loop {
+            tracker.dispatch_due();
+            if tracker.poller.is_idle() {
+                return;
+            }
+            let outcome = tracker.poller.next_response().await;
+            tracker.on_response(outcome);
+        }
+    }
+
+    /// Polls a task, whenever it is due; false when it is not tracked.
+    pub async fn poll(&mut self, id: &TaskId) -> bool {
+        let now = self.now().monotonic;
+        let tracker = self.actor.tracker_mut();
+        let Some(token) = tracker.table.slot(id).and_then(|slot| tracker.table.new_token(slot)) else { return false };
+        tracker.poller.push_due(token, now);
+        self.poll_due().await;
+        true
+    }
+
+    /// The store answers everything that was sent to it.
+    pub async fn settle(&mut self) {
+        self.actor.settle(clock::instant() + Duration::from_mins(1)).await.unwrap();
+        // What nobody waits for was executed when a later command is.
+        let read = StoreCommand::Timeline("u".into(), id("t"));
+        self.store.execute(read).await.unwrap();
+    }
+
+    /// The page of the last view that was published.
+    pub fn page(&mut self) -> String {
+        self.actor.tracker_mut().publish_if_due(true);
+        self.last_page()
+    }
+
+    /// The page of the last view that was published, without publishing another.
+    pub fn last_page(&self) -> String {
+        let views = [self.view.borrow().clone()];
+        self.metrics.page(Format::Text, &views).map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect()
+    }
+
+    /// Ids in the last view that was published.
+    pub fn tracked(&mut self) -> BTreeSet<String> {
+        self.actor.tracker_mut().publish_if_due(true);
+        self.view.borrow().tasks().map(|task| task.id.to_string()).collect()
+    }
+
+    /// Ends it, well or killed, and closes the state.
+    pub async fn end(self, is_killed: bool) {
+        let Self { actor, store, store_ended, .. } = self;
+        if is_killed { drop(actor) } else { actor.stop(false).await.unwrap() }
+        drop(store);
+        store_ended.await.unwrap();
+    }
+}
+
+fn sender(clock: Arc<Mutex<Now>>, upstream: Upstream, polled: Arc<Mutex<Vec<String>>>) -> Send {
+    Arc::new(move |work| {
+        let Work::One(task) = &work else { panic!("this provider has no batches") };
+        polled.lock().unwrap().push(task.id.to_string());
+        let answer = upstream.lock().unwrap().get(task.id.as_str()).cloned();
+        let result = answer.map(|answer| Answers::One(Box::new(answer)));
+        let now = clock.lock().unwrap().monotonic;
+        let outcome = Outcome {
+            work,
+            sent: now,
+            received: now,
+            code: Some(200),
+            retry_after: None,
+            date: None,
+            result: result.ok_or(ApiError::new(Reason::NotFound)),
+        };
+        Box::pin(std::future::ready(outcome))
+    })
+}

@@ -1,0 +1,74 @@
+//! The threads of the actors. Each has a runtime of its own: an actor stays on its thread, so that no response has to wake
+//! another one.
+
+use std::io;
+use std::num::NonZero;
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The threads; they end when this is dropped.
+pub struct ActorThreads {
+    threads: Vec<Handle>,
+    /// How many actors were placed.
+    placed: usize,
+    _stop: DropGuard,
+}
+
+impl ActorThreads {
+    /// As many as there are CPUs.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start() -> io::Result<Self> {
+        Self::start_some(thread::available_parallelism().map_or(1, NonZero::get))
+    }
+
+    fn start_some(count: usize) -> io::Result<Self> {
+        let stop = CancellationToken::new();
+        let start = |n: usize| {
+            let runtime = Builder::new_current_thread().enable_all().thread_name("agent-blocking").build()?;
+            let (handle, stop) = (runtime.handle().clone(), stop.clone());
+            let work = move || {
+                runtime.block_on(stop.cancelled());
+                // A blocked file must not keep the program from ending.
+                runtime.shutdown_background();
+            };
+            thread::Builder::new().name(format!("agent-{n}")).spawn(work)?;
+            Ok(handle)
+        };
+        let threads = (0..count).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { threads, placed: 0, _stop: stop.drop_guard() })
+    }
+
+    /// The thread of the next actor: they take turns.
+    pub fn next(&mut self) -> Handle {
+        let thread = self.threads[self.placed % self.threads.len()].clone();
+        self.placed += 1;
+        thread
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actors_are_spread_over_threads_that_end_with_their_owner() {
+        let mut threads = ActorThreads::start_some(2).unwrap();
+        let name = || thread::current().name().unwrap_or_default().to_owned();
+        let names: Vec<String> = (0..3)
+            .map(|_| {
+                let (send, receive) = std::sync::mpsc::channel();
+                threads.next().spawn(async move { send.send(name()).unwrap() });
+                receive.recv().unwrap()
+            })
+            .collect();
+        assert_eq!(names, ["agent-0", "agent-1", "agent-0"]);
+        let blocked = threads.next().spawn(std::future::pending::<()>());
+        drop(threads);
+        let runtime = Builder::new_current_thread().build().unwrap();
+        assert!(runtime.block_on(blocked).unwrap_err().is_cancelled());
+    }
+}

@@ -1,0 +1,385 @@
+//! Everything that is counted of one upstream's tasks. It outlives them, never falls, and never carries a task id.
+//!
+//! A label set is created at 0 when its first task is tracked and exported as 0 for `metrics.zero_hold`. What happened
+//! meanwhile is released together, by time and not by being scraped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::exemplar::Exemplar;
+use super::label_limits::UNUSED_FOR;
+use super::snapshot::{CounterSnapshot, SourceCounters};
+use super::state_key::{Part, StateKey, state_increments};
+use super::values::CounterValues;
+use super::zero_hold::{HoldTimer, ZeroHold};
+use crate::domain::counter::CounterKind;
+use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::time::Now;
+use crate::domain::{Drift, Increment, LabelSet, TaskId, Timestamp, Transition};
+
+/// The counters. A clone shares the label sets with its original until one of them is counted on.
+#[derive(Debug, Clone)]
+pub struct UpstreamCounters {
+    hold: Duration,
+    /// Names of the aggregate labels, as exported.
+    labels: Vec<Arc<str>>,
+    sets: BTreeMap<LabelSet, Arc<CounterSet>>,
+    sources: BTreeMap<String, HeldCount>,
+    drift: BTreeMap<(Field, FieldProblem), HeldCount>,
+    unknown_words: u64,
+}
+
+/// The counters of one label set.
+#[derive(Debug, Clone)]
+pub struct CounterSet {
+    hold: HoldTimer,
+    used: Timestamp,
+    created: Timestamp,
+    values: CounterValues,
+    /// The last task of each number that has exemplars.
+    exemplars: BTreeMap<StateKey, Exemplar>,
+}
+
+/// One count with a zero hold.
+#[derive(Debug, Clone)]
+pub struct HeldCount {
+    hold: HoldTimer,
+    created: Timestamp,
+    count: u64,
+}
+
+/// Zero holds that are over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DueHolds {
+    /// Of label sets.
+    pub label_sets: Vec<LabelSet>,
+    /// Of sources.
+    pub sources: Vec<String>,
+    /// Of fields that were not as documented, which are counted by this process alone.
+    pub drift: Vec<(Field, FieldProblem)>,
+}
+
+impl DueHolds {
+    /// Whether the state has to commit that something is exported.
+    pub fn needs_commit(&self) -> bool {
+        !(self.label_sets.is_empty() && self.sources.is_empty())
+    }
+}
+
+impl CounterSet {
+    fn new(hold: ZeroHold, used: Timestamp, now: Now) -> Self {
+        Self {
+            hold: HoldTimer::new(hold, now),
+            used,
+            created: hold.created,
+            values: CounterValues::default(),
+            exemplars: BTreeMap::new(),
+        }
+    }
+
+    /// When it was created, for good.
+    pub const fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Its numbers; `None` while it is exported as 0.
+    pub fn released_values(&self) -> Option<&CounterValues> {
+        self.hold.is_released().then_some(&self.values)
+    }
+
+    /// The last task that was counted in a number; none while the set is exported as 0.
+    pub fn exemplar(&self, key: StateKey) -> Option<&Exemplar> {
+        self.exemplars.get(&key).filter(|_| self.hold.is_released())
+    }
+
+    fn count(&mut self, increment: Increment, task_id: &TaskId, at: Timestamp) {
+        let (series, amount) = increment;
+        let spec = series.counter.spec();
+        for (key, more) in state_increments(increment) {
+            self.values.add(key, more);
+            #[expect(clippy::cast_precision_loss, reason = "a span of at most 30 days in milliseconds")]
+            let value = match (spec.kind, key.part) {
+                (CounterKind::Counter, Part::Count) => more as f64,
+                (CounterKind::Histogram(_), Part::Bucket(_)) => amount as f64 / 1000.0,
+                _ => continue,
+            };
+            if spec.has_exemplars && Exemplar::is_allowed(task_id) {
+                self.exemplars.insert(key, Exemplar { task_id: task_id.clone(), value, at });
+            }
+        }
+    }
+}
+
+impl HeldCount {
+    fn new(hold: ZeroHold, count: u64, now: Now) -> Self {
+        Self { hold: HoldTimer::new(hold, now), created: hold.created, count }
+    }
+
+    /// What is exported now.
+    pub fn exported(&self) -> u64 {
+        if self.hold.is_released() { self.count } else { 0 }
+    }
+
+    /// When it was created.
+    pub const fn created(&self) -> Timestamp {
+        self.created
+    }
+}
+
+impl UpstreamCounters {
+    /// Nothing counted yet.
+    pub fn new(hold: Duration, labels: Vec<Arc<str>>) -> Self {
+        Self {
+            hold,
+            labels,
+            sets: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            drift: BTreeMap::new(),
+            unknown_words: 0,
+        }
+    }
+
+    /// Takes a new hold and new aggregate labels; label sets with other labels are dropped, their series would clash. Sources
+    /// that are not configured any more are dropped, too.
+    pub fn configure(&mut self, hold: Duration, labels: Vec<Arc<str>>, is_source: impl Fn(&str) -> bool) {
+        self.hold = hold;
+        if self.labels != labels {
+            self.sets.clear();
+            self.labels = labels;
+        }
+        self.sources.retain(|source, _| is_source(source));
+    }
+
+    /// The zero hold of a series created at `now`.
+    pub const fn zero_hold(&self, now: Timestamp) -> ZeroHold {
+        ZeroHold { created: now, released: self.hold.is_zero() }
+    }
+
+    /// Whether there is such a label set.
+    pub fn has(&self, label_set: &LabelSet) -> bool {
+        self.sets.contains_key(label_set)
+    }
+
+    /// Whether its labels are the configured ones: they may have changed while its transition was being committed.
+    fn has_current_labels(&self, label_set: &LabelSet) -> bool {
+        self.labels.iter().eq(label_set.labels.iter().map(|(name, _)| name))
+    }
+
+    /// Creates a label set at 0, if it is new.
+    pub fn create_series(&mut self, label_set: LabelSet, hold: ZeroHold, now: Now) {
+        if self.has_current_labels(&label_set) {
+            self.sets.entry(label_set).or_insert_with(|| CounterSet::new(hold, now.wall, now).into());
+        }
+    }
+
+    /// Counts a committed transition; creates its label set, if it is new.
+    pub fn count(&mut self, transition: &Transition, hold: ZeroHold, now: Now) {
+        let Transition { task, increments, at, .. } = transition;
+        let label_set = task.label_set();
+        self.create_series(label_set.clone(), hold, now);
+        if let Some(set) = self.sets.get_mut(&label_set).filter(|_| !increments.is_empty()) {
+            let set = Arc::make_mut(set);
+            increments.iter().for_each(|increment| set.count(*increment, &task.id, *at));
+        }
+    }
+
+    /// Continues a label set of the state, unless it is in memory already.
+    pub fn restore(&mut self, snapshot: CounterSnapshot, now: Now) {
+        if self.has_current_labels(&snapshot.label_set) {
+            self.sets.entry(snapshot.label_set).or_insert_with(|| {
+                let mut set = CounterSet::new(snapshot.zero_hold, snapshot.used, now);
+                snapshot.numbers.into_iter().for_each(|(key, value)| set.values.add(key, value));
+                set.into()
+            });
+        }
+    }
+
+    /// Continues the count of a source, unless it is in memory already.
+    pub fn restore_source(&mut self, source: SourceCounters, now: Now) {
+        let new = || HeldCount::new(source.zero_hold, source.tasks, now);
+        self.sources.entry(source.source).or_insert_with(new);
+    }
+
+    /// Counts tasks that a source discovered first; creates its count at 0, if it is new.
+    pub fn discovered(&mut self, source: &str, tasks: u64, hold: ZeroHold, now: Now) {
+        if let Some(held) = self.sources.get_mut(source) {
+            held.count += tasks;
+        } else {
+            self.sources.insert(source.to_owned(), HeldCount::new(hold, tasks, now));
+        }
+    }
+
+    /// Counts an answer with an unknown status word.
+    pub const fn unknown_word(&mut self) {
+        self.unknown_words += 1;
+    }
+
+    /// Counts where an answer was not as its provider documents it.
+    pub fn drifted(&mut self, drift: Drift, now: Now) {
+        let hold = self.zero_hold(now.wall);
+        for key in drift.iter() {
+            self.drift.entry(key).or_insert_with(|| HeldCount::new(hold, 0, now)).count += 1;
+        }
+    }
+
+    /// The zero holds that are over. Those of label sets and sources are [released](Self::release) once the state has
+    /// committed that.
+    pub fn due_holds(&self, now: Instant) -> DueHolds {
+        let is_due = |timer: &HoldTimer| timer.is_due(self.hold, now);
+        let label_sets = self.sets.iter().filter(|(_, set)| is_due(&set.hold));
+        let sources = self.sources.iter().filter(|(_, count)| is_due(&count.hold));
+        let drift = self.drift.iter().filter(|(_, count)| is_due(&count.hold));
+        DueHolds {
+            label_sets: label_sets.map(|(label_set, _)| label_set.clone()).collect(),
+            sources: sources.map(|(source, _)| source.clone()).collect(),
+            drift: drift.map(|(key, _)| *key).collect(),
+        }
+    }
+
+    /// Exports the values of what was due.
+    pub fn release(&mut self, due: &DueHolds) {
+        for label_set in &due.label_sets {
+            if let Some(set) = self.sets.get_mut(label_set) {
+                Arc::make_mut(set).hold.release();
+            }
+        }
+        let sources = due.sources.iter();
+        let drift = due.drift.iter();
+        sources.for_each(|source| self.sources.get_mut(source).into_iter().for_each(|count| count.hold.release()));
+        drift.for_each(|key| self.drift.get_mut(key).into_iter().for_each(|count| count.hold.release()));
+    }
+
+    /// Notes which label sets tracked tasks have now, and drops those that none has had for [`UNUSED_FOR`].
+    pub fn free_unused(&mut self, in_use: &BTreeSet<LabelSet>, now: Timestamp) {
+        for (label_set, set) in &mut self.sets {
+            if in_use.contains(label_set) {
+                Arc::make_mut(set).used = now;
+            }
+        }
+        self.sets.retain(|_, set| set.used + UNUSED_FOR > now);
+    }
+
+    /// The label sets, with their counters.
+    pub fn sets(&self) -> impl Iterator<Item = (&LabelSet, &CounterSet)> {
+        self.sets.iter().map(|(label_set, set)| (label_set, &**set))
+    }
+
+    /// Tasks by the source that discovered them first.
+    pub fn sources(&self) -> impl Iterator<Item = (&str, &HeldCount)> {
+        self.sources.iter().map(|(source, count)| (source.as_str(), count))
+    }
+
+    /// Fields of answers that were not as documented.
+    pub fn drift(&self) -> impl Iterator<Item = (Field, FieldProblem, &HeldCount)> {
+        self.drift.iter().map(|((field, problem), count)| (*field, *problem, count))
+    }
+
+    /// Answers with an unknown status word.
+    pub const fn unknown_words(&self) -> u64 {
+        self.unknown_words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::task::Video;
+    use crate::domain::{Counter, NewTask, Status, Task};
+
+    const HOLD: Duration = Duration::from_mins(2);
+
+    fn task() -> Task {
+        let new = NewTask::new(TaskId::parse("t").unwrap());
+        let video = Arc::new(Video { model: Some("m".into()), ..Video::default() });
+        Task { video, ..Task::new("u".into(), "new_api", new, Timestamp::from_secs(0)) }
+    }
+
+    fn failed(at: Timestamp) -> Transition {
+        let failed = Status::Failed.index();
+        let increments = vec![(Counter::Finished.with([failed]), 1), (Counter::Latency.with([failed]), 30_000)];
+        Transition { task: task(), from: Status::Running, at, increments, durable: true }
+    }
+
+    /// Exported ends and exemplars.
+    fn exported(counters: &UpstreamCounters) -> (u64, usize) {
+        let (_, set) = counters.sets().next().unwrap();
+        let key = Counter::Finished.with([Status::Failed.index()]);
+        let keys = state_increments((key, 1)).chain(state_increments((Counter::Latency.with([3]), 30_000)));
+        let exemplars = keys.filter(|(key, _)| set.exemplar(*key).is_some()).count();
+        (set.released_values().map_or(0, |values| values.count(key)), exemplars)
+    }
+
+    #[test]
+    fn a_label_set_is_created_at_zero_held_and_then_released_together() {
+        let begun = crate::clock::instant();
+        let now = |secs: u64| Now {
+            wall: Timestamp::from_secs(secs.cast_signed()),
+            monotonic: begun + Duration::from_secs(secs),
+        };
+        let mut counters = UpstreamCounters::new(HOLD, Vec::new());
+        let hold = counters.zero_hold(now(0).wall);
+        counters.create_series(task().label_set(), hold, now(0));
+        counters.count(&failed(now(100).wall), hold, now(100));
+        assert_eq!(counters.due_holds(now(119).monotonic), DueHolds::default());
+        assert_eq!(exported(&counters), (0, 0));
+        let due = counters.due_holds(now(120).monotonic);
+        assert_eq!(due.label_sets, [task().label_set()]);
+        assert_eq!(exported(&counters), (0, 0), "not before that is committed");
+        counters.release(&due);
+        assert_eq!(exported(&counters), (1, 2), "exemplars of the end and of its latency");
+        assert_eq!(counters.due_holds(now(500).monotonic), DueHolds::default());
+        counters.count(&failed(now(501).wall), hold, now(501));
+        assert_eq!(exported(&counters), (2, 2), "an old label set is not held");
+    }
+
+    #[test]
+    fn a_restored_label_set_is_held_for_the_rest_of_its_time_and_never_again_once_released() {
+        let begun = crate::clock::instant() + Duration::from_hours(24);
+        let at = |secs: i64, released| {
+            let mut counters = UpstreamCounters::new(HOLD, Vec::new());
+            let created = Timestamp::from_secs(1000);
+            let numbers = state_increments((Counter::Finished.with([Status::Failed.index()]), 7)).collect();
+            let zero_hold = ZeroHold { created, released };
+            let snapshot = CounterSnapshot { label_set: task().label_set(), zero_hold, used: created, numbers };
+            counters.restore(snapshot, Now { wall: Timestamp::from_secs(1000 + secs), monotonic: begun });
+            counters
+        };
+        let is_due =
+            |counters: &UpstreamCounters, secs| counters.due_holds(begun + Duration::from_secs(secs)).needs_commit();
+        let young = at(90, false);
+        assert!(!is_due(&young, 29) && is_due(&young, 30));
+        let clock_went_back = at(-3600, false);
+        assert!(!is_due(&clock_went_back, 119) && is_due(&clock_went_back, 120));
+        for secs in [-3600, 1, 9999] {
+            let released = at(secs, true);
+            assert_eq!(exported(&released).0, 7, "{secs}");
+            assert!(!is_due(&released, 9999));
+        }
+    }
+
+    #[test]
+    fn an_unused_label_set_is_dropped() {
+        let now = Now { wall: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
+        let mut counters = UpstreamCounters::new(HOLD, Vec::new());
+        let hold = counters.zero_hold(now.wall);
+        let (one, other) = (task().label_set(), LabelSet { model: "n".into(), ..task().label_set() });
+        counters.create_series(one.clone(), hold, now);
+        counters.create_series(other.clone(), hold, now);
+        let mut left = |used: &[LabelSet], part| {
+            counters.free_unused(&used.iter().cloned().collect(), now.wall + UNUSED_FOR * part / 2);
+            counters.sets().map(|(label_set, _)| label_set.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(left(std::slice::from_ref(&one), 1), [one.clone(), other]);
+        assert_eq!(left(&[], 2), [one]);
+        assert_eq!(left(&[], 3), []);
+    }
+
+    #[test]
+    fn label_sets_with_other_labels_are_neither_created_nor_counted() {
+        let now = Now { wall: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
+        let mut counters = UpstreamCounters::new(HOLD, vec!["label_team".into()]);
+        counters.count(&failed(now.wall), counters.zero_hold(now.wall), now);
+        assert_eq!(counters.sets().count(), 0);
+    }
+}

@@ -1,0 +1,266 @@
+//! Every counter and histogram of tasks, one row each. A new one is a row here and the place in [`advance`] that emits it;
+//! the state, the page, the documents and the tests read this table.
+//!
+//! [`advance`]: crate::domain::advance()
+
+use crate::domain::advance::{Span, SpanProblem};
+use crate::domain::reading::TokenType;
+use crate::domain::task::ResolutionClass;
+use crate::domain::{FailureClass, Status};
+
+/// Most label values of one counter beside those of its label set.
+const MAX_DIMENSIONS: usize = 2;
+
+/// Latency, queue and run: dense where video tasks live, exact at a gateway's 24 h sweep and Ark's 48 h expiry. Seconds.
+const LIFE_BUCKETS: &[f64] = &[
+    5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 450.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
+    21_600.0, 86_400.0, 172_800.0,
+];
+
+/// Gateway finish lag: from the next poll of a gateway to an hour behind. Seconds.
+const GATEWAY_LAG_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
+
+/// The largest stored number: the integers of databases are signed.
+pub const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct CounterSpec {
+    /// First part of its keys in the state. Never changed: the state of an older program has it.
+    pub state_name: &'static str,
+    /// Name of the metric family.
+    pub family: &'static str,
+    /// `# HELP`.
+    pub help: &'static str,
+    /// Its label names beside those of the label set.
+    pub labels: &'static [&'static str],
+    /// The values of each of those labels.
+    words: &'static [&'static [&'static str]],
+    /// Which combinations of label values are shown from the start, at 0.
+    is_possible: fn([usize; MAX_DIMENSIONS]) -> bool,
+    /// What is kept for each combination.
+    pub kind: CounterKind,
+    /// The unit of what is kept.
+    pub unit: Unit,
+    /// The last task counted is shown as an exemplar.
+    pub has_exemplars: bool,
+}
+
+/// What is kept for one series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum CounterKind {
+    /// One number.
+    Counter,
+    /// Observations in seconds, by these upper bounds; the last bucket has none.
+    Histogram(&'static [f64]),
+}
+
+/// The unit of a stored number. Whole, so that adding in another order, before or after a restart, gives the same sum to the
+/// last bit: a counter that came back a hair smaller would be a reset to Prometheus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Events.
+    One,
+    /// Thousandths of the exported unit.
+    Thousandth,
+}
+
+/// One series of a counter: the counter and its own label values, as positions in their lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CounterKey {
+    /// The counter.
+    pub counter: Counter,
+    values: [u8; MAX_DIMENSIONS],
+}
+
+/// What a transition adds to one series: events, thousandths or, for a histogram, one observation in milliseconds.
+pub type Increment = (CounterKey, u64);
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $counter:ident: $state_name:literal, $family:literal, $help:literal,
+        [$($label:literal in $words:expr),*] if $is_possible:expr, $kind:expr, $unit:ident $(, $exemplars:ident)?;)+) => {
+        /// A counter or histogram, named after its row.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Counter { $($(#[$doc])* $counter),+ }
+
+        impl Counter {
+            /// Every counter, in the order of the page.
+            pub const ALL: &'static [Self] = &[$(Self::$counter),+];
+        }
+
+        const SPECS: &[CounterSpec] = &[$(CounterSpec {
+            state_name: $state_name,
+            family: $family,
+            // Everything here is as fresh as the last poll of its tasks.
+            help: concat!($help, " As fresh as videogen_task_last_poll_timestamp_seconds."),
+            labels: &[$($label),*],
+            words: &[$($words),*],
+            is_possible: $is_possible,
+            kind: $kind,
+            unit: Unit::$unit,
+            has_exemplars: counters!(@flag $($exemplars)?),
+        }),+];
+    };
+    (@flag) => { false };
+    (@flag exemplars) => { true };
+}
+
+use CounterKind::{Counter as Count, Histogram};
+
+counters! {
+    /// Tasks that count.
+    Submitted: "submitted", "videogen_tasks_submitted_total", "Tasks counted.", [] if |_| true, Count, One;
+    /// Ends.
+    Finished: "finished", "videogen_tasks_finished_total", "Ends of tasks; each end of a task counts once.",
+        ["status" in Status::WORDS] if |[end, _]| Status::ALL[end].is_end(), Count, One, exemplars;
+    /// Ends other than success.
+    Failures: "failures", "videogen_task_failures_total", "Ends other than succeeded, by class of failure.",
+        ["status" in Status::WORDS, "failure_class" in FailureClass::WORDS]
+        if |[end, class]| FailureClass::possible(Status::ALL[end]).contains(&FailureClass::ALL[class]), Count, One, exemplars;
+    /// Tokens.
+    Tokens: "tokens", "videogen_tokens_total", "Tokens used, counted once per task.",
+        ["token_type" in TokenType::WORDS] if |_| true, Count, Thousandth;
+    /// Gateway units.
+    Quota: "quota", "videogen_quota_total", "Gateway units used by succeeded tasks. Units differ between upstreams.",
+        [] if |_| true, Count, Thousandth;
+    /// Seconds of video.
+    VideoSeconds: "video", "videogen_video_seconds_total", "Seconds of video of succeeded tasks.",
+        ["resolution" in ResolutionClass::WORDS] if |_| true, Count, Thousandth;
+    /// Changes of status. An ended task only moves to another end.
+    Transitions: "transitions", "videogen_status_transitions_total", "Changes of status seen.",
+        ["from" in Status::WORDS, "to" in Status::WORDS]
+        if |[from, to]| from != to && (Status::ALL[to].is_end() || !Status::ALL[from].is_end()), Count, One;
+    /// Ends that replaced another end.
+    Regressions: "regressions", "videogen_status_regressions_total",
+        "Ended tasks that later had another end, such as a success after a failure.", [] if |_| true, Count, One;
+    /// Spans left out.
+    InvalidDurations: "invalid", "videogen_invalid_durations_total",
+        "Spans left out because they are negative or longer than 30 days.",
+        ["span" in Span::WORDS, "problem" in SpanProblem::WORDS] if |_| true, Count, One;
+    /// Submit to finish.
+    Latency: "latency", "videogen_task_latency_seconds", "Finish minus submit of ended tasks, both from one clock.",
+        ["status" in Status::WORDS] if |[end, _]| has_times(Status::ALL[end]), Histogram(LIFE_BUCKETS), Thousandth, exemplars;
+    /// Start to finish.
+    Run: "run", "videogen_task_run_seconds", "Finish minus start of ended tasks.",
+        ["status" in Status::WORDS] if |[end, _]| has_times(Status::ALL[end]), Histogram(LIFE_BUCKETS), Thousandth;
+    /// Submit to start.
+    Queue: "queue", "videogen_task_queue_seconds", "Start minus submit of ended tasks.",
+        [] if |_| true, Histogram(LIFE_BUCKETS), Thousandth;
+    /// The provider's finish to the gateway's.
+    GatewayLag: "gateway_lag", "videogen_gateway_finish_lag_seconds",
+        "The gateway's finish minus the provider's, of ended tasks that have both.",
+        [] if |_| true, Histogram(GATEWAY_LAG_BUCKETS), Thousandth;
+}
+
+/// A lost task has no times of its own.
+fn has_times(end: Status) -> bool {
+    end.is_end() && end != Status::Lost
+}
+
+impl Counter {
+    /// Its row.
+    pub const fn spec(self) -> &'static CounterSpec {
+        &SPECS[self as usize]
+    }
+
+    /// The series with these label values, each the position of a word in its list.
+    pub fn with<const N: usize>(self, values: [usize; N]) -> CounterKey {
+        debug_assert_eq!(N, self.spec().labels.len(), "{self:?}");
+        let mut key = CounterKey { counter: self, values: [0; MAX_DIMENSIONS] };
+        for (place, value) in key.values.iter_mut().zip(values) {
+            *place = u8::try_from(value).unwrap_or(u8::MAX);
+        }
+        key
+    }
+
+    /// Every combination of its label values, possible or not, in the order of the page.
+    pub fn combinations(self) -> impl Iterator<Item = CounterKey> {
+        let size = move |dimension: usize| self.spec().words.get(dimension).map_or(1, |words| words.len());
+        (0..size(0)).flat_map(move |first| {
+            (0..size(1)).map(move |second| {
+                let values = [first, second].map(|value| u8::try_from(value).unwrap_or(u8::MAX));
+                CounterKey { counter: self, values }
+            })
+        })
+    }
+
+    /// The counter whose keys in the state begin with this name.
+    fn from_state_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|counter| counter.spec().state_name == name)
+    }
+}
+
+impl CounterKey {
+    /// Shown from the start, at 0.
+    pub fn is_possible(self) -> bool {
+        (self.counter.spec().is_possible)(self.values.map(usize::from))
+    }
+
+    /// Position among the [combinations](Counter::combinations) of its counter.
+    pub fn position(self) -> usize {
+        let [first, second] = self.values.map(usize::from);
+        first * self.counter.spec().words.get(1).map_or(1, |words| words.len()) + second
+    }
+
+    /// Its own labels, each with its value.
+    pub fn labels(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let spec = self.counter.spec();
+        let words = spec.words.iter().zip(self.values).map(|(words, value)| words[usize::from(value)]);
+        spec.labels.iter().copied().zip(words)
+    }
+
+    /// Reads the parts of a key in the state that name the series; the rest is given back. `None` when this program does not
+    /// know the counter or one of the words.
+    pub fn from_state_key<'a>(parts: &'a [&'a str]) -> Option<(Self, &'a [&'a str])> {
+        let (name, rest) = parts.split_first()?;
+        let counter = Counter::from_state_name(name)?;
+        let words = counter.spec().words;
+        let (own, rest) = rest.split_at_checked(words.len())?;
+        let mut key = Self { counter, values: [0; MAX_DIMENSIONS] };
+        for ((place, words), word) in key.values.iter_mut().zip(words).zip(own) {
+            *place = u8::try_from(words.iter().position(|known| known == word)?).ok()?;
+        }
+        Some((key, rest))
+    }
+}
+
+/// An amount in thousandths, rounded; capped where an upstream reports something monstrous.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and `as` saturates")]
+pub fn thousandths(amount: f64) -> u64 {
+    ((amount * 1000.0).round().max(0.0) as u64).min(MAX_COUNT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_series_has_a_position_and_a_name_of_its_own() {
+        let mut series = BTreeSet::new();
+        let mut names = BTreeSet::new();
+        for counter in Counter::ALL {
+            let spec = counter.spec();
+            assert_eq!(spec.labels.len(), spec.words.len(), "{counter:?}");
+            assert!(names.insert(spec.family) && names.insert(spec.state_name), "{counter:?} shares a name");
+            let mut possible = 0;
+            for (position, key) in counter.combinations().enumerate() {
+                assert_eq!(key.position(), position, "{key:?}");
+                let parts: Vec<_> = std::iter::once(spec.state_name).chain(key.labels().map(|(_, word)| word)).collect();
+                assert_eq!(CounterKey::from_state_key(&parts), Some((key, &[][..])));
+                assert!(series.insert(parts.join("/")));
+                possible += usize::from(key.is_possible());
+            }
+            assert!(possible > 0, "{counter:?} is never shown");
+        }
+        assert_eq!(CounterKey::from_state_key(&["finished", "done"]), None);
+        assert_eq!(CounterKey::from_state_key(&["failures", "failed"]), None);
+        assert_eq!(CounterKey::from_state_key(&["unheard_of"]), None);
+    }
+
+    #[test]
+    fn amounts_are_whole_thousandths() {
+        assert_eq!([thousandths(0.0015), thousandths(-1.0), thousandths(f64::NAN), thousandths(1e300)], [2, 0, 0, MAX_COUNT]);
+    }
+}
