@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use videogen_exporter::config::TaskStatusForm;
 use videogen_exporter::domain::advance::CountSince;
-use videogen_exporter::domain::{NewTask, Policy, Reading, Status, Task, TaskId, Interner, Timestamp, advance};
+use videogen_exporter::domain::{Interner, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, advance};
 use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, Snapshot};
 use videogen_exporter::provider::{self, Dialect};
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 use videogen_exporter::config::TaskStatusForm;
-use videogen_exporter::domain::{NewTask, Status, Task, TaskId, Interner, Timestamp};
+use videogen_exporter::domain::{Interner, NewTask, Status, Task, TaskId, Timestamp};
 use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, Snapshot};
 
 #[global_allocator]

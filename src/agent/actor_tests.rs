@@ -9,7 +9,8 @@ use super::test_actor::{TestActor, Upstream, clock, config, id};
 use crate::domain::{Answer, NewTask, Status};
 use crate::store::Location;
 
-const FINISHED: &str = "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"} 1";
+const FINISHED: &str =
+    "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"} 1";
 const FAILED: &str = "videogen_task_status{upstream=\"u\",task_id=\"a\",status=\"failed\"} 1";
 
 fn answer(status: Status) -> Answer {
@@ -86,7 +87,8 @@ async fn a_view_is_not_changed_by_what_happens_after_it() {
     test.poll(&id("a")).await;
     test.settle().await;
     // Those of the process change by themselves.
-    let tasks = |page: String| page.lines().filter(|line| line.starts_with("videogen_t")).collect::<Vec<_>>().join("\n");
+    let tasks =
+        |page: String| page.lines().filter(|line| line.starts_with("videogen_t")).collect::<Vec<_>>().join("\n");
     let before = tasks(test.page());
     says(&upstream, "a", Status::Failed);
     test.poll(&id("a")).await;
@@ -159,7 +161,8 @@ async fn a_changed_interval_applies_to_tasks_that_are_scheduled_and_nothing_is_p
     test.settle().await;
     test.poll(&id("a")).await;
     test.settle().await;
-    let quick = "polling: {requests_per_second: 1000000, burst: 100000, interval: 1s, min_interval: 1s, max_interval: 2s}";
+    let quick =
+        "polling: {requests_per_second: 1000000, burst: 100000, interval: 1s, min_interval: 1s, max_interval: 2s}";
     let text = format!(
         "{quick}\nmetrics: {{zero_hold: 0s}}\nstate: {{memory: {{}}}}\nupstreams: [{{name: u, provider: new_api, \
          base_url: 'http://127.0.0.1:9', file_sd_configs: [{{files: [a.json]}}, {{files: [b.json]}}]}}]\n"

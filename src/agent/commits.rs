@@ -37,7 +37,7 @@ impl PendingCommits {
     /// Keeps a callback until its task's commit is settled, the most advanced one; false when the task is in no commit.
     pub fn hold_callback(&mut self, id: &TaskId, answer: &Answer) -> bool {
         let Some(held) = self.tasks.get_mut(id) else { return false };
-        if held.as_ref().is_none_or(|held| held.status.stage() <= answer.status.stage()) {
+        if held.as_ref().is_none_or(|held| held.status().stage() <= answer.status().stage()) {
             *held = Some(Box::new(answer.clone()));
         }
         true
@@ -90,7 +90,7 @@ mod tests {
         for status in [Status::Queued, Status::Succeeded, Status::Running] {
             assert!(commits.hold_callback(&id("a"), &Answer::new(status)));
         }
-        assert_eq!(commits.remove(&id("a")).map(|(_, answer)| answer.status), Some(Status::Succeeded));
+        assert_eq!(commits.remove(&id("a")).map(|(_, answer)| answer.status()), Some(Status::Succeeded));
         assert!(!commits.contains(&id("a")) && !commits.is_empty());
     }
 }

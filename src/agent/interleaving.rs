@@ -201,8 +201,15 @@ impl World {
     /// Every counter on the page: none has fallen.
     fn look(&mut self) {
         let page = self.test().page();
-        let counted =
-            ["tasks_submitted", "tasks_finished", "task_failures", "task_latency", "tokens", "status_tran", "tasks_disc"];
+        let counted = [
+            "tasks_submitted",
+            "tasks_finished",
+            "task_failures",
+            "task_latency",
+            "tokens",
+            "status_tran",
+            "tasks_disc",
+        ];
         for line in page.lines().filter(|line| counted.iter().any(|name| line.starts_with(&format!("videogen_{name}"))))
         {
             let (series, value) = line.rsplit_once(' ').unwrap();
@@ -218,7 +225,9 @@ impl World {
         let mut discovered = 0;
         for labels in [Vec::new(), vec!["label_team".into()]] {
             let load = Command::Load(("u".into(), "new_api"), labels);
-            let Output::Loaded(loaded) = self.test().store.execute(load).await.unwrap() else { panic!("another output") };
+            let Output::Loaded(loaded) = self.test().store.execute(load).await.unwrap() else {
+                panic!("another output")
+            };
             discovered = loaded.sources.iter().map(|source| source.tasks).sum();
             for (key, value) in loaded.counters.into_iter().flat_map(|snapshot| snapshot.numbers) {
                 *counts.entry(key.to_string()).or_default() += value;

@@ -142,12 +142,7 @@ impl Members {
     }
 
     /// A task is no longer to be tracked.
-    pub fn on_forget(
-        &mut self,
-        tracker: &Tracker,
-        id: TaskId,
-        reply: oneshot::Sender<Result<bool, StoreError>>,
-    ) {
+    pub fn on_forget(&mut self, tracker: &Tracker, id: TaskId, reply: oneshot::Sender<Result<bool, StoreError>>) {
         let upstream = &tracker.settings.upstream;
         let key = (upstream.name.clone(), upstream.dialect.name());
         let now = tracker.services.clock.now().wall;

@@ -33,7 +33,6 @@ mod interleaving;
 #[cfg(test)]
 mod test_actor;
 
-
 pub use command::{CallbackOutcome, CommandError, Registration};
 pub use handles::Agent;
 pub use interner::Interner;

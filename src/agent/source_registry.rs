@@ -79,8 +79,7 @@ impl SourceRegistry {
         let Some(known) = self.sources.get_mut(source) else { return };
         let (mut rejected, mut reason) = (0u64, None);
         listing.tasks.retain(|task| {
-            let request =
-                if known.names.contains(&task.id) { Ok(()) } else { dialect.request(&task.id).map(drop) };
+            let request = if known.names.contains(&task.id) { Ok(()) } else { dialect.request(&task.id).map(drop) };
             request.map_err(|error| (rejected, reason) = (rejected + 1, Some(error))).is_ok()
         });
         if let Some(reason) = reason {
@@ -190,7 +189,11 @@ mod tests {
         assert!(!registry.is_named(&TaskId::parse("file/0").unwrap()));
         assert_eq!(take(&mut registry, &key("file/1"), &listing(&["file/1"], false)).new, []);
         assert!(!registry.is_ready(), "the new source was not read");
-        assert_eq!(take(&mut registry, &key("file/0"), &listing(&["x"], false)), ListingDiff::default(), "not configured");
+        assert_eq!(
+            take(&mut registry, &key("file/0"), &listing(&["x"], false)),
+            ListingDiff::default(),
+            "not configured"
+        );
     }
 
     #[test]

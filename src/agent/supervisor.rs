@@ -70,7 +70,8 @@ impl Supervisor {
     /// When the state cannot be read, or a client or thread cannot be created.
     pub async fn start(config: Arc<Config>, store: Arc<Store>, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let (series, selection) = watch::channel(Arc::new(SeriesSelection::ALL));
-        let services = Services { store: store.clone(), metrics: metrics.clone(), clock: Clock::System, series: selection };
+        let services =
+            Services { store: store.clone(), metrics: metrics.clone(), clock: Clock::System, series: selection };
         let agent = Arc::new(Agent::new(store, metrics));
         let (rules, current) = watch::channel(Rules::new(&config, services.store.first_start()));
         let mut running = JoinSet::new();
@@ -190,8 +191,7 @@ impl Supervisor {
         let (view, latest) = watch::channel(Arc::new(UpstreamView::empty(name.clone(), provider)));
         let handle = UpstreamHandle { commands: commands.clone(), view: latest };
         let timeout = settings.upstream.polling.timeout;
-        let actor =
-            UpstreamActor::new(settings, send, self.services.clone(), view, (commands.downgrade(), queue));
+        let actor = UpstreamActor::new(settings, send, self.services.clone(), view, (commands.downgrade(), queue));
         let named = name.clone();
         let run = async move { (named, actor.run(loaded).await) };
         self.running.spawn_on(run, &self.threads.next());

@@ -164,7 +164,11 @@ impl TestActor {
     /// Ends it, well or killed, and closes the state.
     pub async fn end(self, is_killed: bool) {
         let Self { actor, store, store_ended, .. } = self;
-        if is_killed { drop(actor) } else { actor.stop(false).await.unwrap() }
+        if is_killed {
+            drop(actor)
+        } else {
+            actor.stop(false).await.unwrap()
+        }
         drop(store);
         store_ended.await.unwrap();
     }

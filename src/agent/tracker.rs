@@ -18,9 +18,7 @@ use crate::clock::Clock;
 use crate::counters::CounterSnapshot;
 use crate::domain::labels::sanitize;
 use crate::domain::time::Now;
-use crate::domain::{
-    Answer, LabelSet, NewTask, Reading, Reason, Task, TaskId, Timestamp, Transition, advance,
-};
+use crate::domain::{Answer, LabelSet, NewTask, Reading, Reason, Task, TaskId, Timestamp, Transition, advance};
 use crate::metrics::{Metrics, RequestOutcome, SeriesSelection};
 use crate::store::{Command, Settled, Store};
 use crate::view::{RowSlot, UpstreamView};
@@ -268,11 +266,11 @@ impl Tracker {
                 continue;
             }
             let Some(task) = self.table.get(slot) else { continue };
-            if task.is_active() && answer.status.stage() > task.status.stage() {
+            if task.is_active() && answer.status().stage() > task.status.stage() {
                 readings.push((slot, self.interpret_answer(slot, answer, now)));
                 // A response in flight is older than the callback.
                 self.table.new_token(slot);
-            } else if answer.status.is_end() && answer.status != task.status {
+            } else if answer.status().is_end() && answer.status() != task.status {
                 self.poller.poll_alone(&mut self.table, slot, now.monotonic);
             }
         }

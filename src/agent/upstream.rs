@@ -221,7 +221,9 @@ impl UpstreamActor {
         let name = &self.tracker.settings.upstream.name;
         match saved {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(upstream.name = %name, %error, "latest readings not saved; counters are safe"),
+            Ok(Err(error)) => {
+                tracing::warn!(upstream.name = %name, %error, "latest readings not saved; counters are safe")
+            }
             Err(_) => tracing::warn!(upstream.name = %name, "latest readings not saved in time; counters are safe"),
         }
         Ok(())

@@ -143,7 +143,7 @@ fn task(answer: &Answer) -> Value {
     let text = |text: &Option<String>| text.as_deref().map(Value::from);
     let fields = [
         ("task_id", text(&answer.task_id)),
-        ("status", status(Some(answer.status))),
+        ("status", status(Some(answer.status()))),
         ("progress", answer.progress.map(Value::from)),
         ("submit", moment(answer.times.submit)),
         ("start", moment(answer.times.start)),

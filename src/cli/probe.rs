@@ -14,8 +14,8 @@ use crate::domain::labels::sanitize;
 use crate::domain::{Answer, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
 use crate::http::Client;
 use crate::metrics::{Encoder, Format, Page, SeriesSelection};
-use crate::view::TaskRows;
 use crate::secret::Secret;
+use crate::view::TaskRows;
 
 /// The arguments.
 #[derive(Debug, Args)]

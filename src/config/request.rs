@@ -9,7 +9,7 @@ use super::value::Text;
 use crate::domain::{FailureClass, Status};
 use crate::http::Method;
 use crate::provider::custom::{FIELDS, Place, ProgressUnit, Response, TimeUnit};
-use crate::provider::{HINTS, Overrides, Zone};
+use crate::provider::{Overrides, SHAPES, Zone};
 
 /// `request:` — what is left out stays as the provider has it.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -75,12 +75,12 @@ impl RequestConfig {
     pub(super) fn check(&self, at: &str, problems: &mut Problems) -> Overrides {
         let text = |text: &Option<Text>| text.as_ref().map(|text| text.0.clone());
         Overrides {
-            elsewhere: false,
+            custom_base_url: false,
             method: word(METHODS, self.method.as_ref(), || format!("{at}.method"), problems),
             path: text(&self.path),
             body: text(&self.body),
             headers: self.headers.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
-            shape: word(HINTS, self.shape.as_ref(), || format!("{at}.shape"), problems),
+            shape: word(SHAPES, self.shape.as_ref(), || format!("{at}.shape"), problems),
             zone: self.time_offset.as_ref().map_or(Zone::UNKNOWN, |text| {
                 Zone::parse(&text.0).unwrap_or_else(|message| {
                     problems.add(format!("{at}.time_offset"), message);

@@ -224,7 +224,7 @@ impl UpstreamConfig {
     fn dialect(&self, provider: &'static Provider, at: &str, problems: &mut Problems) -> Option<Dialect> {
         let before = problems.len();
         let mut overrides = self.request.clone().unwrap_or_default().check(&format!("{at}.request"), problems);
-        overrides.elsewhere = self.base_url.is_some();
+        overrides.custom_base_url = self.base_url.is_some();
         overrides.response = self.response.as_ref().map(|response| response.check(&format!("{at}.response"), problems));
         if problems.len() > before {
             return None;

@@ -155,7 +155,8 @@ mod tests {
 
     #[test]
     fn an_observation_is_counted_in_its_bucket_its_native_bucket_and_the_sum() {
-        let added: Vec<_> = state_increments((Counter::Queue.with([]), 30_000)).map(|(key, n)| format!("{key} {n}")).collect();
+        let added: Vec<_> =
+            state_increments((Counter::Queue.with([]), 30_000)).map(|(key, n)| format!("{key} {n}")).collect();
         assert_eq!(added, ["queue/le=30 1", "queue/native=40 1", "queue/sum 30000"]);
     }
 }

@@ -130,14 +130,7 @@ impl HeldCount {
 impl UpstreamCounters {
     /// Nothing counted yet.
     pub fn new(hold: Duration, labels: Vec<Arc<str>>) -> Self {
-        Self {
-            hold,
-            labels,
-            sets: BTreeMap::new(),
-            sources: BTreeMap::new(),
-            drift: BTreeMap::new(),
-            unknown_words: 0,
-        }
+        Self { hold, labels, sets: BTreeMap::new(), sources: BTreeMap::new(), drift: BTreeMap::new(), unknown_words: 0 }
     }
 
     /// Takes a new hold and new aggregate labels; label sets with other labels are dropped, their series would clash. Sources

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::FailureClass;
-use crate::domain::counter::{Counter, Increment, thousandths};
-use crate::domain::enum_words::enum_words;
 use crate::domain::Status;
 use crate::domain::Task;
 use crate::domain::Timestamp;
+use crate::domain::counter::{Counter, Increment, thousandths};
+use crate::domain::enum_words::enum_words;
 use crate::domain::labels::sanitize;
 use crate::domain::number::Number;
 use crate::domain::reading::{Answer, Clock, Reading, Times};
@@ -142,15 +142,15 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.read_has_side_effect |= answer.read_has_side_effect;
     task.gateway_status = answer.gateway_status;
     task.upstream_status = answer.upstream_status;
-    task.reopened = task.status.is_end() && !answer.status.is_end();
+    task.reopened = task.status.is_end() && !answer.status().is_end();
     if task.reopened {
         return; // An end stands until another end takes its place.
     }
-    task.failure = FailureClass::of_end(answer.status, answer.failure);
-    task.status = answer.status;
+    task.failure = FailureClass::of_end(answer.status(), answer.failure);
+    task.status = answer.status();
     task.progress = answer.progress.and_then(Number::new);
     task.synthetic_progress = answer.synthetic_progress;
-    task.seen_active |= !answer.status.is_end();
+    task.seen_active |= !answer.status().is_end();
     task.times = merged(task.times, answer.times);
     task.finish_is_synthetic = answer.finish_is_synthetic;
     task.video_seconds = answer.video_seconds.and_then(Number::new).or(task.video_seconds);

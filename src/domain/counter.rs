@@ -247,7 +247,8 @@ mod tests {
             let mut possible = 0;
             for (position, key) in counter.combinations().enumerate() {
                 assert_eq!(key.position(), position, "{key:?}");
-                let parts: Vec<_> = std::iter::once(spec.state_name).chain(key.labels().map(|(_, word)| word)).collect();
+                let parts: Vec<_> =
+                    std::iter::once(spec.state_name).chain(key.labels().map(|(_, word)| word)).collect();
                 assert_eq!(CounterKey::from_state_key(&parts), Some((key, &[][..])));
                 assert!(series.insert(parts.join("/")));
                 possible += usize::from(key.is_possible());
@@ -261,6 +262,9 @@ mod tests {
 
     #[test]
     fn amounts_are_whole_thousandths() {
-        assert_eq!([thousandths(0.0015), thousandths(-1.0), thousandths(f64::NAN), thousandths(1e300)], [2, 0, 0, MAX_COUNT]);
+        assert_eq!(
+            [thousandths(0.0015), thousandths(-1.0), thousandths(f64::NAN), thousandths(1e300)],
+            [2, 0, 0, MAX_COUNT]
+        );
     }
 }

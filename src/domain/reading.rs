@@ -74,13 +74,14 @@ enum_words! {
     }
 }
 
-/// A decoded good answer: the normalised task of `docs/upstreams.md`.
-#[derive(Debug, Clone, PartialEq)]
+/// A decoded good answer: the normalized task of `docs/upstreams.md`.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answer {
     /// The id in the body, where the body has one.
     pub task_id: Option<String>,
-    /// Where the task stands; never `lost`, which is ours to say.
-    pub status: Status,
+    /// Where the task stands; never `lost`, which is ours to say. `None` only while a body is being read: an answer without a
+    /// status is an error.
+    pub reported_status: Option<Status>,
     /// 0 to 1.
     pub progress: Option<f64>,
     /// The progress is a gateway's coarse stand-in, not a measurement.
@@ -136,35 +137,12 @@ pub struct Answer {
 impl Answer {
     /// An answer that says nothing but its status.
     pub fn new(status: Status) -> Self {
-        Self {
-            task_id: None,
-            status,
-            progress: None,
-            synthetic_progress: false,
-            times: Times::default(),
-            finish_is_synthetic: false,
-            model: None,
-            model_upstream: None,
-            model_origin: None,
-            video_seconds: None,
-            resolution: None,
-            service_tier: None,
-            tokens: Tokens::default(),
-            credits: None,
-            gateway_lag: None,
-            failure: None,
-            error_code: None,
-            error_message: None,
-            has_result_url: false,
-            expires_at: None,
-            deadline: None,
-            gateway_status: None,
-            upstream_status: None,
-            unknown_word: None,
-            is_not_found: false,
-            read_has_side_effect: false,
-            drift: Drift::NONE,
-        }
+        Self { reported_status: Some(status), ..Self::default() }
+    }
+
+    /// Where the task stands.
+    pub fn status(&self) -> Status {
+        self.reported_status.unwrap_or(Status::Unknown)
     }
 }
 

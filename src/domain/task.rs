@@ -7,10 +7,10 @@ use crate::domain::FailureClass;
 use crate::domain::Status;
 use crate::domain::TaskId;
 use crate::domain::Timestamp;
+use crate::domain::enum_words::enum_words;
 use crate::domain::label_set::{AggregateLabels, LabelSet, UNKNOWN_MODEL};
 use crate::domain::number::{Number, TokenNumbers};
 use crate::domain::reading::{Clock, Times};
-use crate::domain::enum_words::enum_words;
 
 /// Longest span that is taken for real.
 pub const MAX_SPAN_SECONDS: f64 = 30.0 * 86_400.0;

@@ -122,9 +122,9 @@ impl Fleet {
         out.rows(&families::OLDEST_POLL, polled, |out, (upstream, poll)| {
             out.row(&[("upstream", upstream)], poll.as_secs_f64(), Extra::default());
         });
-        let disagreements = groups
-            .iter()
-            .flat_map(|(label_set, group)| group.disagreements.iter().map(move |(words, count)| (label_set, *words, *count)));
+        let disagreements = groups.iter().flat_map(|(label_set, group)| {
+            group.disagreements.iter().map(move |(words, count)| (label_set, *words, *count))
+        });
         out.rows(&families::DISAGREEMENTS, disagreements, |out, (label_set, (gateway, upstream), count)| {
             let own = [("gateway_status", gateway.as_str()), ("upstream_status", upstream.as_str())];
             out.row(&label_set.with(&own), to_f64(count), Extra::default());

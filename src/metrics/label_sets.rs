@@ -71,7 +71,8 @@ fn write_sources(out: &mut Encoder, views: &[Arc<UpstreamView>], started: Timest
     let drift = views.iter().flat_map(|view| view.counters.drift().map(move |drift| (view, drift)));
     out.rows(&families::SCHEMA_DRIFT, drift, |out, (view, (field, problem, count))| {
         let (field, problem) = (field.as_str(), problem.as_str());
-        let labels = [("upstream", &*view.upstream), ("provider", view.provider), ("field", field), ("problem", problem)];
+        let labels =
+            [("upstream", &*view.upstream), ("provider", view.provider), ("field", field), ("problem", problem)];
         write(out, &labels, count);
     });
     out.rows(&families::UNKNOWN_STATUSES, views, |out, view| {

@@ -189,7 +189,7 @@ mod tests {
     use crate::view::TaskRows;
 
     #[test]
-fn a_page_holds_only_chunks_with_series() {
+    fn a_page_holds_only_chunks_with_series() {
         let mut rows = TaskRows::default();
         for n in 0..200 {
             let new = NewTask::new(TaskId::parse(&format!("t{n}")).unwrap());

@@ -6,8 +6,8 @@ use super::families::{self, Family};
 use super::proto::Message;
 use super::text::{Text, Value, escape};
 use crate::config::TaskStatusForm;
-use crate::domain::number::Number;
 use crate::domain::label_set::UNKNOWN_MODEL;
+use crate::domain::number::Number;
 use crate::domain::{Status, Task, Timestamp};
 
 /// A family of single tasks.

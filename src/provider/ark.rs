@@ -2,25 +2,29 @@
 
 use std::time::Duration;
 
-use super::body::Body;
-use super::contract::{self, Contract, Origin, always, failed, optional, problem_of, succeeded};
-use super::failures::{Failures, Sign, class};
-use super::json::{self, Zone};
+use serde_json::Value;
+
+use super::definition::{Batch, Provider, RequestSpec};
 use super::list::{self, List, Place};
-use super::tree::Value;
-use super::{Batch, Gives, Provider, Request, RequestSpec, Shape};
+use super::read::error::by_code;
+use super::read::failures::{Failures, Sign, class};
+use super::read::fields::{self, BodySource, Contract, always, failed, optional, problem_of, succeeded};
+use super::read::lenient::{self, Zone};
+use super::read::{answer as whole, error};
 use crate::domain::drift::Field;
-use crate::domain::{FailureClass, Status, TaskId};
+use crate::domain::{Answer, FailureClass, Reason, Status, TaskId};
+use crate::http::Request;
 
 /// The provider (docs/upstreams.md 5).
 pub static ARK: Provider = Provider {
     name: "ark",
     base_url: Some("https://ark.cn-beijing.volces.com/api/v3"),
     requests: &[RequestSpec::get("/contents/generations/tasks/{task_id}")],
-    shape: Shape::Ark,
+    read: |value, zone| whole::direct(value, read(value, zone, BodySource::Direct), error_kind),
+    error_kind,
     list: Some(List {
         items: &["items"],
-        shape: Shape::Ark,
+        read_item: |value, zone| whole::entry(read(value, zone, BodySource::Direct)),
         place: Place::AboveTask,
         size: 500,
         query: list::numbered,
@@ -29,36 +33,35 @@ pub static ARK: Provider = Provider {
         parts: &[None, Some(("filter.service_tier", "flex"))],
     }),
     batch: Some(Batch { max: 500, request: batch }),
-    gives: Gives {
-        single: "yes",
-        batch: "500 a request",
-        list: "yes, 7 days",
-        progress: "–",
-        times: "submit, finish, deadline",
-        tokens: "completion, total",
-        credits: "–",
-        errors: "code, message",
-    },
+    read_callback: Some(|value, zone| whole::callback(value, read(value, zone, BodySource::Direct), error_kind)),
 };
 
 const CONTRACT: Contract = &[
-    always(Field::TaskId, &["id"]).often_cut(),
+    always(Field::TaskId, &["id"]).optional_behind_gateway(),
     always(Field::Status, &["status"]),
-    always(Field::Submit, &["created_at"]).often_cut(),
+    always(Field::Submit, &["created_at"]).optional_behind_gateway(),
     // Set all the time; it is the finish once the task has ended.
-    always(Field::Finish, &["updated_at"]).often_cut(),
-    always(Field::ModelUpstream, &["model"]).often_cut(),
+    always(Field::Finish, &["updated_at"]).optional_behind_gateway(),
+    always(Field::ModelUpstream, &["model"]).optional_behind_gateway(),
     succeeded(Field::Resolution, &["resolution"]),
     optional(Field::ServiceTier, &["service_tier"]),
     optional(Field::TokensPrompt, &["usage.prompt_tokens"]),
-    succeeded(Field::TokensCompletion, &["usage.completion_tokens"]).often_cut(),
+    succeeded(Field::TokensCompletion, &["usage.completion_tokens"]).optional_behind_gateway(),
     succeeded(Field::TokensTotal, &["usage.total_tokens"]),
     failed(Field::ErrorCode, &["error.code", "error.type"]),
     failed(Field::ErrorMessage, &["error.message"]),
-    succeeded(Field::ResultUrl, &["content.video_url"]).often_cut(),
+    succeeded(Field::ResultUrl, &["content.video_url"]).optional_behind_gateway(),
     optional(Field::Deadline, &["execution_expires_after"]),
     optional(Field::Duration, &["duration"]),
 ];
+
+/// Error codes (docs/upstreams.md 5.4).
+const ERRORS: &[(&str, Reason)] = &[("AccountOverdueError", Reason::QuotaExhausted)];
+
+/// The kind of an error.
+pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
+    by_code(ERRORS, error)
+}
 
 pub(super) const FAILURES: Failures = &[
     (Sign::CodeHas("SensitiveContent"), FailureClass::ContentPolicy),
@@ -81,18 +84,18 @@ pub(super) const FAILURES: Failures = &[
 ];
 
 /// Reads an Ark task (docs/upstreams.md 5.1).
-pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
-    let mut body = contract::read(CONTRACT, value, zone, origin);
-    body.video_seconds = body.video_seconds.or_else(|| {
-        let rate = json::amount(value, "framespersecond").filter(|rate| *rate > 0.0)?;
-        Some(json::amount(value, "frames")? / rate)
+pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
+    let mut answer = fields::read(CONTRACT, value, zone, source);
+    answer.video_seconds = answer.video_seconds.or_else(|| {
+        let rate = lenient::amount(value, "framespersecond").filter(|rate| *rate > 0.0)?;
+        Some(lenient::amount(value, "frames")? / rate)
     });
-    if body.video_seconds.is_none() && body.status() == Some(Status::Succeeded) {
-        body.drift.note(Field::Duration, problem_of(value.get("duration").or(value.get("frames"))));
+    if answer.video_seconds.is_none() && answer.reported_status == Some(Status::Succeeded) {
+        answer.drift.note(Field::Duration, problem_of(value.get("duration").or(value.get("frames"))));
     }
-    body.take_bare_error(value);
-    body.failure = class(FAILURES, body.error_code.as_deref(), None);
-    body
+    whole::take_bare_error(&mut answer, value);
+    answer.failure = class(FAILURES, answer.error_code.as_deref(), None);
+    answer
 }
 
 /// One list call for many ids (docs/upstreams.md 5.2). It leaves out what is older than 7 days, cancelled for a day, or of

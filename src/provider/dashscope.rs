@@ -2,25 +2,28 @@
 
 use std::time::Duration;
 
-use super::body::Body;
-use super::contract::{self, Contract, Origin, always, ended, failed, optional, problem_of, succeeded};
-use super::failures::{Failures, Sign, class};
-use super::json::{self, Zone};
+use serde_json::Value;
+
+use super::definition::{Provider, RequestSpec};
 use super::list::{List, Page, Place};
-use super::tree::Value;
-use super::{Gives, Provider, RequestSpec, Shape};
+use super::read::error::by_code;
+use super::read::failures::{Failures, Sign, class};
+use super::read::fields::{self, BodySource, Contract, always, ended, failed, optional, problem_of, succeeded};
+use super::read::lenient::{self, Zone};
+use super::read::{answer as whole, error};
 use crate::domain::drift::Field;
-use crate::domain::{FailureClass, Status};
+use crate::domain::{Answer, FailureClass, Reason, Status};
 
 /// The provider (docs/upstreams.md 10).
 pub static DASHSCOPE: Provider = Provider {
     name: "dashscope",
     base_url: Some("https://dashscope.aliyuncs.com"),
     requests: &[RequestSpec::get("/api/v1/tasks/{task_id}")],
-    shape: Shape::DashScope,
+    read: |value, zone| whole::direct(value, read(value, zone, BodySource::Direct), error_kind),
+    error_kind,
     list: Some(List {
         items: &["data"],
-        shape: Shape::DashScopeRow,
+        read_item: |value, zone| whole::entry(read_row(value, zone)),
         place: Place::At(&["api", "v1", "tasks", ""]),
         size: 100,
         query: list_query,
@@ -28,16 +31,7 @@ pub static DASHSCOPE: Provider = Provider {
         parts: &[None],
     }),
     batch: None,
-    gives: Gives {
-        single: "yes",
-        batch: "–",
-        list: "yes, 24 h",
-        progress: "–",
-        times: "submit, start, finish (UTC+8)",
-        tokens: "–",
-        credits: "–",
-        errors: "code, message",
-    },
+    read_callback: None,
 };
 
 /// Hours east of Greenwich of `DashScope`'s times; `request.time_offset` overrides it.
@@ -84,6 +78,12 @@ const ROW: Contract = &[
     always(Field::ModelUpstream, &["model_name"]),
 ];
 
+/// The kind of an error (docs/upstreams.md 10.3).
+pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
+    let is_throttled = error.code.as_deref().is_some_and(|code| code.starts_with("Throttling"));
+    if is_throttled { Some(Reason::RateLimited) } else { by_code(&[("InvalidApiKey", Reason::Unauthorized)], error) }
+}
+
 pub(super) const FAILURES: Failures = &[
     (Sign::CodeHas("DataInspection"), FailureClass::ContentPolicy),
     (Sign::CodeHas("IPInfringement"), FailureClass::ContentPolicy),
@@ -102,30 +102,30 @@ pub(super) const FAILURES: Failures = &[
 ];
 
 /// Reads a task (docs/upstreams.md 10.1).
-pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
-    let mut body = contract::read(CONTRACT, value, zone.or_hours(OFFSET_HOURS), origin);
+pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
+    let mut answer = fields::read(CONTRACT, value, zone.or_hours(OFFSET_HOURS), source);
     let usage = value.get("usage").unwrap_or(&Value::Null);
-    let spelled = || json::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
-    let height = json::amount(usage, "SR").map(|lines| format!("{lines}p")).or_else(spelled);
-    body.resolution = height.or_else(|| json::owned(usage, "video_ratio"));
-    if body.status() == Some(Status::Succeeded) && body.resolution.is_none() {
-        body.drift.note(Field::Resolution, problem_of(usage.get("SR")));
+    let spelled = || lenient::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
+    let height = lenient::amount(usage, "SR").map(|lines| format!("{lines}p")).or_else(spelled);
+    answer.resolution = height.or_else(|| lenient::owned(usage, "video_ratio"));
+    if answer.reported_status == Some(Status::Succeeded) && answer.resolution.is_none() {
+        answer.drift.note(Field::Resolution, problem_of(usage.get("SR")));
     }
-    settle(body)
+    settle(answer)
 }
 
 /// Reads a row of the list (docs/upstreams.md 10.2).
-pub fn read_row(value: &Value, zone: Zone, origin: Origin) -> Body {
-    settle(contract::read(ROW, value, zone.or_hours(OFFSET_HOURS), origin))
+fn read_row(value: &Value, zone: Zone) -> Answer {
+    settle(fields::read(ROW, value, zone.or_hours(OFFSET_HOURS), BodySource::Direct))
 }
 
 /// UNKNOWN is how it says that it knows no such task.
-fn settle(mut body: Body) -> Body {
-    body.is_not_found = body.word.as_ref().is_some_and(|word| word.unheard.is_none() && word.status == Status::Unknown);
-    if body.is_not_found {
+fn settle(mut answer: Answer) -> Answer {
+    answer.is_not_found = answer.reported_status == Some(Status::Unknown) && answer.unknown_word.is_none();
+    if answer.is_not_found {
         // Of what it does not know there is nothing to tell.
-        body.drift = body.drift.without_missing();
+        answer.drift = answer.drift.without_missing();
     }
-    body.failure = class(FAILURES, body.error_code.as_deref(), None);
-    body
+    answer.failure = class(FAILURES, answer.error_code.as_deref(), None);
+    answer
 }

@@ -1,24 +1,22 @@
 //! How one upstream is spoken to: its provider with what the configuration changes of it.
 
-use super::contract::Origin;
+use serde_json::Value;
+
 use super::custom::Response;
-use super::error;
-use super::gateway;
+use super::definition::{Batch, Callback, Provider, RequestSpec};
 use super::headers::{Headers, TemplateError};
-use super::json::{self, Zone};
 use super::list::{List, Listed, Page, Place};
-use super::shape::Shape;
+use super::read::error;
+use super::read::lenient::{self, Zone};
 use super::template::{NoSuchId, Template};
-use super::tree::Value;
-use super::{Batch, Provider, RequestSpec};
-use crate::domain::{Answer, ApiError, Drift, Reason, Status, TaskId};
+use crate::domain::{Answer, ApiError, Drift, Reason, TaskId};
 use crate::http::{Method, Request};
 
 /// What the configuration changes.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// `base_url` is set: it is not the provider's own address that is asked.
-    pub elsewhere: bool,
+    /// `base_url` is set: requests do not go to the provider's own address.
+    pub custom_base_url: bool,
     /// GET or POST.
     pub method: Option<Method>,
     /// Path and query below the base URL, with places.
@@ -27,8 +25,8 @@ pub struct Overrides {
     pub body: Option<String>,
     /// Headers; one with `{credentials}` in its value carries the key.
     pub headers: Vec<(String, String)>,
-    /// How answers are read.
-    pub shape: Option<Shape>,
+    /// The provider whose answers have the same shape.
+    pub shape: Option<&'static Provider>,
     /// Where times without a zone are.
     pub zone: Zone,
     /// How answers are read, for the provider that is described.
@@ -56,18 +54,9 @@ pub struct Dialect {
     needs_key: bool,
 }
 
-/// What a provider tells by itself.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Callback {
-    /// It wants to hear this again, to know that somebody listens (`MiniMax`).
-    Challenge(String),
-    /// How a task is doing.
-    Answer(Box<Answer>),
-}
-
 #[derive(Debug, Clone)]
 enum Reader {
-    Shape(Shape),
+    Provider(&'static Provider),
     Custom(Box<Response>),
 }
 
@@ -107,7 +96,7 @@ impl Dialect {
                 return Err(wrong("request.shape", "provider custom has its answers described by response"));
             }
             (Some(response), None) => Reader::Custom(Box::new(response)),
-            (None, shape) => Reader::Shape(shape.unwrap_or(provider.shape)),
+            (None, shape) => Reader::Provider(shape.unwrap_or(provider)),
         };
         let headers = Headers::new(&overrides.headers)?;
         let compile = |spec: &RequestSpec, path: &str| {
@@ -128,8 +117,8 @@ impl Dialect {
                 "the key `request.path` is missing: provider custom has none of its own",
             ));
         } else {
-            let specs = provider.requests.iter().filter(|spec| overrides.elsewhere || !spec.elsewhere);
-            specs.map(|spec| Ok((spec.ids_begin, compile(spec, spec.path)?))).collect::<Result<_, TemplateError>>()?
+            let specs = provider.requests.iter().filter(|spec| overrides.custom_base_url || !spec.needs_base_url);
+            specs.map(|spec| Ok((spec.id_prefix, compile(spec, spec.path)?))).collect::<Result<_, TemplateError>>()?
         };
         // Whoever has another path or method for one task has it for many, and that nobody knows.
         let changed = overrides.path.is_some() || overrides.method.is_some();
@@ -179,54 +168,25 @@ impl Dialect {
     /// # Errors
     /// When the answer is an error or no answer at all; never for a task that failed.
     pub fn read(&self, http_status: u16, body: &[u8]) -> Result<Answer, ApiError> {
-        let shape = match &self.reader {
-            Reader::Custom(response) => return response.read_answer(http_status, body, self.zone),
-            Reader::Shape(shape) => *shape,
-        };
-        let value = parse(http_status, body)?;
-        // A task's own code never stands at Kling's top level.
-        let refuses = shape == Shape::Kling && error::is_refusal(&value);
-        match shape {
-            Shape::Auto => gateway::read(&value, self.zone),
-            _ if refuses || error::is_complaint(&value) => Err(error::ok_error(&value)),
-            _ => match shape.read(&value, self.zone, Origin::Direct) {
-                Some(body) => body.into_task(&value),
-                None => Err(error::no_task(&value, Drift::NONE)),
-            },
+        match &self.reader {
+            Reader::Custom(response) => response.read_answer(http_status, body, self.zone),
+            Reader::Provider(provider) => (provider.read)(&parse(http_status, body, provider)?, self.zone),
         }
     }
 
-    /// True when its provider tells by itself how its tasks are doing.
+    /// Whether its provider has callbacks.
     pub fn has_callbacks(&self) -> bool {
-        self.callback_shape().is_some()
+        matches!(self.reader, Reader::Provider(provider) if provider.read_callback.is_some())
     }
 
-    /// The shape of what it tells. Kling leaves out what stands around a task in its answers.
-    fn callback_shape(&self) -> Option<Shape> {
-        match self.reader {
-            Reader::Shape(shape @ (Shape::Ark | Shape::MiniMax)) => Some(shape),
-            Reader::Shape(Shape::Kling) => Some(Shape::KlingData),
-            Reader::Shape(_) | Reader::Custom(_) => None,
-        }
-    }
-
-    /// Reads what its provider tells by itself.
+    /// Reads a callback.
     ///
     /// # Errors
-    /// When it names no task, or does not say where that stands, or is no JSON.
+    /// When it names no task, or has no known status, or is no JSON.
     pub fn read_callback(&self, body: &[u8]) -> Result<Callback, ApiError> {
-        let value = parse(200, body)?;
-        let shape = self.callback_shape().ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
-        if let (Shape::MiniMax, Some(Value::String(challenge))) = (shape, value.get("challenge")) {
-            return Ok(Callback::Challenge(challenge.to_string()));
-        }
-        let body = shape.read(&value, self.zone, Origin::Direct);
-        let answer = body.ok_or_else(|| error::no_task(&value, Drift::NONE))?.into_task(&value)?;
-        // It is told because something has changed: without a word that is known it says nothing.
-        match (&answer.task_id, answer.status) {
-            (None, _) | (_, Status::Unknown) => Err(error::no_task(&value, answer.drift)),
-            _ => Ok(Callback::Answer(Box::new(answer))),
-        }
+        let Reader::Provider(provider) = self.reader else { return Err(ApiError::new(Reason::InvalidBody)) };
+        let read = provider.read_callback.ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
+        read(&parse(200, body, provider)?, self.zone)
     }
 
     /// Its list, where its provider has one.
@@ -256,25 +216,23 @@ impl Dialect {
     /// # Errors
     /// When the answer is an error, or has no list in it.
     pub fn read_list(&self, http_status: u16, body: &[u8]) -> Result<Listed, ApiError> {
-        let value = parse(http_status, body)?;
-        let Some(List { items, shape, .. }) = self.provider.list else {
+        let error_kind = self.provider.error_kind;
+        let value = parse(http_status, body, self.provider)?;
+        let Some(List { items, read_item, .. }) = self.provider.list else {
             return Err(ApiError::new(Reason::InvalidBody));
         };
         if error::is_refusal(&value) {
-            return Err(error::ok_error(&value));
+            return Err(error::ok_error(&value, error_kind));
         }
-        let at = |at: &&str| json::at(&value, at);
+        let at = |at: &&str| lenient::at(&value, at);
         let Some(list) = items.iter().filter_map(at).find_map(Value::as_array) else {
             // Servers that count from an empty list may write none.
-            let empty = items.iter().filter_map(at).any(Value::is_null) && error::has_total(&value);
-            return if empty { Ok(Listed::about(&value, 0)) } else { Err(error::no_task(&value, Drift::NONE)) };
-        };
-        let read = |item| match shape {
-            Shape::Auto => gateway::read_item(item, self.zone),
-            shape => shape.read(item, self.zone, Origin::Direct)?.into_task(item).ok(),
+            let is_empty = items.iter().filter_map(at).any(Value::is_null) && error::has_total(&value);
+            let no_task = || error::no_task(&value, Drift::NONE, error_kind);
+            return if is_empty { Ok(Listed::about(&value, 0)) } else { Err(no_task()) };
         };
         let mut listed = Listed::about(&value, list.len());
-        listed.tasks.extend(list.iter().filter_map(read));
+        listed.tasks.extend(list.iter().filter_map(|item| read_item(item, self.zone)));
         Ok(listed)
     }
 }
@@ -284,17 +242,17 @@ const OPERATIONS: NoSuchId = NoSuchId(
     "the whole name of an operation: models/MODEL/operations/ID, or Vertex's projects/…/operations/ID with a base_url of Vertex",
 );
 
-/// The body of a good answer, which is an object; an error may stand in a list of one.
-fn parse(http_status: u16, body: &[u8]) -> Result<Value<'_>, ApiError> {
+/// The body of a 2xx response, which is an object; an error may stand in a list of one.
+fn parse(http_status: u16, body: &[u8], provider: &Provider) -> Result<Value, ApiError> {
     if !(200..300).contains(&http_status) {
-        return Err(error::http_error(http_status, body));
+        return Err(error::http_error(http_status, body, provider.error_kind));
     }
-    // Looked at once whether it is UTF-8, and not text by text.
-    let value: Option<Value<'_>> = str::from_utf8(body).ok().and_then(|body| serde_json::from_str(body).ok());
-    let value = value.ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
+    let value: Value = serde_json::from_slice(body).map_err(|_| ApiError::new(Reason::InvalidBody))?;
     match &value {
         Value::Object(_) => Ok(value),
-        Value::Array(items) if items.len() == 1 && items[0].get("error").is_some() => Err(error::ok_error(&value)),
+        Value::Array(items) if items.len() == 1 && items[0].get("error").is_some() => {
+            Err(error::ok_error(&value, provider.error_kind))
+        }
         _ => Err(ApiError::new(Reason::InvalidBody)),
     }
 }

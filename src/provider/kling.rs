@@ -2,25 +2,28 @@
 
 use std::time::Duration;
 
-use super::body::Body;
-use super::contract::{self, Contract, Origin, always, failed, problem_of, succeeded};
-use super::failures::{Failures, Sign, class};
-use super::json::{self, Zone};
+use serde_json::Value;
+
+use super::definition::{Provider, RequestSpec};
 use super::list::{List, Place};
-use super::tree::Value;
-use super::{Gives, Provider, RequestSpec, Shape};
+use super::read::error::by_code;
+use super::read::failures::{Failures, Sign, class};
+use super::read::fields::{self, BodySource, Contract, always, failed, problem_of, succeeded};
+use super::read::lenient::{self, Zone};
+use super::read::{answer as whole, error};
 use crate::domain::drift::Field;
-use crate::domain::{FailureClass, Status};
+use crate::domain::{Answer, ApiError, FailureClass, Reason, Status};
 
 /// The provider (docs/upstreams.md 7).
 pub static KLING: Provider = Provider {
     name: "kling",
     base_url: Some("https://api-singapore.klingai.com"),
     requests: &[RequestSpec::get("/v1/videos/text2video/{task_id}")],
-    shape: Shape::Kling,
+    read: read_answer,
+    error_kind,
     list: Some(List {
         items: &["data.list", "data"],
-        shape: Shape::KlingData,
+        read_item: |value, zone| whole::entry(read_data(value, zone, BodySource::Direct)),
         place: Place::AboveTask,
         size: 500,
         query: |page| vec![("pageNum", page.number.to_string()), ("pageSize", page.size.to_string())],
@@ -28,16 +31,8 @@ pub static KLING: Provider = Provider {
         parts: &[None],
     }),
     batch: None,
-    gives: Gives {
-        single: "yes",
-        batch: "–",
-        list: "yes",
-        progress: "–",
-        times: "submit, finish (ms)",
-        tokens: "–",
-        credits: "Kling units",
-        errors: "message",
-    },
+    // A callback is the `data` of an answer.
+    read_callback: Some(|value, zone| whole::callback(value, read_data(value, zone, BodySource::Direct), error_kind)),
 };
 
 const CONTRACT: Contract = &[
@@ -51,6 +46,44 @@ const CONTRACT: Contract = &[
     failed(Field::ErrorMessage, &["task_status_msg"]),
     succeeded(Field::ResultUrl, &["task_result.videos.0.url"]),
 ];
+
+/// `code`, which may come with HTTP 200 (docs/upstreams.md 7.2).
+const ERRORS: &[(&str, Reason)] = &[
+    ("1000", Reason::Unauthorized),
+    ("1001", Reason::Unauthorized),
+    ("1002", Reason::Unauthorized),
+    ("1003", Reason::Unauthorized),
+    ("1004", Reason::Unauthorized),
+    ("1100", Reason::QuotaExhausted),
+    ("1101", Reason::QuotaExhausted),
+    ("1102", Reason::QuotaExhausted),
+    ("1103", Reason::Forbidden),
+    ("1304", Reason::Forbidden),
+    ("1302", Reason::RateLimited),
+    ("1303", Reason::RateLimited),
+    ("1202", Reason::NotFound),
+    ("1203", Reason::NotFound),
+    ("1200", Reason::BadRequest),
+    ("1201", Reason::BadRequest),
+    ("1300", Reason::BadRequest),
+    ("1301", Reason::BadRequest),
+    ("5000", Reason::ServerError),
+    ("5001", Reason::ServerError),
+    ("5002", Reason::ServerError),
+];
+
+/// The kind of an error.
+pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
+    by_code(ERRORS, error)
+}
+
+/// Reads an answer; a code other than success is an error, for a task's own code never stands at the top level.
+fn read_answer(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
+    if error::is_refusal(value) {
+        return Err(error::ok_error(value, error_kind));
+    }
+    whole::direct(value, read(value, zone, BodySource::Direct), error_kind)
+}
 
 /// Failed tasks have a message and no code.
 const FAILURES: Failures = &[
@@ -67,20 +100,20 @@ const FAILURES: Failures = &[
 ];
 
 /// Reads an answer (docs/upstreams.md 7.1).
-pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
-    let mut body = read_data(value.get("data").unwrap_or(&Value::Null), zone, origin);
-    if json::text(value, "code").is_none() {
-        body.drift.note(Field::ErrorCode, problem_of(value.get("code")));
+pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
+    let mut answer = read_data(value.get("data").unwrap_or(&Value::Null), zone, source);
+    if lenient::text(value, "code").is_none() {
+        answer.drift.note(Field::ErrorCode, problem_of(value.get("code")));
     }
-    body
+    answer
 }
 
 /// Reads its `data`, which is also what stands in a list.
-pub fn read_data(data: &Value, zone: Zone, origin: Origin) -> Body {
-    let mut body = contract::read(CONTRACT, data, zone, origin);
-    if body.status() != Some(Status::Failed) {
-        body.error_message = None;
+pub fn read_data(data: &Value, zone: Zone, source: BodySource) -> Answer {
+    let mut answer = fields::read(CONTRACT, data, zone, source);
+    if answer.reported_status != Some(Status::Failed) {
+        answer.error_message = None;
     }
-    body.failure = class(FAILURES, None, body.error_message.as_deref());
-    body
+    answer.failure = class(FAILURES, None, answer.error_message.as_deref());
+    answer
 }

@@ -1,10 +1,10 @@
-//! Lists of tasks: how a page is asked for, and what a page says of the others.
+//! Lists of tasks: how a page is requested, and what it says about further pages.
 
 use std::time::Duration;
 
-use super::json::{self, Zone};
-use super::shape::Shape;
-use super::tree::Value;
+use serde_json::Value;
+
+use super::read::lenient::{self, Zone};
 use crate::domain::{Answer, Timestamp};
 
 /// A list of tasks.
@@ -12,17 +12,17 @@ use crate::domain::{Answer, Timestamp};
 pub struct List {
     /// Where the entries stand: the first of these places that holds a list.
     pub items: &'static [&'static str],
-    /// The shape of an entry.
-    pub shape: Shape,
+    /// Reads an entry; `None` for one that is no task.
+    pub read_item: fn(&Value, Zone) -> Option<Answer>,
     /// Where it is.
     pub place: Place,
     /// Most entries of a page.
     pub size: usize,
-    /// What a page is asked for with.
+    /// The query of a page.
     pub query: fn(&Page<'_>) -> Vec<(&'static str, String)>,
     /// How far back it goes, at most.
     pub reach: Duration,
-    /// What has to be asked for by itself because the list leaves it out otherwise, as parts of a query.
+    /// Parts that the list leaves out unless they are requested separately, as parameters.
     pub parts: &'static [Option<(&'static str, &'static str)>],
 }
 
@@ -35,7 +35,7 @@ pub enum Place {
     At(&'static [&'static str]),
 }
 
-/// A page that is asked for.
+/// A page to be requested.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
     /// Its number; the first one is 1, and at some old gateways 0.
@@ -74,7 +74,7 @@ pub struct Listed {
 impl Listed {
     /// What the answer says of the list, beside its entries.
     pub(super) fn about(value: &Value, entries: usize) -> Self {
-        let total = ["total", "data.total"].iter().find_map(|at| json::at(value, at)?.as_u64());
+        let total = ["total", "data.total"].iter().find_map(|at| lenient::at(value, at)?.as_u64());
         Self {
             tasks: Vec::with_capacity(entries),
             entries,

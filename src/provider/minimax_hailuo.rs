@@ -2,25 +2,28 @@
 
 use std::time::Duration;
 
-use super::body::{Body, size};
-use super::contract::{self, Contract, Origin, always, failed, optional, problem_of, succeeded};
-use super::failures::{Failures, Sign, class};
-use super::json::{self, Zone};
+use serde_json::Value;
+
+use super::definition::{Callback, Provider, RequestSpec};
 use super::list::{self, List, Place};
-use super::tree::Value;
-use super::{Gives, Provider, RequestSpec, Shape};
+use super::read::error::by_code;
+use super::read::failures::{Failures, Sign, class};
+use super::read::fields::{self, BodySource, Contract, always, failed, optional, problem_of, succeeded};
+use super::read::lenient::{self, Zone};
+use super::read::{answer as whole, error};
 use crate::domain::drift::Field;
-use crate::domain::{FailureClass, Status};
+use crate::domain::{Answer, ApiError, FailureClass, Reason, Status};
 
 /// The provider (docs/upstreams.md 9); v2 is asked with `request.path: /v2/query/video_generation/{task_id}`.
 pub static MINIMAX_HAILUO: Provider = Provider {
     name: "minimax_hailuo",
     base_url: Some("https://api.minimax.io"),
     requests: &[RequestSpec::get("/v1/query/video_generation?task_id={task_id}")],
-    shape: Shape::MiniMax,
+    read: |value, zone| whole::direct(value, read(value, zone, BodySource::Direct), error_kind),
+    error_kind,
     list: Some(List {
         items: &["items", "tasks"],
-        shape: Shape::MiniMaxTask,
+        read_item: |value, zone| whole::entry(read_task(value, zone, BodySource::Direct)),
         // Only v2 has one (docs/upstreams.md 9).
         place: Place::At(&["v2", "query", "video_generation"]),
         size: 100,
@@ -29,16 +32,7 @@ pub static MINIMAX_HAILUO: Provider = Provider {
         parts: &[None],
     }),
     batch: None,
-    gives: Gives {
-        single: "yes, v1 and v2",
-        batch: "–",
-        list: "v2, 7 days",
-        progress: "–",
-        times: "v2: submit, finish",
-        tokens: "v2: some types",
-        credits: "–",
-        errors: "code, message",
-    },
+    read_callback: Some(read_callback),
 };
 
 const V1: Contract = &[
@@ -64,6 +58,37 @@ const V2: Contract = &[
     succeeded(Field::ResultUrl, &["content.url"]),
 ];
 
+/// `base_resp.status_code`, which comes with HTTP 200 (docs/upstreams.md 9.1).
+const ERRORS: &[(&str, Reason)] = &[
+    ("1000", Reason::ServerError),
+    ("1001", Reason::ServerError),
+    ("1013", Reason::ServerError),
+    ("1002", Reason::RateLimited),
+    ("1039", Reason::RateLimited),
+    ("1004", Reason::Unauthorized),
+    ("2049", Reason::Unauthorized),
+    ("1008", Reason::QuotaExhausted),
+    ("insufficient_balance_error", Reason::QuotaExhausted),
+    ("1026", Reason::BadRequest),
+    ("1027", Reason::BadRequest),
+    ("2013", Reason::BadRequest),
+];
+
+/// The kind of an error: 2013, or v2's text with it, is how it says that it does not know a task, or no longer.
+pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
+    let message = error.message.as_deref().unwrap_or("");
+    let is_2013 = error.code.as_deref() == Some("2013") || message.contains("(2013)") || message.contains("invalid");
+    if is_2013 && message.contains("task_id") { Some(Reason::NotFound) } else { by_code(ERRORS, error) }
+}
+
+/// Reads a callback; its first one is a challenge.
+fn read_callback(value: &Value, zone: Zone) -> Result<Callback, ApiError> {
+    match value.get("challenge") {
+        Some(Value::String(challenge)) => Ok(Callback::Challenge(challenge.clone())),
+        _ => whole::callback(value, read(value, zone, BodySource::Direct), error_kind),
+    }
+}
+
 pub(super) const FAILURES: Failures = &[
     (Sign::Code("1026"), FailureClass::ContentPolicy),
     (Sign::Code("1027"), FailureClass::ContentPolicy),
@@ -83,39 +108,39 @@ pub(super) const FAILURES: Failures = &[
 ];
 
 /// Reads an answer of either version.
-pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
+pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     match value.get("task") {
-        Some(task) if !task.is_null() => read_task(task, zone, origin),
-        _ => read_v1(value, zone, origin),
+        Some(task) if !task.is_null() => read_task(task, zone, source),
+        _ => read_v1(value, zone, source),
     }
 }
 
 /// Reads a v1 answer (docs/upstreams.md 9.1); a code beside a status is the task's error.
-fn read_v1(value: &Value, zone: Zone, origin: Origin) -> Body {
-    let mut body = contract::read(V1, value, zone, origin);
-    body.resolution = size(value, "video_width", "video_height");
-    if body.resolution.is_none() && body.status() == Some(Status::Succeeded) {
+fn read_v1(value: &Value, zone: Zone, source: BodySource) -> Answer {
+    let mut answer = fields::read(V1, value, zone, source);
+    answer.resolution = whole::size(value, "video_width", "video_height");
+    if answer.resolution.is_none() && answer.reported_status == Some(Status::Succeeded) {
         let (width, height) = (value.get("video_width"), value.get("video_height"));
         let worse = problem_of(width).max(problem_of(height));
-        body.drift.note(Field::Resolution, worse);
+        answer.drift.note(Field::Resolution, worse);
     }
-    if body.error_code.is_some()
-        && let Some(message) = json::at(value, "base_resp.status_msg")
-        && let Err(problem) = body.take(Field::ErrorMessage, message, zone)
+    if answer.error_code.is_some()
+        && let Some(message) = lenient::at(value, "base_resp.status_msg")
+        && let Err(problem) = fields::take(&mut answer, Field::ErrorMessage, message, zone)
     {
-        body.drift.note(Field::ErrorMessage, problem);
+        answer.drift.note(Field::ErrorMessage, problem);
     }
-    settle(body)
+    settle(answer)
 }
 
 /// Reads the `task` of a v2 answer (docs/upstreams.md 9.2), which is also what stands in a list.
-pub fn read_task(task: &Value, zone: Zone, origin: Origin) -> Body {
-    let mut body = contract::read(V2, task, zone, origin);
-    body.take_bare_error(task);
-    settle(body)
+pub fn read_task(task: &Value, zone: Zone, source: BodySource) -> Answer {
+    let mut answer = fields::read(V2, task, zone, source);
+    whole::take_bare_error(&mut answer, task);
+    settle(answer)
 }
 
-fn settle(mut body: Body) -> Body {
-    body.failure = class(FAILURES, body.error_code.as_deref(), body.error_message.as_deref());
-    body
+fn settle(mut answer: Answer) -> Answer {
+    answer.failure = class(FAILURES, answer.error_code.as_deref(), answer.error_message.as_deref());
+    answer
 }

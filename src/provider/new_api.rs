@@ -1,25 +1,75 @@
-//! Any new-api gateway: a row around the vendor's own body.
+//! new-api gateways, and the resellers that run them: a row around the vendor's own body. They differ in addresses and paths.
 
 use std::time::Duration;
 
+use super::definition::{Provider, RequestSpec};
+use super::gateway;
 use super::list::{List, Place};
-use super::{Gives, Provider, RequestSpec, Shape};
+use super::read::error::{ErrorBody, by_code};
+use super::veo::FETCH_OPERATION;
+use super::{ark, dashscope, kling, minimax_hailuo, openai_videos, veo};
+use crate::domain::Reason;
 
-/// The provider (docs/upstreams.md 2); its address must be configured.
+/// Any gateway (docs/upstreams.md 2); its address must be configured.
 pub static NEW_API: Provider = Provider {
     name: "new_api",
     base_url: None,
     requests: &[RequestSpec::get("/v1/video/generations/{task_id}")],
-    shape: Shape::Auto,
+    read: |value, zone| gateway::read(value, zone, error_kind),
+    error_kind,
     list: Some(LIST),
     batch: None,
-    gives: GIVES,
+    read_callback: None,
 };
 
-/// The dashboard's list of one's own tasks, a page of it or, from old gateways, the rows alone (docs/upstreams.md 2.9).
-pub const LIST: List = List {
+/// `TokenHot` (docs/upstreams.md 3): Seedance, Sora, Hailuo and `HappyHorse`.
+pub static TOKENHOT: Provider = Provider { name: "tokenhot", base_url: Some("https://api.tokenhot.ai"), ..NEW_API };
+
+/// `TikHub`'s Seedance (docs/upstreams.md 4.1), below a path of its own.
+pub static TIKHUB_SEEDANCE: Provider = Provider {
+    name: "tikhub_seedance",
+    base_url: TIKHUB,
+    requests: &[RequestSpec::get("/seedance/v3/contents/generations/tasks/{task_id}")],
+    ..NEW_API
+};
+
+/// `TikHub`'s Kling (docs/upstreams.md 4.2): a row around Kling's body, or that alone. Videos made from images need another
+/// `request.path`.
+pub static TIKHUB_KLING: Provider = Provider {
+    name: "tikhub_kling",
+    base_url: TIKHUB,
+    requests: &[RequestSpec::get("/kling/v1/videos/text2video/{task_id}")],
+    error_kind: |error| error_kind(error).or_else(|| kling::error_kind(error)),
+    read: |value, zone| gateway::read(value, zone, TIKHUB_KLING.error_kind),
+    // The gateway's rows, or Kling's own list.
+    list: Some(List { items: &["data.items", "data.list", "data"], ..LIST }),
+    ..NEW_API
+};
+
+/// `TikHub`'s Sora (docs/upstreams.md 4.3): an `OpenAI` video, or a row around it.
+pub static TIKHUB_SORA: Provider = Provider {
+    name: "tikhub_sora",
+    base_url: TIKHUB,
+    requests: &[RequestSpec::get("/v1/videos/{task_id}")],
+    ..NEW_API
+};
+
+/// `TikHub`'s Veo (docs/upstreams.md 4.4): Vertex's request behind a gateway. Its path is not documented: `request.path`
+/// replaces this guess.
+pub static TIKHUB_VEO: Provider = Provider {
+    name: "tikhub_veo",
+    base_url: TIKHUB,
+    requests: &[RequestSpec { path: "/v1beta/models/{model}:fetchPredictOperation", ..FETCH_OPERATION }],
+    list: None,
+    ..NEW_API
+};
+
+const TIKHUB: Option<&str> = Some("https://ai.tikhub.io");
+
+/// The dashboard's list of one's own tasks: a page, or from old gateways the rows alone (docs/upstreams.md 2.9).
+const LIST: List = List {
     items: &["data.items", "data"],
-    shape: Shape::Auto,
+    read_item: gateway::read_item,
     place: Place::At(&["api", "task", "self"]),
     size: 100,
     query: |page| {
@@ -34,17 +84,20 @@ pub const LIST: List = List {
     parts: &[None],
 };
 
-/// The same where nobody has documented it.
-pub const PERHAPS: &str = "perhaps, with a dashboard token";
+/// The gateway's own codes (docs/upstreams.md 1.5).
+const ERRORS: &[(&str, Reason)] = &[
+    ("task_not_exist", Reason::NotFound),
+    ("insufficient_quota", Reason::QuotaExhausted),
+    ("AUTH_UNAUTHORIZED", Reason::Unauthorized),
+];
 
-/// Of the gateway's row and of what it holds of its vendor.
-pub const GIVES: Gives = Gives {
-    single: "yes",
-    batch: "–",
-    list: "with a dashboard token",
-    progress: "coarse",
-    times: "submit, start, finish",
-    tokens: "the vendor's",
-    credits: "quota",
-    errors: "reason, the vendor's code",
-};
+/// The kind of an error: the gateway's own, or of the vendor whose error it passes on. Codes that are numbers mean something
+/// only where the body shows whose they are.
+fn error_kind(error: &ErrorBody) -> Option<Reason> {
+    if error.is_base_resp {
+        return minimax_hailuo::error_kind(error);
+    }
+    let is_number = error.code.as_deref().is_some_and(|code| code.parse::<f64>().is_ok());
+    let vendors = [ark::error_kind, dashscope::error_kind, openai_videos::error_kind, veo::error_kind];
+    by_code(ERRORS, error).or_else(|| vendors.iter().filter(|_| !is_number).find_map(|error_kind| error_kind(error)))
+}

@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
-use super::body::Body;
-use super::contract::{self, Contract, Origin, always, optional, problem_of, succeeded};
-use super::failures::{Failures, Sign, class};
-use super::json::{self, Zone};
+use serde_json::Value;
+
+use super::definition::{Provider, RequestSpec};
 use super::list::{List, Place};
-use super::tree::Value;
-use super::{Gives, Provider, RequestSpec, Shape};
+use super::read::error::by_code;
+use super::read::failures::{Failures, Sign, class};
+use super::read::fields::{self, BodySource, Contract, always, optional, problem_of, succeeded};
+use super::read::lenient::{self, Zone};
+use super::read::{answer as whole, error};
+use super::{ark, dashscope, minimax_hailuo};
 use crate::domain::drift::{Field, FieldProblem};
-use crate::domain::{FailureClass, Status};
+use crate::domain::{Answer, FailureClass, Reason, Status};
 
 /// Newest first; where it goes on is after the last id (docs/upstreams.md 6).
 const LIST: List = List {
     items: &["data"],
-    shape: Shape::OpenAi,
+    read_item: |value, zone| whole::entry(read(value, zone, BodySource::Direct)),
     place: Place::AboveTask,
     size: 100,
     query: |page| {
@@ -31,19 +34,11 @@ pub static OPENAI_VIDEOS: Provider = Provider {
     name: "openai_videos",
     base_url: Some("https://api.openai.com"),
     requests: &[RequestSpec::get("/v1/videos/{task_id}")],
-    shape: Shape::OpenAi,
+    read: |value, zone| whole::direct(value, read(value, zone, BodySource::Direct), error_kind),
+    error_kind,
     list: Some(LIST),
     batch: None,
-    gives: Gives {
-        single: "yes",
-        batch: "–",
-        list: "yes",
-        progress: "per cent",
-        times: "submit, finish, expiry",
-        tokens: "–",
-        credits: "–",
-        errors: "code, message",
-    },
+    read_callback: None,
 };
 
 const CONTRACT: Contract = &[
@@ -51,14 +46,19 @@ const CONTRACT: Contract = &[
     always(Field::Status, &["status"]),
     always(Field::Submit, &["created_at", "created"]),
     succeeded(Field::Finish, &["completed_at"]),
-    always(Field::Progress, &["progress"]).often_cut(),
-    always(Field::ModelUpstream, &["model"]).often_cut(),
-    succeeded(Field::Duration, &["seconds"]).often_cut(),
-    succeeded(Field::Resolution, &["size"]).often_cut(),
+    always(Field::Progress, &["progress"]).optional_behind_gateway(),
+    always(Field::ModelUpstream, &["model"]).optional_behind_gateway(),
+    succeeded(Field::Duration, &["seconds"]).optional_behind_gateway(),
+    succeeded(Field::Resolution, &["size"]).optional_behind_gateway(),
     optional(Field::ErrorCode, &["error.code", "error.type"]),
     optional(Field::ErrorMessage, &["error.message"]),
     optional(Field::ExpiresAt, &["expires_at"]),
 ];
+
+/// The kind of an error.
+pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
+    by_code(&[("insufficient_quota", Reason::QuotaExhausted)], error)
+}
 
 pub(super) const FAILURES: Failures = &[
     (Sign::CodeHas("moderation"), FailureClass::ContentPolicy),
@@ -83,40 +83,49 @@ pub(super) const FAILURES: Failures = &[
 ];
 
 /// Reads a video object (docs/upstreams.md 2.6 and 6.1).
-pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
+pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     // OpenAI's own objects are called just `video`, and their times are seconds.
-    let millis = json::amount(value, "created_at").is_some_and(|created| created > 1e11);
+    let millis = lenient::amount(value, "created_at").is_some_and(|created| created > 1e11);
     let gateways = ["task_id", "metadata", "created"].iter().any(|key| value.get(key).is_some());
     let own = value.get("object").is_none_or(|object| object.as_str() == Some("video")) && !millis && !gateways;
-    let origin = if own { origin } else { Origin::Compatible };
-    let mut body = contract::read(CONTRACT, value, zone, origin);
-    body.take_bare_error(value);
-    if body.status() == Some(Status::Failed) && body.error_message.is_none() {
-        read_failure(value, zone, &mut body);
+    let source = if own { source } else { BodySource::Compatible };
+    let mut answer = fields::read(CONTRACT, value, zone, source);
+    whole::take_bare_error(&mut answer, value);
+    if answer.reported_status == Some(Status::Failed) && answer.error_message.is_none() {
+        read_failure(value, zone, &mut answer);
     }
     // Where a URL may stand differs from server to server, and gateways put the text of a failure in its place.
-    if body.status() == Some(Status::Succeeded) {
+    if answer.reported_status == Some(Status::Succeeded) {
         let metadata = value.get("metadata").unwrap_or(&Value::Null);
         if !metadata.is_null() && !metadata.is_object() {
-            body.drift.note(Field::ResultUrl, FieldProblem::WrongType);
+            answer.drift.note(Field::ResultUrl, FieldProblem::WrongType);
         }
         for url in [value.get("video_url"), value.get("url"), metadata.get("url")].into_iter().flatten() {
             // A text that is no URL says nothing about the task, which has ended well.
-            if body.take(Field::ResultUrl, url, zone) == Err(FieldProblem::WrongType) {
-                body.drift.note(Field::ResultUrl, FieldProblem::WrongType);
+            if fields::take(&mut answer, Field::ResultUrl, url, zone) == Err(FieldProblem::WrongType) {
+                answer.drift.note(Field::ResultUrl, FieldProblem::WrongType);
             }
         }
     }
-    body.failure = class(FAILURES, body.error_code.as_deref(), body.error_message.as_deref());
-    body
+    let (code, message) = (answer.error_code.as_deref(), answer.error_message.as_deref());
+    // Gateways put every vendor's tasks into this shape, with that vendor's codes.
+    let by_vendor = || if source == BodySource::Direct { None } else { class_by_any_vendor(code, message) };
+    answer.failure = class(FAILURES, code, message).or_else(by_vendor);
+    answer
+}
+
+/// The class of a failure that a gateway passes on with the code of an unknown vendor.
+pub fn class_by_any_vendor(code: Option<&str>, message: Option<&str>) -> Option<FailureClass> {
+    let tables = [ark::FAILURES, dashscope::FAILURES, minimax_hailuo::FAILURES, FAILURES];
+    tables.into_iter().find_map(|table| class(table, code, message))
 }
 
 /// The text of a failure that has none of its own: gateways put it where the URL would be.
-fn read_failure(value: &Value, zone: Zone, body: &mut Body) {
+fn read_failure(value: &Value, zone: Zone, answer: &mut Answer) {
     let metadata = value.get("metadata").unwrap_or(&Value::Null);
     let found = [value.get("fail_reason"), metadata.get("url")].into_iter().flatten();
-    if !found.into_iter().any(|text| body.take(Field::ErrorMessage, text, zone) == Ok(true)) {
-        body.drift.note(Field::ErrorMessage, problem_of(json::at(value, "error.message")));
+    if !found.into_iter().any(|text| fields::take(answer, Field::ErrorMessage, text, zone) == Ok(true)) {
+        answer.drift.note(Field::ErrorMessage, problem_of(lenient::at(value, "error.message")));
     }
 }
 

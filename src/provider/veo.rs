@@ -1,14 +1,14 @@
 //! Google Veo: a long-running operation `{name, done, metadata, error, response}`, of the Gemini API and of Vertex AI.
 
-use super::body::Body;
-use super::contract::{self, Contract, Origin, always, optional};
-use super::failures::{Failures, Sign, class};
-use super::json::{self, Zone};
-use super::tree::Value;
-use super::words::Word;
-use super::{Gives, Provider, RequestSpec, Shape};
+use serde_json::Value;
+
+use super::definition::{Provider, RequestSpec};
+use super::read::failures::{Failures, Sign, class};
+use super::read::fields::{self, BodySource, Contract, always, optional};
+use super::read::lenient::{self, Zone};
+use super::read::{answer as whole, error};
 use crate::domain::drift::{Field, FieldProblem};
-use crate::domain::{FailureClass, Status};
+use crate::domain::{Answer, FailureClass, Reason, Status};
 use crate::http::{KeyHeader, Method};
 
 /// The provider (docs/upstreams.md 8); the id is the operation's whole name, which also tells the two flavours apart.
@@ -17,34 +17,26 @@ pub static VEO: Provider = Provider {
     base_url: Some("https://generativelanguage.googleapis.com"),
     requests: &[
         RequestSpec {
-            ids_begin: "models/",
-            elsewhere: false,
+            id_prefix: "models/",
+            needs_base_url: false,
             method: Method::Get,
             path: "/v1beta/{operation}",
             body: None,
             key: KeyHeader::alone("x-goog-api-key"),
         },
-        RequestSpec { ids_begin: "projects/", elsewhere: true, ..FETCH_OPERATION },
+        RequestSpec { id_prefix: "projects/", needs_base_url: true, ..FETCH_OPERATION },
     ],
-    shape: Shape::Veo,
+    read: |value, zone| whole::direct(value, read(value, zone, BodySource::Direct), error_kind),
+    error_kind,
     list: None,
     batch: None,
-    gives: Gives {
-        single: "yes, Gemini and Vertex",
-        batch: "–",
-        list: "–",
-        progress: "–",
-        times: "mostly submit, finish",
-        tokens: "–",
-        credits: "–",
-        errors: "code, message",
-    },
+    read_callback: None,
 };
 
 /// Vertex reads an operation with a POST below its model (docs/upstreams.md 8.1).
 pub const FETCH_OPERATION: RequestSpec = RequestSpec {
-    ids_begin: "",
-    elsewhere: false,
+    id_prefix: "",
+    needs_base_url: false,
     method: Method::Post,
     path: "/v1/{parent}:fetchPredictOperation",
     body: Some(r#"{"operationName":"{operation}"}"#),
@@ -88,94 +80,101 @@ const RAI_FILTERED: &str = "rai_filtered";
 /// Done, and nothing at all.
 const EMPTY_RESPONSE: &str = "empty_response";
 
+/// The kind of an error: Gemini answers to a wrong key with 400.
+pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
+    let message = error.message.as_deref().unwrap_or("");
+    message.contains("API key not valid").then_some(Reason::Unauthorized)
+}
+
 /// True for the shape of an operation.
 pub fn is_operation(value: &Value) -> bool {
     value.get("done").is_some_and(Value::is_boolean)
         || value.get("name").and_then(Value::as_str).is_some_and(|name| name.contains("operations/"))
 }
 
-/// Reads an operation (docs/upstreams.md 8.2); a body without a name, an end or a result has no status.
-pub fn read(value: &Value, zone: Zone, origin: Origin) -> Body {
-    let mut body = contract::read(CONTRACT, value, zone, origin);
+/// Reads an operation (docs/upstreams.md 8.2); a answer without a name, an end or a result has no status.
+pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
+    let mut answer = fields::read(CONTRACT, value, zone, source);
     let done = value.get("done").filter(|done| !done.is_null());
     if done.is_some_and(|done| !done.is_boolean()) {
-        body.drift.note(Field::Status, FieldProblem::WrongType);
+        answer.drift.note(Field::Status, FieldProblem::WrongType);
     }
     if done.is_none() && ["response", "error"].iter().any(|key| value.get(key).is_some_and(|end| !end.is_null())) {
-        body.drift.note(Field::Status, FieldProblem::Missing);
+        answer.drift.note(Field::Status, FieldProblem::Missing);
     }
     // Without a name it is no operation, unless it has failed as one.
     let failed = done == Some(&Value::Bool(true)) && value.get("error").is_some_and(Value::is_object);
-    if body.task_id.is_none() && !failed {
-        return body;
+    if answer.task_id.is_none() && !failed {
+        return answer;
     }
-    body.model = body.task_id.as_deref().and_then(model);
-    let status = end(value, done == Some(&Value::Bool(true)), &mut body);
-    body.word = Some(Word { status, unheard: None });
-    body.failure = class(FAILURES, body.error_code.as_deref(), body.error_message.as_deref());
-    body
+    answer.model_upstream = answer.task_id.as_deref().and_then(model);
+    let status = end(value, done == Some(&Value::Bool(true)), &mut answer);
+    answer.reported_status = Some(status);
+    answer.failure = class(FAILURES, answer.error_code.as_deref(), answer.error_message.as_deref());
+    answer
 }
 
 /// Where the operation stands, with what an end brings.
-fn end(value: &Value, done: bool, body: &mut Body) -> Status {
+fn end(value: &Value, done: bool, answer: &mut Answer) -> Status {
     if !done {
         return Status::Running;
     }
     if let Some(error) = value.get("error").filter(|error| error.is_object()) {
         for (field, known) in
-            [(Field::ErrorCode, body.error_code.is_some()), (Field::ErrorMessage, body.error_message.is_some())]
+            [(Field::ErrorCode, answer.error_code.is_some()), (Field::ErrorMessage, answer.error_message.is_some())]
         {
             if !known {
-                body.drift.note(field, FieldProblem::Missing);
+                answer.drift.note(field, FieldProblem::Missing);
             }
         }
-        return match json::number(error, "code") {
+        return match lenient::number(error, "code") {
             Some(GRPC_CANCELLED) => Status::Cancelled,
             Some(GRPC_DEADLINE_EXCEEDED) => Status::Expired,
             _ => Status::Failed,
         };
     }
-    note_wrong_types(value, body);
+    note_wrong_types(value, answer);
     let videos = videos(value);
     if !videos.is_empty() {
         let mut urls = 0;
         for video in
             videos.iter().filter_map(|sample| Some(sample.get("video").unwrap_or(sample)).filter(|v| v.is_object()))
         {
-            urls += usize::from(take_url(video, body));
+            urls += usize::from(take_url(video, answer));
         }
         if urls == 0 {
-            body.drift.note(Field::ResultUrl, FieldProblem::Missing);
+            answer.drift.note(Field::ResultUrl, FieldProblem::Missing);
         }
         return Status::Succeeded;
     }
     let counts = results(value).filter_map(|result| result.get("raiMediaFilteredCount"));
-    if let Some(Err(problem)) = counts.map(json::checked_amount).find(Result::is_err) {
-        body.drift.note(Field::ErrorCode, problem);
+    if let Some(Err(problem)) = counts.map(lenient::checked_amount).find(Result::is_err) {
+        answer.drift.note(Field::ErrorCode, problem);
     }
-    let filtered = results(value).find(|result| json::amount(result, "raiMediaFilteredCount").is_some_and(|n| n > 0.0));
+    let filtered =
+        results(value).find(|result| lenient::amount(result, "raiMediaFilteredCount").is_some_and(|n| n > 0.0));
     let code = if filtered.is_some() { RAI_FILTERED } else { EMPTY_RESPONSE };
     if filtered.is_none() {
         // It may be an empty response, and it may be one that holds its videos in a new way.
-        body.drift.note(Field::ResultUrl, FieldProblem::Missing);
+        answer.drift.note(Field::ResultUrl, FieldProblem::Missing);
     }
-    body.error_code = Some(code.to_owned());
+    answer.error_code = Some(code.to_owned());
     let reasons = filtered.and_then(|result| result.get("raiMediaFilteredReasons"));
-    let reason = reasons.map(|reasons| reasons.as_array().and_then(<[_]>::first).unwrap_or(reasons));
-    if let Some(Err(problem)) = reason.map(|reason| body.take(Field::ErrorMessage, reason, Zone::UNKNOWN)) {
-        body.drift.note(Field::ErrorMessage, problem);
+    let reason = reasons.map(|reasons| reasons.get(0).unwrap_or(reasons));
+    if let Some(Err(problem)) = reason.map(|reason| fields::take(answer, Field::ErrorMessage, reason, Zone::UNKNOWN)) {
+        answer.drift.note(Field::ErrorMessage, problem);
     }
     Status::Failed
 }
 
 /// Notes what should hold the videos and cannot.
-fn note_wrong_types(value: &Value, body: &mut Body) {
-    let nested = json::at(value, "response.generateVideoResponse");
+fn note_wrong_types(value: &Value, answer: &mut Answer) {
+    let nested = lenient::at(value, "response.generateVideoResponse");
     let objects = [value.get("response"), nested].into_iter().flatten();
     let lists = results(value).flat_map(|result| VIDEOS.map(|key| result.get(key))).flatten();
     let wrong = objects.filter(|object| !object.is_object()).chain(lists.filter(|list| !list.is_array()));
     if wrong.filter(|value| !value.is_null()).count() > 0 {
-        body.drift.note(Field::ResultUrl, FieldProblem::WrongType);
+        answer.drift.note(Field::ResultUrl, FieldProblem::WrongType);
     }
 }
 
@@ -183,22 +182,22 @@ fn note_wrong_types(value: &Value, body: &mut Body) {
 const VIDEOS: [&str; 3] = ["videos", "generatedSamples", "generatedVideos"];
 
 /// A video's address: a URL, or a bucket's; inlined bytes are a result, too, but no URL.
-fn take_url(video: &Value, body: &mut Body) -> bool {
+fn take_url(video: &Value, answer: &mut Answer) -> bool {
     let mut found = video.get("bytesBase64Encoded").is_some_and(Value::is_string);
     for url in ["uri", "gcsUri", "url"].iter().filter_map(|key| video.get(key)) {
         let bucket = url.as_str().is_some_and(|url| url.starts_with("gs://"));
-        body.has_url |= bucket;
-        found |= bucket || body.take(Field::ResultUrl, url, Zone::UNKNOWN) == Ok(true);
+        answer.has_result_url |= bucket;
+        found |= bucket || fields::take(answer, Field::ResultUrl, url, Zone::UNKNOWN) == Ok(true);
     }
     found
 }
 
 /// The places where results and filter counts stand: Vertex's `response`, Gemini's `generateVideoResponse` in it.
-fn results<'a>(value: &'a Value<'a>) -> impl Iterator<Item = &'a Value<'a>> {
-    ["response", "response.generateVideoResponse"].into_iter().filter_map(|at| json::at(value, at))
+fn results<'a>(value: &'a Value) -> impl Iterator<Item = &'a Value> {
+    ["response", "response.generateVideoResponse"].into_iter().filter_map(|at| lenient::at(value, at))
 }
 
-fn videos<'a>(value: &'a Value<'a>) -> Vec<&'a Value<'a>> {
+fn videos<'a>(value: &'a Value) -> Vec<&'a Value> {
     results(value)
         .flat_map(|result| VIDEOS.map(|key| result.get(key)))
         .filter_map(|list| list?.as_array())

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::tasks::Wanted;
-use crate::domain::number::Number;
 use crate::domain::label_set::UNKNOWN_MODEL;
+use crate::domain::number::Number;
 use crate::domain::{Status, Task, Timestamp};
 use crate::view::UpstreamView;
 

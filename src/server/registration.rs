@@ -36,9 +36,7 @@ pub async fn register(State(handle): State<Arc<Handle>>, headers: HeaderMap, bod
     let items = read_items(body).await?;
     let work = {
         let handle = handle.clone();
-        async move {
-            register_all(&handle, &headers, &items).await
-        }
+        async move { register_all(&handle, &headers, &items).await }
     };
     handle.to_its_end(work).await
 }
@@ -53,9 +51,7 @@ pub async fn forget(
     handle.in_force()?.access.check(&headers).await?;
     let work = {
         let handle = handle.clone();
-        async move {
-            forget_one(&handle, &headers, &upstream, &id).await
-        }
+        async move { forget_one(&handle, &headers, &upstream, &id).await }
     };
     handle.to_its_end(work).await
 }

@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::Handle;
 use super::problem::{Answer, Refusal, busy};
-use crate::domain::number::Number;
 use crate::domain::label_set::UNKNOWN_MODEL;
+use crate::domain::number::Number;
 use crate::domain::{Status, Task, TaskId, Timestamp};
 use crate::store::Step;
 use crate::view::UpstreamView;

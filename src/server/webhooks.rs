@@ -30,7 +30,8 @@ pub async fn receive(
     let in_force = handle.in_force()?;
     let upstream = in_force.upstream(&name).ok_or_else(nothing)?;
     let own = upstream.webhook.as_ref().ok_or_else(nothing)?;
-    let count = |result| handle.agent.metrics().upstreams.callback_received(&upstream.name, result, clock::now().into());
+    let count =
+        |result| handle.agent.metrics().upstreams.callback_received(&upstream.name, result, clock::now().into());
     if !own.get().await.is(&secret) {
         count(CallbackResult::Unauthorized);
         return Err(in_force.access.refuse(nothing()));

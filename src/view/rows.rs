@@ -155,9 +155,7 @@ mod tests {
         assert_eq!(rows.insert(task(5000)), slots[10], "the lowest free slot");
         assert_eq!(ids(&rows).len(), 11);
         assert!(
-            rows.get(slots[999]).is_none()
-                && rows.get_mut(slots[999]).is_none()
-                && rows.remove(slots[999]).is_none()
+            rows.get(slots[999]).is_none() && rows.get_mut(slots[999]).is_none() && rows.remove(slots[999]).is_none()
         );
     }
 

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::counter::MAX_COUNT;
 use videogen_exporter::domain::reading::{Answer, Clock, Times, Tokens};
-use videogen_exporter::domain::{Counter, Increment, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, advance};
+use videogen_exporter::domain::{
+    Counter, Increment, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, advance,
+};
 
 const START: i64 = 1_795_132_800;
 const POLICY: Policy = Policy {

@@ -385,7 +385,10 @@ async fn a_page_of_many_pieces_is_whole_and_ended_tasks_leave_it() {
         );
     }
     exporter
-        .until(&["videogen_exporter_task_series_tasks 0", &label_set("videogen_tasks", "status=\"succeeded\"").add_value(0)])
+        .until(&[
+            "videogen_exporter_task_series_tasks 0",
+            &label_set("videogen_tasks", "status=\"succeeded\"").add_value(0),
+        ])
         .await;
     assert!(!exporter.page().await.contains("task_0001"), "nothing of an ended task lingers");
     exporter.stop().await;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use videogen_exporter::config::TaskStatusForm;
+use videogen_exporter::counters::Exemplar;
 use videogen_exporter::domain::number::Number;
 use videogen_exporter::domain::task::{TaskOrigin, Video};
 use videogen_exporter::domain::{Counter, NewTask, Status, Task, TaskId, Timestamp};
-use videogen_exporter::counters::Exemplar;
 use videogen_exporter::metrics::families::{self, Family};
 use videogen_exporter::metrics::{Encoder, Extra, Format, HistogramRow, Page, SeriesSelection};
 use videogen_exporter::view::TaskRows;

@@ -27,7 +27,10 @@ async fn loaded(store: &Store) -> Content {
     let cells = loaded.counters.iter().flat_map(|snapshot| {
         assert_eq!(*snapshot.label_set.labels, [("label_team".into(), "demo".into())]);
         let model = snapshot.label_set.model.to_string();
-        snapshot.numbers.iter().map(move |(cell, value)| ((model.clone(), cell.to_string()), i64::try_from(*value).unwrap()))
+        snapshot
+            .numbers
+            .iter()
+            .map(move |(cell, value)| ((model.clone(), cell.to_string()), i64::try_from(*value).unwrap()))
     });
     let tasks = loaded.tasks.iter().map(|task| {
         assert_eq!(task.ended_seen.is_some(), task.status.is_end(), "{}", task.id);

@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use videogen_exporter::counters::ZeroHold;
 use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::reading::{Clock, Times, Tokens};
 use videogen_exporter::domain::task::Video;
-use videogen_exporter::counters::ZeroHold;
 use videogen_exporter::domain::{
     Answer, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance,
 };
 use videogen_exporter::store::{
-    Command, Cursor, Discovery, Event, KnownId, KnownIdsPage, Loaded, Location, MAX_WAITING, OpenError, Output, Settled, Store,
-    StoreError,
+    Command, Cursor, Discovery, Event, KnownId, KnownIdsPage, Loaded, Location, MAX_WAITING, OpenError, Output,
+    Settled, Store, StoreError,
 };
 
 const POLICY: Policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
@@ -427,7 +427,8 @@ async fn a_row_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
     assert_eq!(again, (vec![], vec![task("d")]), "it is known, and no new task");
     let forget = Command::Forget(("u".into(), "new_api"), TaskId::parse("b").unwrap(), at(1002));
     assert!(matches!(done(&store, forget).await, Output::WasTracked(false)));
-    let Settled::Committed { transitions, stale, .. } = send(&store, vec![read(&task("c"), Status::Failed)]).await else {
+    let Settled::Committed { transitions, stale, .. } = send(&store, vec![read(&task("c"), Status::Failed)]).await
+    else {
         panic!("it can be written")
     };
     assert_eq!((transitions.len(), stale), (0, vec![(TaskId::parse("c").unwrap(), None)]));

@@ -111,7 +111,8 @@ async fn a_late_success_is_seen_a_minute_later_and_counted_once() {
         "properties": {"origin_model_name": "m"}});
     gateway.script("late", vec![status("IN_PROGRESS"), row(&failed), row(&answer("SUCCESS", "succeeded"))]);
     let exporter = Exporter::start(&config(&gateway, "[late]"), Path::new(".")).await;
-    let failure = label_set("videogen_task_failures_total", ",status=\"failed\",failure_class=\"gateway_error\"") + " 1";
+    let failure =
+        label_set("videogen_task_failures_total", ",status=\"failed\",failure_class=\"gateway_error\"") + " 1";
     let failed = label_set("videogen_tasks_finished_total", ",status=\"failed\"") + " 1";
     exporter.until(&[&failure, &failed]).await;
     tokio::time::sleep(Duration::from_secs(50)).await;

@@ -92,13 +92,7 @@ pub fn release_sources(db: &Connection, upstream: &str, sources: &[String], now:
 }
 
 /// A source discovered so many tasks first.
-pub fn discovered(
-    db: &Connection,
-    upstream: &str,
-    source: &str,
-    tasks: usize,
-    hold: ZeroHold,
-) -> rusqlite::Result<()> {
+pub fn discovered(db: &Connection, upstream: &str, source: &str, tasks: usize, hold: ZeroHold) -> rusqlite::Result<()> {
     let upstream = upstream_id(db, upstream)?;
     let tasks = i64::try_from(tasks).unwrap_or(i64::MAX);
     let sql = "insert into sources values (?1, ?2, ?3, ?4, ?5) on conflict do update set tasks = tasks + ?5";
@@ -120,11 +114,7 @@ pub fn drop_unused(db: &Connection, before: Timestamp) -> rusqlite::Result<()> {
 }
 
 /// An upstream's label sets that have exactly these aggregate labels, with their numbers.
-pub fn snapshots(
-    db: &Connection,
-    upstream: &Arc<str>,
-    labels: &[Arc<str>],
-) -> rusqlite::Result<Vec<CounterSnapshot>> {
+pub fn snapshots(db: &Connection, upstream: &Arc<str>, labels: &[Arc<str>]) -> rusqlite::Result<Vec<CounterSnapshot>> {
     let sql =
         format!("select id, provider, model, labels, created, shown, used from aggregates where upstream = {UPSTREAM}");
     let mut sets = db.prepare(&sql)?;
@@ -142,8 +132,7 @@ pub fn snapshots(
             let (key, value): (String, i64) = (row.get(0)?, row.get(1)?);
             Ok(StateKey::parse(&key).zip(u64::try_from(value).ok()))
         };
-        let numbers: Vec<_> =
-            numbers.query_map([row.get::<_, i64>(0)?], number)?.collect::<rusqlite::Result<_>>()?;
+        let numbers: Vec<_> = numbers.query_map([row.get::<_, i64>(0)?], number)?.collect::<rusqlite::Result<_>>()?;
         let used = Timestamp::from_millis(row.get(6)?);
         found.push(CounterSnapshot { label_set, zero_hold, used, numbers: numbers.into_iter().flatten().collect() });
     }

@@ -111,7 +111,8 @@ fn inspect(path: &Path) -> Result<(), OpenError> {
     connection.busy_timeout(BUSY).map_err(failed)?;
     let number = |pragma: &str| connection.query_row(&format!("pragma {pragma}"), [], |row| row.get::<_, i64>(0));
     let (application, schema) = (number("application_id").map_err(failed)?, number("user_version").map_err(failed)?);
-    let tables: i64 = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    let tables: i64 =
+        connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
     if tables == 0 && application == 0 && schema == 0 {
         return Ok(());
     }

@@ -4,12 +4,11 @@ use std::borrow::Cow;
 
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
+use serde_json::Value;
 
 use crate::domain::Timestamp;
 use crate::domain::drift::FieldProblem;
 use crate::domain::labels;
-
-use super::tree::Value;
 
 /// How far east of Greenwich times without a zone are, where that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,17 +59,17 @@ impl Zone {
 }
 
 /// What lies at a place: keys of objects in objects, with dots between them.
-pub fn at<'a>(value: &'a Value<'a>, place: &str) -> Option<&'a Value<'a>> {
+pub fn at<'a>(value: &'a Value, place: &str) -> Option<&'a Value> {
     place.split('.').try_fold(value, |value, key| value.get(key))
 }
 
 /// A text that is there: trimmed, not empty; a number counts as its digits.
-pub fn text<'a>(object: &'a Value<'_>, key: &str) -> Option<Cow<'a, str>> {
+pub fn text<'a>(object: &'a Value, key: &str) -> Option<Cow<'a, str>> {
     as_text(object.get(key)?)
 }
 
 /// The same for a value.
-pub fn as_text<'a>(value: &'a Value<'_>) -> Option<Cow<'a, str>> {
+pub fn as_text<'a>(value: &'a Value) -> Option<Cow<'a, str>> {
     match value {
         Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed),
         Value::Number(number) => Some(Cow::Owned(number.to_string())),
@@ -113,7 +112,7 @@ pub fn as_moment(value: &Value) -> Option<Timestamp> {
 }
 
 /// A text as [`as_text`]; a boolean, list or object is not one.
-pub fn checked_text<'a>(value: &'a Value<'_>) -> Result<Option<Cow<'a, str>>, FieldProblem> {
+pub fn checked_text<'a>(value: &'a Value) -> Result<Option<Cow<'a, str>>, FieldProblem> {
     match value {
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(FieldProblem::WrongType),
         _ => Ok(as_text(value)),
@@ -147,8 +146,8 @@ pub fn checked_progress(value: &Value) -> Result<Option<f64>, FieldProblem> {
 }
 
 /// A moment in any of the forms that upstreams write it in; without a zone it is UTC.
-pub fn any_moment(value: &serde_json::Value) -> Option<Timestamp> {
-    checked_moment(&value.into(), Zone::UNKNOWN.or_hours(0)).ok().flatten()
+pub fn any_moment(value: &Value) -> Option<Timestamp> {
+    checked_moment(value, Zone::UNKNOWN.or_hours(0)).ok().flatten()
 }
 
 /// A moment: as [`as_moment`], and `YYYY-MM-DD HH:mm:ss.SSS` in `zone`; a blank text, 0 and less say nothing.
@@ -237,15 +236,14 @@ mod tests {
             (json!(true), None),
             (json!(null), None),
         ] {
-            assert_eq!(progress(&(&value).into()), ratio, "{value}");
+            assert_eq!(progress(&value), ratio, "{value}");
         }
     }
 
     #[test]
     fn times_are_read_in_every_unit() {
         let zone = Zone::UNKNOWN.or_hours(8);
-        let ms =
-            |value: serde_json::Value| checked_moment(&(&value).into(), zone).ok().flatten().map(Timestamp::as_millis);
+        let ms = |value: serde_json::Value| checked_moment(&value, zone).ok().flatten().map(Timestamp::as_millis);
         assert_eq!(ms(json!(1_795_132_800)), Some(1_795_132_800_000));
         assert_eq!(ms(json!("1795132800")), Some(1_795_132_800_000));
         assert_eq!(ms(json!(1_795_132_800_071_i64)), Some(1_795_132_800_071));
@@ -266,8 +264,8 @@ mod tests {
             (json!(true), FieldProblem::WrongType),
             (json!([1_795_132_800]), FieldProblem::WrongType),
         ] {
-            assert_eq!(checked_moment(&(&value).into(), zone), Err(problem), "{value}");
+            assert_eq!(checked_moment(&value, zone), Err(problem), "{value}");
         }
-        assert_eq!(checked_moment(&(&json!(0)).into(), zone), Ok(None), "not yet");
+        assert_eq!(checked_moment(&json!(0), zone), Ok(None), "not yet");
     }
 }

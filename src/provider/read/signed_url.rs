@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::json;
+use super::lenient;
 use crate::domain::Timestamp;
 
 /// A date and a validity in seconds: AWS (and what speaks S3), Volcengine TOS, Google Cloud Storage V4, Alibaba OSS V4.
@@ -29,7 +29,7 @@ const LONGEST: u64 = 10 * 366 * 86_400;
 const EARLIEST: Timestamp = Timestamp::from_secs(1_400_000_000);
 
 /// The moment; `None` for a URL that is not signed in a known way.
-pub fn of_url(url: &str) -> Option<Timestamp> {
+pub fn expiry(url: &str) -> Option<Timestamp> {
     let (_, query) = url.split_once('?')?;
     let query = query.split('#').next()?;
     let parameter = |name: &str| {
@@ -42,7 +42,7 @@ pub fn of_url(url: &str) -> Option<Timestamp> {
         Some(Timestamp::from_millis(from.timestamp().as_millisecond()) + Duration::from_secs(validity))
     });
     // A small number is a validity and no moment, and of what it is valid nobody says.
-    let moment = |text: &str| json::as_moment(&text.into()).filter(|moment| *moment > EARLIEST);
+    let moment = |text: &str| lenient::as_moment(&text.into()).filter(|moment| *moment > EARLIEST);
     dated
         .or_else(|| MOMENTS.iter().find_map(|name| moment(&parameter(name)?)))
         .or_else(|| moment(parameter(RANGE)?.split_once(';')?.1))
@@ -65,7 +65,7 @@ mod tests {
             "q-sign-algorithm=sha1&q-sign-time=1795132800%3B1795136400",
         ] {
             let url = format!("https://media.example.com/v.mp4?{query}");
-            assert_eq!(of_url(&url), Some(Timestamp::from_secs(end)), "{query}");
+            assert_eq!(expiry(&url), Some(Timestamp::from_secs(end)), "{query}");
         }
         for nothing in [
             "https://x.y/v.mp4",
@@ -76,7 +76,7 @@ mod tests {
             "",
             "?=&&",
         ] {
-            assert_eq!(of_url(nothing), None, "{nothing}");
+            assert_eq!(expiry(nothing), None, "{nothing}");
         }
     }
 }

@@ -3,15 +3,6 @@
 use crate::domain::Status;
 use crate::domain::labels::sanitize;
 
-/// A status word as read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word {
-    /// What it means.
-    pub status: Status,
-    /// The word itself, where the table does not have it; fit to be shown.
-    pub unheard: Option<String>,
-}
-
 const WORDS: &[(Status, &[&str])] = &[
     (
         Status::Queued,
@@ -25,29 +16,28 @@ const WORDS: &[(Status, &[&str])] = &[
     (Status::Unknown, &["unknown"]),
 ];
 
-/// Reads a status word, whatever its case; `None` for a blank one.
-pub fn word(text: &str) -> Option<Word> {
+/// Reads a status word, whatever its case; with the word itself, fit to be shown, when it is unknown. `None` for a blank one.
+pub fn status(text: &str) -> Option<(Status, Option<String>)> {
     let text = text.trim();
     if text.is_empty() {
         return None;
     }
     let known = WORDS.iter().find(|(_, words)| words.iter().any(|word| word.eq_ignore_ascii_case(text)));
     Some(match known {
-        Some((status, _)) => Word { status: *status, unheard: None },
-        None => Word { status: Status::Unknown, unheard: Some(sanitize(text).into_owned()) },
+        Some((status, _)) => (*status, None),
+        None => (Status::Unknown, Some(sanitize(text).into_owned())),
     })
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn words_are_read_in_any_case_and_new_ones_are_marked() {
-        assert_eq!(word(" IN_PROGRESS "), Some(Word { status: Status::Running, unheard: None }));
-        assert_eq!(word("Queueing"), Some(Word { status: Status::Queued, unheard: None }));
-        assert_eq!(word("UNKNOWN"), Some(Word { status: Status::Unknown, unheard: None }));
-        assert_eq!(word("upscaling"), Some(Word { status: Status::Unknown, unheard: Some("upscaling".to_owned()) }));
-        assert_eq!(word("  "), None);
+        assert_eq!(status(" IN_PROGRESS "), Some((Status::Running, None)));
+        assert_eq!(status("Queueing"), Some((Status::Queued, None)));
+        assert_eq!(status("UNKNOWN"), Some((Status::Unknown, None)));
+        assert_eq!(status("upscaling"), Some((Status::Unknown, Some("upscaling".to_owned()))));
+        assert_eq!(status("  "), None);
     }
 }
