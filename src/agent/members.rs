@@ -153,8 +153,8 @@ impl Members {
     /// The store has answered a change: it is applied and published before anyone is told.
     pub fn on_settled(&mut self, tracker: &mut Tracker, (change, result): SettledChange) {
         match change {
-            Change::Discovered { source, discovery, listing, reply } => match result {
-                Ok(Output::Added { new, known }) => {
+            Change::Discovered { source, discovery, listing, reply } => {
+                if let Ok(Output::Added { new, known }) = result {
                     let found = new.len();
                     Self::track(tracker, &discovery, new, known);
                     let ids = discovery.tasks.iter().map(|task| task.id.clone());
@@ -169,13 +169,12 @@ impl Members {
                     }
                     tracker.publish(self.sources.is_ready());
                     let _ = reply.send(Ok(()));
-                }
-                Ok(_) | Err(_) => {
+                } else {
                     let (name, source) = (&discovery.upstream, &source.label);
                     tracing::debug!(upstream.name = %name, source, "state store cannot take what the source names; trying again");
                     let _ = reply.send(Err(listing));
                 }
-            },
+            }
             Change::Registered { discovery, ids, reply } => {
                 let result = added(result).map(|(new, known)| {
                     let results = registrations(&ids, &new, &known, &discovery.tracked);

@@ -107,7 +107,9 @@ impl SourceRegistry {
         let Some(known) = self.sources.get(source) else { return ListingDiff::default() };
         // Of an id that is listed twice, the first entry counts.
         let mut listed: HashMap<&TaskId, &NewTask> = HashMap::with_capacity(listing.tasks.len());
-        listing.tasks.iter().for_each(|task| _ = listed.entry(&task.id).or_insert(task));
+        for task in &listing.tasks {
+            _ = listed.entry(&task.id).or_insert(task);
+        }
         let gone = known.names.iter().filter(|id| !listing.more && !listed.contains_key(id));
         let new: BTreeMap<_, _> = listed.iter().filter(|(id, _)| !known.names.contains(id)).collect();
         ListingDiff {
@@ -120,7 +122,9 @@ impl SourceRegistry {
     /// A listing is stored: it names these ids besides, and no longer the ones that are gone.
     pub fn update(&mut self, source: &SourceKey, new: impl Iterator<Item = TaskId>, gone: &[TaskId], is_whole: bool) {
         if let Some(known) = self.sources.get_mut(source) {
-            gone.iter().for_each(|id| _ = known.names.remove(id));
+            for id in gone {
+                known.names.remove(id);
+            }
             known.names.extend(new);
             known.is_read |= is_whole;
         }

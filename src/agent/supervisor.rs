@@ -105,7 +105,7 @@ impl Supervisor {
         let mut prepared = Prepared::default();
         for upstream in &config.upstreams {
             let (name, provider) = (&upstream.name, upstream.dialect.name());
-            if !self.actors.get(name).is_some_and(|actor| actor.provider == provider) {
+            if self.actors.get(name).is_none_or(|actor| actor.provider != provider) {
                 let command = StoreCommand::Load((name.clone(), provider), labels.clone());
                 let Output::Loaded(loaded) = self.services.store.execute(command).await? else { continue };
                 prepared.loaded.insert(name.clone(), loaded);

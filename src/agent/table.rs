@@ -94,7 +94,9 @@ impl TaskTable {
         let is_over = |row: &TaskRow| row.task.ended_seen.is_some_and(|ended| ended + retention <= now);
         let ids: Vec<TaskId> =
             self.rows.iter().filter(|(_, row)| is_over(row)).map(|(_, row)| row.task.id.clone()).collect();
-        ids.iter().for_each(|id| self.remove(id));
+        for id in &ids {
+            self.remove(id);
+        }
         if !ids.is_empty() {
             self.interner.drop_unused();
         }

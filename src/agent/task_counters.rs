@@ -63,7 +63,9 @@ impl TaskCounters {
 
     /// Continues the counts of sources.
     pub fn restore_sources(&mut self, sources: Vec<SourceCounters>, now: Now) {
-        sources.into_iter().for_each(|source| self.counters_mut().restore_source(source, now));
+        for source in sources {
+            self.counters_mut().restore_source(source, now);
+        }
     }
 
     /// The zero hold of a series created now.
@@ -96,7 +98,9 @@ impl TaskCounters {
 
     /// Creates label sets that the state has.
     pub fn create(&mut self, label_sets: impl IntoIterator<Item = LabelSet>, hold: ZeroHold, now: Now) {
-        label_sets.into_iter().for_each(|label_set| self.counters_mut().create_series(label_set, hold, now));
+        for label_set in label_sets {
+            self.counters_mut().create_series(label_set, hold, now);
+        }
     }
 
     /// Counts tasks that a source discovered first.

@@ -190,7 +190,9 @@ impl Tracker {
                 }
                 let is_batch = matches!(outcome.work, Work::Batch(_));
                 if is_batch && self.poller.on_batch_failed(polled.len(), error.kind, code, now.monotonic) {
-                    slots.iter().for_each(|slot| self.poller.poll_alone(&mut self.table, *slot, now.monotonic));
+                    for slot in &slots {
+                        self.poller.poll_alone(&mut self.table, *slot, now.monotonic);
+                    }
                     Vec::new()
                 } else {
                     let reading = if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };

@@ -154,7 +154,9 @@ impl UpstreamActor {
             metrics.create_webhook(&upstream.name);
         }
         let sources = sources_of(upstream);
-        sources.iter().for_each(|(key, _)| metrics.create_source(&upstream.name, &key.label));
+        for (key, _) in &sources {
+            metrics.create_source(&upstream.name, &key.label);
+        }
         self.members.configure(sources.into_iter().map(|(key, _)| key));
         let hold = self.tracker.counters.zero_hold(now.wall);
         for label in source_labels(&self.tracker.settings) {
@@ -222,7 +224,7 @@ impl UpstreamActor {
         match saved {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::warn!(upstream.name = %name, %error, "latest readings not saved; counters are safe")
+                tracing::warn!(upstream.name = %name, %error, "latest readings not saved; counters are safe");
             }
             Err(_) => tracing::warn!(upstream.name = %name, "latest readings not saved in time; counters are safe"),
         }

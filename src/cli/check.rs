@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Failure, say};
+use super::failure::{Failure, say};
+use super::runtime::wait_for;
 use crate::config::{self, PerTask, State, TaskStatusForm};
 use crate::source::Source;
 
@@ -37,7 +38,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
                 say(format_args!("  source {label}: asked when it runs"))?;
                 continue;
             }
-            let mut listing = super::wait_for(async { Ok(source.read().await) })?;
+            let mut listing = wait_for(async { Ok(source.read().await) })?;
             _ = listing.keep_askable(&upstream.dialect, |_| false);
             let ids: BTreeSet<_> = listing.tasks.iter().map(|task| task.id.clone()).collect();
             say(format_args!("  source {label}: {} tasks", ids.len()))?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Map, Number, Value, json};
 
-use super::{Failure, say, upstream_of};
+use super::failure::{Failure, say, upstream_of};
 use crate::config;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, ApiError, Drift, Reason, Status, Timestamp};

@@ -7,9 +7,11 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
 
+use super::failure::{Failure, say};
+use super::options::Options;
+use super::runtime::{GRACE, stop_on_signal, wait_for};
 use super::simulate::WorldArgs;
-use super::{Cli, Failure, say, stop_on_signal, wait_for};
-use crate::app::{App, Options};
+use crate::app::{self, App};
 use crate::config;
 use crate::simulate::{self, Gateway};
 use crate::supervise::Tasks;
@@ -29,8 +31,8 @@ pub struct Demo {
 
 impl Demo {
     /// Runs both until a signal.
-    pub fn run(&self, cli: &Cli) -> Result<(), Failure> {
-        let logs = cli.start_logging()?;
+    pub fn run(&self, options: &Options) -> Result<(), Failure> {
+        let logs = options.start_logging()?;
         wait_for(async {
             let stop = stop_on_signal()?;
             let bind = |address: SocketAddr| async move {
@@ -54,10 +56,11 @@ impl Demo {
             tasks.start("the gateway".to_owned(), simulate::serve(gateway_listener, gateway.clone(), stop.clone()));
             let (writes, runs) = (stop.clone(), stop.clone());
             tasks.start("the targets file".to_owned(), async move { gateway.write_targets(&targets, writes).await });
-            let options = Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), reload: None };
+            let serving =
+                app::Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), reload: None };
             let app = App::open(config, logs).await?;
-            tasks.start("the exporter".to_owned(), app.run(options, runs));
-            Ok(tasks.run(stop, super::GRACE).await?)
+            tasks.start("the exporter".to_owned(), app.run(serving, runs));
+            Ok(tasks.run(stop, GRACE).await?)
         })
     }
 }

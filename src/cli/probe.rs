@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Failure, decode, redact, say, upstream_of, wait_for};
+use super::failure::{Failure, say, upstream_of};
+use super::runtime::wait_for;
+use super::{decode, redact};
 use crate::clock;
 use crate::config::{self, TaskStatusForm, Upstream};
 use crate::domain::advance::CountSince;

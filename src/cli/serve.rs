@@ -4,30 +4,22 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Cli, Failure, stop_on_signal, wait_for};
-use crate::app::{App, Options, Reload};
+use super::failure::Failure;
+use super::options::Options;
+use super::runtime::{stop_on_signal, wait_for};
+use crate::app::{self, App, Reload};
 use crate::config;
 
-/// The path of the metrics, checked.
-pub fn telemetry_path(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
-    let taken = text == "/config" || ["/-/", "/api/", "/webhooks/"].iter().any(|ours| text.starts_with(ours));
-    if !text.starts_with('/') || !text.bytes().all(plain) || taken {
-        return Err("it begins with / , has letters, digits and -_. only, and is no path of ours".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
 /// Runs it until a signal.
-pub fn run(cli: &Cli) -> Result<(), Failure> {
-    let config = config::load(&cli.config_file)?;
-    let logs = cli.start_logging()?;
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let config = config::load(&options.config_file)?;
+    let logs = options.start_logging()?;
     wait_for(async {
         let stop = stop_on_signal()?;
         // Nobody is served before the state is loaded: a page without it would show counters that have fallen.
         let app = App::open(config, logs).await?;
         let mut hangups = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
-        let reload = Reload::new(cli.config_file.clone());
+        let reload = Reload::new(options.config_file.clone());
         let sender = reload.sender.clone();
         #[expect(clippy::disallowed_methods, reason = "it lives as long as the program and is never waited for")]
         tokio::spawn(async move {
@@ -36,9 +28,9 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
                 let _ = sender.try_send(None);
             }
         });
-        let listeners = listen(&cli.listen_addresses).await?;
-        let options = Options { listeners, telemetry_path: cli.telemetry_path.clone(), reload: Some(reload) };
-        Ok(app.run(options, stop).await?)
+        let listeners = listen(&options.listen_addresses).await?;
+        let serving = app::Options { listeners, telemetry_path: options.telemetry_path.clone(), reload: Some(reload) };
+        Ok(app.run(serving, stop).await?)
     })
 }
 

@@ -7,7 +7,9 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
 
-use super::{Cli, Failure, say, stop_on_signal, wait_for};
+use super::failure::{Failure, say};
+use super::options::Options;
+use super::runtime::{GRACE, stop_on_signal, wait_for};
 use crate::simulate::{self, Faults, Gateway, Settings};
 use crate::supervise::Tasks;
 
@@ -62,8 +64,8 @@ impl WorldArgs {
 
 impl Simulate {
     /// Runs it until a signal.
-    pub fn run(&self, cli: &Cli) -> Result<(), Failure> {
-        cli.start_logging()?;
+    pub fn run(&self, options: &Options) -> Result<(), Failure> {
+        options.start_logging()?;
         wait_for(async {
             let stop = stop_on_signal()?;
             let gateway = Gateway::new(&self.world.settings());
@@ -76,7 +78,7 @@ impl Simulate {
                 let stop = stop.clone();
                 tasks.start("the targets file".to_owned(), async move { gateway.write_targets(&file, stop).await });
             }
-            Ok(tasks.run(stop, super::GRACE).await?)
+            Ok(tasks.run(stop, GRACE).await?)
         })
     }
 }

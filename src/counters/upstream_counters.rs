@@ -173,7 +173,9 @@ impl UpstreamCounters {
         self.create_series(label_set.clone(), hold, now);
         if let Some(set) = self.sets.get_mut(&label_set).filter(|_| !increments.is_empty()) {
             let set = Arc::make_mut(set);
-            increments.iter().for_each(|increment| set.count(*increment, &task.id, *at));
+            for increment in increments {
+                set.count(*increment, &task.id, *at);
+            }
         }
     }
 
@@ -182,7 +184,9 @@ impl UpstreamCounters {
         if self.has_current_labels(&snapshot.label_set) {
             self.sets.entry(snapshot.label_set).or_insert_with(|| {
                 let mut set = CounterSet::new(snapshot.zero_hold, snapshot.used, now);
-                snapshot.numbers.into_iter().for_each(|(key, value)| set.values.add(key, value));
+                for (key, value) in snapshot.numbers {
+                    set.values.add(key, value);
+                }
                 set.into()
             });
         }
@@ -239,8 +243,12 @@ impl UpstreamCounters {
         }
         let sources = due.sources.iter();
         let drift = due.drift.iter();
-        sources.for_each(|source| self.sources.get_mut(source).into_iter().for_each(|count| count.hold.release()));
-        drift.for_each(|key| self.drift.get_mut(key).into_iter().for_each(|count| count.hold.release()));
+        for source in sources {
+            self.sources.get_mut(source).into_iter().for_each(|count| count.hold.release());
+        }
+        for key in drift {
+            self.drift.get_mut(key).into_iter().for_each(|count| count.hold.release());
+        }
     }
 
     /// Notes which label sets tracked tasks have now, and drops those that none has had for [`UNUSED_FOR`].

@@ -8,10 +8,10 @@ use crate::domain::Status;
 use crate::domain::Task;
 use crate::domain::Timestamp;
 use crate::domain::counter::{Counter, Increment, thousandths};
-use crate::domain::enum_words::enum_words;
 use crate::domain::labels::sanitize;
 use crate::domain::number::Number;
 use crate::domain::reading::{Answer, Clock, Reading, Times};
+use crate::domain::span::{Span, SpanProblem};
 use crate::domain::task::{ResolutionClass, Strikes, is_possible_span};
 
 /// Answers of the kind "never heard of it" that it takes to call a task lost.
@@ -36,30 +36,6 @@ pub struct Policy {
     pub count_since: CountSince,
     /// A first sight of an end older than this is history.
     pub forget_after: Duration,
-}
-
-enum_words! {
-    /// A span of a task's life.
-    Span {
-        /// Submit to finish.
-        Latency = "latency",
-        /// Submit to start.
-        Queue = "queue",
-        /// Start to finish.
-        Run = "run",
-        /// The provider's finish to the gateway's.
-        GatewayLag = "gateway_lag",
-    }
-}
-
-enum_words! {
-    /// What is wrong with a span.
-    SpanProblem {
-        /// It ends before it begins.
-        Negative = "negative",
-        /// Over 30 days.
-        TooLong = "too_long",
-    }
 }
 
 /// What a reading did to a task.

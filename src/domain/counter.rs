@@ -3,8 +3,8 @@
 //!
 //! [`advance`]: crate::domain::advance()
 
-use crate::domain::advance::{Span, SpanProblem};
 use crate::domain::reading::TokenType;
+use crate::domain::span::{Span, SpanProblem};
 use crate::domain::task::ResolutionClass;
 use crate::domain::{FailureClass, Status};
 

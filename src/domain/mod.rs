@@ -12,6 +12,7 @@ pub mod number;
 pub mod reading;
 pub mod reason;
 pub mod schedule;
+pub mod span;
 pub mod status;
 pub mod task;
 pub mod time;

@@ -16,7 +16,7 @@ pub enum Compressor {
     /// Passes them through.
     Identity,
     /// gzip (RFC 1952).
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
 }
 
 impl Compressor {
@@ -24,7 +24,7 @@ impl Compressor {
     pub fn new(coding: Coding) -> Self {
         match coding {
             Coding::Identity => Self::Identity,
-            Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), LEVEL)),
+            Coding::Gzip => Self::Gzip(Box::new(GzEncoder::new(Vec::new(), LEVEL))),
         }
     }
 

@@ -39,23 +39,20 @@ fn write_series(
         Unit::One => to_f64(number),
         Unit::Thousandth => to_f64(number) / 1000.0,
     };
-    match (spec.kind, values.histogram(series)) {
-        (CounterKind::Histogram(_), Some(histogram)) => {
-            let buckets = 0..histogram.counts.len();
-            let row = HistogramRow {
-                bounds: histogram.bounds,
-                counts: histogram.counts,
-                sum: in_unit(histogram.sum),
-                created,
-                exemplars: buckets.map(|n| set.exemplar(StateKey { series, part: Part::Bucket(n) })).collect(),
-                native: Some(histogram.native),
-            };
-            out.histogram(&labels, &row);
-        }
-        _ => {
-            let exemplar = set.exemplar(StateKey { series, part: Part::Count });
-            out.row(&labels, in_unit(values.count(series)), Extra { created, exemplar });
-        }
+    if let (CounterKind::Histogram(_), Some(histogram)) = (spec.kind, values.histogram(series)) {
+        let buckets = 0..histogram.counts.len();
+        let row = HistogramRow {
+            bounds: histogram.bounds,
+            counts: histogram.counts,
+            sum: in_unit(histogram.sum),
+            created,
+            exemplars: buckets.map(|n| set.exemplar(StateKey { series, part: Part::Bucket(n) })).collect(),
+            native: Some(histogram.native),
+        };
+        out.histogram(&labels, &row);
+    } else {
+        let exemplar = set.exemplar(StateKey { series, part: Part::Count });
+        out.row(&labels, in_unit(values.count(series)), Extra { created, exemplar });
     }
 }
 

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::list::List;
-use super::read::error::ErrorBody;
+use super::read::error::ErrorKind;
 use super::read::lenient::Zone;
-use crate::domain::{Answer, ApiError, Reason, TaskId};
+use crate::domain::{Answer, ApiError, TaskId};
 use crate::http::{KeyHeader, Method, Request};
 
 /// One provider, without any configuration.
@@ -26,11 +26,11 @@ pub struct Provider {
     /// Its batch request, where it has one.
     pub batch: Option<Batch>,
     /// Reads a callback, where it has them.
-    pub read_callback: Option<fn(&Value, Zone) -> Result<Callback, ApiError>>,
+    pub read_callback: Option<ReadCallback>,
 }
 
-/// Finds the kind of an error in a provider's own codes.
-pub type ErrorKind = fn(&ErrorBody) -> Option<Reason>;
+/// Reads a callback, a JSON object; times without a zone are of this one.
+pub type ReadCallback = fn(&Value, Zone) -> Result<Callback, ApiError>;
 
 /// A request for one task as text, with placeholders in braces.
 #[derive(Debug, Clone)]

@@ -5,9 +5,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::definition::ErrorKind;
 use super::read::answer::{complete, entry, has_url, settled, size};
-use super::read::error::{self, is_success_code};
+use super::read::error::{self, ErrorKind, is_success_code};
 use super::read::failures::{Failures, Sign, class};
 use super::read::fields::{self, BodySource, Contract, always, key, optional, problem_of};
 use super::read::lenient::{self, Zone};
@@ -111,7 +110,7 @@ fn names_a_task(value: &Value) -> bool {
 }
 
 /// The `data` of an envelope: an object, null or missing beside a success code, but not Kling's own.
-fn row_of<'a>(value: &'a Value) -> Option<&'a Value> {
+fn row_of(value: &Value) -> Option<&Value> {
     let data = value.get("data")?;
     let marked = value.get("code").is_some() || value.get("success").is_some();
     let enveloped = marked || (data.get("status").is_some() && !names_a_task(value));
@@ -193,7 +192,7 @@ fn is_read_live(row: &Value) -> bool {
 }
 
 /// What the row holds of its vendor: an object, or a text of one.
-fn data_of<'a>(row: &'a Value) -> Option<Cow<'a, Value>> {
+fn data_of(row: &Value) -> Option<Cow<'_, Value>> {
     let data = match row.get("data")? {
         Value::String(text) => Cow::Owned(serde_json::from_str(text).ok()?),
         other => Cow::Borrowed(other),

@@ -193,11 +193,11 @@ fn take_url(video: &Value, answer: &mut Answer) -> bool {
 }
 
 /// The places where results and filter counts stand: Vertex's `response`, Gemini's `generateVideoResponse` in it.
-fn results<'a>(value: &'a Value) -> impl Iterator<Item = &'a Value> {
+fn results(value: &Value) -> impl Iterator<Item = &Value> {
     ["response", "response.generateVideoResponse"].into_iter().filter_map(|at| lenient::at(value, at))
 }
 
-fn videos<'a>(value: &'a Value) -> Vec<&'a Value> {
+fn videos(value: &Value) -> Vec<&Value> {
     results(value)
         .flat_map(|result| VIDEOS.map(|key| result.get(key)))
         .filter_map(|list| list?.as_array())

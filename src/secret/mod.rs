@@ -1,5 +1,6 @@
 //! A text that cannot be printed, and where it comes from.
 
+mod credentials;
 mod token;
 
 use std::fs;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock;
 
+pub use credentials::Credentials;
 pub use token::Signer;
 
 /// A mark of a text that may hold a secret, by which that text is known again: the beginning of its SHA-256, in hex.
@@ -17,25 +19,6 @@ pub fn mark(text: &str) -> String {
     let mut first = [0; 8];
     first.copy_from_slice(&digest.as_ref()[..8]);
     format!("{:016x}", u64::from_be_bytes(first))
-}
-
-/// What an upstream is asked with.
-#[derive(Clone)]
-pub enum Credentials {
-    /// A key as it is.
-    Key(Arc<SecretSource>),
-    /// Tokens that are signed with two keys.
-    Signed(Arc<Signer>),
-}
-
-impl Credentials {
-    /// What goes into the request's header at `now`.
-    pub async fn get(&self, now: SystemTime) -> Secret {
-        match self {
-            Self::Key(source) => source.get().await,
-            Self::Signed(signer) => signer.token(now).await,
-        }
-    }
 }
 
 /// A key. It has no `Debug`, `Display` or `Serialize`: it can only be exposed on purpose.

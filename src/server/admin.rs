@@ -7,10 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
-use super::Handle;
-
-/// Somebody asks for a reload, and may want to know how it went: what needs a restart, or why nothing has changed.
-pub type ReloadRequest = Option<oneshot::Sender<Result<Vec<String>, String>>>;
+use super::handle::Handle;
 
 /// Goes the way of SIGHUP, and says how it went.
 pub async fn reload(State(handle): State<Arc<Handle>>) -> Response {

@@ -12,8 +12,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::body;
+use super::handle::{Handle, InForce};
 use super::problem::{Answer, Item, Refusal};
-use super::{Handle, InForce, body};
 use crate::clock;
 use crate::config::Upstream;
 use crate::domain::labels::{LABEL_NAME, is_label_name, sanitize};

@@ -10,13 +10,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Handle;
+use super::handle::Handle;
 use crate::agent::Agent;
 use crate::clock;
 use crate::metrics::{Coding, Compressor, Format, Page};
-
-/// Pages that are on their way at the same time: each holds the tasks as they were.
-pub const MAX_PAGES: usize = 64;
 
 /// How long somebody waits for one of them to be done. Prometheus itself gives a scrape up after 10 s as a rule.
 const PLACE_PATIENCE: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Handle;
+use super::handle::Handle;
 use super::problem::{Answer, Refusal, busy};
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;

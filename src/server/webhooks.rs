@@ -10,8 +10,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::body;
+use super::handle::Handle;
 use super::problem::Refusal;
-use super::{Handle, body};
 use crate::agent::CallbackOutcome;
 use crate::clock;
 use crate::domain::TaskId;

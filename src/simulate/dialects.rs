@@ -10,8 +10,9 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
+use super::gateway::{Gateway, reply};
 use super::view::View;
-use super::{Gateway, reply, row, vendor};
+use super::{row, vendor};
 
 type Shared = State<Arc<Gateway>>;
 
@@ -64,11 +65,6 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/api/v1/tasks/", list(vendor::dashscope_row, "page_size", |tasks, total| {
             json!({"request_id": "simulated", "data": tasks, "page_no": 1, "page_size": tasks.len(), "total": total})
         }))
-}
-
-/// The names of operations that tasks have at Google.
-pub fn operation(id: &str) -> String {
-    format!("models/veo-3.1/operations/{id}")
 }
 
 async fn answer(gateway: &Gateway, id: &str, name: &str, body: Body, unknown: Unknown) -> Response {

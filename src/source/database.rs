@@ -15,7 +15,8 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::error::DbError;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{Listing, groups};
+use super::groups;
+use super::listing::Listing;
 use crate::config;
 use crate::domain::labels::{LABEL_NAME, is_label_name, sanitize};
 use crate::domain::{NewTask, TaskId};

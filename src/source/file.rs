@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Listing;
 use super::groups;
+use super::listing::Listing;
 use super::watch::Watch;
 use crate::config::{self, from_text};
 use crate::domain::NewTask;

@@ -1,6 +1,6 @@
 //! Ids that stand in the configuration: read once, never changed.
 
-use super::Listing;
+use super::listing::Listing;
 use crate::config;
 
 /// The source.

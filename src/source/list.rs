@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Asked, Listing};
+use super::listing::{Asked, Listing};
 use crate::clock;
 use crate::config;
 use crate::domain::labels::sanitize;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::Listing;
 use super::groups::{self, digest};
+use super::listing::Listing;
 use crate::clock;
 use crate::config;
 use crate::domain::NewTask;

@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 
 use super::command::{Command, Output, Reply, Step};
 use super::error::{OpenError, StoreError};
+use super::event::Event;
 use super::sqlite::{self, Opened};
-use super::writer::{Event, Job, Writer};
+use super::writer::{Job, Writer};
 use crate::counters::ZeroHold;
 use crate::domain::{Task, TaskId, Timestamp, Transition};
 

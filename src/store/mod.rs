@@ -5,6 +5,7 @@
 
 mod command;
 mod error;
+mod event;
 mod handle;
 mod record;
 mod sqlite;
@@ -12,5 +13,6 @@ mod writer;
 
 pub use command::{Command, Cursor, Discovery, KnownId, KnownIdsPage, Loaded, Output, Reply, Step, UpstreamKey};
 pub use error::{OpenError, StoreError};
+pub use event::Event;
 pub use handle::{Location, Settled, Store};
-pub use writer::{Event, MAX_WAITING};
+pub use writer::MAX_WAITING;

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::command::{Command, Handling, Output, Reply};
 use super::error::StoreError;
+use super::event::Event;
 use super::sqlite::Engine;
 use crate::clock;
 
@@ -21,19 +22,6 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// How often the store is written when there is nothing to write, so that a failure shows before something has to wait for it.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-
-/// The events of a transaction, in this order; `Failed` at any point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// It has the state's write lock.
-    Begun,
-    /// Everything is written, nothing is durable.
-    Written,
-    /// Everything is durable, after this long.
-    Committed(Duration),
-    /// Nothing is durable.
-    Failed,
-}
 
 /// A command, and who is told how it ended.
 pub struct Job {

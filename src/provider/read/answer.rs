@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::error;
+use super::error::{self, ErrorKind};
 use super::lenient;
 use crate::domain::labels;
 use crate::domain::{Answer, ApiError, Status};
-use crate::provider::definition::{Callback, ErrorKind};
+use crate::provider::definition::Callback;
 
 /// Longest error message that is kept, in characters.
 const MAX_MESSAGE: usize = 256;

@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::lenient;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{ApiError, Drift, Reason, labels};
-use crate::provider::definition::ErrorKind;
+
+/// Finds the kind of an error in a provider's own codes.
+pub type ErrorKind = fn(&ErrorBody) -> Option<Reason>;
 
 /// Longest error code that is kept.
 const MAX_CODE: usize = 128;

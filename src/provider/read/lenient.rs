@@ -69,7 +69,7 @@ pub fn text<'a>(object: &'a Value, key: &str) -> Option<Cow<'a, str>> {
 }
 
 /// The same for a value.
-pub fn as_text<'a>(value: &'a Value) -> Option<Cow<'a, str>> {
+pub fn as_text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed),
         Value::Number(number) => Some(Cow::Owned(number.to_string())),
@@ -112,7 +112,7 @@ pub fn as_moment(value: &Value) -> Option<Timestamp> {
 }
 
 /// A text as [`as_text`]; a boolean, list or object is not one.
-pub fn checked_text<'a>(value: &'a Value) -> Result<Option<Cow<'a, str>>, FieldProblem> {
+pub fn checked_text(value: &Value) -> Result<Option<Cow<'_, str>>, FieldProblem> {
     match value {
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(FieldProblem::WrongType),
         _ => Ok(as_text(value)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{UPSTREAM, execute};
+use super::statement::{UPSTREAM, execute};
 use crate::counters::{CounterSnapshot, SourceCounters, StateKey, ZeroHold, state_increments};
 use crate::domain::counter::MAX_COUNT;
 use crate::domain::label_set::AggregateLabels;

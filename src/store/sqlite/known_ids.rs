@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, params};
 
 use super::counters::upstream_id;
-use super::{UPSTREAM, execute};
+use super::statement::{UPSTREAM, execute};
 use crate::domain::Timestamp;
 use crate::store::command::{Cursor, KnownId, KnownIdsPage};
 

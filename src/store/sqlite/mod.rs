@@ -3,22 +3,21 @@
 mod counters;
 mod known_ids;
 mod open;
+mod statement;
 mod tasks;
 
-use rusqlite::{Connection, Params, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::command::{Command, Discovery, Loaded, Output, UpstreamKey};
 use super::error::StoreError;
-use super::writer::Event;
+use super::event::Event;
 use crate::clock;
 use crate::domain::Transition;
 use counters::CounterBatch;
+use statement::execute;
 use tasks::Named;
 
 pub use open::{Opened, open};
-
-/// The `id` of the upstream whose name is the first parameter.
-const UPSTREAM: &str = "(select id from upstreams where name = ?1)";
 
 /// An open database.
 pub struct Engine {
@@ -29,11 +28,6 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Unavailable(error.to_string())
     }
-}
-
-/// Executes one statement; whether it changed a row.
-fn execute(db: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<bool> {
-    Ok(db.prepare_cached(sql)?.execute(params)? > 0)
 }
 
 impl Engine {
@@ -105,7 +99,9 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
             }
         }
         Command::CreateLabelSets(label_sets, zero_hold) => {
-            label_sets.iter().for_each(|label_set| counters.add(label_set.clone(), *zero_hold, &[]));
+            for label_set in label_sets {
+                counters.add(label_set.clone(), *zero_hold, &[]);
+            }
         }
         Command::Release { label_sets, upstream, sources, now } => {
             counters::release(db, label_sets, *now)?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::counters::upstream_id;
-use super::{UPSTREAM, execute, known_ids};
+use super::known_ids;
+use super::statement::{UPSTREAM, execute};
 use crate::domain::{Status, Task, TaskId, Timestamp};
 use crate::store::command::{Step, UpstreamKey};
 use crate::store::record::{self, Columns};

@@ -1,0 +1,16 @@
+//! What a caller of the store may observe of a transaction.
+
+use std::time::Duration;
+
+/// The events of a transaction, in this order; `Failed` at any point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// It has the state's write lock.
+    Begun,
+    /// Everything is written, nothing is durable.
+    Written,
+    /// Everything is durable, after this long.
+    Committed(Duration),
+    /// Nothing is durable.
+    Failed,
+}
