@@ -1,6 +1,6 @@
-//! What a fleet costs: the real exporter polls the fake gateway's tasks; read off `/proc` and its own page.
+//! The exporter polls a fleet of tasks of the simulated gateway. CPU and memory come from `/proc`, the rest from `/metrics`.
 //!
-//! `cargo bench --bench fleet -- 10000` for ten thousand active tasks; the figures are quoted in the README.
+//! `cargo bench --bench fleet [-- TASKS]`, with 10,000 active tasks by default. The README quotes the figures.
 
 mod common;
 #[path = "common/page.rs"]
@@ -12,10 +12,10 @@ use std::time::Duration;
 use common::{Folder, start, usage};
 use page::{mebibytes, scrape, sum, text};
 
-/// How long polls are counted.
+/// Polls are counted for this long.
 const WINDOW: Duration = Duration::from_secs(20);
 
-/// Scrapes of each compression, one after the other.
+/// Scrapes of each content coding.
 const SCRAPES: usize = 15;
 
 fn main() {
@@ -44,23 +44,23 @@ fn main() {
 
     let pid = exporter.0.id();
     let polls = |page: &str| sum(page, "videogen_upstream_requests_total{");
-    let before = text(address).expect("a page");
+    let before = text(address).expect("/metrics answers");
     let (cpu_before, _) = usage(pid);
     sleep(WINDOW);
     let (cpu_after, _) = usage(pid);
-    let after = text(address).expect("a page");
+    let after = text(address).expect("/metrics answers");
     let made = polls(&after) - polls(&before);
     let series = after.lines().filter(|line| !line.starts_with('#')).count();
     println!("active tasks               {:.0}", sum(&after, "videogen_exporter_task_series_tasks"));
     println!("polls a second             {:.0}", made / WINDOW.as_secs_f64());
     println!("CPU for 1,000 polls        {:.1} ms", 1e6 * (cpu_after - cpu_before) / made);
     println!("series                     {series}");
-    let codings = ["identity", "gzip", "zstd"];
+    let codings = ["identity", "gzip"];
     let mut scrapes = codings.map(|_| Vec::new());
-    let mut sizes = [0; 3];
+    let mut sizes = codings.map(|_| 0);
     for _ in 0..SCRAPES {
         for (n, coding) in codings.iter().enumerate() {
-            let (page, took) = scrape(address, coding).expect("a page");
+            let (page, took) = scrape(address, coding).expect("/metrics answers");
             sizes[n] = page.len();
             scrapes[n].push(took);
         }
@@ -70,5 +70,5 @@ fn main() {
         let took = 1e3 * times[times.len() / 2].as_secs_f64();
         println!("one scrape, {coding:<14} {took:.1} ms median of {SCRAPES}, {:.1} MiB", mebibytes(size));
     }
-    println!("resident memory            {:.1} MiB after that", usage(pid).1);
+    println!("resident memory            {:.1} MiB after the scrapes", usage(pid).1);
 }

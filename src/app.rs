@@ -1,4 +1,4 @@
-//! The program: opens the state, starts the agent and the servers, reloads the configuration, stops.
+//! The exporter: opens the state store, starts the agent and the HTTP servers, reloads the configuration, stops.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::store::{Event, Location, Store};
 use crate::supervise::Tasks;
 use crate::telemetry::LogCounts;
 
-/// How long each part may take to stop.
+/// How long each task may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What the program is started with, beside its configuration.
+/// Options of the exporter that are not in its configuration.
 pub struct Options {
-    /// Where it listens.
+    /// Listening sockets.
     pub listeners: Vec<TcpListener>,
     /// The path of the metrics.
     pub telemetry_path: String,
-    /// The configuration file to be reloaded; `None` where there is none.
+    /// The configuration file to reload; `None` if there is none.
     pub reload: Option<Reload>,
 }
 
@@ -35,21 +35,21 @@ pub struct Options {
 pub struct Reload {
     /// The file.
     pub file: PathBuf,
-    /// Sends requests.
+    /// Sends reload requests.
     pub sender: mpsc::Sender<ReloadRequest>,
-    /// Receives them.
+    /// Receives reload requests.
     pub requests: mpsc::Receiver<ReloadRequest>,
 }
 
 impl Reload {
-    /// Of a file, without a request yet.
+    /// From a file; without requests.
     pub fn new(file: PathBuf) -> Self {
         let (sender, requests) = mpsc::channel(1);
         Self { file, sender, requests }
     }
 
-    /// The next request; never for a program without a file.
-    async fn next(reload: &mut Option<Self>) -> (PathBuf, ReloadRequest) {
+    /// Waits for the next request; forever without a file.
+    async fn next_request(reload: &mut Option<Self>) -> (PathBuf, ReloadRequest) {
         match reload {
             Some(Self { file, requests, .. }) => match requests.recv().await {
                 Some(request) => (file.clone(), request),
@@ -60,20 +60,20 @@ impl Reload {
     }
 }
 
-/// The program with its state loaded and its actors started.
+/// The exporter, with its state loaded and its actors started.
 pub struct App {
     config: Arc<Config>,
     supervisor: Supervisor,
     metrics: Arc<Metrics>,
-    /// Hears when the store has ended.
+    /// Resolves when the store's thread has ended.
     store_ended: oneshot::Receiver<()>,
 }
 
 impl App {
-    /// Opens the state under a configuration and starts the agent.
+    /// Opens the state store and starts the agent.
     ///
     /// # Errors
-    /// When the state cannot be used: the message says why and what to do.
+    /// When the state store cannot be opened; the message says why and what to do.
     pub async fn open(config: Config, logs: LogCounts) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new(&config.file.metrics, logs, clock::now().into())?);
         let exported = metrics.store.clone();
@@ -94,71 +94,72 @@ impl App {
         Ok(Self { config, supervisor, metrics, store_ended })
     }
 
-    /// Runs until `stop` is cancelled or a part ends that should run forever.
+    /// Runs until `stop` is cancelled, or until a task ends that should run forever.
     ///
     /// # Errors
-    /// When a part ends unasked, or does not stop in time.
+    /// When a task ends unexpectedly, or does not stop in time.
     pub async fn run(self, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { mut config, mut supervisor, metrics, mut store_ended } = self;
         let Options { listeners, telemetry_path, mut reload } = options;
         let sender = reload.as_ref().map(|reload| reload.sender.clone());
         let handle = Arc::new(Handle::new(supervisor.agent().clone(), telemetry_path, sender));
-        handle.put_in_force(Some(config.clone()));
-        tracing::info!(upstreams = config.upstreams.len(), "polling");
-        let served = CancellationToken::new();
+        handle.set_config(Some(config.clone()));
+        tracing::info!(upstreams = config.upstreams.len(), "exporter started");
+        let server_stop = CancellationToken::new();
         let mut servers = Tasks::default();
         for listener in listeners {
             let router = server::router(handle.clone());
-            servers.start("the HTTP server".to_owned(), server::serve(listener, router, served.clone()));
+            servers.start("the HTTP server".to_owned(), server::serve(listener, router, server_stop.clone()));
         }
-        let serving = servers.run(served.clone(), GRACE);
+        let serving = servers.run(server_stop.clone(), GRACE);
         tokio::pin!(serving);
         let outcome = loop {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
                 error = supervisor.run() => break Err(error),
                 ended = &mut serving => return ended,
-                _ = &mut store_ended => return Err(anyhow!("the state store ended before it was asked to")),
-                (file, request) = Reload::next(&mut reload) => {
+                _ = &mut store_ended => return Err(anyhow!("the state store stopped unexpectedly")),
+                (file, request) = Reload::next_request(&mut reload) => {
                     let reloading = reload_config(file, &config.state, &mut supervisor);
                     let Some(reloaded) = stop.run_until_cancelled(reloading).await else { break Ok(()) };
                     let result = match reloaded {
                         Ok((loaded, notes)) => {
                             config = loaded;
-                            handle.put_in_force(Some(config.clone()));
+                            handle.set_config(Some(config.clone()));
                             tracing::info!(upstreams = config.upstreams.len(), "configuration reloaded");
                             Ok(notes)
                         }
                         Err(error) => {
                             metrics.reload_failed();
                             let error = format!("{error:#}");
-                            tracing::error!(error, "configuration not reloaded; the old one stays in force");
+                            tracing::error!(error, "configuration reload failed; the previous configuration stays in force");
                             Err(error)
                         }
                     };
-                    // Whoever asked may be gone.
+                    // The requester may have disconnected.
                     let _ = request.map(|reply| reply.send(result));
                 }
             }
         };
-        handle.put_in_force(None);
-        // The actors stop first, so that their last numbers can still be scraped.
+        handle.set_config(None);
+        // The actors stop first, so that their last values can still be scraped.
         let stopped = supervisor.stop().await;
-        served.cancel();
+        server_stop.cancel();
         let outcome = outcome.and(stopped).and(serving.await);
-        if tokio::time::timeout(GRACE, handle.finish()).await.is_err() {
-            tracing::warn!("requests did not finish in time");
+        if tokio::time::timeout(GRACE, handle.finish_running()).await.is_err() {
+            tracing::warn!("HTTP requests did not finish in time; dropping them");
         }
         drop((handle, supervisor));
-        // Nobody has the store any more: it ends when everything that waits is written.
+        // This was the last handle of the store: its thread ends when all pending writes are done.
         if tokio::time::timeout(GRACE, store_ended).await.is_err() {
-            tracing::error!("the state store did not end in time");
+            return outcome
+                .and(Err(anyhow!("the state store did not stop within {GRACE:?}; its last writes may be lost")));
         }
         outcome
     }
 }
 
-/// Loads the file and brings it into force; returns what of it needs a restart, in words.
+/// Loads the file and applies it; returns messages about changes that need a restart.
 async fn reload_config(
     file: PathBuf,
     state: &State,
@@ -167,7 +168,7 @@ async fn reload_config(
     let mut config = tokio::task::spawn_blocking(move || config::load(&file)).await??;
     let mut notes = Vec::new();
     if config.state != *state {
-        let note = "the change of `state` needs a restart; until then the state stays where it is";
+        let note = "a change of `state` needs a restart; the current state store stays in use";
         tracing::warn!("{note}");
         notes.push(note.to_owned());
         config.state = state.clone();

@@ -1,33 +1,33 @@
-//! The only place that reads a clock.
+//! The clocks: no other file reads one.
 
 use std::time::{Instant, SystemTime};
 
 use crate::domain::time::Now;
 
-/// Wall clock.
+/// Reads the wall clock.
 #[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
 pub fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Monotonic clock.
+/// Reads the monotonic clock.
 #[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
 pub fn instant() -> Instant {
     Instant::now()
 }
 
-/// A clock as an argument: that of the system, or one that a test sets.
+/// A clock that tests can replace.
 #[derive(Clone)]
 pub enum Clock {
-    /// The system's.
+    /// The clocks of the system.
     System,
-    /// A test's.
+    /// A clock that a test sets.
     #[cfg(test)]
     Manual(std::sync::Arc<std::sync::Mutex<Now>>),
 }
 
 impl Clock {
-    /// This moment.
+    /// Reads both clocks.
     pub fn now(&self) -> Now {
         match self {
             Self::System => Now { wall: now().into(), monotonic: instant() },

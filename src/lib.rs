@@ -1,23 +1,27 @@
 //! A Prometheus exporter for asynchronous AI video-generation tasks.
 //!
-//! One task's way through:
+//! The data flow of a task:
 //!
 //! ```text
-//!  config ─▶ source ──NewTask──▶ store (row) ─▶ agent::Tracker               agent/discover.rs
+//!  config ─▶ source ──NewTask──▶ store (row) ─▶ agent::Tracker               agent/discovery.rs
 //!                                                 │ due
-//!      Provider::request ─▶ http::Client ─▶ Provider::read ─▶ Reading         agent/poll.rs
+//!      Dialect::request ─▶ http::Client ─▶ Dialect::read ─▶ Reading           agent/poller.rs
 //!          (pure)              (I/O)            (pure)          │
 //!                                                               ▼
 //!                      domain::advance(&task, reading, &policy, now) ─▶ Transition    (pure)
 //!                                                               │
-//!                      store.commit ─▶ Tracker.apply ─▶ Metrics.observe       commit, then count
+//!                      Command::Commit ─▶ Tracker::on_committed               commit, then count
 //!
-//!  GET /metrics ─▶ metrics::Page       aggregates, then every task's lines from its record, in pieces
+//!  GET /metrics ─▶ metrics::Page       aggregates, then the lines of each task, in chunks
 //! ```
 //!
-//! A module imports only from layers below its own; `docs/architecture.md` names them, and a test holds them.
+//! A module imports only from lower layers; `docs/architecture.md` lists the layers, and a test checks them.
 
-#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads: cli::say")]
+#![warn(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic when the output is closed; use cli::print_line"
+)]
 
 pub mod agent;
 pub mod app;

@@ -1,6 +1,6 @@
-//! Parses the command line, runs one command, sets the exit code.
+//! Parses the command line, runs a command and sets the exit code.
 
-#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads")]
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic when the output is closed")]
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -9,8 +9,8 @@ use clap::Parser as _;
 use tikv_jemallocator::Jemalloc;
 use videogen_exporter::cli::{Cli, Failure};
 
-/// The system's allocator keeps an arena a thread, and what one thread has freed the others cannot use: a table that many
-/// threads fill and empty for months takes a fifth less room with this one (docs/architecture.md has the figures).
+/// The system's allocator has one arena per thread, and memory that one thread frees is not reused by the others. With
+/// jemalloc the long-lived tables take a fifth less memory (figures in docs/architecture.md).
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody may be there to read it.
+            // Standard error may be closed.
             let _ = writeln!(io::stderr(), "videogen-exporter: {failure}");
             match failure {
                 Failure::Input(_) => ExitCode::from(1),

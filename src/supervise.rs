@@ -1,4 +1,4 @@
-//! Owners of futures: whatever runs long is joined here, and what ends unasked stops the program.
+//! Runs long-lived futures; when one ends unexpectedly, all are stopped.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use anyhow::{Context as _, bail};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Long-lived futures with one owner.
+/// A set of long-lived futures.
 #[derive(Default)]
 pub struct Tasks {
     set: JoinSet<anyhow::Result<()>>,
 }
 
 impl Tasks {
-    /// Starts `future`; `name` is put before whatever error it ends with.
+    /// Starts a future. Its errors begin with `name`.
     pub fn start(&mut self, name: String, future: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         self.set.spawn(async move { future.await.context(name) });
     }
 
-    /// Runs until `stop` is cancelled or one of the tasks ends by itself, then gives the others `grace` to finish.
+    /// Runs until `stop` is cancelled or a task ends by itself. The other tasks then have `grace` to finish.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) -> anyhow::Result<()> {
         let early = tokio::select! {
-            biased; // A task that ended because it was asked to did not end by itself.
+            biased; // A task that ends because of `stop` did not end by itself.
             () = stop.cancelled() => None,
             Some(ended) = self.set.join_next() => Some(ended.context("a task panicked").flatten()),
         };
@@ -36,7 +36,7 @@ impl Tasks {
         };
         let drained = tokio::time::timeout(grace, drain).await.context("some tasks did not stop in time").flatten();
         match early {
-            Some(Ok(())) => bail!("a task ended before it was asked to"),
+            Some(Ok(())) => bail!("a task ended unexpectedly"),
             Some(Err(cause)) => Err(cause),
             None => drained,
         }
@@ -58,25 +58,25 @@ mod tests {
             Ok(())
         });
         build(&mut tasks, stop.clone());
-        tasks.run(stop, GRACE).await.map_or_else(|error| format!("{error:#}"), |()| "fine".into())
+        tasks.run(stop, GRACE).await.map_or_else(|error| format!("{error:#}"), |()| "ok".into())
     }
 
     #[tokio::test]
     async fn a_task_that_ends_by_itself_stops_the_program() {
-        let said = ended(|tasks, _| tasks.start("early".into(), async { Ok(()) })).await;
-        assert_eq!(said, "a task ended before it was asked to");
-        let said = ended(|tasks, _| tasks.start("failing".into(), async { bail!("no luck") })).await;
-        assert_eq!(said, "failing: no luck");
+        let error = ended(|tasks, _| tasks.start("early".into(), async { Ok(()) })).await;
+        assert_eq!(error, "a task ended unexpectedly");
+        let error = ended(|tasks, _| tasks.start("failing".into(), async { bail!("no luck") })).await;
+        assert_eq!(error, "failing: no luck");
     }
 
     #[tokio::test]
-    async fn a_stop_is_clean_and_a_stuck_task_is_named() {
-        assert_eq!(ended(|_, stop| stop.cancel()).await, "fine");
-        let said = ended(|tasks, stop| {
+    async fn a_stop_is_clean_and_a_stuck_task_is_reported() {
+        assert_eq!(ended(|_, stop| stop.cancel()).await, "ok");
+        let error = ended(|tasks, stop| {
             tasks.start("stuck".into(), std::future::pending());
             stop.cancel();
         })
         .await;
-        assert!(said.contains("did not stop in time"), "{said}");
+        assert!(error.contains("did not stop in time"), "{error}");
     }
 }

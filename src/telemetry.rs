@@ -1,4 +1,4 @@
-//! Logs: where they go, how they look, and how many there were.
+//! Logging: output, formats and counts of messages.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// `level=… msg` with `key=value` fields.
     Logfmt,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Log messages so far, by level.
+/// Counts of log messages by level.
 #[derive(Debug, Clone, Default)]
 pub struct LogCounts(Arc<[AtomicU64; 5]>);
 
@@ -40,14 +40,14 @@ impl LogCounts {
 
 impl<S: Subscriber> Layer<S> for LogCounts {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let place = match *event.metadata().level() {
+        let index = match *event.metadata().level() {
             Level::ERROR => 0,
             Level::WARN => 1,
             Level::INFO => 2,
             Level::DEBUG => 3,
             Level::TRACE => 4,
         };
-        self.0[place].fetch_add(1, Ordering::Relaxed);
+        self.0[index].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -69,7 +69,7 @@ where
     }
 }
 
-/// An event's message and its other fields, quoted where they have to be.
+/// The message of an event and its other fields, quoted where necessary.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -78,9 +78,9 @@ struct Fields {
 
 impl Fields {
     fn add(&mut self, name: &str, text: &str) {
-        let plain =
+        let is_plain =
             !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='));
-        let text = if plain { text.to_owned() } else { format!("{text:?}") };
+        let text = if is_plain { text.to_owned() } else { format!("{text:?}") };
         if name == "message" {
             self.message = text;
         } else {
@@ -99,10 +99,10 @@ impl Visit for Fields {
     }
 }
 
-/// Starts logging to standard error; called once, by the program and not by the library.
+/// Starts logging to standard error. Only the program calls it, once.
 ///
 /// # Errors
-/// When logging was started before.
+/// When logging has already started.
 pub fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<LogCounts> {
     let counts = LogCounts::default();
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
@@ -110,11 +110,11 @@ pub fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<LogCounts>
         LogFormat::Logfmt => lines.event_format(Logfmt).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    // Only our own targets: a client library's debug lines may carry headers.
-    let ours = tracing_subscriber::filter::Targets::new().with_target("videogen_exporter", level);
+    // Messages of libraries are left out: debug messages of an HTTP client may contain secrets in headers.
+    let targets = tracing_subscriber::filter::Targets::new().with_target("videogen_exporter", level);
     tracing_subscriber::registry()
-        .with(lines.with_filter(ours.clone()))
-        .with(counts.clone().with_filter(ours))
+        .with(lines.with_filter(targets.clone()))
+        .with(counts.clone().with_filter(targets))
         .try_init()?;
     Ok(counts)
 }

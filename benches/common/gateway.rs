@@ -1,4 +1,4 @@
-//! A gateway in this process, which says of every task that it is at work.
+//! A gateway in this process. It answers that every task is running.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,26 +11,26 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-/// Its answer.
+/// The answer for every task.
 const ROW: &str = include_str!("../../tests/fixtures/providers/new_api/running.json");
 
-/// Serves, HTTP/2 over TLS or HTTP/1.1 without, and tells of every request; where it is.
-pub async fn gateway(tls: Option<TlsAcceptor>, asked: impl Fn() + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let (address, asked) = (listener.local_addr().expect("a port"), Arc::new(asked));
+/// Serves HTTP/2 over TLS, or HTTP/1.1 without TLS. Calls `on_request` for each request. Returns its address.
+pub async fn gateway(tls: Option<TlsAcceptor>, on_request: impl Fn() + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a local port");
+    let (address, on_request) = (listener.local_addr().expect("a local port"), Arc::new(on_request));
     tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
-            stream.set_nodelay(true).expect("a socket");
-            let (tls, asked) = (tls.clone(), asked.clone());
+            stream.set_nodelay(true).expect("the socket is open");
+            let (tls, on_request) = (tls.clone(), on_request.clone());
             tokio::spawn(async move {
                 let answer = service_fn(move |_: Request<hyper::body::Incoming>| {
-                    asked();
+                    on_request();
                     let body = http_body_util::Full::new(Bytes::from_static(ROW.as_bytes()));
                     let response = Response::builder().header("Content-Type", "application/json").body(body);
-                    async move { Ok::<_, Infallible>(response.expect("an answer")) }
+                    async move { Ok::<_, Infallible>(response.expect("a valid response")) }
                 });
-                // That a client has gone is its own affair.
+                // An error means that the client has closed the connection.
                 match tls {
                     None => {
                         let http = hyper::server::conn::http1::Builder::new();
@@ -48,7 +48,7 @@ pub async fn gateway(tls: Option<TlsAcceptor>, asked: impl Fn() + Send + Sync + 
     address
 }
 
-/// Ids of so many tasks, as a file of targets.
+/// A targets file with the ids of this many tasks.
 pub fn targets(tasks: usize) -> String {
     let ids: Vec<String> = (0..tasks).map(|n| format!("task_{:032x}", n * 0x9e37_79b9)).collect();
     serde_json::json!([{ "targets": ids }]).to_string()

@@ -1,5 +1,7 @@
 //! The actor by itself: commands, readings and commits in orders that are hard to meet in a running program.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -8,6 +10,7 @@ use super::command::{CallbackOutcome, Command};
 use super::test_actor::{TestActor, Upstream, clock, config, id};
 use crate::domain::{Answer, NewTask, Status};
 use crate::store::Location;
+use crate::view::UpstreamView;
 
 const FINISHED: &str =
     "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"} 1";
@@ -177,4 +180,80 @@ async fn a_changed_interval_applies_to_tasks_that_are_scheduled_and_nothing_is_p
     test.advance(Duration::from_millis(400));
     test.poll_due().await;
     assert_eq!(test.polled.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_task_that_the_upstream_does_not_know_is_lost_after_three_polls_over_a_minute() {
+    let upstream = Upstream::default();
+    says(&upstream, "a", Status::Running);
+    let (mut test, _folder) = start(&upstream).await;
+    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
+    test.settle().await;
+    test.poll(&id("a")).await;
+    test.settle().await;
+    upstream.lock().unwrap().clear();
+    for _ in 0..3 {
+        test.poll(&id("a")).await;
+        test.settle().await;
+    }
+    let lost = "videogen_task_failures_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"lost\",failure_class=\"lost\"} 1";
+    assert!(test.page().contains("task_id=\"a\",status=\"running\"} 1"), "three answers are not enough");
+    test.advance(Duration::from_secs(59));
+    test.poll(&id("a")).await;
+    test.settle().await;
+    assert!(!test.page().contains(lost));
+    test.advance(Duration::from_secs(1));
+    test.poll(&id("a")).await;
+    test.settle().await;
+    let page = test.page();
+    assert!(page.contains(lost) && page.contains("task_id=\"a\",status=\"lost\"} 1"), "{page}");
+}
+
+#[tokio::test]
+async fn an_ended_task_is_polled_again_a_minute_later_and_a_late_success_is_counted_once() {
+    let upstream = Upstream::default();
+    says(&upstream, "a", Status::Running);
+    let (mut test, _folder) = start(&upstream).await;
+    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
+    test.settle().await;
+    test.poll(&id("a")).await;
+    test.settle().await;
+    says(&upstream, "a", Status::Failed);
+    test.poll(&id("a")).await;
+    test.settle().await;
+    says(&upstream, "a", Status::Succeeded);
+    test.advance(Duration::from_secs(50));
+    test.poll_due().await;
+    assert_eq!(test.polled.lock().unwrap().len(), 2, "an ended task is not polled within a minute");
+    test.advance(Duration::from_secs(30));
+    test.poll_due().await;
+    test.settle().await;
+    assert_eq!(test.polled.lock().unwrap().len(), 3);
+    test.advance(Duration::from_hours(1));
+    test.poll_due().await;
+    test.settle().await;
+    let page = test.page();
+    let regressed = "videogen_status_regressions_total{upstream=\"u\",provider=\"new_api\",model=\"m\"} 1";
+    for line in [FINISHED, &FINISHED.replace("failed", "succeeded"), &FAILED.replace("failed", "succeeded"), regressed]
+    {
+        assert!(page.contains(line), "no {line} in {page}");
+    }
+}
+
+#[tokio::test]
+async fn adding_a_task_copies_no_more_than_its_own_rows() {
+    let upstream = Upstream::default();
+    let (mut test, _folder) = start(&upstream).await;
+    let tasks = |ids: std::ops::Range<usize>| ids.map(|n| NewTask::new(id(&format!("task-{n}")))).collect();
+    drop(test.discover("file/0", tasks(0..20_000)).await);
+    test.settle().await;
+    let before = test.view();
+    drop(test.discover("file/1", tasks(20_000..20_001)).await);
+    test.settle().await;
+    let after = test.view();
+    let chunks = |view: &UpstreamView| view.chunks.iter().map(Arc::as_ptr).collect::<BTreeSet<_>>();
+    let (before_chunks, after_chunks) = (chunks(&before), chunks(&after));
+    assert!(before_chunks.len() > 500, "{}", before_chunks.len());
+    assert_eq!(after.tasks().count(), 20_001);
+    assert_eq!(after_chunks.difference(&before_chunks).count(), 1, "only the chunk of the new task is another one");
 }

@@ -51,7 +51,7 @@ struct SourceReader {
 /// The sources of an upstream, with their keys.
 pub fn sources_of(upstream: &Upstream) -> Vec<(SourceKey, Source)> {
     let key = |(label, source): (String, Source)| (SourceKey { label, identity: source.identity() }, source);
-    Source::of(upstream).into_iter().map(key).collect()
+    Source::from_upstream(upstream).into_iter().map(key).collect()
 }
 
 impl StartupOrder {
@@ -134,20 +134,20 @@ impl SourceReader {
             order.wait().await;
         }
         loop {
-            if source.asks_upstream()
+            if source.is_upstream_list()
                 && let Some(waited) = self.limit.wait().await
             {
                 self.metrics.throttled(&self.upstream, waited);
             }
             let listing = source.read().await;
-            let is_whole = !listing.more;
+            let is_whole = !listing.has_more;
             if !self.send(listing).await {
                 return; // The actor has ended.
             }
             if is_whole {
                 drop(order.take());
             }
-            source.changed().await;
+            source.wait_until_due().await;
         }
     }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::test_actor::{TestActor, Upstream, clock, config, id, settings};
-use crate::domain::reading::{Clock, Times, Tokens};
+use crate::domain::reading::{ClockSource, Times, Tokens};
 use crate::domain::{Answer, NewTask, Status, Timestamp};
 use crate::store::{Command, Location, Output};
 
@@ -66,7 +66,7 @@ fn answer(stage: usize) -> Answer {
         answer.tokens = Tokens { total: Some(10.25), ..Tokens::default() };
         let at = |secs| Some(Timestamp::from_secs(secs));
         answer.times =
-            Times { submit: at(1_900_000_000), start: None, finish: at(1_900_000_040), clock: Clock::Upstream };
+            Times { submit: at(1_900_000_000), start: None, finish: at(1_900_000_040), clock: ClockSource::Upstream };
     }
     answer
 }
@@ -180,7 +180,7 @@ impl World {
         let config = config(self.folder.path(), metrics(has_label));
         let test = self.test();
         let settings = settings(&config, &test.store);
-        let load = Command::LoadCounters("u".into(), settings.labels.exported_names());
+        let load = Command::LoadCounters(("u".into(), "new_api"), settings.labels.exported_names());
         let Output::Counters(counters) = test.store.execute(load).await.unwrap() else { panic!("another output") };
         let send = test.sender();
         test.actor.reconfigure(settings, send, counters);

@@ -13,7 +13,7 @@ use super::tracker::Tracker;
 use crate::domain::time::Now;
 use crate::domain::{NewTask, TaskId};
 use crate::metrics::{Operation, RequestOutcome};
-use crate::source::{Asked, Listing};
+use crate::source::{ListRequest, Listing};
 use crate::store::{Command, Discovery, Output, StoreError};
 
 /// The sources of an upstream, and changes that are being stored.
@@ -71,7 +71,7 @@ impl Members {
             }
         }
         // Only what the first complete read brings may be history.
-        let is_complete = listing.complete && !listing.absent;
+        let is_complete = listing.is_complete && !listing.is_absent;
         let discovery = Arc::new(Discovery {
             upstream: tracker.settings.upstream.name.clone(),
             source: source.label.clone(),
@@ -97,10 +97,10 @@ impl Members {
         for message in self.sources.new_messages(source, listing) {
             tracing::warn!(upstream.name = %name, source = source.label, "{message}");
         }
-        let succeeded = listing.complete.then_some(now.wall);
-        let count = (!listing.more).then_some(count);
-        metrics.source_read(name, &source.label, count, listing.errors, listing.truncated, succeeded);
-        for Asked { code, reason, took, date, sent } in &listing.asked {
+        let succeeded = listing.is_complete.then_some(now.wall);
+        let count = (!listing.has_more).then_some(count);
+        metrics.source_read(name, &source.label, count, listing.errors, listing.is_truncated, succeeded);
+        for ListRequest { code, reason, took, date, sent } in &listing.requests {
             let at = now.wall - now.monotonic.saturating_duration_since(*sent + *took);
             let operation = Operation::List;
             let ended = RequestOutcome { operation, code: *code, reason: *reason, took: *took, at, date: *date };
@@ -159,7 +159,7 @@ impl Members {
                     Self::track(tracker, &discovery, new, known);
                     let ids = discovery.tasks.iter().map(|task| task.id.clone());
                     let ids = ids.chain(discovery.tracked.iter().cloned());
-                    self.sources.update(&source, ids, &discovery.gone, !listing.more);
+                    self.sources.update(&source, ids, &discovery.gone, !listing.has_more);
                     if let Some(identity) = &discovery.first_load {
                         self.sources.mark_loaded(identity.clone());
                     }

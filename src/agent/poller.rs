@@ -16,7 +16,7 @@ use super::table::TaskTable;
 use crate::config::Polling;
 use crate::domain::time::Now;
 use crate::domain::{Reason, Task, TaskId, Timestamp, schedule};
-use crate::http::retry_after;
+use crate::http::parse_retry_after;
 use crate::metrics::UpstreamMetrics;
 use crate::view::RowSlot;
 
@@ -315,7 +315,7 @@ impl Poller {
             self.sizer.on_success(matches!(outcome.work, Work::Batch(_)));
         }
         let asked = matches!(outcome.code, Some(429 | 503)).then_some(outcome.retry_after.as_deref()).flatten();
-        let asked = asked.and_then(|value| retry_after(value, now.wall));
+        let asked = asked.and_then(|value| parse_retry_after(value, now.wall));
         let before = self.backoff.until(now.monotonic);
         self.backoff.on_request_ended(reason, asked, outcome.sent, now.monotonic, fastrand::f64());
         if let (None, Some(until)) = (before, self.backoff.until(now.monotonic)) {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::table::PollToken;
 use crate::clock;
 use crate::domain::{Answer, ApiError, Reason, TaskId, Timestamp};
-use crate::http::{Client, Request, Response, date};
+use crate::http::{Client, Request, Response, parse_date};
 use crate::metrics::Operation;
 use crate::provider::Dialect;
 use crate::secret::Credentials;
@@ -130,7 +130,7 @@ impl UpstreamClient {
             Err(reason) => outcome.result = Err(ApiError::new(reason)),
             Ok(mut response) => {
                 outcome.code = Some(response.status);
-                outcome.date = response.date.as_deref().and_then(date);
+                outcome.date = response.date.as_deref().and_then(parse_date);
                 outcome.retry_after = response.retry_after.take();
                 outcome.result = self.decode_off_thread(matches!(outcome.work, Work::Batch(_)), response).await;
             }

@@ -45,7 +45,7 @@ impl Rules {
         let count_since = match tasks.count_since {
             CountSinceConfig::FirstStart => CountSince::Moment(first_start),
             CountSinceConfig::Always => CountSince::Always,
-            CountSinceConfig::Moment(moment) => CountSince::Moment(moment),
+            CountSinceConfig::Time(moment) => CountSince::Moment(moment),
         };
         Self {
             policy: Policy { count_since, forget_after: tasks.forget_after.0 },

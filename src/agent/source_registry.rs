@@ -86,7 +86,7 @@ impl SourceRegistry {
             listing.messages.push(format!("ids rejected: {rejected}; {reason}"));
         }
         // Only a whole listing says how many there are.
-        if !listing.more {
+        if !listing.has_more {
             listing.errors += rejected.saturating_sub(std::mem::replace(&mut known.rejected, rejected));
         }
     }
@@ -110,7 +110,7 @@ impl SourceRegistry {
         for task in &listing.tasks {
             _ = listed.entry(&task.id).or_insert(task);
         }
-        let gone = known.names.iter().filter(|id| !listing.more && !listed.contains_key(id));
+        let gone = known.names.iter().filter(|id| !listing.has_more && !listed.contains_key(id));
         let new: BTreeMap<_, _> = listed.iter().filter(|(id, _)| !known.names.contains(id)).collect();
         ListingDiff {
             gone: gone.cloned().collect(),
@@ -147,7 +147,7 @@ mod tests {
 
     fn listing(ids: &[&str], more: bool) -> Listing {
         let tasks = ids.iter().map(|id| NewTask::new(TaskId::parse(id).unwrap())).collect();
-        Listing { tasks, more, ..Listing::default() }
+        Listing { tasks, has_more: more, ..Listing::default() }
     }
 
     fn ids<'a>(ids: impl Iterator<Item = &'a TaskId>) -> Vec<&'a str> {
@@ -160,7 +160,7 @@ mod tests {
     fn take(registry: &mut SourceRegistry, source: &SourceKey, listing: &Listing) -> ListingDiff {
         let diff = registry.compare(source, listing);
         let new: Vec<_> = diff.new.iter().map(|task| task.id.clone()).collect();
-        registry.update(source, new.into_iter(), &diff.gone, !listing.more);
+        registry.update(source, new.into_iter(), &diff.gone, !listing.has_more);
         diff
     }
 
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn ids_that_the_provider_cannot_have_are_rejected_and_counted_once() {
-        let dialect = Dialect::of(provider::named("veo").unwrap()).unwrap();
+        let dialect = Dialect::from_provider(provider::by_name("veo").unwrap()).unwrap();
         let mut registry = SourceRegistry::default();
         registry.configure([key("file/0")]);
         let mut errors = Vec::new();

@@ -110,7 +110,7 @@ impl Supervisor {
                 let Output::Loaded(loaded) = self.services.store.execute(command).await? else { continue };
                 prepared.loaded.insert(name.clone(), loaded);
             } else if has_other_labels {
-                let command = StoreCommand::LoadCounters(name.clone(), labels.clone());
+                let command = StoreCommand::LoadCounters((name.clone(), provider), labels.clone());
                 let Output::Counters(counters) = self.services.store.execute(command).await? else { continue };
                 prepared.counters.insert(name.clone(), counters);
             }
@@ -174,10 +174,10 @@ impl Supervisor {
     /// Drops series of requests and discovery that belong to nobody any more.
     fn keep_series(&self, config: &Config) {
         let sources = config.upstreams.iter().map(|upstream| {
-            let labels = crate::source::Source::of(upstream).into_iter().map(|(label, _)| label);
+            let labels = crate::source::Source::from_upstream(upstream).into_iter().map(|(label, _)| label);
             (upstream.name.clone(), labels.collect())
         });
-        self.services.metrics.upstreams.keep(&sources.collect());
+        self.services.metrics.upstreams.retain(&sources.collect());
     }
 
     fn start_actor(

@@ -106,7 +106,7 @@ impl TestActor {
         let sources = sources_of(&self.actor.tracker_mut().settings.upstream);
         let source = sources.into_iter().map(|(key, _)| key).find(|key| key.label == label).unwrap();
         let (reply, replied) = oneshot::channel();
-        let listing = Listing { tasks, complete: true, ..Listing::default() };
+        let listing = Listing { tasks, is_complete: true, ..Listing::default() };
         let discovered = Discovered { source, listing, is_retry: false, reply };
         self.actor.on_command(Command::Discovered(Box::new(discovered))).await;
         replied
@@ -155,10 +155,15 @@ impl TestActor {
         self.metrics.page(Format::Text, &views).map(|piece| String::from_utf8_lossy(&piece).into_owned()).collect()
     }
 
-    /// Ids in the last view that was published.
-    pub fn tracked(&mut self) -> BTreeSet<String> {
+    /// The view, published now.
+    pub fn view(&mut self) -> Arc<UpstreamView> {
         self.actor.tracker_mut().publish_if_due(true);
-        self.view.borrow().tasks().map(|task| task.id.to_string()).collect()
+        self.view.borrow().clone()
+    }
+
+    /// Ids in the view, published now.
+    pub fn tracked(&mut self) -> BTreeSet<String> {
+        self.view().tasks().map(|task| task.id.to_string()).collect()
     }
 
     /// Ends it, well or killed, and closes the state.

@@ -147,7 +147,7 @@ impl UpstreamActor {
         let upstream = &self.tracker.settings.upstream;
         let metrics = &self.tracker.services.metrics.upstreams;
         let batch = upstream.dialect.batch().map(|_| Operation::Batch);
-        let list = (!upstream.lists.is_empty()).then_some(Operation::List);
+        let list = (!upstream.list_sources.is_empty()).then_some(Operation::List);
         let operations: Vec<Operation> = [Some(Operation::Get), batch, list].into_iter().flatten().collect();
         metrics.create(&upstream.name, &operations);
         if upstream.webhook.is_some() {

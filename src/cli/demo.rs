@@ -1,4 +1,4 @@
-//! `demo`: the fake gateway and the exporter in one process.
+//! `demo`: runs a fake gateway and the exporter in one process.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
 
-use super::failure::{Failure, say};
+use super::failure::{Failure, print_line};
 use super::options::Options;
-use super::runtime::{GRACE, stop_on_signal, wait_for};
-use super::simulate::WorldArgs;
+use super::runtime::{GRACE, block_on, stop_on_signal};
+use super::simulate::SimulationArgs;
 use crate::app::{self, App};
 use crate::config;
 use crate::simulate::{self, Gateway};
@@ -19,21 +19,21 @@ use crate::supervise::Tasks;
 /// The arguments.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Where the exporter listens.
+    /// Address of the exporter.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:10470")]
     listen: SocketAddr,
-    /// Where the fake gateway listens; port 0 takes a free one.
+    /// Address of the fake gateway; port 0 chooses a free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     gateway_listen: SocketAddr,
     #[command(flatten)]
-    world: WorldArgs,
+    simulation: SimulationArgs,
 }
 
 impl Demo {
-    /// Runs both until a signal.
+    /// Runs both until SIGTERM or SIGINT.
     pub fn run(&self, options: &Options) -> Result<(), Failure> {
         let logs = options.start_logging()?;
-        wait_for(async {
+        block_on(async {
             let stop = stop_on_signal()?;
             let bind = |address: SocketAddr| async move {
                 TcpListener::bind(address)
@@ -41,16 +41,17 @@ impl Demo {
                     .with_context(|| format!("cannot listen on {address}; try another --listen"))
             };
             let (gateway_listener, listener) = (bind(self.gateway_listen).await?, bind(self.listen).await?);
-            let address = |listener: &TcpListener| listener.local_addr().context("a socket without an address");
-            let (gateway_at, at) = (address(&gateway_listener)?, address(&listener)?);
-            let folder = Folder::new()?;
-            let config = config::parse(&configuration(gateway_at), &folder.path().join("demo.yml"))?;
-            say(format_args!(
-                "the exporter shows its tasks on   http://{at}/\nand their metrics on              http://{at}/metrics\n\n{}\n\n\
+            let address =
+                |listener: &TcpListener| listener.local_addr().context("cannot read the address of the socket");
+            let (gateway_address, exporter_address) = (address(&gateway_listener)?, address(&listener)?);
+            let folder = TempFolder::new()?;
+            let config = config::parse(&demo_config(gateway_address), &folder.path().join("demo.yml"))?;
+            print_line(format_args!(
+                "the exporter shows its tasks on   http://{exporter_address}/\nand their metrics on              http://{exporter_address}/metrics\n\n{}\n\n\
                  Scrape it with Prometheus (config/prometheus.yml) and load dashboards/*.json into Grafana.\nStop with Ctrl-C.",
-                simulate::greeting(gateway_at)
+                simulate::greeting(gateway_address)
             ))?;
-            let gateway = Gateway::new(&self.world.settings());
+            let gateway = Gateway::new(&self.simulation.settings());
             let targets = folder.path().join("tasks.json");
             let mut tasks = Tasks::default();
             tasks.start("the gateway".to_owned(), simulate::serve(gateway_listener, gateway.clone(), stop.clone()));
@@ -65,8 +66,8 @@ impl Demo {
     }
 }
 
-/// What the demo runs under; also a small example of a configuration.
-fn configuration(gateway: SocketAddr) -> String {
+/// The configuration of the demo.
+fn demo_config(gateway: SocketAddr) -> String {
     format!(
         "polling: {{ interval: 5s, min_interval: 2s, requests_per_second: 50, burst: 50 }}\n\
          tasks: {{ retention: 15m }}\n\
@@ -77,13 +78,13 @@ fn configuration(gateway: SocketAddr) -> String {
     )
 }
 
-/// A folder that goes when the demo goes.
-struct Folder(std::path::PathBuf);
+/// A temporary folder, deleted when dropped.
+struct TempFolder(std::path::PathBuf);
 
-impl Folder {
+impl TempFolder {
     fn new() -> anyhow::Result<Self> {
         let path = std::env::temp_dir().join(format!("videogen-exporter-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
     }
 
@@ -92,7 +93,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }

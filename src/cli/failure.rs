@@ -1,16 +1,16 @@
-//! How a command ends badly, and how it prints.
+//! Failures of commands, and output to the user.
 
 use std::fmt;
 use std::io::{self, Write as _};
 
 use crate::config::{Config, ConfigError, Upstream};
 
-/// How a command ends badly.
+/// Why a command failed; selects its exit code.
 #[derive(Debug)]
 pub enum Failure {
-    /// The configuration or the input is wrong.
+    /// The configuration or the input is invalid.
     Input(String),
-    /// Something else.
+    /// Any other error.
     Other(anyhow::Error),
 }
 
@@ -35,8 +35,8 @@ impl From<ConfigError> for Failure {
     }
 }
 
-/// Prints a line of what a command has to say. A reader that has seen enough, such as `head`, is no failure.
-pub fn say(line: impl fmt::Display) -> Result<(), Failure> {
+/// Prints a line to standard output. A closed pipe, for example by `head`, is not a failure.
+pub fn print_line(line: impl fmt::Display) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Other(anyhow::Error::new(error).context("cannot write to standard output")))
@@ -45,10 +45,10 @@ pub fn say(line: impl fmt::Display) -> Result<(), Failure> {
     }
 }
 
-/// The upstream of that name.
-pub fn upstream_of<'a>(config: &'a Config, name: &str) -> Result<&'a Upstream, Failure> {
+/// Finds an upstream by name.
+pub fn find_upstream<'a>(config: &'a Config, name: &str) -> Result<&'a Upstream, Failure> {
     config.upstreams.iter().find(|upstream| *upstream.name == *name).ok_or_else(|| {
         let names: Vec<_> = config.upstreams.iter().map(|upstream| &*upstream.name).collect();
-        Failure::Input(format!("there is no upstream of that name; there are {}", names.join(", ")))
+        Failure::Input(format!("no such upstream `{name}`; known upstreams: {}", names.join(", ")))
     })
 }

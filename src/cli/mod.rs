@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand.
+//! The command line; one file for each subcommand.
 
 mod check;
 mod decode;
@@ -13,19 +13,21 @@ mod simulate;
 
 use clap::{Parser, Subcommand};
 
-pub use decode::{shown, shown_list};
+pub use decode::{answer_json, list_json};
 pub use failure::Failure;
 use options::Options;
 
-/// Watches asynchronous AI video-generation tasks and exports them as Prometheus metrics.
+/// Exports asynchronous AI video-generation tasks as Prometheus metrics.
 ///
-/// Without a subcommand it runs the exporter: it polls the task ids that the configuration names at their gateways and
-/// serves status, progress, latency, token usage and errors on /metrics.
+/// Without a subcommand it runs the exporter: it polls the configured tasks at their gateways and serves their status,
+/// progress, latency, token usage and errors on /metrics.
 ///
-/// A first look, without any file or key:   videogen-exporter demo
+/// To try it without a configuration or a key, run: videogen-exporter demo
 #[derive(Debug, Parser)]
 #[command(name = "videogen-exporter", version = VERSION, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 fine, 1 configuration or input wrong, 2 wrong usage, 3 something else failed.")]
+#[command(
+    after_help = "Exit codes: 0 success, 1 invalid configuration or input, 2 invalid usage, 3 any other failure."
+)]
 pub struct Cli {
     #[command(flatten)]
     options: Options,
@@ -38,15 +40,15 @@ const VERSION: &str =
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check the configuration and everything it refers to, and say what would run.
+    /// Check the configuration and the files it names, and print what would run.
     Check,
-    /// Ask an upstream for one task, and show the request, the answer, how it was read and the metrics it gives.
+    /// Poll one task once, and print the request, the response, its interpretation and the resulting metrics.
     Probe(probe::Probe),
-    /// Read a saved answer and print what it says as one line of JSON.
+    /// Read a saved response and print its interpretation as one line of JSON.
     Decode(decode::Decode),
-    /// Run a fake gateway whose tasks are born, queue, run and end in every way.
+    /// Run a fake gateway whose tasks queue, run and end in every way.
     Simulate(simulate::Simulate),
-    /// Run a fake gateway and the exporter together, and say what to open; needs no file, no key and no network.
+    /// Run a fake gateway and the exporter together; needs no configuration, key or network.
     Demo(demo::Demo),
 }
 
@@ -54,7 +56,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// With what to tell the user.
+    /// When the command fails; the error is for the user.
     pub fn run(self) -> Result<(), Failure> {
         match &self.command {
             None => serve::run(&self.options),

@@ -1,4 +1,4 @@
-//! The options that every command shares.
+//! Options of all commands.
 
 use std::path::PathBuf;
 
@@ -8,22 +8,22 @@ use tracing_subscriber::filter::LevelFilter;
 use super::failure::Failure;
 use crate::telemetry::{self, LogCounts, LogFormat};
 
-/// The options.
+/// Options of all commands.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The configuration file.
     #[arg(long = "config.file", value_name = "FILE", default_value = "videogen-exporter.yml", global = true)]
     pub config_file: PathBuf,
-    /// An address to listen on; can be given several times.
+    /// An address to listen on; can be repeated.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10470")]
     pub listen_addresses: Vec<String>,
     /// The path of the metrics.
-    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = parse_telemetry_path)]
     pub telemetry_path: String,
-    /// The least important messages that are logged.
+    /// The minimum level of log messages.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
     log_level: Level,
-    /// How log lines look.
+    /// The format of log lines.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", global = true)]
     log_format: Format,
 }
@@ -44,7 +44,7 @@ enum Format {
 }
 
 impl Options {
-    /// Starts the log.
+    /// Starts logging.
     pub fn start_logging(&self) -> Result<LogCounts, Failure> {
         let level = match self.log_level {
             Level::Error => LevelFilter::ERROR,
@@ -61,12 +61,15 @@ impl Options {
     }
 }
 
-/// The path of the metrics, checked.
-fn telemetry_path(text: &str) -> Result<String, String> {
+/// Parses the path of the metrics; rejects paths that the exporter already serves.
+fn parse_telemetry_path(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
-    let taken = text == "/config" || ["/-/", "/api/", "/webhooks/"].iter().any(|ours| text.starts_with(ours));
-    if !text.starts_with('/') || !text.bytes().all(plain) || taken {
-        return Err("it begins with / , has letters, digits and -_. only, and is no path of ours".to_owned());
+    let is_reserved = text == "/config" || ["/-/", "/api/", "/webhooks/"].iter().any(|prefix| text.starts_with(prefix));
+    if !text.starts_with('/') || !text.bytes().all(plain) || is_reserved {
+        return Err(
+            "must begin with /, use only letters, digits and /-_., and not be a path that the exporter serves already"
+                .to_owned(),
+        );
     }
     Ok(text.to_owned())
 }

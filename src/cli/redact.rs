@@ -1,47 +1,47 @@
-//! Taking secrets out of an answer before a person sees it.
+//! Removes secrets from responses before they are printed.
 
 use serde_json::Value;
 
-/// Fields that hold a user's words.
-const WORDS: [&str; 8] =
+/// Fields that contain data of a user.
+const PRIVATE_FIELDS: [&str; 8] =
     ["prompt", "orig_prompt", "actual_prompt", "revised_prompt", "negative_prompt", "input", "username", "user_id"];
 
-/// The answer without URLs, prompts and the key that was sent; a body that is no JSON is only described.
-pub fn body(body: &[u8], key: Option<&str>) -> String {
+/// A JSON body without URLs, prompts and the key. Other bodies are only described.
+pub fn redact_body(body: &[u8], key: Option<&str>) -> String {
     let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
-        let page = body.trim_ascii_start().starts_with(b"<");
+        let is_html = body.trim_ascii_start().starts_with(b"<");
         return format!(
             "({} bytes that are not JSON{})",
             body.len(),
-            if page { " but look like a web page" } else { "" }
+            if is_html { " but look like a web page" } else { "" }
         );
     };
-    redact(&mut value, key);
-    text(&serde_json::to_string_pretty(&value).unwrap_or_default(), key)
+    redact_value(&mut value, key);
+    remove_key(&serde_json::to_string_pretty(&value).unwrap_or_default(), key)
 }
 
-/// A text without the key that was sent, wherever an upstream has repeated it.
-pub fn text(text: &str, key: Option<&str>) -> String {
+/// Removes the key, which an upstream may repeat in its response.
+pub fn remove_key(text: &str, key: Option<&str>) -> String {
     key.map_or_else(|| text.to_owned(), |key| text.replace(key, "<redacted>"))
 }
 
-fn redact(value: &mut Value, key: Option<&str>) {
+fn redact_value(value: &mut Value, key: Option<&str>) {
     match value {
         Value::String(text) => {
             if let Ok(mut inner @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
-                redact(&mut inner, key);
+                redact_value(&mut inner, key);
                 *text = inner.to_string();
             } else if text.contains("://") || key.is_some_and(|key| text.contains(key)) {
                 "<redacted>".clone_into(text);
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, key)),
+        Value::Array(items) => items.iter_mut().for_each(|item| redact_value(item, key)),
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {
-                if WORDS.contains(&name.as_str()) && !field.is_null() {
+                if PRIVATE_FIELDS.contains(&name.as_str()) && !field.is_null() {
                     *field = Value::from("<redacted>");
                 } else {
-                    redact(field, key);
+                    redact_value(field, key);
                 }
             }
         }
@@ -57,10 +57,10 @@ mod tests {
     fn urls_prompts_and_the_key_are_not_shown() {
         let secret = r#"{"data":{"result_url":"https://x.y/v?sig=S3CRET","n":5,"properties":{"input":"S3CRET cat"},
             "data":"{\"url\":\"http://S3CRET\"}","echo":"you sent sk-S3CRET"}}"#;
-        let shown = body(secret.as_bytes(), Some("sk-S3CRET"));
+        let shown = redact_body(secret.as_bytes(), Some("sk-S3CRET"));
         assert!(!shown.contains("S3CRET") && shown.contains("\"n\": 5"), "{shown}");
-        let echo = body(br#"{"sk-S3CRET": {"a": 1}}"#, Some("sk-S3CRET"));
+        let echo = redact_body(br#"{"sk-S3CRET": {"a": 1}}"#, Some("sk-S3CRET"));
         assert!(!echo.contains("S3CRET") && echo.contains("\"a\": 1"), "{echo}");
-        assert_eq!(body(b"<html>S3CRET", None), "(12 bytes that are not JSON but look like a web page)");
+        assert_eq!(redact_body(b"<html>S3CRET", None), "(12 bytes that are not JSON but look like a web page)");
     }
 }

@@ -1,4 +1,4 @@
-//! Without a subcommand: the exporter.
+//! The exporter itself, which runs without a subcommand.
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -6,17 +6,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
 use super::options::Options;
-use super::runtime::{stop_on_signal, wait_for};
+use super::runtime::{block_on, stop_on_signal};
 use crate::app::{self, App, Reload};
 use crate::config;
 
-/// Runs it until a signal.
+/// Runs the exporter until SIGTERM or SIGINT.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let config = config::load(&options.config_file)?;
     let logs = options.start_logging()?;
-    wait_for(async {
+    block_on(async {
         let stop = stop_on_signal()?;
-        // Nobody is served before the state is loaded: a page without it would show counters that have fallen.
+        // Listens only after the state is loaded: a page without it would show counter resets.
         let app = App::open(config, logs).await?;
         let mut hangups = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
         let reload = Reload::new(options.config_file.clone());
@@ -24,7 +24,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         #[expect(clippy::disallowed_methods, reason = "it lives as long as the program and is never waited for")]
         tokio::spawn(async move {
             while hangups.recv().await.is_some() {
-                // One reload that is waiting already will see this change too.
+                // A full channel is fine: the waiting reload will see this change, too.
                 let _ = sender.try_send(None);
             }
         });
@@ -37,13 +37,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Failure> {
     let mut listeners = Vec::new();
     for address in addresses {
-        // Prometheus's own short form, `:10470`, means every address of the machine.
+        // As in Prometheus, `:10470` means all addresses of the machine.
         let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.clone() };
         let listener = TcpListener::bind(&full).await.with_context(|| format!("cannot listen on {address}"))?;
-        let bound = listener.local_addr().context("a socket without an address")?;
+        let bound = listener.local_addr().context("cannot read the address of the socket")?;
         tracing::info!(address = %bound, "listening");
         if !bound.ip().is_loopback() {
-            tracing::warn!(address = %bound, "anybody who can reach this address can read the metrics");
+            tracing::warn!(address = %bound, "anyone who can reach this address can read the metrics");
         }
         listeners.push(listener);
     }

@@ -1,49 +1,49 @@
-//! `api:` — who may register and forget tasks.
+//! `api:` — keys of the API that registers and forgets tasks.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::authorization::source;
+use super::authorization::load_secret;
 use super::problem::Problems;
-use super::value::Text;
+use super::scalars::Text;
 use crate::secret::SecretSource;
 
 /// The section.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiConfig {
-    /// A key each; without one nobody may.
+    /// The keys; without any, the API is disabled.
     pub authorization: Vec<ApiKeyConfig>,
 }
 
-/// A key.
+/// An entry of `authorization:`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiKeyConfig {
-    /// A file that holds it.
+    /// A file that contains the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_file: Option<Text>,
-    /// A variable that holds it.
+    /// An environment variable that contains the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_env: Option<Text>,
-    /// The upstreams that it is for; all when there are none.
+    /// The upstreams that it may be used for; all if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Text>,
 }
 
-/// A key, checked.
+/// A checked key.
 #[derive(Clone)]
 pub struct ApiKey {
     /// The key.
     pub key: Arc<SecretSource>,
-    /// The upstreams that it is for; all when there are none.
+    /// The upstreams that it may be used for; all if empty.
     pub upstreams: Vec<Arc<str>>,
 }
 
 impl ApiKey {
-    /// True when it is for this upstream.
+    /// Whether it may be used for this upstream.
     pub fn is_for(&self, upstream: &str) -> bool {
         self.upstreams.is_empty() || self.upstreams.iter().any(|name| **name == *upstream)
     }
@@ -65,7 +65,8 @@ impl ApiConfig {
                     problems.add(format!("{at}.upstreams.{m}"), "there is no upstream of this name");
                 }
             }
-            let key = source("credentials", (&entry.credentials_file, &entry.credentials_env), &at, folder, problems);
+            let key =
+                load_secret("credentials", (&entry.credentials_file, &entry.credentials_env), &at, folder, problems);
             let upstreams = entry.upstreams.iter().map(|Text(name)| name.as_str().into()).collect();
             keys.extend(key.map(|key| ApiKey { key: Arc::new(key), upstreams }));
         }

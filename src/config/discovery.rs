@@ -1,4 +1,4 @@
-//! `http_sd_configs:`, `list_configs:` and `sql_sd_configs:` — task ids that are asked for.
+//! `http_sd_configs:`, `list_configs:` and `sql_sd_configs:` — task ids from servers and databases.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,41 +7,41 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::authorization::AuthorizationConfig;
-use super::http::{ProxyUrl, Reach, TlsConfig};
+use super::http::{ClientConfig, ProxyUrl, TlsConfig};
 use super::problem::Problems;
-use super::value::{Span, Text};
+use super::scalars::{ConfigDuration, Text};
 use crate::http::{Client, Options};
 use crate::provider::Dialect;
 use crate::secret::{Credentials, SecretSource};
 
-/// How long a server of ids may take.
+/// Time-out of `http_sd` requests.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Most bytes of a list of ids.
-const MAX_BODY: u64 = 64 << 20;
+/// Largest accepted `http_sd` response, in bytes.
+const MAX_BODY_SIZE: u64 = 64 << 20;
 
-fn one_minute() -> Span {
-    Span::secs(60)
+fn one_minute() -> ConfigDuration {
+    ConfigDuration::from_secs(60)
 }
 
-fn one_day() -> Span {
-    Span::secs(86_400)
+fn one_day() -> ConfigDuration {
+    ConfigDuration::from_secs(86_400)
 }
 
-fn ten_seconds() -> Span {
-    Span::secs(10)
+fn ten_seconds() -> ConfigDuration {
+    ConfigDuration::from_secs(10)
 }
 
-/// What follows the question mark may be a secret.
-fn without_query<S: Serializer>(Text(url): &Text, serializer: S) -> Result<S::Ok, S::Error> {
+/// The query of a URL may contain a secret.
+fn serialize_without_query<S: Serializer>(Text(url): &Text, serializer: S) -> Result<S::Ok, S::Error> {
     match url.split_once('?') {
         Some((url, _)) => serializer.collect_str(&format_args!("{url}?<redacted>")),
         None => serializer.serialize_str(url),
     }
 }
 
-fn check_interval(interval: Span, at: &str, problems: &mut Problems) {
-    if interval < Span::secs(1) {
+fn check_interval(interval: ConfigDuration, at: &str, problems: &mut Problems) {
+    if interval < ConfigDuration::from_secs(1) {
         problems.add(format!("{at}.refresh_interval"), "must be at least 1s");
     }
 }
@@ -50,31 +50,31 @@ fn check_interval(interval: Span, at: &str, problems: &mut Problems) {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSdConfig {
-    /// Answers with a JSON list of target groups.
-    #[serde(serialize_with = "without_query")]
+    /// URL of a JSON list of target groups.
+    #[serde(serialize_with = "serialize_without_query")]
     pub url: Text,
-    /// How often it is asked.
+    /// Interval between reads.
     #[serde(default = "one_minute")]
-    pub refresh_interval: Span,
+    pub refresh_interval: ConfigDuration,
     /// Its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<AuthorizationConfig>,
-    /// TLS.
+    /// TLS settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsConfig>,
-    /// A proxy, which may carry a password.
+    /// Proxy URL; it may contain a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_url: Option<ProxyUrl>,
 }
 
-/// A server of ids, checked.
+/// A checked entry of `http_sd_configs:`.
 #[derive(Clone)]
 pub struct HttpSource {
-    /// How its client is built.
+    /// Options of its HTTP client.
     pub http: Options,
     /// Its key.
     pub key: Option<Credentials>,
-    /// How often it is asked.
+    /// Interval between reads.
     pub refresh_interval: Duration,
 }
 
@@ -83,15 +83,15 @@ impl HttpSdConfig {
         check_interval(self.refresh_interval, at, problems);
         let auth = self.authorization.as_ref();
         let key = auth.and_then(|auth| auth.check(&format!("{at}.authorization"), "", folder, problems));
-        let reach = Reach {
+        let client = ClientConfig {
             url: ("url", &self.url.0),
-            build: Client::of_document,
+            build: Client::for_document,
             tls: self.tls_config.as_ref(),
             proxy_url: self.proxy_url.as_ref(),
             timeout: TIMEOUT,
-            max_body_size: MAX_BODY,
+            max_body_size: MAX_BODY_SIZE,
         };
-        let http = reach.check(at, folder, problems)?;
+        let http = client.check(at, folder, problems)?;
         Some(HttpSource { http, key, refresh_interval: self.refresh_interval.0 })
     }
 }
@@ -100,32 +100,32 @@ impl HttpSdConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListConfig {
-    /// How often it is read.
+    /// Interval between reads.
     #[serde(default = "one_minute")]
-    pub refresh_interval: Span,
-    /// How far back.
+    pub refresh_interval: ConfigDuration,
+    /// Age of the oldest tasks to read.
     #[serde(default = "one_day")]
-    pub lookback: Span,
-    /// Its key, where that is not the upstream's.
+    pub lookback: ConfigDuration,
+    /// Its key; defaults to the upstream's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<AuthorizationConfig>,
-    /// Whose tasks, for gateways that want to know.
+    /// The user id, for gateways that require it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<Text>,
 }
 
-/// A list of an upstream, checked.
+/// A checked entry of `list_configs:`.
 #[derive(Clone)]
 pub struct ListSource {
     /// Its key.
     pub key: Option<Credentials>,
-    /// Where that is from, if it is not the upstream's.
-    pub key_name: String,
-    /// How often it is read.
+    /// The `authorization` of the entry as JSON; empty if it uses the upstream's key.
+    pub key_reference: String,
+    /// Interval between reads.
     pub refresh_interval: Duration,
-    /// How far back.
+    /// Age of the oldest tasks to read.
     pub lookback: Duration,
-    /// Whose tasks.
+    /// The user id, for gateways that require it.
     pub user_id: Option<Arc<str>>,
 }
 
@@ -142,7 +142,7 @@ impl ListConfig {
         if !dialect.has_list() {
             problems.add(at, format!("provider {} has no list of tasks", dialect.name()));
         }
-        if self.lookback < Span::secs(60) {
+        if self.lookback < ConfigDuration::from_secs(60) {
             problems.add(format!("{at}.lookback"), "must be at least 1m");
         }
         if self
@@ -150,14 +150,14 @@ impl ListConfig {
             .as_ref()
             .is_some_and(|Text(id)| id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic()))
         {
-            problems.add(format!("{at}.user_id"), "must be printable and without blanks");
+            problems.add(format!("{at}.user_id"), "must be printable ASCII without spaces");
         }
         let own = self.authorization.as_ref();
         let key = own.map(|auth| auth.check(&format!("{at}.authorization"), dialect.name(), folder, problems));
-        let key_name = own.map(|auth| serde_json::to_string(auth).unwrap_or_default());
+        let key_reference = own.map(|auth| serde_json::to_string(auth).unwrap_or_default());
         ListSource {
             key: key.unwrap_or_else(|| upstream.cloned()),
-            key_name: key_name.unwrap_or_default(),
+            key_reference: key_reference.unwrap_or_default(),
             refresh_interval: self.refresh_interval.0,
             lookback: self.lookback.0,
             user_id: self.user_id.as_ref().map(|Text(id)| id.as_str().into()),
@@ -169,48 +169,48 @@ impl ListConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SqlSdConfig {
-    /// A file that holds the database's URL.
+    /// A file that contains the database URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_file: Option<Text>,
-    /// A variable that holds it.
+    /// An environment variable that contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_env: Option<Text>,
-    /// A statement that reads; its column `task_id` is the id, `submit_time` when it was submitted, every other one a label.
+    /// A SELECT statement. Its column `task_id` is the id, `submit_time` is the submit time; other columns are labels.
     pub query: Text,
-    /// How often it is asked.
+    /// Interval between reads.
     #[serde(default = "one_minute")]
-    pub refresh_interval: Span,
-    /// How long the statement may take.
+    pub refresh_interval: ConfigDuration,
+    /// Time-out of the query.
     #[serde(default = "ten_seconds")]
-    pub timeout: Span,
+    pub timeout: ConfigDuration,
 }
 
-/// A database of ids, checked.
+/// A checked entry of `sql_sd_configs:`.
 #[derive(Clone)]
 pub struct SqlSource {
     /// `postgres://…` or `sqlite:FILE`.
     pub url: Arc<SecretSource>,
-    /// What paths in that URL are relative to.
+    /// Base folder of a relative path in this URL.
     pub folder: PathBuf,
-    /// The statement.
+    /// The SELECT statement.
     pub query: Arc<str>,
-    /// How often it is asked.
+    /// Interval between reads.
     pub refresh_interval: Duration,
-    /// How long the statement may take.
+    /// Time-out of the query.
     pub timeout: Duration,
 }
 
 impl SqlSdConfig {
     pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> Option<SqlSource> {
         check_interval(self.refresh_interval, at, problems);
-        if self.timeout < Span::secs(1) {
+        if self.timeout < ConfigDuration::from_secs(1) {
             problems.add(format!("{at}.timeout"), "must be at least 1s");
         }
         let query = self.query.0.trim().trim_end_matches(';').trim_end();
         if query.is_empty() {
-            problems.add(format!("{at}.query"), "must be a statement that reads");
+            problems.add(format!("{at}.query"), "must be a SELECT statement");
         }
-        let url = super::authorization::source("url", (&self.url_file, &self.url_env), at, folder, problems)?;
+        let url = super::authorization::load_secret("url", (&self.url_file, &self.url_env), at, folder, problems)?;
         Some(SqlSource {
             url: Arc::new(url),
             folder: folder.to_owned(),

@@ -1,4 +1,4 @@
-//! How a server is reached: `tls_config:`, `proxy_url:`, and the client that they make.
+//! `tls_config:` and `proxy_url:`, and the check that a client can be built from them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,28 +7,28 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::problem::Problems;
-use super::value::Text;
+use super::scalars::Text;
 use crate::http::{self, Client, ClientError, Tls};
 
 /// `tls_config:`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
-    /// Certificates to trust.
+    /// Trusted certificates, instead of the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<Text>,
-    /// Our certificate.
+    /// Client certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<Text>,
-    /// Its key.
+    /// Key of the client certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<Text>,
-    /// The name in the upstream's certificate.
+    /// Expected name in the server's certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<Text>,
 }
 
-/// The URL of a proxy; never printed, because it may carry a password.
+/// The URL of a proxy. It is never printed, because it may contain a password.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct ProxyUrl(Text);
@@ -45,11 +45,11 @@ impl Serialize for ProxyUrl {
     }
 }
 
-/// What a client is built from.
-pub(super) struct Reach<'a> {
-    /// The key of the URL, and the URL.
+/// Settings of an HTTP client, unchecked.
+pub(super) struct ClientConfig<'a> {
+    /// The configuration key of the URL, and the URL.
     pub url: (&'static str, &'a str),
-    /// How a client is built from it.
+    /// The constructor of the client.
     pub build: fn(&http::Options) -> Result<Client, ClientError>,
     pub tls: Option<&'a TlsConfig>,
     pub proxy_url: Option<&'a ProxyUrl>,
@@ -57,12 +57,12 @@ pub(super) struct Reach<'a> {
     pub max_body_size: u64,
 }
 
-impl Reach<'_> {
-    /// The options of a client that `build` makes without an error.
+impl ClientConfig<'_> {
+    /// Returns the options if `build` accepts them.
     pub(super) fn check(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<http::Options> {
         let tls = self.tls.cloned().unwrap_or_default();
         if tls.cert_file.is_some() != tls.key_file.is_some() {
-            problems.add(format!("{at}.tls_config"), "cert_file and key_file belong together");
+            problems.add(format!("{at}.tls_config"), "set both cert_file and key_file, or neither");
         }
         if tls.server_name.is_some() && self.proxy_url.is_some() {
             problems.add(format!("{at}.tls_config.server_name"), "cannot be used together with proxy_url");
@@ -85,7 +85,7 @@ impl Reach<'_> {
             Err(error) => {
                 let key = match &error {
                     ClientError::BaseUrl(_) => format!("{at}.{}", self.url.0),
-                    ClientError::File(path, _) => format!("{at}.tls_config.{}", tls_key(&options.tls, path)),
+                    ClientError::File(path, _) => format!("{at}.tls_config.{}", tls_file_key(&options.tls, path)),
                     ClientError::Part(
                         part @ ("proxy_url" | "tls_config.ca_file" | "tls_config.cert_file" | "tls_config.server_name"),
                         _,
@@ -105,7 +105,7 @@ impl Reach<'_> {
     }
 }
 
-fn tls_key(tls: &Tls, path: &PathBuf) -> &'static str {
+fn tls_file_key(tls: &Tls, path: &PathBuf) -> &'static str {
     if tls.ca_file.as_ref() == Some(path) {
         "ca_file"
     } else if tls.cert_file.as_ref() == Some(path) {

@@ -1,4 +1,4 @@
-//! From a file and the environment to a checked configuration, or to every problem at once.
+//! Loads and checks a configuration from a file and the environment; reports all problems at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,20 +9,21 @@ use figment::providers::Env;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::problem::{Place, Problem, Problems, told};
+use super::problem::{Origin, Problem, Problems, describe};
 use super::yaml::{self, Document};
 use super::{ApiKey, Config, File, State, upstream};
 
-/// What overrides begin with. Not the program's name: Kubernetes sets `VIDEOGEN_EXPORTER_PORT` for a Service of that name.
-const PREFIX: &str = "VGX__";
+/// Prefix of override variables. It differs from the program's name: Kubernetes sets `VIDEOGEN_EXPORTER_PORT` for a
+/// Service of that name.
+const ENV_PREFIX: &str = "VGX__";
 
-/// The sections of the file.
+/// Sections of the file.
 const SECTIONS: [&str; 6] = ["polling", "tasks", "metrics", "state", "api", "upstreams"];
 
-/// More problems than this are not looked for.
+/// Maximum number of type errors that are reported.
 const MAX_PROBLEMS: usize = 200;
 
-/// Every problem of a configuration.
+/// All problems of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError(pub Vec<Problem>);
 
@@ -35,51 +36,52 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Reads the file at `path`, lays `VGX__…` variables over it, and checks everything, files that it refers to included.
+/// Reads the file at `path`, applies `VGX__…` variables, and checks the result, including the files it names.
 ///
 /// # Errors
 /// With every problem that was found.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let one =
-        |message| ConfigError(vec![Problem { place: Place::File(path.to_owned(), None), key: String::new(), message }]);
-    let text = fs::read_to_string(path).map_err(|error| one(format!("cannot read it: {error}")))?;
+    let file_error = |message| {
+        ConfigError(vec![Problem { origin: Origin::File(path.to_owned(), None), key: String::new(), message }])
+    };
+    let text = fs::read_to_string(path).map_err(|error| file_error(format!("cannot read the file: {error}")))?;
     parse(&text, path)
 }
 
-/// The same for a text that stands, or could stand, at `path`.
+/// Like [`load`], for a text; `path` is for messages and relative paths.
 ///
 /// # Errors
 /// With every problem that was found.
 pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let document = yaml::parse(text).map_err(|error| {
         ConfigError(vec![Problem {
-            place: Place::File(path.to_owned(), error.at),
+            origin: Origin::File(path.to_owned(), error.at),
             key: String::new(),
             message: error.message,
         }])
     })?;
-    let sources = Sources { path: path.to_owned(), variables: variables(), document };
+    let input = ConfigInput { path: path.to_owned(), variables: override_variables(), document };
     let mut problems = Problems::default();
-    let (file, removed) = sources.extract(&mut problems);
+    let (file, removed) = input.extract(&mut problems);
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut wrong = Problems::default();
-    let (upstreams, api, state) = file.check(folder, &mut wrong);
-    problems.extend(wrong, |key| removed.original(key));
-    if file.upstreams.is_empty() && !problems.has_below("upstreams") && !problems.has_below("") {
+    let mut check_problems = Problems::default();
+    let (upstreams, api, state) = file.check(folder, &mut check_problems);
+    problems.extend(check_problems, |key| removed.original_key(key));
+    if file.upstreams.is_empty() && !problems.has_at_or_below("upstreams") && !problems.has_at_or_below("") {
         problems.add("upstreams", "at least one upstream is needed");
     }
     if problems.is_empty() {
         let mut file = file;
-        file.polling = file.polling.over(None, "polling", &mut problems).into();
-        file.state = file.state.filled_in();
+        file.polling = file.polling.resolve(None, "polling", &mut problems).into();
+        file.state = file.state.with_default_kind();
         return Ok(Config { file, upstreams, api, state });
     }
-    Err(ConfigError(problems.placed(|key| sources.place(key))))
+    Err(ConfigError(problems.with_origins(|key| input.origin_of(key))))
 }
 
 impl File {
     fn check(&self, folder: &Path, problems: &mut Problems) -> (Vec<upstream::Upstream>, Vec<ApiKey>, State) {
-        let polling = self.polling.over(None, "polling", problems);
+        let polling = self.polling.resolve(None, "polling", problems);
         self.tasks.check("tasks", problems);
         self.metrics.check("metrics", problems);
         let state = self.state.check(folder, problems);
@@ -89,33 +91,33 @@ impl File {
     }
 }
 
-/// Override variables by the key that they set.
-fn variables() -> BTreeMap<String, String> {
-    let env = Env::prefixed(PREFIX).split("__");
+/// Override variables, by the key that they set.
+fn override_variables() -> BTreeMap<String, String> {
+    let env = Env::prefixed(ENV_PREFIX).split("__");
     env.iter()
         .map(|(key, _)| {
             let key = key.into_string();
-            let name = format!("{PREFIX}{}", key.replace('.', "__").to_uppercase());
+            let name = format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase());
             (key, name)
         })
         .collect()
 }
 
 /// The file and the environment.
-struct Sources {
+struct ConfigInput {
     path: PathBuf,
     variables: BTreeMap<String, String>,
     document: Document,
 }
 
-impl Provider for &Sources {
+impl Provider for &ConfigInput {
     fn metadata(&self) -> Metadata {
         Metadata::from("YAML file", self.path.as_path())
     }
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
         let dict = match &self.document.value {
-            // A section with nothing in it is a section left out.
+            // An empty section means its defaults.
             Some(Value::Dict(_, dict)) => {
                 let empty = |(key, value): &(&String, &Value)| {
                     SECTIONS.contains(&key.as_str()) && matches!(value, Value::Empty(..))
@@ -128,10 +130,10 @@ impl Provider for &Sources {
     }
 }
 
-impl Sources {
-    /// The typed file. What does not fit is noted, taken out, and the rest is tried again: so all problems are found.
-    fn extract(&self, problems: &mut Problems) -> (File, Removed) {
-        let mut removed = Removed::default();
+impl ConfigInput {
+    /// Deserializes the file. Removes each value that does not fit and tries again, to find all problems.
+    fn extract(&self, problems: &mut Problems) -> (File, RemovedItems) {
+        let mut removed = RemovedItems::default();
         if !matches!(self.document.value, None | Some(Value::Dict(..))) {
             problems.add("", "the file must be a mapping of sections such as `upstreams:`");
             return (File::default(), removed);
@@ -139,14 +141,14 @@ impl Sources {
         let mut value: Value = match Figment::new().merge(self).extract() {
             Ok(value) => value,
             Err(error) => {
-                problems.add("", told(&error.kind));
+                problems.add("", describe(&error.kind));
                 return (File::default(), removed);
             }
         };
-        for (key, text) in Env::prefixed(PREFIX).split("__").iter() {
+        for (key, text) in Env::prefixed(ENV_PREFIX).split("__").iter() {
             let path: Vec<&str> = key.as_str().split('.').collect();
             let Ok(new) = text.parse::<Value>();
-            if !put(&mut value, &path, new) {
+            if !set_at(&mut value, &path, new) {
                 problems.add(key.as_str(), "the list in the file has no such entry");
             }
         }
@@ -155,63 +157,63 @@ impl Sources {
                 Ok(file) => return (file, removed),
                 Err(error) => {
                     let key = error.path.join(".");
-                    problems.add(removed.original(&key), told(&error.kind));
-                    if !take_out(&mut value, &error.path) {
+                    problems.add(removed.original_key(&key), describe(&error.kind));
+                    if !remove_at(&mut value, &error.path) {
                         break;
                     }
-                    removed.note(&key);
+                    removed.record(&key);
                 }
             }
         }
         (File::default(), removed)
     }
 
-    fn place(&self, key: &str) -> Place {
+    fn origin_of(&self, key: &str) -> Origin {
         let mut part = key;
         loop {
             if let Some(name) = self.variables.get(part) {
-                return Place::Variable(name.clone());
+                return Origin::Variable(name.clone());
             }
-            if let Some(at) = self.document.places.get(part) {
-                return Place::File(self.path.clone(), Some(*at));
+            if let Some(at) = self.document.positions.get(part) {
+                return Origin::File(self.path.clone(), Some(*at));
             }
             let below = format!("{part}.");
             if let Some((_, name)) = self.variables.iter().find(|(key, _)| key.starts_with(&below)) {
-                return Place::Variable(name.clone());
+                return Origin::Variable(name.clone());
             }
             match part.rsplit_once('.') {
                 Some((parent, _)) => part = parent,
-                None => return Place::File(self.path.clone(), None),
+                None => return Origin::File(self.path.clone(), None),
             }
         }
     }
 }
 
-/// Puts a value at a path, through mappings and, by number, lists; false when the list has no such entry.
-fn put(value: &mut Value, path: &[&str], new: Value) -> bool {
+/// Sets the value at a path of keys and list indexes; false when a list has no such entry.
+fn set_at(value: &mut Value, path: &[&str], new: Value) -> bool {
     let Some((key, rest)) = path.split_first() else {
         *value = new;
         return true;
     };
     if let Value::Array(_, items) = value {
         let item = key.parse::<usize>().ok().and_then(|n| items.get_mut(n));
-        return item.is_some_and(|item| put(item, rest, new));
+        return item.is_some_and(|item| set_at(item, rest, new));
     }
     if !matches!(value, Value::Dict(..)) {
         *value = Value::from(Dict::new());
     }
     let Value::Dict(_, dict) = value else { return false };
-    put(dict.entry((*key).to_owned()).or_insert_with(|| Value::from(Dict::new())), rest, new)
+    set_at(dict.entry((*key).to_owned()).or_insert_with(|| Value::from(Dict::new())), rest, new)
 }
 
-/// Elements that were taken out of lists, so that the others keep their numbers in what is told.
+/// List items that were removed, so that messages can use the original indexes of the others.
 #[derive(Default)]
-struct Removed(BTreeMap<String, BTreeSet<usize>>);
+struct RemovedItems(BTreeMap<String, BTreeSet<usize>>);
 
-impl Removed {
-    /// The element at `key` was taken out, if it was one.
-    fn note(&mut self, key: &str) {
-        let original = self.original(key);
+impl RemovedItems {
+    /// Records that `key` was removed, if it is a list item.
+    fn record(&mut self, key: &str) {
+        let original = self.original_key(key);
         if let Some((list, n)) = original.rsplit_once('.')
             && let Ok(n) = n.parse()
         {
@@ -219,8 +221,8 @@ impl Removed {
         }
     }
 
-    /// The key as it stands in the file.
-    fn original(&self, key: &str) -> String {
+    /// The key with the original indexes.
+    fn original_key(&self, key: &str) -> String {
         let mut original = String::new();
         for part in key.split('.') {
             let number = part.parse::<usize>().ok().zip(self.0.get(&original));
@@ -236,12 +238,12 @@ impl Removed {
     }
 }
 
-/// Removes the value at `path`; false when there is none to remove.
-fn take_out(value: &mut Value, path: &[String]) -> bool {
+/// Removes the value at `path`; false when there is none.
+fn remove_at(value: &mut Value, path: &[String]) -> bool {
     let Some((key, rest)) = path.split_first() else { return false };
     match value {
         Value::Dict(_, dict) => match dict.get_mut(key) {
-            Some(inner) if !rest.is_empty() => take_out(inner, rest),
+            Some(inner) if !rest.is_empty() => remove_at(inner, rest),
             _ => dict.remove(key).is_some(),
         },
         Value::Array(_, items) => {
@@ -250,7 +252,7 @@ fn take_out(value: &mut Value, path: &[String]) -> bool {
                 items.remove(at);
                 true
             } else {
-                take_out(&mut items[at], rest)
+                remove_at(&mut items[at], rest)
             }
         }
         _ => false,

@@ -1,32 +1,32 @@
-//! `metrics:` — what is shown, and how much of it.
+//! `metrics:` — which series are exported, and their limits.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
-use super::value::{Span, Text};
-use crate::domain::labels::{LABEL_NAME, is_label_name, sanitize};
+use super::scalars::{ConfigDuration, Text};
+use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize};
 
 /// Which tasks have series of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PerTask {
-    /// All, ended ones until their retention is over.
+    /// All tasks; ended ones until their retention is over.
     All,
-    /// Those that have not ended.
+    /// Tasks that have not ended.
     Active,
-    /// None.
+    /// No tasks.
     Off,
 }
 
-/// How a task's status is shown.
+/// How a task's status is exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatusForm {
-    /// Eight rows, one of them 1.
+    /// Eight series, one for each status; the current one has the value 1.
     Set,
-    /// One row with a number.
+    /// One series; its value is the number of the status.
     Code,
 }
 
@@ -36,19 +36,19 @@ pub enum TaskStatusForm {
 pub struct MetricsConfig {
     /// Which tasks have series of their own.
     pub per_task: PerTask,
-    /// How their status is shown.
+    /// How their status is exported.
     pub task_status: TaskStatusForm,
-    /// Most tasks with series of their own at once.
+    /// Maximum number of tasks with series of their own.
     pub max_task_series: usize,
-    /// Labels of sources that aggregates carry too.
+    /// Labels of sources that aggregates have, too.
     pub aggregate_labels: Vec<Text>,
-    /// Model names that are always kept; when there are any, no others are.
+    /// Allowed model names; if empty, the first [`Self::max_models`] names.
     pub models: Vec<Text>,
-    /// Most model names that are kept per upstream.
+    /// Maximum number of model names for each upstream.
     pub max_models: usize,
-    /// How long a new label set is shown at 0 first.
-    pub zero_hold: Span,
-    /// `_created` lines in OpenMetrics.
+    /// How long new series stay at 0, so that `increase()` sees their first count.
+    pub zero_hold: ConfigDuration,
+    /// Whether OpenMetrics output has `_created` lines.
     pub created_lines: bool,
 }
 
@@ -61,7 +61,7 @@ impl Default for MetricsConfig {
             aggregate_labels: Vec::new(),
             models: Vec::new(),
             max_models: 100,
-            zero_hold: Span::secs(120),
+            zero_hold: ConfigDuration::from_secs(120),
             created_lines: false,
         }
     }
@@ -72,21 +72,23 @@ impl MetricsConfig {
         if self.max_models == 0 {
             problems.add(format!("{at}.max_models"), "must be at least 1");
         }
-        if self.zero_hold > Span::secs(86_400) {
+        if self.zero_hold > ConfigDuration::from_secs(86_400) {
             problems.add(format!("{at}.zero_hold"), "must not be longer than 1d");
         }
         let mut seen = BTreeSet::new();
         for (n, Text(name)) in self.aggregate_labels.iter().enumerate() {
             if !is_label_name(name) {
-                problems.add(format!("{at}.aggregate_labels.{n}"), LABEL_NAME);
+                problems.add(format!("{at}.aggregate_labels.{n}"), LABEL_NAME_RULE);
             } else if !seen.insert(name) {
-                problems.add(format!("{at}.aggregate_labels.{n}"), "this label stands here twice");
+                problems.add(format!("{at}.aggregate_labels.{n}"), "this label appears twice");
             }
         }
         for (n, Text(name)) in self.models.iter().enumerate() {
             if name.is_empty() || sanitize(name) != name.as_str() {
-                problems
-                    .add(format!("{at}.models.{n}"), "a model name is 1 to 128 printable characters and no URL or key");
+                problems.add(
+                    format!("{at}.models.{n}"),
+                    "a model name has 1 to 128 printable characters and is neither a URL nor a key",
+                );
             }
         }
     }

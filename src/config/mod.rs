@@ -1,4 +1,4 @@
-//! The configuration file: one file a section, each with its check; every problem is told at once, with its place.
+//! The configuration file. One module for each section; all problems are reported at once, with line and key.
 
 mod api;
 mod authorization;
@@ -9,11 +9,11 @@ mod metrics;
 mod polling;
 mod problem;
 mod request;
+mod scalars;
 mod sources;
 mod state;
 mod tasks;
 mod upstream;
-mod value;
 mod yaml;
 
 use serde::{Deserialize, Serialize};
@@ -23,41 +23,41 @@ pub use discovery::{HttpSource, ListSource, SqlSource};
 pub use load::{ConfigError, load, parse};
 pub use metrics::{MetricsConfig, PerTask, TaskStatusForm};
 pub use polling::Polling;
-pub use problem::{Place, Problem, Problems};
+pub use problem::{Origin, Problem, Problems};
+pub use scalars::{ConfigDuration, Text};
 pub use sources::{FileSource, StaticSource, TargetGroup, group_label_problem};
 pub use state::State;
 pub use tasks::{CountSinceConfig, TasksConfig};
 pub use upstream::{Upstream, UpstreamConfig};
-pub use value::{Span, Text};
 pub use yaml::from_text;
 
 /// The file as written, with every default filled in.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    /// How often and how fast; each upstream may override it.
+    /// Poll intervals and rate limits; each upstream may override them.
     pub polling: polling::PollingConfig,
-    /// How long tasks are kept and which of them count.
+    /// How long tasks are kept, and which tasks are counted.
     pub tasks: TasksConfig,
-    /// What is shown.
+    /// Which series are exported.
     pub metrics: MetricsConfig,
-    /// What survives a restart.
+    /// The state store.
     pub state: state::StateConfig,
-    /// Who may register tasks.
+    /// Keys of the registration API.
     pub api: api::ApiConfig,
-    /// Who is asked.
+    /// The upstreams.
     pub upstreams: Vec<UpstreamConfig>,
 }
 
-/// A configuration without a problem in it, ready to be run.
+/// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// As written, for showing what is in force.
+    /// The file with all defaults, for display.
     pub file: File,
-    /// Every upstream with what it inherits.
+    /// The upstreams with inherited settings.
     pub upstreams: Vec<Upstream>,
-    /// Who may register tasks.
+    /// Keys of the registration API.
     pub api: Vec<ApiKey>,
-    /// Where what survives is kept.
+    /// The state store.
     pub state: State,
 }

@@ -1,4 +1,4 @@
-//! `polling:` — how often tasks are asked for, and how hard an upstream may be pressed.
+//! `polling:` — poll intervals, rate limits and time-outs.
 
 use std::time::Duration;
 
@@ -6,68 +6,68 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
-use super::value::{Number, Span};
+use super::scalars::{ConfigDuration, ConfigNumber};
 use crate::domain::schedule::Pace;
 
-/// A task that is asked less often is not watched.
-const LONGEST: Duration = Duration::from_hours(24);
+/// Longest accepted interval and time-out.
+const MAX_INTERVAL: Duration = Duration::from_hours(24);
 
-/// The section as written; what is left out is inherited.
+/// The section as written; missing keys are inherited.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PollingConfig {
-    /// Usual wait between two polls of a task.
+    /// Usual interval between polls of a task.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Span>,
-    /// Shortest wait that the interval adapts down to.
+    pub interval: Option<ConfigDuration>,
+    /// Lower bound of the adaptive interval.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_interval: Option<Span>,
-    /// Longest wait that it adapts up to, and the longest back-off.
+    pub min_interval: Option<ConfigDuration>,
+    /// Upper bound of the adaptive interval and of the back-off.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_interval: Option<Span>,
-    /// From connecting to the last byte of an answer.
+    pub max_interval: Option<ConfigDuration>,
+    /// Time-out from connecting to the last byte of a response.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Span>,
-    /// Requests at once.
+    pub timeout: Option<ConfigDuration>,
+    /// Maximum number of concurrent requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
     /// Rate of the token bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests_per_second: Option<Number>,
+    pub requests_per_second: Option<ConfigNumber>,
     /// Size of the token bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
-    /// Most bytes of an answer that are read.
+    /// Largest accepted response body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<ByteSize>,
 }
 
-/// The section with everything in it.
+/// The section with all values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Polling {
-    /// How often.
+    /// Poll intervals.
     pub pace: Pace,
-    /// From connecting to the last byte.
+    /// Time-out from connecting to the last byte of a response.
     pub timeout: Duration,
-    /// Requests at once.
+    /// Maximum number of concurrent requests.
     pub max_in_flight: usize,
     /// Rate of the token bucket.
     pub requests_per_second: f64,
     /// Size of the token bucket.
     pub burst: u32,
-    /// Bytes.
+    /// Largest accepted response body, in bytes.
     pub max_body_size: u64,
 }
 
 impl From<Polling> for PollingConfig {
     fn from(polling: Polling) -> Self {
         Self {
-            interval: Some(Span(polling.pace.interval)),
-            min_interval: Some(Span(polling.pace.min)),
-            max_interval: Some(Span(polling.pace.max)),
-            timeout: Some(Span(polling.timeout)),
+            interval: Some(ConfigDuration(polling.pace.interval)),
+            min_interval: Some(ConfigDuration(polling.pace.min)),
+            max_interval: Some(ConfigDuration(polling.pace.max)),
+            timeout: Some(ConfigDuration(polling.timeout)),
             max_in_flight: u32::try_from(polling.max_in_flight).ok(),
-            requests_per_second: Some(Number(polling.requests_per_second)),
+            requests_per_second: Some(ConfigNumber(polling.requests_per_second)),
             burst: Some(polling.burst),
             max_body_size: Some(ByteSize(polling.max_body_size)),
         }
@@ -75,54 +75,61 @@ impl From<Polling> for PollingConfig {
 }
 
 impl PollingConfig {
-    /// This section over `base`, over the defaults; checked. `at` is its key.
+    /// Checks this section and fills in values from `base`, then the defaults. `at` is its key.
     ///
-    /// An interval outside of bounds that nobody set moves them: who writes `interval: 2s` wants that.
-    pub fn over(&self, base: Option<&Self>, at: &str, problems: &mut Problems) -> Polling {
-        let span = |pick: fn(&Self) -> Option<Span>| pick(self).or_else(|| base.and_then(pick)).map(|span| span.0);
-        let interval = span(|p| p.interval).unwrap_or(Duration::from_secs(15));
-        let set_min = span(|p| p.min_interval);
-        let set_max = span(|p| p.max_interval);
-        let min = set_min.unwrap_or(Duration::from_secs(5).min(interval));
-        let max = set_max.unwrap_or(Duration::from_mins(1).max(interval));
-        let timeout = span(|p| p.timeout).unwrap_or(Duration::from_secs(10));
-        for (key, span, written) in [
+    /// Default bounds are widened to include the interval, so that `interval: 2s` alone is valid.
+    pub fn resolve(&self, base: Option<&Self>, at: &str, problems: &mut Problems) -> Polling {
+        let duration = |pick: fn(&Self) -> Option<ConfigDuration>| {
+            pick(self).or_else(|| base.and_then(pick)).map(|duration| duration.0)
+        };
+        let interval = duration(|p| p.interval).unwrap_or(Duration::from_secs(15));
+        let min_written = duration(|p| p.min_interval);
+        let max_written = duration(|p| p.max_interval);
+        let min = min_written.unwrap_or(Duration::from_secs(5).min(interval));
+        let max = max_written.unwrap_or(Duration::from_mins(1).max(interval));
+        let timeout = duration(|p| p.timeout).unwrap_or(Duration::from_secs(10));
+        for (key, duration, written) in [
             ("interval", interval, self.interval),
             ("min_interval", min, self.min_interval),
             ("max_interval", max, self.max_interval),
             ("timeout", timeout, self.timeout),
         ] {
-            if written.is_some() && span.is_zero() {
+            if written.is_some() && duration.is_zero() {
                 problems.add(format!("{at}.{key}"), "must be longer than 0s");
-            } else if written.is_some() && span > LONGEST {
-                problems.add(format!("{at}.{key}"), format!("must not be longer than {}", Span(LONGEST)));
+            } else if written.is_some() && duration > MAX_INTERVAL {
+                problems
+                    .add(format!("{at}.{key}"), format!("must not be longer than {}", ConfigDuration(MAX_INTERVAL)));
             }
         }
         let bounds_written = [self.interval, self.min_interval, self.max_interval].iter().any(Option::is_some);
         if !bounds_written {
-            // Inherited: told where it was written.
+            // All inherited: the problem is reported where they are written.
         } else if max < min {
             let key = if self.max_interval.is_some() { "max_interval" } else { "min_interval" };
             problems.add(
                 format!("{at}.{key}"),
-                format!("min_interval ({}) is longer than max_interval ({})", Span(min), Span(max)),
+                format!("min_interval ({}) is longer than max_interval ({})", ConfigDuration(min), ConfigDuration(max)),
             );
         } else if !(min..=max).contains(&interval) {
-            let message = format!("must lie between min_interval ({}) and max_interval ({})", Span(min), Span(max));
+            let message = format!(
+                "must be between min_interval ({}) and max_interval ({})",
+                ConfigDuration(min),
+                ConfigDuration(max)
+            );
             problems.add(format!("{at}.interval"), message);
         }
-        let positive = |key: &str, written: Option<u32>, problems: &mut Problems| {
+        let check_positive = |key: &str, written: Option<u32>, problems: &mut Problems| {
             if written == Some(0) {
                 problems.add(format!("{at}.{key}"), "must be at least 1");
             }
         };
-        positive("max_in_flight", self.max_in_flight, problems);
-        positive("burst", self.burst, problems);
-        if self.requests_per_second.is_some_and(|Number(rate)| !(0.001..=1e6).contains(&rate)) {
-            problems.add(format!("{at}.requests_per_second"), "must lie between 0.001 and 1000000");
+        check_positive("max_in_flight", self.max_in_flight, problems);
+        check_positive("burst", self.burst, problems);
+        if self.requests_per_second.is_some_and(|ConfigNumber(rate)| !(0.001..=1e6).contains(&rate)) {
+            problems.add(format!("{at}.requests_per_second"), "must be between 0.001 and 1000000");
         }
         if self.max_body_size.is_some_and(|size| !(1024..=1 << 30).contains(&size.as_u64())) {
-            problems.add(format!("{at}.max_body_size"), "must lie between 1KiB and 1GiB");
+            problems.add(format!("{at}.max_body_size"), "must be between 1KiB and 1GiB");
         }
         let in_flight = self.max_in_flight.or_else(|| base?.max_in_flight).unwrap_or(16);
         Polling {

@@ -1,56 +1,56 @@
-//! `request:` and `response:` — what an upstream's requests and answers are, where its provider does not know or is wrong.
+//! `request:` and `response:` — overrides of a provider's requests, and the response format of provider `custom`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::problem::Problems;
-use super::value::Text;
+use super::scalars::Text;
 use crate::domain::{FailureClass, Status};
 use crate::http::Method;
-use crate::provider::custom::{FIELDS, Place, ProgressUnit, Response, TimeUnit};
+use crate::provider::custom::{FIELDS, FieldPath, ProgressUnit, ResponseSpec, TimeUnit};
 use crate::provider::{Overrides, SHAPES, Zone};
 
-/// `request:` — what is left out stays as the provider has it.
+/// `request:`; missing keys keep the provider's values.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestConfig {
-    /// GET or POST.
+    /// The method, GET or POST.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<Text>,
-    /// Path and query below `base_url`, with `{task_id}` or, for names of operations, `{operation}`.
+    /// Path and query below `base_url`, with the placeholder `{task_id}` or, for operation names, `{operation}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Text>,
-    /// A JSON body, with the same places.
+    /// A JSON body with the same placeholders.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Text>,
-    /// Headers; `{credentials}` in a value stands for the key. Not shown: who knows what stands there.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "names_alone")]
+    /// Headers; `{credentials}` in a value is replaced by the key. Values are not shown, because they may be secrets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "serialize_names_only")]
     pub headers: BTreeMap<String, Text>,
-    /// How an answer is read.
+    /// Format of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shape: Option<Text>,
-    /// Where times without a zone are.
+    /// Offset of times that have no time zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_offset: Option<Text>,
 }
 
-/// `response:` — for provider custom.
+/// `response:`, only for provider `custom`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResponseConfig {
-    /// Where each field stands: a JSON Pointer or a `JSONPath`.
+    /// Location of each field: a JSON Pointer or a `JSONPath`.
     pub fields: BTreeMap<String, Text>,
-    /// What status words mean, by our word; beside the usual ones.
+    /// The API's status words by the exporter's status, in addition to common ones.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub statuses: BTreeMap<String, Vec<Text>>,
-    /// Which codes are failures of which class.
+    /// The API's error codes by failure class.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failures: BTreeMap<String, Vec<Text>>,
-    /// auto, s, ms or us.
+    /// Unit of numeric times: auto, s, ms or us.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_unit: Option<Text>,
-    /// auto, ratio or percent.
+    /// Unit of the progress: auto, ratio or percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress_unit: Option<Text>,
 }
@@ -67,7 +67,7 @@ const PROGRESS_UNITS: &[(&str, ProgressUnit)] =
 
 const METHODS: &[(&str, Method)] = &[("GET", Method::Get), ("POST", Method::Post)];
 
-fn names_alone<S: Serializer>(headers: &BTreeMap<String, Text>, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_names_only<S: Serializer>(headers: &BTreeMap<String, Text>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(headers.keys().map(|name| (name, "<redacted>")))
 }
 
@@ -76,11 +76,11 @@ impl RequestConfig {
         let text = |text: &Option<Text>| text.as_ref().map(|text| text.0.clone());
         Overrides {
             custom_base_url: false,
-            method: word(METHODS, self.method.as_ref(), || format!("{at}.method"), problems),
+            method: parse_word(METHODS, self.method.as_ref(), || format!("{at}.method"), problems),
             path: text(&self.path),
             body: text(&self.body),
             headers: self.headers.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
-            shape: word(SHAPES, self.shape.as_ref(), || format!("{at}.shape"), problems),
+            shape: parse_word(SHAPES, self.shape.as_ref(), || format!("{at}.shape"), problems),
             zone: self.time_offset.as_ref().map_or(Zone::UNKNOWN, |text| {
                 Zone::parse(&text.0).unwrap_or_else(|message| {
                     problems.add(format!("{at}.time_offset"), message);
@@ -93,59 +93,59 @@ impl RequestConfig {
 }
 
 impl ResponseConfig {
-    pub(super) fn check(&self, at: &str, problems: &mut Problems) -> Response {
-        let mut response = Response {
-            time_unit: word(TIME_UNITS, self.time_unit.as_ref(), || format!("{at}.time_unit"), problems)
+    pub(super) fn check(&self, at: &str, problems: &mut Problems) -> ResponseSpec {
+        let mut response = ResponseSpec {
+            time_unit: parse_word(TIME_UNITS, self.time_unit.as_ref(), || format!("{at}.time_unit"), problems)
                 .unwrap_or_default(),
-            progress_unit: word(
+            progress_unit: parse_word(
                 PROGRESS_UNITS,
                 self.progress_unit.as_ref(),
                 || format!("{at}.progress_unit"),
                 problems,
             )
             .unwrap_or_default(),
-            ..Response::default()
+            ..ResponseSpec::default()
         };
         for (name, place) in &self.fields {
             let key = format!("{at}.fields.{name}");
             let Some((_, field)) = FIELDS.iter().find(|(known, _)| known == name) else {
-                problems.add(key, format!("unknown field; known are {}", known(FIELDS)));
+                problems.add(key, format!("unknown field; known fields: {}", list_words(FIELDS)));
                 continue;
             };
-            match Place::parse(&place.0) {
+            match FieldPath::parse(&place.0) {
                 Ok(place) => response.fields.push((*field, place)),
                 Err(message) => problems.add(key, message),
             }
         }
         if !self.fields.contains_key("status") {
-            problems.add(format!("{at}.fields"), "the key `status` is missing: nothing else says where a task stands");
+            problems.add(format!("{at}.fields"), "the key `status` is missing; it is the only required field");
         }
         let statuses = Status::ALL.into_iter().filter(|status| *status != Status::Lost);
         let statuses: Vec<_> = statuses.map(|status| (status.as_str(), status)).collect();
-        response.statuses = table(&self.statuses, &statuses, &format!("{at}.statuses"), problems);
+        response.statuses = invert_table(&self.statuses, &statuses, &format!("{at}.statuses"), problems);
         let classes: Vec<_> =
             FailureClass::possible(Status::Failed).iter().map(|class| (class.as_str(), *class)).collect();
-        response.failures = table(&self.failures, &classes, &format!("{at}.failures"), problems);
+        response.failures = invert_table(&self.failures, &classes, &format!("{at}.failures"), problems);
         response
     }
 }
 
-/// A table by our words, turned round to be one by theirs.
-fn table<T: Copy>(
-    given: &BTreeMap<String, Vec<Text>>,
-    ours: &[(&str, T)],
+/// Inverts a table from the exporter's words to the API's words.
+fn invert_table<T: Copy>(
+    configured: &BTreeMap<String, Vec<Text>>,
+    known: &[(&str, T)],
     at: &str,
     problems: &mut Problems,
 ) -> Vec<(String, T)> {
     let mut table: Vec<(String, T)> = Vec::new();
-    for (name, theirs) in given {
-        let Some((_, value)) = ours.iter().find(|(known, _)| known == name) else {
-            problems.add(format!("{at}.{name}"), format!("unknown word; known are {}", known(ours)));
+    for (name, words) in configured {
+        let Some((_, value)) = known.iter().find(|(word, _)| word == name) else {
+            problems.add(format!("{at}.{name}"), format!("unknown key; known keys: {}", list_words(known)));
             continue;
         };
-        for (n, Text(word)) in theirs.iter().enumerate() {
+        for (n, Text(word)) in words.iter().enumerate() {
             if table.iter().any(|(known, _)| known.eq_ignore_ascii_case(word)) {
-                problems.add(format!("{at}.{name}.{n}"), "this word stands in the table twice");
+                problems.add(format!("{at}.{name}.{n}"), "this word appears twice");
             }
             table.push((word.clone(), *value));
         }
@@ -153,21 +153,21 @@ fn table<T: Copy>(
     table
 }
 
-/// The value of one of a few words.
-fn word<T: Copy>(
+/// The value of a word; adds a problem if it is unknown.
+fn parse_word<T: Copy>(
     words: &[(&str, T)],
-    given: Option<&Text>,
+    written: Option<&Text>,
     key: impl Fn() -> String,
     problems: &mut Problems,
 ) -> Option<T> {
-    let Text(given) = given?;
-    let found = words.iter().find(|(word, _)| word == given).map(|(_, value)| *value);
+    let Text(written) = written?;
+    let found = words.iter().find(|(word, _)| word == written).map(|(_, value)| *value);
     if found.is_none() {
-        problems.add(key(), format!("unknown word; known are {}", known(words)));
+        problems.add(key(), format!("unknown value; known values: {}", list_words(words)));
     }
     found
 }
 
-fn known<T>(words: &[(&str, T)]) -> String {
+fn list_words<T>(words: &[(&str, T)]) -> String {
     words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! `static_configs:` and `file_sd_configs:` — where task ids come from.
+//! `static_configs:` and `file_sd_configs:` — task ids in the configuration and in files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
-use super::value::{Span, Text};
-use crate::domain::labels::{LABEL_NAME, is_label_name, sanitize};
+use super::scalars::{ConfigDuration, Text};
+use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize};
 use crate::domain::{NewTask, TaskId};
 use crate::provider::Dialect;
 
-/// Task ids with labels: an entry of `static_configs:` and of Prometheus's `file_sd` format alike.
+/// Task ids with labels: an entry of `static_configs:`, or of a file in Prometheus's `file_sd` format.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetGroup {
     /// Task ids.
     pub targets: Vec<Text>,
-    /// Labels that all of them carry.
+    /// Labels of all these tasks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, Text>,
 }
@@ -28,43 +28,43 @@ pub struct TargetGroup {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSdConfig {
-    /// Paths or patterns, relative to the configuration file.
+    /// Paths or glob patterns, relative to the configuration file.
     pub files: Vec<Text>,
-    /// How often they are read even when nothing tells of a change.
+    /// How often the files are read when no change is noticed.
     #[serde(default = "thirty_seconds")]
-    pub refresh_interval: Span,
+    pub refresh_interval: ConfigDuration,
 }
 
-fn thirty_seconds() -> Span {
-    Span::secs(30)
+fn thirty_seconds() -> ConfigDuration {
+    ConfigDuration::from_secs(30)
 }
 
-/// Ids that stand in the configuration.
+/// A checked entry of `static_configs:`.
 #[derive(Debug, Clone, Default)]
 pub struct StaticSource {
     /// The tasks.
     pub tasks: Vec<NewTask>,
 }
 
-/// Files that hold ids.
+/// A checked entry of `file_sd_configs:`.
 #[derive(Debug, Clone)]
 pub struct FileSource {
-    /// Absolute or relative to the working directory.
+    /// Glob patterns, absolute or relative to the working directory.
     pub patterns: Vec<PathBuf>,
-    /// How often they are read anyway.
+    /// How often the files are read when no change is noticed.
     pub refresh_interval: Duration,
 }
 
-/// The extensions that `file_sd` files have.
-const EXTENSIONS: [&str; 3] = ["yml", "yaml", "json"];
+/// Extensions of `file_sd` files.
+const FILE_EXTENSIONS: [&str; 3] = ["yml", "yaml", "json"];
 
-/// What is wrong with the labels of a group, if anything.
+/// Why the labels of a group are invalid; `None` if they are valid.
 pub fn group_label_problem(group: &TargetGroup) -> Option<String> {
-    group.labels.keys().find(|name| !is_label_name(name)).map(|_| LABEL_NAME.to_owned())
+    group.labels.keys().find(|name| !is_label_name(name)).map(|_| LABEL_NAME_RULE.to_owned())
 }
 
 impl TargetGroup {
-    /// The labels, sanitized.
+    /// Its labels with sanitized values.
     pub fn clean_labels(&self) -> Arc<BTreeMap<String, String>> {
         let clean = |Text(text): &Text| sanitize(text).into_owned();
         Arc::new(self.labels.iter().map(|(name, text)| (name.clone(), clean(text))).collect())
@@ -87,7 +87,7 @@ impl TargetGroup {
 }
 
 impl StaticSource {
-    /// Notes the ids that this provider cannot be asked for.
+    /// Adds a problem for each id for which this dialect cannot build a request.
     pub(super) fn check_ids(&self, dialect: &Dialect, at: &str, problems: &mut Problems) {
         for (n, task) in self.tasks.iter().enumerate() {
             if let Err(error) = dialect.request(&task.id) {
@@ -99,7 +99,7 @@ impl StaticSource {
 
 impl FileSdConfig {
     pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> FileSource {
-        if self.refresh_interval < Span::secs(1) {
+        if self.refresh_interval < ConfigDuration::from_secs(1) {
             problems.add(format!("{at}.refresh_interval"), "must be at least 1s");
         }
         if self.files.is_empty() {
@@ -108,10 +108,10 @@ impl FileSdConfig {
         let mut patterns = Vec::new();
         for (n, Text(file)) in self.files.iter().enumerate() {
             let extension = Path::new(file).extension().and_then(|extension| extension.to_str());
-            if !extension.is_some_and(|extension| EXTENSIONS.contains(&extension)) {
+            if !extension.is_some_and(|extension| FILE_EXTENSIONS.contains(&extension)) {
                 problems.add(format!("{at}.files.{n}"), "must end in .yml, .yaml or .json");
             } else if let Err(error) = glob::Pattern::new(file) {
-                problems.add(format!("{at}.files.{n}"), format!("is no pattern: {}", error.msg));
+                problems.add(format!("{at}.files.{n}"), format!("not a valid pattern: {}", error.msg));
             }
             patterns.push(folder.join(file));
         }

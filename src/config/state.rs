@@ -1,13 +1,13 @@
-//! `state:` — what survives a restart.
+//! `state:` — the state store.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
-use super::value::Text;
+use super::scalars::Text;
 
-/// The section: one kind of state, `sqlite` when none is named.
+/// The section. It has one key, which is the kind of store; the default is `sqlite`.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateConfig {
@@ -29,7 +29,7 @@ impl Default for StateConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SqliteConfig {
-    /// The file; it is made when it is not there.
+    /// The database file; created if it does not exist.
     pub path: Text,
 }
 
@@ -44,25 +44,25 @@ impl Default for SqliteConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryConfig {}
 
-/// The state, checked.
+/// The checked section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// In this file.
+    /// In an SQLite file.
     Sqlite(PathBuf),
-    /// Nothing survives the process.
+    /// In memory; lost when the process stops.
     Memory,
 }
 
 impl StateConfig {
-    /// With the kind filled in that is meant when none is named.
-    pub(super) fn filled_in(self) -> Self {
+    /// With the default kind, if none is set.
+    pub(super) fn with_default_kind(self) -> Self {
         if self.memory.is_some() { self } else { Self { sqlite: Some(self.sqlite.unwrap_or_default()), ..self } }
     }
 
     pub(super) fn check(&self, folder: &Path, problems: &mut Problems) -> State {
         match (&self.sqlite, &self.memory) {
             (Some(_), Some(_)) => {
-                problems.add("state", "only one kind of state at once, sqlite or memory");
+                problems.add("state", "set either `sqlite` or `memory`, not both");
                 State::Memory
             }
             (None, Some(_)) => State::Memory,
@@ -72,7 +72,7 @@ impl StateConfig {
                 if sqlite.path.0.is_empty() || path.is_dir() {
                     problems.add("state.sqlite.path", "must be the name of a file");
                 } else if !path.parent().is_some_and(|parent| parent.as_os_str().is_empty() || parent.is_dir()) {
-                    problems.add("state.sqlite.path", "the folder of this file is not there");
+                    problems.add("state.sqlite.path", "the folder of this file does not exist; create it");
                 }
                 State::Sqlite(path)
             }

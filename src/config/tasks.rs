@@ -1,4 +1,4 @@
-//! `tasks:` — how long tasks are kept, and which of them are counted.
+//! `tasks:` — how long tasks are kept, and which tasks are counted.
 
 use std::fmt;
 
@@ -6,24 +6,24 @@ use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::problem::Problems;
-use super::value::{Number, Span, Text};
+use super::scalars::{ConfigDuration, ConfigNumber, Text};
 use crate::domain::Timestamp;
 
 /// The section.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TasksConfig {
-    /// How long an ended task's series stay.
-    pub retention: Span,
-    /// How long its row stays after a source last named it.
-    pub forget_after: Span,
-    /// For how long an ended task is read again, after 1, 2, 4, ... minutes; not beyond its retention.
-    pub recheck_ended: Span,
-    /// From when on tasks that are found already ended are counted.
+    /// How long the series of an ended task are exported.
+    pub retention: ConfigDuration,
+    /// How long a task id stays known after a source last named it.
+    pub forget_after: ConfigDuration,
+    /// How long an ended task is polled again, after 1, 2, 4, … minutes; at most its retention.
+    pub recheck_ended: ConfigDuration,
+    /// Tasks that had ended before their discovery are counted if they ended after this time.
     pub count_since: CountSinceConfig,
-    /// When to stop polling what never ends.
-    pub give_up_after: Span,
-    /// When a task counts as stuck; accepted, not used yet.
+    /// When to stop polling a task that does not end.
+    pub give_up_after: ConfigDuration,
+    /// When a task is stuck; accepted, but not used yet.
     pub stuck: StuckConfig,
 }
 
@@ -31,31 +31,31 @@ pub struct TasksConfig {
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StuckConfig {
-    /// Times the usual duration.
-    pub factor: Number,
-    /// Never sooner than this.
-    pub floor: Span,
+    /// Multiple of the usual duration.
+    pub factor: ConfigNumber,
+    /// Shortest duration.
+    pub floor: ConfigDuration,
 }
 
 /// `tasks.count_since`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CountSinceConfig {
-    /// The first start of this state.
+    /// The first start with this state store.
     FirstStart,
-    /// All of them.
+    /// All tasks are counted.
     Always,
-    /// A moment.
-    Moment(Timestamp),
+    /// A time.
+    Time(Timestamp),
 }
 
 impl Default for TasksConfig {
     fn default() -> Self {
         Self {
-            retention: Span::secs(3600),
-            forget_after: Span::secs(30 * 86_400),
-            recheck_ended: Span::secs(600),
+            retention: ConfigDuration::from_secs(3600),
+            forget_after: ConfigDuration::from_secs(30 * 86_400),
+            recheck_ended: ConfigDuration::from_secs(600),
             count_since: CountSinceConfig::FirstStart,
-            give_up_after: Span::secs(7 * 86_400),
+            give_up_after: ConfigDuration::from_secs(7 * 86_400),
             stuck: StuckConfig::default(),
         }
     }
@@ -63,16 +63,16 @@ impl Default for TasksConfig {
 
 impl Default for StuckConfig {
     fn default() -> Self {
-        Self { factor: Number(3.0), floor: Span::secs(600) }
+        Self { factor: ConfigNumber(3.0), floor: ConfigDuration::from_secs(600) }
     }
 }
 
 impl TasksConfig {
     pub(super) fn check(&self, at: &str, problems: &mut Problems) {
-        for (key, span) in
+        for (key, duration) in
             [("retention", self.retention), ("forget_after", self.forget_after), ("give_up_after", self.give_up_after)]
         {
-            if span.0.is_zero() {
+            if duration.0.is_zero() {
                 problems.add(format!("{at}.{key}"), "must be longer than 0s");
             }
         }
@@ -80,11 +80,11 @@ impl TasksConfig {
             problems
                 .add(format!("{at}.forget_after"), format!("must not be shorter than retention ({})", self.retention));
         }
-        if !self.recheck_ended.0.is_zero() && self.recheck_ended < Span::secs(60) {
+        if !self.recheck_ended.0.is_zero() && self.recheck_ended < ConfigDuration::from_secs(60) {
             problems.add(format!("{at}.recheck_ended"), "must be 0s or at least 1m");
         }
         if !(1.0..=1000.0).contains(&self.stuck.factor.0) {
-            problems.add(format!("{at}.stuck.factor"), "must lie between 1 and 1000");
+            problems.add(format!("{at}.stuck.factor"), "must be between 1 and 1000");
         }
     }
 }
@@ -94,9 +94,9 @@ impl fmt::Display for CountSinceConfig {
         match self {
             Self::FirstStart => f.write_str("first_start"),
             Self::Always => f.write_str("always"),
-            Self::Moment(moment) => match jiff::Timestamp::from_millisecond(moment.as_millis()) {
-                Ok(moment) => write!(f, "{moment}"),
-                Err(_) => write!(f, "{}", moment.as_secs_f64()),
+            Self::Time(time) => match jiff::Timestamp::from_millisecond(time.as_millis()) {
+                Ok(time) => write!(f, "{time}"),
+                Err(_) => write!(f, "{}", time.as_secs_f64()),
             },
         }
     }
@@ -114,9 +114,9 @@ impl<'de> Deserialize<'de> for CountSinceConfig {
         match text.as_str() {
             "first_start" => Ok(Self::FirstStart),
             "always" => Ok(Self::Always),
-            moment => moment
+            time => time
                 .parse()
-                .map(|moment: jiff::Timestamp| Self::Moment(Timestamp::from_millis(moment.as_millisecond())))
+                .map(|time: jiff::Timestamp| Self::Time(Timestamp::from_millis(time.as_millisecond())))
                 .map_err(|_| de::Error::custom("expected first_start, always or a time such as 2026-11-21T00:00:00Z")),
         }
     }

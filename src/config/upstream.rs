@@ -1,4 +1,4 @@
-//! `upstreams:` — who is asked, with which key, for which tasks.
+//! `upstreams:` — the gateways and providers to poll: address, key, task sources.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::authorization::{AuthorizationConfig, source};
+use super::authorization::{AuthorizationConfig, load_secret};
 use super::discovery::{HttpSdConfig, HttpSource, ListConfig, ListSource, SqlSdConfig, SqlSource};
-use super::http::{ProxyUrl, Reach, TlsConfig};
+use super::http::{ClientConfig, ProxyUrl, TlsConfig};
 use super::polling::{Polling, PollingConfig};
 use super::problem::Problems;
 use super::request::{RequestConfig, ResponseConfig};
+use super::scalars::Text;
 use super::sources::{FileSdConfig, FileSource, StaticSource, TargetGroup};
-use super::value::Text;
 use crate::domain::labels::sanitize;
 use crate::http::{self, Client};
 use crate::provider::{self, Dialect, Provider};
@@ -26,36 +26,36 @@ use crate::secret::{Credentials, SecretSource};
 pub struct UpstreamConfig {
     /// The `upstream` label; unique.
     pub name: Text,
-    /// Its dialect.
+    /// The provider, which sets the dialect.
     pub provider: Text,
-    /// Where it is; the provider's own address when left out.
+    /// Base URL; defaults to the provider's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<Text>,
-    /// Its key.
+    /// The key for its API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<AuthorizationConfig>,
-    /// The model of tasks whose answers do not name one.
-    #[serde(default, skip_serializing_if = "is_blank")]
+    /// The model of tasks whose responses name none.
+    #[serde(default, skip_serializing_if = "is_empty_text")]
     pub model: Text,
-    /// What differs from how the provider is asked.
+    /// Overrides of the provider's requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestConfig>,
-    /// How answers are read, for provider custom.
+    /// How responses are read; only for provider custom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response: Option<ResponseConfig>,
-    /// Where its provider tells by itself how its tasks are doing.
+    /// The path for the provider's callbacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookConfig>,
-    /// TLS.
+    /// TLS settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_config: Option<TlsConfig>,
-    /// A proxy, which may carry a password.
+    /// Proxy URL; it may contain a password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_url: Option<ProxyUrl>,
     /// Overrides of `polling:`.
     #[serde(default)]
     pub polling: PollingConfig,
-    /// Task ids.
+    /// Lists of task ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub static_configs: Vec<TargetGroup>,
     /// Files of task ids.
@@ -76,45 +76,45 @@ pub struct UpstreamConfig {
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookConfig {
-    /// A file that holds the secret of its path.
+    /// A file that contains the secret in the callback path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<Text>,
-    /// A variable that holds it.
+    /// An environment variable that contains this secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_env: Option<Text>,
 }
 
-fn is_blank(text: &Text) -> bool {
+fn is_empty_text(text: &Text) -> bool {
     text.0.is_empty()
 }
 
-/// An upstream ready to be asked.
+/// A checked upstream.
 #[derive(Clone)]
 pub struct Upstream {
     /// The `upstream` label.
     pub name: Arc<str>,
-    /// Its dialect.
+    /// The dialect of its API.
     pub dialect: Arc<Dialect>,
-    /// How its client is built.
+    /// Options of its HTTP client.
     pub http: http::Options,
-    /// Its key.
+    /// The key for its API.
     pub key: Option<Credentials>,
-    /// The model of tasks whose answers do not name one.
+    /// The model of tasks whose responses name none.
     pub model: Option<Arc<str>>,
-    /// The secret of the path where its provider tells how its tasks are doing.
+    /// The secret in the callback path.
     pub webhook: Option<Arc<SecretSource>>,
-    /// How often, how hard.
+    /// Poll intervals and rate limits.
     pub polling: Polling,
-    /// Ids in the configuration, by place.
-    pub statics: Vec<StaticSource>,
-    /// Files of ids, by place.
-    pub files: Vec<FileSource>,
-    /// Servers of ids, by place.
-    pub https: Vec<HttpSource>,
-    /// Its own lists, by place.
-    pub lists: Vec<ListSource>,
-    /// Databases of ids, by place.
-    pub sqls: Vec<SqlSource>,
+    /// Task ids in the configuration, in file order.
+    pub static_sources: Vec<StaticSource>,
+    /// Files of task ids, in file order.
+    pub file_sources: Vec<FileSource>,
+    /// `http_sd` servers, in file order.
+    pub http_sources: Vec<HttpSource>,
+    /// The upstream's own task lists, in file order.
+    pub list_sources: Vec<ListSource>,
+    /// Databases of task ids, in file order.
+    pub sql_sources: Vec<SqlSource>,
 }
 
 impl fmt::Debug for Upstream {
@@ -126,7 +126,7 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// Checks all entries; what comes back is complete when no problem was added.
+/// Checks all entries. The result is complete only when no problem was added.
 pub fn check_all(
     entries: &[UpstreamConfig],
     default: &Polling,
@@ -139,7 +139,7 @@ pub fn check_all(
     for (n, entry) in entries.iter().enumerate() {
         let at = format!("upstreams.{n}");
         if let Some(first) = names.insert(entry.name.0.as_str(), n) {
-            problems.add(format!("{at}.name"), format!("the name of upstreams.{first} again; each name is used once"));
+            problems.add(format!("{at}.name"), format!("upstreams.{first} has the same name; names must be unique"));
         }
         upstreams.extend(entry.check(&at, default, base, folder, problems));
     }
@@ -149,10 +149,12 @@ pub fn check_all(
 impl WebhookConfig {
     fn check(&self, dialect: &Dialect, at: &str, folder: &Path, problems: &mut Problems) -> Option<Arc<SecretSource>> {
         if !dialect.has_callbacks() {
-            problems
-                .add(at, format!("provider {} has no callbacks; ark, kling and minimax_hailuo have", dialect.name()));
+            problems.add(
+                at,
+                format!("provider {} has no callbacks; these have: ark, kling, minimax_hailuo", dialect.name()),
+            );
         }
-        source("secret", (&self.secret_file, &self.secret_env), at, folder, problems).map(Arc::new)
+        load_secret("secret", (&self.secret_file, &self.secret_env), at, folder, problems).map(Arc::new)
     }
 }
 
@@ -166,43 +168,49 @@ impl UpstreamConfig {
         problems: &mut Problems,
     ) -> Option<Upstream> {
         if self.name.0.is_empty() || sanitize(&self.name.0) != self.name.0.as_str() {
-            problems.add(format!("{at}.name"), "a name is 1 to 128 printable characters and no URL or key");
+            problems
+                .add(format!("{at}.name"), "a name has 1 to 128 printable characters and is neither a URL nor a key");
         }
-        let found = provider::named(&self.provider.0);
+        let found = provider::by_name(&self.provider.0);
         if found.is_none() {
-            problems.add(format!("{at}.provider"), format!("unknown provider; known are {}", provider::names()));
+            problems.add(format!("{at}.provider"), format!("unknown provider; known providers: {}", provider::names()));
         }
-        let polling = self.polling.over(Some(base), &format!("{at}.polling"), problems);
+        let polling = self.polling.resolve(Some(base), &format!("{at}.polling"), problems);
         let polling = if problems.is_empty() { polling } else { *default };
         let key = self.authorization.as_ref();
         let key = key.and_then(|auth| auth.check(&format!("{at}.authorization"), &self.provider.0, folder, problems));
-        let dialect = found.and_then(|provider| self.dialect(provider, at, problems));
-        let statics = self.static_configs.iter().enumerate();
-        let statics: Vec<StaticSource> =
-            statics.map(|(n, group)| group.check(&format!("{at}.static_configs.{n}"), problems)).collect();
-        let files = self.file_sd_configs.iter().enumerate();
-        let files =
-            files.map(|(n, entry)| entry.check(folder, &format!("{at}.file_sd_configs.{n}"), problems)).collect();
-        let https = self.http_sd_configs.iter().enumerate();
-        let https = https.filter_map(|(n, entry)| entry.check(folder, &format!("{at}.http_sd_configs.{n}"), problems));
-        let https = https.collect();
-        let sqls = self.sql_sd_configs.iter().enumerate();
-        let sqls = sqls.filter_map(|(n, entry)| entry.check(folder, &format!("{at}.sql_sd_configs.{n}"), problems));
-        let sqls = sqls.collect();
+        let dialect = found.and_then(|provider| self.build_dialect(provider, at, problems));
+        let entries = self.static_configs.iter().enumerate();
+        let static_sources: Vec<StaticSource> =
+            entries.map(|(n, group)| group.check(&format!("{at}.static_configs.{n}"), problems)).collect();
+        let entries = self.file_sd_configs.iter().enumerate();
+        let file_sources =
+            entries.map(|(n, entry)| entry.check(folder, &format!("{at}.file_sd_configs.{n}"), problems)).collect();
+        let entries = self.http_sd_configs.iter().enumerate();
+        let http_sources = entries
+            .filter_map(|(n, entry)| entry.check(folder, &format!("{at}.http_sd_configs.{n}"), problems))
+            .collect();
+        let entries = self.sql_sd_configs.iter().enumerate();
+        let sql_sources = entries
+            .filter_map(|(n, entry)| entry.check(folder, &format!("{at}.sql_sd_configs.{n}"), problems))
+            .collect();
         if !self.model.0.is_empty() && sanitize(&self.model.0) != self.model.0.as_str() {
-            problems.add(format!("{at}.model"), "a model name is 1 to 128 printable characters and no URL or key");
+            problems.add(
+                format!("{at}.model"),
+                "a model name has 1 to 128 printable characters and is neither a URL nor a key",
+            );
         }
-        let http = found.and_then(|provider| self.http(at, provider, &polling, folder, problems));
+        let http = found.and_then(|provider| self.check_http(at, provider, &polling, folder, problems));
         let dialect = dialect?;
-        let lists = self.list_configs.iter().enumerate();
-        let lists = lists
-            .map(|(n, entry)| entry.check(&dialect, key.as_ref(), folder, &format!("{at}.list_configs.{n}"), problems));
-        let lists = lists.collect();
+        let entries = self.list_configs.iter().enumerate();
+        let list_sources = entries
+            .map(|(n, entry)| entry.check(&dialect, key.as_ref(), folder, &format!("{at}.list_configs.{n}"), problems))
+            .collect();
         let webhook = self
             .webhook
             .as_ref()
             .and_then(|webhook| webhook.check(&dialect, &format!("{at}.webhook"), folder, problems));
-        for (n, group) in statics.iter().enumerate() {
+        for (n, group) in static_sources.iter().enumerate() {
             group.check_ids(&dialect, &format!("{at}.static_configs.{n}"), problems);
         }
         Some(Upstream {
@@ -213,15 +221,15 @@ impl UpstreamConfig {
             model: Some(self.model.0.as_str()).filter(|model| !model.is_empty()).map(Into::into),
             webhook,
             polling,
-            statics,
-            files,
-            https,
-            lists,
-            sqls,
+            static_sources,
+            file_sources,
+            http_sources,
+            list_sources,
+            sql_sources,
         })
     }
 
-    fn dialect(&self, provider: &'static Provider, at: &str, problems: &mut Problems) -> Option<Dialect> {
+    fn build_dialect(&self, provider: &'static Provider, at: &str, problems: &mut Problems) -> Option<Dialect> {
         let before = problems.len();
         let mut overrides = self.request.clone().unwrap_or_default().check(&format!("{at}.request"), problems);
         overrides.custom_base_url = self.base_url.is_some();
@@ -232,12 +240,12 @@ impl UpstreamConfig {
         let dialect = Dialect::new(provider, overrides);
         let dialect = dialect.map_err(|error| problems.add(format!("{at}.{}", error.key), error.message)).ok()?;
         if dialect.needs_key() && self.authorization.is_none() {
-            problems.add(format!("{at}.request.headers"), "there is no authorization to take {credentials} from");
+            problems.add(format!("{at}.request.headers"), "{credentials} needs `authorization`, which is missing");
         }
         Some(dialect)
     }
 
-    fn http(
+    fn check_http(
         &self,
         at: &str,
         provider: &Provider,
@@ -245,15 +253,12 @@ impl UpstreamConfig {
         folder: &Path,
         problems: &mut Problems,
     ) -> Option<http::Options> {
-        let given = self.base_url.as_ref().map(|url| url.0.as_str());
-        let Some(base_url) = given.or(provider.base_url) else {
-            problems.add(
-                at,
-                format!("the key `base_url` is missing; provider {} has no address of its own", provider.name),
-            );
+        let configured = self.base_url.as_ref().map(|url| url.0.as_str());
+        let Some(base_url) = configured.or(provider.base_url) else {
+            problems.add(at, format!("the key `base_url` is missing; provider {} has no default", provider.name));
             return None;
         };
-        let reach = Reach {
+        let client = ClientConfig {
             url: ("base_url", base_url),
             build: Client::new,
             tls: self.tls_config.as_ref(),
@@ -261,6 +266,6 @@ impl UpstreamConfig {
             timeout: polling.timeout,
             max_body_size: polling.max_body_size,
         };
-        reach.check(at, folder, problems)
+        client.check(at, folder, problems)
     }
 }

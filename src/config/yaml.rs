@@ -1,46 +1,46 @@
-//! YAML into figment's values, remembering where each key stands.
+//! Parses YAML into figment values and records the line and column of each key.
 //!
-//! Interner keep their exact spelling: a plain scalar becomes a number only when the number is written back the same way,
-//! so that task ids such as `0123`, `1e5` or `866900000000000001` stay what they are.
+//! A plain scalar becomes a number only when the number is written back as the same text. So task ids such as `0123`,
+//! `1e5` or `866900000000000001` keep their spelling.
 
 use std::collections::HashMap;
 
 use figment::value::{Dict, Empty, Map, Value};
-use granit_parser::{Event, Parser, ScalarStyle, Span as Mark};
+use granit_parser::{Event, Parser, ScalarStyle, Span as Marker};
 use serde::de::DeserializeOwned;
 
-/// Most values in one document: stops alias bombs.
+/// Maximum number of values in a document; prevents alias bombs.
 const MAX_NODES: usize = 1_000_000;
 
-/// Deepest nesting.
+/// Maximum nesting depth.
 const MAX_DEPTH: usize = 64;
 
-/// Line and column, from 1.
+/// Line and column, counted from 1.
 pub type LineColumn = (usize, usize);
 
-/// A document and the places of its keys, by path (`upstreams.0.name`).
+/// A document, and the position of each key by its path, such as `upstreams.0.name`.
 #[derive(Debug, Default)]
 pub struct Document {
-    /// What it says.
+    /// Its value; `None` for an empty document.
     pub value: Option<Value>,
-    /// Where.
-    pub places: HashMap<String, LineColumn>,
+    /// Positions by path.
+    pub positions: HashMap<String, LineColumn>,
 }
 
-/// What is wrong with a document, and where.
+/// Why a document is invalid, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct YamlError {
-    /// In words.
+    /// Why.
     pub message: String,
-    /// Line and column, where the parser knows them.
+    /// Position, if the parser knows it.
     pub at: Option<LineColumn>,
 }
 
-/// Reads `text` as one value of type `T`; the error names the line where the parser knows it, and the key.
+/// Parses `text` as a value of type `T`. The error names the line, if known, and the key.
 ///
 /// # Errors
-/// When it is no YAML, or not of that shape. No value of the text is repeated.
+/// When it is not YAML, or does not fit the type. The message contains no value of the text.
 pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let document = parse(text).map_err(|error| match error.at {
         Some((line, column)) => format!("{line}:{column}: {}", error.message),
@@ -49,92 +49,96 @@ pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let value = document.value.unwrap_or_else(|| Value::from(Vec::<Value>::new()));
     value.deserialize().map_err(|error| {
         let path = error.path.join(".");
-        let at = document.places.get(&path).map(|(line, column)| format!("{line}:{column}: ")).unwrap_or_default();
+        let at = document.positions.get(&path).map(|(line, column)| format!("{line}:{column}: ")).unwrap_or_default();
         let key = if path.is_empty() { String::new() } else { format!("{path}: ") };
-        format!("{at}{key}{}", super::problem::told(&error.kind))
+        format!("{at}{key}{}", super::problem::describe(&error.kind))
     })
 }
 
-/// Reads one document.
+/// Parses one document.
 pub fn parse(text: &str) -> Result<Document, YamlError> {
     let mut loader =
-        Loader { parser: Parser::new_from_str(text), anchors: HashMap::new(), places: HashMap::new(), nodes: 0 };
+        Loader { parser: Parser::new_from_str(text), anchors: HashMap::new(), positions: HashMap::new(), nodes: 0 };
     let mut value = None;
-    while let Some((event, mark)) = loader.next()? {
+    while let Some((event, marker)) = loader.next_event()? {
         match event {
             Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd | Event::StreamEnd => {}
-            _ if value.is_some() => return Err(error("there must be one document in the file", &mark)),
-            event => value = Some(loader.value(event, &mark, "", 0)?),
+            _ if value.is_some() => return Err(error_at("the file must contain one YAML document", &marker)),
+            event => value = Some(loader.load_value(event, &marker, "", 0)?),
         }
     }
     let value = value.filter(|value| !matches!(value, Value::Empty(..)));
-    Ok(Document { value, places: loader.places })
+    Ok(Document { value, positions: loader.positions })
 }
 
 struct Loader<'a> {
     parser: Parser<'a, granit_parser::StrInput<'a>>,
     anchors: HashMap<usize, (Value, usize)>,
-    places: HashMap<String, LineColumn>,
+    positions: HashMap<String, LineColumn>,
     nodes: usize,
 }
 
-fn error(message: &str, mark: &Mark) -> YamlError {
-    YamlError { message: message.to_owned(), at: Some(place(mark)) }
+fn error_at(message: &str, marker: &Marker) -> YamlError {
+    YamlError { message: message.to_owned(), at: Some(position_of(marker)) }
 }
 
-fn place(mark: &Mark) -> LineColumn {
-    (mark.start.line(), mark.start.col() + 1)
+fn position_of(marker: &Marker) -> LineColumn {
+    (marker.start.line(), marker.start.col() + 1)
 }
 
-fn join(path: &str, key: &str) -> String {
+fn join_path(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 impl<'a> Loader<'a> {
-    fn next(&mut self) -> Result<Option<(Event<'a>, Mark)>, YamlError> {
+    fn next_event(&mut self) -> Result<Option<(Event<'a>, Marker)>, YamlError> {
         match self.parser.next_event() {
             None => Ok(None),
             Some(Ok(found)) => Ok(Some(found)),
             Some(Err(scan)) => {
                 let at = Some((scan.marker().line(), scan.marker().col() + 1));
-                Err(YamlError { message: format!("this is not YAML: {}", scan.info()), at })
+                Err(YamlError { message: format!("not valid YAML: {}", scan.info()), at })
             }
         }
     }
 
-    fn expect_next(&mut self) -> Result<(Event<'a>, Mark), YamlError> {
-        self.next()?.ok_or(YamlError { message: "the file ends in the middle".to_owned(), at: None })
+    fn expect_event(&mut self) -> Result<(Event<'a>, Marker), YamlError> {
+        self.next_event()?.ok_or(YamlError { message: "the file ends inside a value".to_owned(), at: None })
     }
 
-    fn count(&mut self, nodes: usize, mark: &Mark) -> Result<(), YamlError> {
+    fn count_nodes(&mut self, nodes: usize, marker: &Marker) -> Result<(), YamlError> {
         self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > MAX_NODES { Err(error("there is too much in this file", mark)) } else { Ok(()) }
+        if self.nodes > MAX_NODES {
+            Err(error_at(&format!("the file contains more than {MAX_NODES} values"), marker))
+        } else {
+            Ok(())
+        }
     }
 
-    fn value(&mut self, event: Event<'a>, mark: &Mark, path: &str, depth: usize) -> Result<Value, YamlError> {
-        self.count(1, mark)?;
+    fn load_value(&mut self, event: Event<'a>, marker: &Marker, path: &str, depth: usize) -> Result<Value, YamlError> {
+        self.count_nodes(1, marker)?;
         if depth > MAX_DEPTH {
-            return Err(error("this is nested too deeply", mark));
+            return Err(error_at(&format!("nested more than {MAX_DEPTH} levels deep"), marker));
         }
-        self.places.entry(path.to_owned()).or_insert_with(|| place(mark));
+        self.positions.entry(path.to_owned()).or_insert_with(|| position_of(marker));
         let before = self.nodes;
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
-                (if plain { scalar(&text) } else { Value::from(text.into_owned()) }, anchor)
+                (if plain { parse_scalar(&text) } else { Value::from(text.into_owned()) }, anchor)
             }
-            Event::SequenceStart(_, anchor, _) => (self.sequence(path, depth)?, anchor),
-            Event::MappingStart(_, anchor, _) => (self.mapping(path, depth)?, anchor),
+            Event::SequenceStart(_, anchor, _) => (self.load_sequence(path, depth)?, anchor),
+            Event::MappingStart(_, anchor, _) => (self.load_mapping(path, depth)?, anchor),
             Event::Alias(id) => {
                 let (value, size) = self
                     .anchors
                     .get(&id)
                     .cloned()
-                    .ok_or_else(|| error("this alias names no anchor before it", mark))?;
-                self.count(size, mark)?;
+                    .ok_or_else(|| error_at("no anchor of this name precedes this alias", marker))?;
+                self.count_nodes(size, marker)?;
                 (value, 0)
             }
-            _ => return Err(error("a value was expected here", mark)),
+            _ => return Err(error_at("expected a value here", marker)),
         };
         if anchor > 0 {
             self.anchors.insert(anchor, (value.clone(), self.nodes - before + 1));
@@ -142,41 +146,41 @@ impl<'a> Loader<'a> {
         Ok(value)
     }
 
-    fn sequence(&mut self, path: &str, depth: usize) -> Result<Value, YamlError> {
+    fn load_sequence(&mut self, path: &str, depth: usize) -> Result<Value, YamlError> {
         let mut items = Vec::new();
         loop {
-            match self.expect_next()? {
+            match self.expect_event()? {
                 (Event::SequenceEnd, _) => return Ok(Value::from(items)),
-                (event, mark) => {
-                    let at = join(path, &items.len().to_string());
-                    items.push(self.value(event, &mark, &at, depth + 1)?);
+                (event, marker) => {
+                    let at = join_path(path, &items.len().to_string());
+                    items.push(self.load_value(event, &marker, &at, depth + 1)?);
                 }
             }
         }
     }
 
-    fn mapping(&mut self, path: &str, depth: usize) -> Result<Value, YamlError> {
+    fn load_mapping(&mut self, path: &str, depth: usize) -> Result<Value, YamlError> {
         let mut entries: Dict = Map::new();
         loop {
-            let (key, mark) = match self.expect_next()? {
+            let (key, marker) = match self.expect_event()? {
                 (Event::MappingEnd, _) => return Ok(Value::from(entries)),
-                (Event::Scalar(key, ..), mark) => (key.into_owned(), mark),
-                (_, mark) => return Err(error("a key must be a text", &mark)),
+                (Event::Scalar(key, ..), marker) => (key.into_owned(), marker),
+                (_, marker) => return Err(error_at("a key must be a string", &marker)),
             };
-            let at = join(path, &key);
+            let at = join_path(path, &key);
             if entries.contains_key(&key) {
-                return Err(error(&format!("{at}: this key stands here twice"), &mark));
+                return Err(error_at(&format!("{at}: this key appears twice"), &marker));
             }
-            self.places.insert(at.clone(), place(&mark));
-            let (event, mark) = self.expect_next()?;
-            let value = self.value(event, &mark, &at, depth + 1)?;
+            self.positions.insert(at.clone(), position_of(&marker));
+            let (event, marker) = self.expect_event()?;
+            let value = self.load_value(event, &marker, &at, depth + 1)?;
             entries.insert(key, value);
         }
     }
 }
 
-/// A plain scalar: null, boolean or number where writing it back gives the same text, else the text.
-fn scalar(text: &str) -> Value {
+/// Parses a plain scalar as null, boolean or number if that is written back as the same text; otherwise as a string.
+fn parse_scalar(text: &str) -> Value {
     match text {
         "" | "~" | "null" => return Value::from(Empty::None),
         "true" => return Value::from(true),
@@ -215,15 +219,15 @@ mod tests {
     }
 
     #[test]
-    fn places_aliases_and_mistakes_are_found() {
+    fn positions_aliases_and_errors_are_found() {
         let document = parse("a: &x\n  b: 1\nc:\n  - *x\n").unwrap();
-        assert_eq!(document.places["a.b"], (2, 3));
-        assert_eq!(document.places["c.0"], (4, 5));
+        assert_eq!(document.positions["a.b"], (2, 3));
+        assert_eq!(document.positions["c.0"], (4, 5));
         for (text, message) in [
-            ("a: 1\na: 2\n", "a: this key stands here twice"),
-            ("a: [1\n", "this is not YAML"),
-            ("a: 1\n---\nb: 2\n", "there must be one document"),
-            ("? [a]\n: 1\n", "a key must be a text"),
+            ("a: 1\na: 2\n", "a: this key appears twice"),
+            ("a: [1\n", "not valid YAML"),
+            ("a: 1\n---\nb: 2\n", "the file must contain one"),
+            ("? [a]\n: 1\n", "a key must be a string"),
             ("a: *nothing\n", ""),
         ] {
             let error = parse(text).unwrap_err();
@@ -233,7 +237,10 @@ mod tests {
             let alias = vec![format!("*a{}", n - 1); 10].join(", ");
             text + &format!("a{n}: &a{n} [{alias}]\n")
         });
-        assert_eq!(parse(&bomb).unwrap_err().message, "there is too much in this file");
-        assert_eq!(parse(&("[".repeat(100) + &"]".repeat(100))).unwrap_err().message, "this is nested too deeply");
+        assert_eq!(parse(&bomb).unwrap_err().message, "the file contains more than 1000000 values");
+        assert_eq!(
+            parse(&("[".repeat(100) + &"]".repeat(100))).unwrap_err().message,
+            "nested more than 64 levels deep"
+        );
     }
 }

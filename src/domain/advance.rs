@@ -1,4 +1,4 @@
-//! The one place where a task changes.
+//! The state machine of a task: applies readings and computes what they count.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,50 +10,50 @@ use crate::domain::Timestamp;
 use crate::domain::counter::{Counter, Increment, thousandths};
 use crate::domain::labels::sanitize;
 use crate::domain::number::Number;
-use crate::domain::reading::{Answer, Clock, Reading, Times};
+use crate::domain::reading::{Answer, ClockSource, Reading, Times};
 use crate::domain::span::{Span, SpanProblem};
 use crate::domain::task::{ResolutionClass, Strikes, is_possible_span};
 
-/// Answers of the kind "never heard of it" that it takes to call a task lost.
+/// Consecutive not-found answers after which a task is lost.
 pub const LOST_AFTER_STRIKES: u32 = 3;
 
-/// And the time over which they must be spread: a gateway may answer so for a moment right after creation.
+/// The time over which those answers must be spread: a gateway may not know a task right after its creation.
 pub const LOST_AFTER: Duration = Duration::from_mins(1);
 
-/// From when on tasks that are found already ended are counted.
+/// Which tasks that were discovered after their end are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CountSince {
-    /// Whenever they finished.
+    /// All of them.
     Always,
-    /// At or after this moment.
+    /// Those that finished at or after this time.
     Moment(Timestamp),
 }
 
 /// The rules that a transition depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// Which of the tasks found already ended are counted.
+    /// Which tasks that were discovered after their end are counted.
     pub count_since: CountSince,
-    /// A first sight of an end older than this is history.
+    /// An end that is older than this when it is first read is not counted.
     pub forget_after: Duration,
 }
 
-/// What a reading did to a task.
+/// The effect of a reading on a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
     /// The task afterwards.
     pub task: Task,
-    /// Where it stood before.
+    /// Its status before.
     pub from: Status,
     /// When it was read.
     pub at: Timestamp,
-    /// What has to be counted, all of it under the aggregate of the task afterwards.
+    /// What it counts, under the label set of the task afterwards.
     pub increments: Vec<Increment>,
-    /// The row has to be committed before anything is shown or counted.
+    /// It must be committed before it is exported or counted.
     pub durable: bool,
 }
 
-/// Moves `task` by one reading; pure, total, and the only function that changes a task.
+/// Applies a reading to a task. No other function changes the status of a task.
 pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -> Transition {
     let mut next = task.clone();
     let mut gateway_lag = None;
@@ -63,19 +63,19 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
             next.poll_failures = next.poll_failures.saturating_add(1);
             let strikes = next.strikes.get_or_insert(Strikes { count: 0, since: now });
             strikes.count = strikes.count.saturating_add(1);
-            let full = strikes.count >= LOST_AFTER_STRIKES && now.duration_since(strikes.since) >= LOST_AFTER;
-            if full && task.is_active() {
-                lose(&mut next, FailureClass::Lost);
+            let is_lost = strikes.count >= LOST_AFTER_STRIKES && now.duration_since(strikes.since) >= LOST_AFTER;
+            if is_lost && task.is_active() {
+                mark_lost(&mut next, FailureClass::Lost);
             }
         }
         Reading::GivenUp => {
             if task.is_active() {
-                lose(&mut next, FailureClass::Timeout);
+                mark_lost(&mut next, FailureClass::Timeout);
             }
         }
         Reading::Answer(answer) => {
             gateway_lag = answer.gateway_lag;
-            learn(&mut next, &answer, now);
+            apply_answer(&mut next, &answer, now);
         }
     }
     if next.status != task.status || next.progress != task.progress {
@@ -84,9 +84,9 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
     if next.status.is_end() && next.ended_seen.is_none() {
         next.ended_seen = Some(now);
     }
-    let increments = count(task, &mut next, gateway_lag, policy, now);
-    // Whether it was ever seen active decides what a restart counts, and whether it goes on, what a restart still asks; what the
-    // two layers say belongs to the timeline.
+    let increments = count_changes(task, &mut next, gateway_lag, policy, now);
+    // After a restart `seen_active` decides what is counted, and `reopened` what is polled. The two statuses belong to the
+    // timeline.
     let durable = next.status != task.status
         || !increments.is_empty()
         || next.seen_active != task.seen_active
@@ -100,7 +100,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
     Transition { task: next, from: task.status, at: now, increments, durable }
 }
 
-fn lose(task: &mut Task, class: FailureClass) {
+fn mark_lost(task: &mut Task, class: FailureClass) {
     task.status = Status::Lost;
     task.progress = None;
     task.failure = Some(class);
@@ -108,7 +108,7 @@ fn lose(task: &mut Task, class: FailureClass) {
     task.upstream_status = None;
 }
 
-fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
+fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.last_poll = Some(now);
     task.poll_failures = 0;
     task.strikes = None;
@@ -120,14 +120,14 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.upstream_status = answer.upstream_status;
     task.reopened = task.status.is_end() && !answer.status().is_end();
     if task.reopened {
-        return; // An end stands until another end takes its place.
+        return; // Only another end replaces an end.
     }
     task.failure = FailureClass::of_end(answer.status(), answer.failure);
     task.status = answer.status();
     task.progress = answer.progress.and_then(Number::new);
     task.synthetic_progress = answer.synthetic_progress;
     task.seen_active |= !answer.status().is_end();
-    task.times = merged(task.times, answer.times);
+    task.times = merge_times(task.times, answer.times);
     task.finish_is_synthetic = answer.finish_is_synthetic;
     task.video_seconds = answer.video_seconds.and_then(Number::new).or(task.video_seconds);
     task.quota = answer.credits.and_then(Number::new).or(task.quota);
@@ -137,10 +137,10 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
         task.tokens = answer.tokens.into();
     }
     let video = &task.video;
-    let upstream_model = news(video.upstream_model.as_deref(), answer.model_upstream.as_deref());
-    let resolution = news(video.resolution.as_deref(), answer.resolution.as_deref());
-    let service_tier = news(video.service_tier.as_deref(), answer.service_tier.as_deref());
-    // As a rule there is none, and the record stays shared.
+    let upstream_model = changed_text(video.upstream_model.as_deref(), answer.model_upstream.as_deref());
+    let resolution = changed_text(video.resolution.as_deref(), answer.resolution.as_deref());
+    let service_tier = changed_text(video.service_tier.as_deref(), answer.service_tier.as_deref());
+    // Usually nothing has changed, and tasks continue to share the record.
     if upstream_model.is_some() || resolution.is_some() || service_tier.is_some() {
         let video = Arc::make_mut(&mut task.video);
         video.upstream_model = upstream_model.or(video.upstream_model.take());
@@ -149,24 +149,24 @@ fn learn(task: &mut Task, answer: &Answer, now: Timestamp) {
     }
 }
 
-/// A text that is not yet known; a known one stays when an answer leaves it out.
-fn news(known: Option<&str>, text: Option<&str>) -> Option<Arc<str>> {
+/// The text of an answer, if it differs from the known one. An answer without the text changes nothing.
+fn changed_text(known: Option<&str>, text: Option<&str>) -> Option<Arc<str>> {
     let text = text.map(sanitize).filter(|text| !text.is_empty() && known != Some(&**text))?;
     Some(text.into())
 }
 
-/// The newer times; what they leave out stays known, unless that would mix two clocks unnoticed.
-fn merged(old: Times, new: Times) -> Times {
+/// Adds known times to the times of an answer that lacks them, unless this would mix two clocks unnoticed.
+fn merge_times(old: Times, new: Times) -> Times {
     if new.submit.is_none() && old.submit.is_some() {
-        let clock = if new.finish.is_some() && new.clock != old.clock { Clock::Mixed } else { old.clock };
+        let clock = if new.finish.is_some() && new.clock != old.clock { ClockSource::Mixed } else { old.clock };
         return Times { start: new.start.or(old.start), submit: old.submit, finish: new.finish, clock };
     }
     let start = new.start.or(if new.clock == old.clock { old.start } else { None });
     Times { start, ..new }
 }
 
-/// Rule 4 of counting: is this task ours to count, or history?
-fn counts(task: &Task, policy: &Policy, now: Timestamp) -> bool {
+/// Whether a task is counted. A task that was never seen active may have ended before the exporter ran.
+fn is_counted(task: &Task, policy: &Policy, now: Timestamp) -> bool {
     if task.seen_active || policy.count_since == CountSince::Always {
         return true;
     }
@@ -177,39 +177,45 @@ fn counts(task: &Task, policy: &Policy, now: Timestamp) -> bool {
     }
 }
 
-fn count(before: &Task, task: &mut Task, gateway_lag: Option<f64>, policy: &Policy, now: Timestamp) -> Vec<Increment> {
-    let mut found = Vec::new();
+fn count_changes(
+    before: &Task,
+    task: &mut Task,
+    gateway_lag: Option<f64>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<Increment> {
+    let mut increments = Vec::new();
     let ended = task.status.is_end();
-    if !(ended || task.seen_active) || !counts(task, policy, now) {
-        return found;
+    if !(ended || task.seen_active) || !is_counted(task, policy, now) {
+        return increments;
     }
     let status = task.status.index();
     if !task.counted.submitted && (task.video.model.is_some() || ended) {
         task.counted.submitted = true;
-        found.push((Counter::Submitted.with([]), 1));
+        increments.push((Counter::Submitted.with([]), 1));
     }
     if task.status != before.status {
-        found.push((Counter::Transitions.with([before.status.index(), status]), 1));
+        increments.push((Counter::Transitions.with([before.status.index(), status]), 1));
         if before.status.is_end() {
-            found.push((Counter::Regressions.with([]), 1));
+            increments.push((Counter::Regressions.with([]), 1));
         }
     }
     let bit = 1u8 << status;
     if ended && task.counted.ends & bit == 0 {
         task.counted.ends |= bit;
-        found.push((Counter::Finished.with([status]), 1));
+        increments.push((Counter::Finished.with([status]), 1));
         if let Some(class) = task.failure {
-            found.push((Counter::Failures.with([status, class.index()]), 1));
+            increments.push((Counter::Failures.with([status, class.index()]), 1));
         }
     }
     if ended && task.status != Status::Lost {
-        count_spans(task, gateway_lag, &mut found);
-        count_usage(task, &mut found);
+        count_spans(task, gateway_lag, &mut increments);
+        count_usage(task, &mut increments);
     }
-    found
+    increments
 }
 
-fn count_spans(task: &mut Task, gateway_lag: Option<f64>, found: &mut Vec<Increment>) {
+fn count_spans(task: &mut Task, gateway_lag: Option<f64>, increments: &mut Vec<Increment>) {
     let Times { submit, start, finish, .. } = task.times;
     let real_finish = finish.filter(|_| !task.finish_is_synthetic);
     let status = task.status.index();
@@ -224,7 +230,7 @@ fn count_spans(task: &mut Task, gateway_lag: Option<f64>, found: &mut Vec<Increm
     ] {
         let Some(seconds) = seconds.filter(|_| !*done) else { continue };
         *done = true;
-        found.push(if is_possible_span(seconds) {
+        increments.push(if is_possible_span(seconds) {
             (counter, thousandths(seconds))
         } else {
             let problem = if seconds < 0.0 { SpanProblem::Negative } else { SpanProblem::TooLong };
@@ -233,11 +239,11 @@ fn count_spans(task: &mut Task, gateway_lag: Option<f64>, found: &mut Vec<Increm
     }
 }
 
-fn count_usage(task: &mut Task, found: &mut Vec<Increment>) {
+fn count_usage(task: &mut Task, increments: &mut Vec<Increment>) {
     if !task.counted.tokens && !task.tokens.get().is_empty() {
         task.counted.tokens = true;
         for (kind, tokens) in task.tokens.get().parts() {
-            found.extend(tokens.map(|tokens| (Counter::Tokens.with([kind.index()]), thousandths(tokens))));
+            increments.extend(tokens.map(|tokens| (Counter::Tokens.with([kind.index()]), thousandths(tokens))));
         }
     }
     if task.status != Status::Succeeded {
@@ -245,11 +251,11 @@ fn count_usage(task: &mut Task, found: &mut Vec<Increment>) {
     }
     if let Some(quota) = task.quota.filter(|_| !task.counted.quota) {
         task.counted.quota = true;
-        found.push((Counter::Quota.with([]), thousandths(quota.get())));
+        increments.push((Counter::Quota.with([]), thousandths(quota.get())));
     }
     if let Some(seconds) = task.video_seconds.filter(|_| !task.counted.video) {
         task.counted.video = true;
-        let class = ResolutionClass::of(task.video.resolution.as_deref());
-        found.push((Counter::VideoSeconds.with([class.index()]), thousandths(seconds.get())));
+        let class = ResolutionClass::from_text(task.video.resolution.as_deref());
+        increments.push((Counter::VideoSeconds.with([class.index()]), thousandths(seconds.get())));
     }
 }

@@ -1,5 +1,5 @@
-//! Every counter and histogram of tasks, one row each. A new one is a row here and the place in [`advance`] that emits it;
-//! the state, the page, the documents and the tests read this table.
+//! The table of all counters and histograms of tasks. To add one, add a row here and increment it in [`advance`]; the state,
+//! the page, the documents and the tests read this table.
 //!
 //! [`advance`]: crate::domain::advance()
 
@@ -8,55 +8,56 @@ use crate::domain::span::{Span, SpanProblem};
 use crate::domain::task::ResolutionClass;
 use crate::domain::{FailureClass, Status};
 
-/// Most label values of one counter beside those of its label set.
+/// Most labels of one counter, without those of its label set.
 const MAX_DIMENSIONS: usize = 2;
 
-/// Latency, queue and run: dense where video tasks live, exact at a gateway's 24 h sweep and Ark's 48 h expiry. Seconds.
+/// Latency, queue and run, in seconds. Dense where most video tasks end; exact at a gateway's 24 h time-out and Ark's 48 h
+/// expiry.
 const LIFE_BUCKETS: &[f64] = &[
     5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 450.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0,
     21_600.0, 86_400.0, 172_800.0,
 ];
 
-/// Gateway finish lag: from the next poll of a gateway to an hour behind. Seconds.
+/// Gateway finish lag, in seconds: from the next poll of a gateway to an hour later.
 const GATEWAY_LAG_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
 
-/// The largest stored number: the integers of databases are signed.
+/// The largest stored number: integers of the database are signed.
 pub const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
 
-/// One row of the table.
+/// A row of the table.
 #[derive(Debug)]
 pub struct CounterSpec {
-    /// First part of its keys in the state. Never changed: the state of an older program has it.
+    /// First part of its keys in the state. It never changes, so that a newer version reads the state of an older one.
     pub state_name: &'static str,
     /// Name of the metric family.
     pub family: &'static str,
     /// `# HELP`.
     pub help: &'static str,
-    /// Its label names beside those of the label set.
+    /// Its label names, without those of the label set.
     pub labels: &'static [&'static str],
     /// The values of each of those labels.
     words: &'static [&'static [&'static str]],
-    /// Which combinations of label values are shown from the start, at 0.
+    /// Which combinations of label values are exported from the start, at 0.
     is_possible: fn([usize; MAX_DIMENSIONS]) -> bool,
-    /// What is kept for each combination.
+    /// Its type.
     pub kind: CounterKind,
-    /// The unit of what is kept.
+    /// The unit of stored numbers.
     pub unit: Unit,
-    /// The last task counted is shown as an exemplar.
+    /// The last counted task is exported as an exemplar.
     pub has_exemplars: bool,
 }
 
-/// What is kept for one series.
+/// The type of a counter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum CounterKind {
     /// One number.
     Counter,
-    /// Observations in seconds, by these upper bounds; the last bucket has none.
+    /// Observations in seconds, with these upper bounds; the last bucket has no bound.
     Histogram(&'static [f64]),
 }
 
-/// The unit of a stored number. Whole, so that adding in another order, before or after a restart, gives the same sum to the
-/// last bit: a counter that came back a hair smaller would be a reset to Prometheus.
+/// The unit of a stored number. Numbers are integers, so that their sum does not depend on the order of addition: after a
+/// restart, a float sum could be slightly smaller, which Prometheus would see as a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Events.
@@ -79,7 +80,7 @@ pub type Increment = (CounterKey, u64);
 macro_rules! counters {
     ($($(#[$doc:meta])* $counter:ident: $state_name:literal, $family:literal, $help:literal,
         [$($label:literal in $words:expr),*] if $is_possible:expr, $kind:expr, $unit:ident $(, $exemplars:ident)?;)+) => {
-        /// A counter or histogram, named after its row.
+        /// A counter or histogram.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Counter { $($(#[$doc])* $counter),+ }
 
@@ -91,7 +92,6 @@ macro_rules! counters {
         const SPECS: &[CounterSpec] = &[$(CounterSpec {
             state_name: $state_name,
             family: $family,
-            // Everything here is as fresh as the last poll of its tasks.
             help: concat!($help, " As fresh as videogen_task_last_poll_timestamp_seconds."),
             labels: &[$($label),*],
             words: &[$($words),*],
@@ -108,7 +108,7 @@ macro_rules! counters {
 use CounterKind::{Counter as Count, Histogram};
 
 counters! {
-    /// Tasks that count.
+    /// Tasks.
     Submitted: "submitted", "videogen_tasks_submitted_total", "Tasks counted.", [] if |_| true, Count, One;
     /// Ends.
     Finished: "finished", "videogen_tasks_finished_total", "Ends of tasks; each end of a task counts once.",
@@ -126,14 +126,14 @@ counters! {
     /// Seconds of video.
     VideoSeconds: "video", "videogen_video_seconds_total", "Seconds of video of succeeded tasks.",
         ["resolution" in ResolutionClass::WORDS] if |_| true, Count, Thousandth;
-    /// Changes of status. An ended task only moves to another end.
+    /// Changes of status. An ended task changes only to another end.
     Transitions: "transitions", "videogen_status_transitions_total", "Changes of status seen.",
         ["from" in Status::WORDS, "to" in Status::WORDS]
         if |[from, to]| from != to && (Status::ALL[to].is_end() || !Status::ALL[from].is_end()), Count, One;
     /// Ends that replaced another end.
     Regressions: "regressions", "videogen_status_regressions_total",
         "Ended tasks that later had another end, such as a success after a failure.", [] if |_| true, Count, One;
-    /// Spans left out.
+    /// Spans that are negative or too long.
     InvalidDurations: "invalid", "videogen_invalid_durations_total",
         "Spans left out because they are negative or longer than 30 days.",
         ["span" in Span::WORDS, "problem" in SpanProblem::WORDS] if |_| true, Count, One;
@@ -167,8 +167,8 @@ impl Counter {
     pub fn with<const N: usize>(self, values: [usize; N]) -> CounterKey {
         debug_assert_eq!(N, self.spec().labels.len(), "{self:?}");
         let mut key = CounterKey { counter: self, values: [0; MAX_DIMENSIONS] };
-        for (place, value) in key.values.iter_mut().zip(values) {
-            *place = u8::try_from(value).unwrap_or(u8::MAX);
+        for (slot, value) in key.values.iter_mut().zip(values) {
+            *slot = u8::try_from(value).unwrap_or(u8::MAX);
         }
         key
     }
@@ -191,7 +191,7 @@ impl Counter {
 }
 
 impl CounterKey {
-    /// Shown from the start, at 0.
+    /// Whether it is exported from the start, at 0.
     pub fn is_possible(self) -> bool {
         (self.counter.spec().is_possible)(self.values.map(usize::from))
     }
@@ -202,29 +202,29 @@ impl CounterKey {
         first * self.counter.spec().words.get(1).map_or(1, |words| words.len()) + second
     }
 
-    /// Its own labels, each with its value.
+    /// Its labels with their values, without those of the label set.
     pub fn labels(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let spec = self.counter.spec();
         let words = spec.words.iter().zip(self.values).map(|(words, value)| words[usize::from(value)]);
         spec.labels.iter().copied().zip(words)
     }
 
-    /// Reads the parts of a key in the state that name the series; the rest is given back. `None` when this program does not
-    /// know the counter or one of the words.
+    /// Parses the first parts of a key in the state, and returns the others as the rest. `None` for an unknown counter or label
+    /// value.
     pub fn from_state_key<'a>(parts: &'a [&'a str]) -> Option<(Self, &'a [&'a str])> {
         let (name, rest) = parts.split_first()?;
         let counter = Counter::from_state_name(name)?;
         let words = counter.spec().words;
         let (own, rest) = rest.split_at_checked(words.len())?;
         let mut key = Self { counter, values: [0; MAX_DIMENSIONS] };
-        for ((place, words), word) in key.values.iter_mut().zip(words).zip(own) {
-            *place = u8::try_from(words.iter().position(|known| known == word)?).ok()?;
+        for ((slot, words), word) in key.values.iter_mut().zip(words).zip(own) {
+            *slot = u8::try_from(words.iter().position(|known| known == word)?).ok()?;
         }
         Some((key, rest))
     }
 }
 
-/// An amount in thousandths, rounded; capped where an upstream reports something monstrous.
+/// An amount in rounded thousandths; a number that is too large is capped.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and `as` saturates")]
 pub fn thousandths(amount: f64) -> u64 {
     ((amount * 1000.0).round().max(0.0) as u64).min(MAX_COUNT)
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_series_has_a_position_and_a_name_of_its_own() {
+    fn every_series_has_a_unique_position_and_name() {
         let mut series = BTreeSet::new();
         let mut names = BTreeSet::new();
         for counter in Counter::ALL {
@@ -253,11 +253,11 @@ mod tests {
                 assert!(series.insert(parts.join("/")));
                 possible += usize::from(key.is_possible());
             }
-            assert!(possible > 0, "{counter:?} is never shown");
+            assert!(possible > 0, "{counter:?} has no possible series");
         }
         assert_eq!(CounterKey::from_state_key(&["finished", "done"]), None);
         assert_eq!(CounterKey::from_state_key(&["failures", "failed"]), None);
-        assert_eq!(CounterKey::from_state_key(&["unheard_of"]), None);
+        assert_eq!(CounterKey::from_state_key(&["no_such_counter"]), None);
     }
 
     #[test]

@@ -1,27 +1,27 @@
-//! Where an answer is not what its provider documents: noted, counted, and never a reason to lose the rest of it.
+//! Schema drift: fields of an answer that are not as its provider documents them. The other fields are still used.
 
 use crate::domain::enum_words::enum_words;
 
 enum_words! {
-    /// The fields of the normalised task that are read, by the names that `decode` prints.
+    /// The fields of an answer, by the names that `decode` prints.
     Field {
         /// The id in the body.
         TaskId = "task_id",
         /// The status word.
         Status = "status",
-        /// The status word of the provider behind a gateway, or the body that holds it.
+        /// The status word of the provider behind a gateway, or its body.
         UpstreamStatus = "upstream_status",
         /// Progress.
         Progress = "progress",
-        /// When it was submitted.
+        /// Submit time.
         Submit = "submit",
-        /// When work began.
+        /// Start time.
         Start = "start",
-        /// When it ended.
+        /// Finish time.
         Finish = "finish",
         /// The model that ran.
         ModelUpstream = "model_upstream",
-        /// The model that was asked for.
+        /// The model that was requested.
         ModelOrigin = "model_origin",
         /// Length of the video.
         Duration = "duration",
@@ -35,15 +35,15 @@ enum_words! {
         TokensTotal = "tokens_total",
         /// The upstream's own units.
         Credits = "credits",
-        /// Code of what went wrong.
+        /// Error code.
         ErrorCode = "error_code",
-        /// Text of what went wrong.
+        /// Error message.
         ErrorMessage = "error_message",
-        /// Where the result is.
+        /// URL of the result.
         ResultUrl = "result_url",
-        /// When the result goes.
+        /// When the result expires.
         ExpiresAt = "expires_at",
-        /// When the task is given up by its provider.
+        /// When the provider gives up the task.
         Deadline = "deadline",
         /// Service tier.
         ServiceTier = "service_tier",
@@ -51,46 +51,46 @@ enum_words! {
 }
 
 enum_words! {
-    /// What is wrong with a field.
+    /// A problem with a field.
     FieldProblem {
-        /// Documented to be there, and not there, or null.
+        /// The field is documented, but absent or null.
         Missing = "missing",
-        /// There, and not of the documented type.
+        /// Its type is not the documented one.
         WrongType = "wrong_type",
-        /// Of the documented type, and no value that makes sense.
+        /// Its type is right, but its value is not valid.
         Unreadable = "unreadable",
     }
 }
 
-/// A set of problems with fields.
+/// A set of field problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Drift(u64);
 
 impl Drift {
-    /// Nothing is wrong.
+    /// No problem.
     pub const NONE: Self = Self(0);
 
-    /// Notes one.
-    pub const fn note(&mut self, field: Field, problem: FieldProblem) {
-        self.0 |= 1 << Self::place(field, problem);
+    /// Adds a problem.
+    pub const fn add(&mut self, field: Field, problem: FieldProblem) {
+        self.0 |= 1 << Self::bit(field, problem);
     }
 
-    /// The same and what is in `other`.
+    /// The problems of both.
     #[must_use]
-    pub const fn and(self, other: Self) -> Self {
+    pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is there and not as documented, without what is not there.
+    /// The problems of fields that are present.
     #[must_use]
     pub fn without_missing(self) -> Self {
         let mut rest = Self::NONE;
-        let there = self.iter().filter(|(_, problem)| *problem != FieldProblem::Missing);
-        there.for_each(|(field, problem)| rest.note(field, problem));
+        let present = self.iter().filter(|(_, problem)| *problem != FieldProblem::Missing);
+        present.for_each(|(field, problem)| rest.add(field, problem));
         rest
     }
 
-    /// True when nothing is wrong.
+    /// Whether there is no problem.
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -98,31 +98,31 @@ impl Drift {
     /// Every problem in it.
     pub fn iter(self) -> impl Iterator<Item = (Field, FieldProblem)> {
         let all = Field::ALL.iter().flat_map(|field| FieldProblem::ALL.iter().map(|problem| (*field, *problem)));
-        all.filter(move |(field, problem)| self.0 & (1 << Self::place(*field, *problem)) != 0)
+        all.filter(move |(field, problem)| self.0 & (1 << Self::bit(*field, *problem)) != 0)
     }
 
-    const fn place(field: Field, problem: FieldProblem) -> usize {
+    const fn bit(field: Field, problem: FieldProblem) -> usize {
         field as usize * FieldProblem::ALL.len() + problem as usize
     }
 }
 
-const _: () = assert!(Field::ALL.len() * FieldProblem::ALL.len() <= 64, "the set has room for every problem");
+const _: () = assert!(Field::ALL.len() * FieldProblem::ALL.len() <= 64, "every problem has a bit");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_is_kept_apart() {
+    fn every_problem_has_its_own_bit() {
         let mut drift = Drift::NONE;
-        let mut noted = Vec::new();
+        let mut added = Vec::new();
         for field in Field::ALL {
             for problem in FieldProblem::ALL {
-                drift.note(*field, *problem);
-                noted.push((*field, *problem));
-                assert_eq!(drift.iter().collect::<Vec<_>>(), noted);
+                drift.add(*field, *problem);
+                added.push((*field, *problem));
+                assert_eq!(drift.iter().collect::<Vec<_>>(), added);
             }
         }
-        assert!(Drift::NONE.is_none() && Drift::NONE.and(drift) == drift && !drift.is_none());
+        assert!(Drift::NONE.is_none() && Drift::NONE.union(drift) == drift && !drift.is_none());
     }
 }

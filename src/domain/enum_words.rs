@@ -1,4 +1,4 @@
-//! `enum_words!`: an enum whose values are words of the contract, such as label values.
+//! `enum_words!`: an enum whose values have fixed words, such as label values.
 
 macro_rules! enum_words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
@@ -7,7 +7,7 @@ macro_rules! enum_words {
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
 
         impl $name {
-            /// Every value, in the order of the contract.
+            /// Every value, in the order of declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The word of every value, in the same order.
@@ -23,7 +23,7 @@ macro_rules! enum_words {
                 self as usize
             }
 
-            /// The value behind a word.
+            /// The value of a word.
             pub fn from_word(word: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.as_str() == word)
             }

@@ -1,47 +1,45 @@
-//! Why a task ended without success, as one of a closed set of classes.
+//! Classes of failures: a closed set.
 
 use crate::domain::Status;
 use crate::domain::enum_words::enum_words;
 
 enum_words! {
-    /// The class of an end other than success; never free text.
+    /// Why a task ended without success.
     FailureClass {
-        /// A safety system refused the input or the output.
+        /// A safety system rejected the input or the output.
         ContentPolicy = "content_policy",
-        /// The request could not be worked on.
+        /// The input was invalid.
         InvalidInput = "invalid_input",
-        /// Money or units were used up.
+        /// Credit or quota was used up.
         Quota = "quota",
-        /// Too many tasks at once.
+        /// A rate limit was exceeded.
         RateLimit = "rate_limit",
-        /// The gateway's own key was refused by the provider.
+        /// The provider rejected the key of the gateway.
         Auth = "auth",
-        /// The provider broke.
+        /// An internal error of the provider.
         ProviderError = "provider_error",
-        /// The gateway broke.
+        /// An internal error of the gateway.
         GatewayError = "gateway_error",
-        /// Somebody stopped waiting.
+        /// A time-out of the provider, or the exporter gave the task up.
         Timeout = "timeout",
-        /// Not finished in time.
+        /// The task expired.
         Expired = "expired",
-        /// Called off.
+        /// The task was cancelled.
         Cancelled = "cancelled",
-        /// No longer known to the upstream.
+        /// The upstream no longer knows the task.
         Lost = "lost",
-        /// Ended without a result and without an error.
+        /// The task ended without a result and without an error.
         NoOutput = "no_output",
-        /// A code that the table does not know, or no code at all.
+        /// An unknown code, or no code.
         Other = "other",
     }
 }
 
 impl FailureClass {
-    /// The class of an end that a provider reported, `said` being what its table says of a failure.
-    ///
-    /// `None` for a task that succeeded or has not ended.
-    pub fn of_end(status: Status, said: Option<Self>) -> Option<Self> {
+    /// The class of an end; `reported` is the class by the provider's code. `None` for a task that succeeded or has not ended.
+    pub fn of_end(status: Status, reported: Option<Self>) -> Option<Self> {
         match status {
-            Status::Failed => Some(said.unwrap_or(Self::Other)),
+            Status::Failed => Some(reported.unwrap_or(Self::Other)),
             Status::Cancelled => Some(Self::Cancelled),
             Status::Expired => Some(Self::Expired),
             Status::Lost => Some(Self::Lost),
@@ -49,7 +47,7 @@ impl FailureClass {
         }
     }
 
-    /// The classes that an end of this kind can have: what is shown at 0 from the start.
+    /// The classes that this status can have: their series are exported from the start.
     pub fn possible(status: Status) -> &'static [Self] {
         match status {
             Status::Failed => &[
@@ -77,10 +75,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_end_but_success_has_a_class_that_is_shown_at_0() {
+    fn every_end_except_success_has_a_possible_class() {
         for status in Status::ALL {
-            for said in FailureClass::possible(Status::Failed).iter().copied().map(Some).chain([None]) {
-                match FailureClass::of_end(status, said) {
+            for reported in FailureClass::possible(Status::Failed).iter().copied().map(Some).chain([None]) {
+                match FailureClass::of_end(status, reported) {
                     Some(class) => assert!(FailureClass::possible(status).contains(&class), "{status:?} {class:?}"),
                     None => assert!(!status.is_end() || status == Status::Succeeded, "{status:?}"),
                 }

@@ -1,4 +1,4 @@
-//! The id of a task at its upstream.
+//! Task ids.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,29 +6,30 @@ use std::sync::Arc;
 /// Longest accepted id, in bytes.
 pub const MAX_TASK_ID: usize = 256;
 
-/// An id that is safe as one URL path segment and as a label: 1 to 256 bytes of printable ASCII, not `.` or `..`.
+/// The id of a task at its upstream, safe as a URL path segment and as a label value: 1 to 256 bytes of printable ASCII, not
+/// `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(Arc<str>);
 
-/// Why a text is no task id; never contains the text itself, which may be long or hostile.
+/// Why a text is not a task id. It does not contain the text, which may be long or hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTaskId {
-    /// Nothing there.
+    /// It is empty.
     #[error("a task id must not be empty")]
     Empty,
-    /// Over [`MAX_TASK_ID`] bytes.
-    #[error("a task id has at most 256 bytes, this one has {0}")]
+    /// It has more than [`MAX_TASK_ID`] bytes.
+    #[error("a task id must have at most 256 bytes; this one has {0}")]
     TooLong(usize),
-    /// `.` or `..`, which a URL would swallow.
+    /// It is `.` or `..`, which URLs remove from a path.
     #[error("a task id must not be `.` or `..`")]
     Dots,
-    /// A byte outside printable ASCII.
-    #[error("a task id is printable ASCII, byte {0} of this one is not")]
+    /// It has a byte outside printable ASCII.
+    #[error("a task id must be printable ASCII; byte {0} is not")]
     NotPrintable(usize),
 }
 
 impl TaskId {
-    /// Accepts `text` or says why not.
+    /// Checks a text.
     pub fn parse(text: &str) -> Result<Self, InvalidTaskId> {
         if text.is_empty() {
             return Err(InvalidTaskId::Empty);
@@ -45,7 +46,7 @@ impl TaskId {
         }
     }
 
-    /// The id as the upstream knows it.
+    /// The id as the upstream writes it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_ids_are_refused_with_the_reason_and_odd_ones_kept() {
+    fn hostile_ids_are_rejected_and_unusual_ones_accepted() {
         let long = "x".repeat(257);
         for (text, why) in [
             ("", InvalidTaskId::Empty),

@@ -1,15 +1,15 @@
-//! What a task's counters are labeled with.
+//! Label sets of counters.
 
 use std::sync::Arc;
 
-/// The labels shared by the counters of a group of tasks.
+/// The labels of the counters of a group of tasks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabelSet {
     /// Name of the upstream in the configuration.
     pub upstream: Arc<str>,
     /// Its provider.
     pub provider: &'static str,
-    /// The settled model, or [`UNKNOWN_MODEL`].
+    /// The model label, or [`UNKNOWN_MODEL`].
     pub model: Arc<str>,
     /// The source labels of `metrics.aggregate_labels`.
     pub labels: AggregateLabels,

@@ -1,19 +1,18 @@
-//! What text from outside has to go through before it becomes a label value.
+//! Sanitizes text from outside before it becomes a label value.
 
 use std::borrow::Cow;
 
 /// Longest label value, in characters.
 pub const MAX_LABEL_CHARS: usize = 128;
 
-/// Stands where a value looked like a URL, a JWT or a key.
+/// Replaces a value that looks like a URL, a JWT or a key.
 pub const REDACTED: &str = "redacted";
 
-/// Makes `text` fit to be a label value: no control characters, at most 128 characters, nothing that looks like a secret.
-///
-/// Returns an empty text for a blank one.
+/// Makes a text safe as a label value: trims it, cuts it to 128 characters, removes control characters and redacts what looks
+/// like a secret.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
     let text = text.trim();
-    if looks_secret(text) {
+    if is_secret_like(text) {
         return Cow::Borrowed(REDACTED);
     }
     if text.len() <= MAX_LABEL_CHARS && !text.chars().any(char::is_control) {
@@ -22,11 +21,11 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().filter(|c| !c.is_control()).take(MAX_LABEL_CHARS).collect())
 }
 
-/// What a label name is, for whoever wrote another one.
-pub const LABEL_NAME: &str =
-    "a label name is [a-zA-Z_][a-zA-Z0-9_]*, at most 128 characters, and does not begin with __";
+/// Error message for an invalid label name.
+pub const LABEL_NAME_RULE: &str =
+    "a label name must match [a-zA-Z_][a-zA-Z0-9_]*, have at most 128 characters, and not begin with __";
 
-/// True when a label name may come from a source: `[a-zA-Z_][a-zA-Z0-9_]*`, not beginning with `__`, and no longer than a value.
+/// Whether a source may use this label name, by the rule of [`LABEL_NAME_RULE`].
 pub fn is_label_name(name: &str) -> bool {
     let mut chars = name.chars();
     name.len() <= MAX_LABEL_CHARS
@@ -35,15 +34,15 @@ pub fn is_label_name(name: &str) -> bool {
         && !name.starts_with("__")
 }
 
-/// Upstream text with every URL taken out: result URLs are signed secrets.
-pub fn without_urls(text: &str) -> Cow<'_, str> {
+/// Replaces every URL by `[url]`: the URLs of results contain signatures, which are secrets.
+pub fn mask_urls(text: &str) -> Cow<'_, str> {
     let mut found = false;
-    let mut kept = String::new();
+    let mut masked = String::new();
     let mut rest = text;
     while let Some(at) = find_scheme(rest) {
         found = true;
-        kept.push_str(&rest[..at]);
-        kept.push_str("[url]");
+        masked.push_str(&rest[..at]);
+        masked.push_str("[url]");
         let tail = &rest[at..];
         let end = tail.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>')).unwrap_or(tail.len());
         rest = &tail[end..];
@@ -51,23 +50,23 @@ pub fn without_urls(text: &str) -> Cow<'_, str> {
     if !found {
         return Cow::Borrowed(text);
     }
-    kept.push_str(rest);
-    Cow::Owned(kept)
+    masked.push_str(rest);
+    Cow::Owned(masked)
 }
 
-/// Upstream text that may be kept: without URLs; `None` when it is one, or nothing.
-pub fn kept_text(text: &str) -> Option<String> {
+/// Upstream text that may be stored, with its URLs masked; `None` when it is blank or is itself a URL.
+pub fn storable_text(text: &str) -> Option<String> {
     let text = text.trim();
-    (!text.is_empty() && !is_url(text)).then(|| without_urls(text).into_owned())
+    (!text.is_empty() && !is_url(text)).then(|| mask_urls(text).into_owned())
 }
 
-/// True for a text that is one `http(s)` URL.
+/// Whether a text is a single `http(s)` URL.
 pub fn is_url(text: &str) -> bool {
     let text = text.trim();
     find_scheme(text) == Some(0) && !text.contains(char::is_whitespace)
 }
 
-/// True where a scheme of a URL could end. Most texts are words without a colon, which is soon seen.
+/// Whether there may be a URL. The search for a colon is fast and rules out most texts.
 fn has_scheme(text: &str) -> bool {
     text.contains(':') && text.contains("://")
 }
@@ -84,26 +83,26 @@ fn find_scheme(text: &str) -> Option<usize> {
     })
 }
 
-/// True for what looks like a URL, a JWT or a key.
-pub fn looks_secret(text: &str) -> bool {
+/// Whether a text looks like a URL, a JWT or a key.
+pub fn is_secret_like(text: &str) -> bool {
     has_scheme(text) || text.starts_with("//") || is_jwt(text) || is_key(text)
 }
 
-/// Three base64url parts, the first of which is a JSON object (`eyJ`).
+/// Whether it has three parts and base64url of a JSON object (`eyJ`).
 fn is_jwt(text: &str) -> bool {
     text.contains("eyJ") && text.split('.').count() >= 3
 }
 
-/// The prefixes that vendors give to keys, and long texts without a word in them.
+/// Whether it has the prefix of a vendor's keys, or is a long text of letters and digits without separators.
 fn is_key(text: &str) -> bool {
     const PREFIXES: [&str; 9] = ["sk-", "sk_", "ak-", "pk-", "rk-", "AKIA", "AIza", "ghp_", "xox"];
-    let lower_bearer = text.get(..7).is_some_and(|head| head.eq_ignore_ascii_case("bearer "));
-    let prefixed = PREFIXES.iter().any(|prefix| text.len() >= prefix.len() + 12 && text.starts_with(prefix));
-    let opaque = text.len() >= 32
+    let is_bearer = text.get(..7).is_some_and(|head| head.eq_ignore_ascii_case("bearer "));
+    let has_prefix = PREFIXES.iter().any(|prefix| text.len() >= prefix.len() + 12 && text.starts_with(prefix));
+    let is_opaque = text.len() >= 32
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'_'))
         && text.bytes().filter(u8::is_ascii_digit).count() >= 6
         && text.bytes().any(|b| b.is_ascii_alphabetic());
-    lower_bearer || prefixed || opaque
+    is_bearer || has_prefix || is_opaque
 }
 
 #[cfg(test)]
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_become_redacted_and_model_names_stay() {
+    fn secrets_are_redacted_and_model_names_are_not() {
         for secret in [
             "https://media.example.com/v.mp4?sig=abc",
             "sk-abcdefghijklmnop1234",
@@ -131,9 +130,9 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_cut_out_of_messages() {
-        assert_eq!(without_urls("see HTTPS://a.b/c?d=e, then"), "see [url] then");
-        assert_eq!(without_urls("no url: 12://x"), "no url: 12://x");
+    fn urls_in_messages_are_masked() {
+        assert_eq!(mask_urls("see HTTPS://a.b/c?d=e, then"), "see [url] then");
+        assert_eq!(mask_urls("no url: 12://x"), "no url: 12://x");
         assert!(is_url(" http://a/b "));
         assert!(!is_url("failed: http://a/b"));
     }

@@ -1,4 +1,4 @@
-//! What a video-generation task is and how it moves: plain types and pure functions, no I/O and no clock.
+//! Video-generation tasks and their state machine: plain types and pure functions, without I/O and clocks.
 
 pub mod advance;
 pub mod counter;

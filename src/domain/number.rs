@@ -1,20 +1,20 @@
-//! Numbers of a task, of which each may be missing.
+//! Optional numbers in a compact form.
 
 use std::num::NonZeroU64;
 
 use super::reading::Tokens;
 
-/// A number. What is none (NaN) is left out, so that an `Option` of it, of which a task has many, is no larger.
+/// A number other than NaN. An `Option` of it has 8 bytes: a task has many.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Number(NonZeroU64);
 
-/// The bits that stand for no number.
+/// The bits of `None`: a NaN.
 const NONE: u64 = f64::NAN.to_bits();
 
 impl Number {
-    /// `None` for what is no number.
+    /// `None` for NaN.
     pub fn new(value: f64) -> Option<Self> {
-        // There are many NaN; any other one would read as itself.
+        // Many bit patterns are NaN: all of them become the same one.
         let value = if value.is_nan() { f64::NAN } else { value };
         NonZeroU64::new(value.to_bits() ^ NONE).map(Self)
     }
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Number {
     }
 }
 
-/// Token usage as a task keeps it.
+/// Token usage in a compact form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TokenNumbers {
     prompt: Option<Number>,
@@ -40,7 +40,7 @@ pub struct TokenNumbers {
 }
 
 impl TokenNumbers {
-    /// As it was reported.
+    /// The token usage.
     pub fn get(self) -> Tokens {
         let [prompt, completion, total] =
             [self.prompt, self.completion, self.total].map(|number| number.map(Number::get));
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_is_kept_and_no_number_is_none() {
+    fn every_number_is_preserved_and_nan_is_none() {
         for value in [0.0, -0.0, 1.0, 0.1 + 0.2, f64::MAX, f64::MIN_POSITIVE, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(Number::new(value).map(|number| number.get().to_bits()), Some(value.to_bits()));
         }

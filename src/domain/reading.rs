@@ -1,4 +1,4 @@
-//! What one look at an upstream taught us about a task.
+//! Readings: the results of polls and callbacks.
 
 use std::sync::Arc;
 
@@ -8,49 +8,49 @@ use crate::domain::Status;
 use crate::domain::Timestamp;
 use crate::domain::enum_words::enum_words;
 
-/// Whose clock a task's times were taken from; spans are only taken within one clock.
+/// The clock of a task's times. A span between times of two clocks is meaningless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Clock {
-    /// The gateway's row.
+pub enum ClockSource {
+    /// The gateway.
     Gateway,
-    /// The provider that made the video.
+    /// The provider that generates the video.
     #[default]
     Upstream,
-    /// Submit and finish come from different clocks: their difference means nothing.
+    /// Submit and finish come from different clocks: no span is computed from them.
     Mixed,
 }
 
 /// When a task was submitted, started and finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Times {
-    /// Accepted.
+    /// Submit time.
     pub submit: Option<Timestamp>,
-    /// First worked on.
+    /// Start time.
     pub start: Option<Timestamp>,
-    /// Ended; only ever set together with an end.
+    /// Finish time; only ended tasks have one.
     pub finish: Option<Timestamp>,
-    /// Whose clock says so.
-    pub clock: Clock,
+    /// The clock of these times.
+    pub clock: ClockSource,
 }
 
-/// Token usage as reported; absent is not 0.
+/// Reported token usage. A missing number is not 0.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Tokens {
     /// Tokens of the prompt.
     pub prompt: Option<f64>,
     /// Tokens of the result.
     pub completion: Option<f64>,
-    /// Their sum, or the only number there is.
+    /// Their sum, or the only reported number.
     pub total: Option<f64>,
 }
 
 impl Tokens {
-    /// True when nothing was reported.
+    /// Whether nothing was reported.
     pub const fn is_empty(&self) -> bool {
         self.prompt.is_none() && self.completion.is_none() && self.total.is_none()
     }
 
-    /// The parts by `token_type`, adding up to the total: what no part explains is `unspecified`.
+    /// The numbers by `token_type`. They add up to the total: the rest is `unspecified`.
     pub fn parts(&self) -> [(TokenType, Option<f64>); 3] {
         let known = self.prompt.unwrap_or(0.0) + self.completion.unwrap_or(0.0);
         let rest = match self.total {
@@ -63,38 +63,38 @@ impl Tokens {
 }
 
 enum_words! {
-    /// Which side of a task used tokens.
+    /// What tokens were used for.
     TokenType {
         /// The prompt.
         Input = "input",
         /// The video.
         Output = "output",
-        /// A total without parts, or what the parts leave unexplained.
+        /// A total without parts, or the rest of a total beside its parts.
         Unspecified = "unspecified",
     }
 }
 
-/// A decoded good answer: the normalized task of `docs/upstreams.md`.
+/// A decoded answer without an error: the normalized task of `docs/upstreams.md`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answer {
     /// The id in the body, where the body has one.
     pub task_id: Option<String>,
-    /// Where the task stands; never `lost`, which is ours to say. `None` only while a body is being read: an answer without a
-    /// status is an error.
+    /// The status; never `lost`, which only the exporter decides. `None` only while a body is being decoded: an answer without
+    /// a status is an error.
     pub reported_status: Option<Status>,
     /// 0 to 1.
     pub progress: Option<f64>,
-    /// The progress is a gateway's coarse stand-in, not a measurement.
+    /// A gateway made the progress up from the status.
     pub synthetic_progress: bool,
     /// Submit, start and finish.
     pub times: Times,
-    /// The finish time is that of a gateway's time-out sweep, not of the task.
+    /// The finish time is when the gateway's time-out failed the task, not when the task ended.
     pub finish_is_synthetic: bool,
-    /// The model label that a task without one gets. A provider leaves it open: it does not know which names are kept.
+    /// The model label for a task without one. Decoding leaves it empty: the label limits decide which names are used.
     pub model: Option<Arc<str>>,
     /// The model that ran.
     pub model_upstream: Option<String>,
-    /// The model that was asked for.
+    /// The model that was requested.
     pub model_origin: Option<String>,
     /// Length of the video, in seconds.
     pub video_seconds: Option<f64>,
@@ -106,55 +106,55 @@ pub struct Answer {
     pub tokens: Tokens,
     /// The gateway's own units.
     pub credits: Option<f64>,
-    /// Seconds from the provider's finish to the gateway's, where both say one.
+    /// Seconds from the provider's finish to the gateway's, where both are known.
     pub gateway_lag: Option<f64>,
-    /// Why it failed, by the provider's table; only of a failed task.
+    /// The class of the failure, only for a failed task.
     pub failure: Option<FailureClass>,
-    /// The provider's code for what went wrong.
+    /// The provider's error code.
     pub error_code: Option<String>,
     /// Upstream text without URLs, at most 256 characters; never a label.
     pub error_message: Option<String>,
-    /// Whether a result URL exists; the URL itself is not kept.
+    /// Whether a result URL exists. The URL itself is not stored: it is a secret.
     pub has_result_url: bool,
-    /// When the result goes away.
+    /// When the result expires.
     pub expires_at: Option<Timestamp>,
-    /// When the provider gives the task up, if it has not ended by then.
+    /// When the provider gives up the task.
     pub deadline: Option<Timestamp>,
-    /// The gateway's own word on the status, in our words.
+    /// The status that the gateway reports.
     pub gateway_status: Option<Status>,
-    /// The word of the provider behind it.
+    /// The status that the provider behind it reports.
     pub upstream_status: Option<Status>,
-    /// A status word, of the gateway or the provider, that no table knows; fit to be shown.
+    /// An unknown status word of the gateway or the provider, sanitized.
     pub unknown_word: Option<String>,
-    /// The upstream says that it does not know the task (`DashScope`'s UNKNOWN).
+    /// The upstream does not know the task (`DashScope`'s UNKNOWN).
     pub is_not_found: bool,
-    /// Reading made the gateway ask its own upstream, so it is not repeated quickly (Veo behind new-api).
+    /// Each poll makes the gateway send a request to its own upstream, so that polls must be rare (Veo behind new-api).
     pub read_has_side_effect: bool,
-    /// Where the answer is not as its provider documents it.
+    /// The schema drift of the answer.
     pub drift: Drift,
 }
 
 impl Answer {
-    /// An answer that says nothing but its status.
+    /// An answer with only a status.
     pub fn new(status: Status) -> Self {
         Self { reported_status: Some(status), ..Self::default() }
     }
 
-    /// Where the task stands.
+    /// The status.
     pub fn status(&self) -> Status {
         self.reported_status.unwrap_or(Status::Unknown)
     }
 }
 
-/// What [`advance`](crate::domain::advance()) is fed with.
+/// The input of [`advance`](crate::domain::advance()).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
-    /// A good answer.
+    /// An answer without an error.
     Answer(Box<Answer>),
-    /// The upstream does not know the id; three of these over a minute make a task `lost`.
+    /// The upstream does not know the id. Three of these within at least a minute make a task `lost`.
     NotFound,
-    /// No usable answer, for any other reason.
+    /// The poll failed for any other reason.
     Failed,
-    /// `tasks.give_up_after` has passed: nobody asks any more.
+    /// `tasks.give_up_after` has passed: the task is no longer polled.
     GivenUp,
 }

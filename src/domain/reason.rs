@@ -1,4 +1,4 @@
-//! Why a request to an upstream gave no task.
+//! Errors of requests to an upstream.
 
 use crate::domain::Drift;
 use crate::domain::enum_words::enum_words;
@@ -8,37 +8,37 @@ enum_words! {
     Reason {
         /// The host name did not resolve.
         Dns = "dns",
-        /// No connection.
+        /// The connection failed.
         Connect = "connect",
         /// The TLS handshake failed.
         Tls = "tls",
-        /// No answer in time.
+        /// No response in time.
         Timeout = "timeout",
-        /// The connection broke in the middle.
+        /// The connection was closed before the end of the response.
         Reset = "reset",
-        /// A 3xx, never followed.
+        /// A redirect; redirects are not followed.
         Redirect = "redirect",
-        /// Too fast.
+        /// A rate limit was exceeded.
         RateLimited = "rate_limited",
-        /// Out of money, not out of speed.
+        /// Credit or quota is used up.
         QuotaExhausted = "quota_exhausted",
         /// The key is wrong.
         Unauthorized = "unauthorized",
-        /// The key is right but not allowed.
+        /// The key is valid but has no permission.
         Forbidden = "forbidden",
         /// The upstream does not know the task.
         NotFound = "not_found",
         /// The upstream does not know the path.
         WrongPath = "wrong_path",
-        /// The upstream dislikes the request.
+        /// The upstream rejects the request as invalid.
         BadRequest = "bad_request",
-        /// The upstream is in trouble.
+        /// An internal error of the upstream.
         ServerError = "server_error",
-        /// The answer is larger than we read.
+        /// The response exceeds the size limit.
         BodyTooLarge = "body_too_large",
-        /// The answer is not what it should be.
+        /// The response cannot be decoded.
         InvalidBody = "invalid_body",
-        /// HTTP 200 with an error code that no table knows.
+        /// HTTP 200 with an unknown error code.
         ApiError = "api_error",
         /// Any other HTTP status.
         HttpOther = "http_other",
@@ -46,20 +46,20 @@ enum_words! {
 }
 
 impl Reason {
-    /// True where the fault is one task's, not the upstream's: `videogen_upstream_up` stays 1.
+    /// Whether the error concerns one task and not the upstream: `videogen_upstream_up` stays 1.
     pub const fn is_about_one_task(self) -> bool {
         matches!(self, Self::NotFound | Self::BadRequest)
     }
 }
 
-/// An answer that is an error, whatever its HTTP status.
+/// An error that an upstream returned, with any HTTP status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
-    /// The kind, closed.
+    /// The reason.
     pub kind: Reason,
-    /// The upstream's own code, where it gives one; never a label.
+    /// The upstream's code, if it has one; never a label.
     pub code: Option<String>,
-    /// Where the answer is not as its provider documents it.
+    /// The schema drift of the response.
     pub drift: Drift,
 }
 
@@ -70,7 +70,7 @@ impl ApiError {
     }
 
     /// An error with the upstream's code.
-    pub fn coded(kind: Reason, code: impl Into<String>) -> Self {
+    pub fn with_code(kind: Reason, code: impl Into<String>) -> Self {
         Self { kind, code: Some(code.into()), drift: Drift::NONE }
     }
 }

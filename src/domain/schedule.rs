@@ -1,4 +1,4 @@
-//! When a task is asked again: by its state, its age and its expected end.
+//! When a task is polled next, by its status, age and progress.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -7,22 +7,22 @@ use crate::domain::Task;
 use crate::domain::TaskId;
 use crate::domain::Timestamp;
 
-/// Share of the interval by which two polls of one task may differ, either way.
+/// By which share of the interval a poll may be earlier or later.
 pub const JITTER: f64 = 0.1;
 
-/// Slowest reading of a task whose reading makes the gateway act (Veo behind new-api).
+/// Shortest interval of a task whose polls make the gateway send requests (Veo behind new-api).
 pub const SIDE_EFFECT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A task this far along is about to end.
+/// From this progress on a task is expected to end soon.
 const NEARLY_DONE: f64 = 0.9;
 
-/// A task is asked about this many times within its age so far, and not more.
+/// The interval of an old task is its age divided by this.
 const POLLS_PER_AGE: u32 = 40;
 
-/// The bounds within which the interval moves.
+/// The configured interval with its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// The usual wait.
+    /// The usual interval.
     pub interval: Duration,
     /// The shortest.
     pub min: Duration,
@@ -30,9 +30,9 @@ pub struct Pace {
     pub max: Duration,
 }
 
-/// The wait before `task` is asked again, with `chance` (0 to 1) deciding the jitter.
+/// The wait until the next poll of an active task; `chance` (0 to 1) decides the jitter.
 ///
-/// The usual interval; half of it near the end; longer for a task that is old for its kind or whose polls keep failing.
+/// It is the usual interval, half of it near the end, and longer for an old task or after failed polls.
 pub fn wait(task: &Task, pace: &Pace, now: Timestamp, chance: f64) -> Duration {
     let age = now.duration_since(task.age_start());
     let nearly_done = !task.synthetic_progress && task.progress.is_some_and(|progress| progress.get() >= NEARLY_DONE);
@@ -48,13 +48,13 @@ pub fn wait(task: &Task, pace: &Pace, now: Timestamp, chance: f64) -> Duration {
     if task.read_has_side_effect { wait.max(SIDE_EFFECT_INTERVAL) } else { wait }
 }
 
-/// The first re-reading of an ended task comes this long after its end was read; each one after that, twice as long.
+/// When an ended task is polled again for the first time, after its end was read. The wait then doubles each time.
 pub const FIRST_RECHECK: Duration = Duration::from_mins(1);
 
-/// The wait before an ended task is read again: 1, 2, 4, ... minutes after its end was first read, for as long as `window`;
-/// and a task that goes on all the same is followed at the slowest pace, until it has ended truly.
+/// The wait until the next poll of an ended task: 1, 2, 4, … minutes after its end was first read, within `window`. A task that
+/// became active again is polled at the longest interval, until it ends.
 ///
-/// `None` for an active task, and when no such moment is left.
+/// `None` for an active task, and for an ended task that is not polled again.
 pub fn recheck(task: &Task, window: Duration, pace: &Pace, now: Timestamp) -> Option<Duration> {
     let ended = task.ended_seen?;
     if task.reopened && !window.is_zero() {
@@ -62,9 +62,9 @@ pub fn recheck(task: &Task, window: Duration, pace: &Pace, now: Timestamp) -> Op
     }
     let mut after = FIRST_RECHECK;
     while after <= window {
-        // Strictly later: the reading that is due now does not schedule itself again.
+        // Later than now, so that the current poll is not scheduled again.
         if ended + after > now {
-            // Nor does a clock that was set back delay it.
+            // A clock that was set back does not delay it.
             return Some((ended + after).duration_since(now).min(after));
         }
         after = after.saturating_mul(2);
@@ -72,27 +72,27 @@ pub fn recheck(task: &Task, window: Duration, pace: &Pace, now: Timestamp) -> Op
     None
 }
 
-/// First polls a second that are no rush, whatever the upstream allows.
-const NO_RUSH: f64 = 100.0;
+/// Most first polls a second, even when the rate limit allows more.
+const MAX_FIRST_POLLS_PER_SECOND: f64 = 100.0;
 
-/// By how much the first polls of very many tasks may come faster than later ones, which come once an interval.
-const HASTE: f64 = 1.2;
+/// First polls of very many tasks may exceed that rate: this much faster than one poll per task and interval.
+const FIRST_POLL_SPEEDUP: f64 = 1.2;
 
-/// Over how long the first polls of so many tasks are spread, an interval at most: as fast as the rate limit lets them, but a rush
-/// that is allowed is a rush all the same.
+/// The time over which the first polls of `tasks` are spread, at most an interval. It respects the rate limit, and avoids a burst
+/// even when the rate limit allows one.
 pub fn first_window(tasks: usize, requests_per_second: f64, interval: Duration) -> Duration {
-    // A single one is asked at once.
+    // A single task is polled at once.
     let more = f64::from(u32::try_from(tasks.saturating_sub(1)).unwrap_or(u32::MAX));
-    let calm = (more / NO_RUSH).min(interval.as_secs_f64() / HASTE);
-    Duration::try_from_secs_f64((more / requests_per_second).max(calm)).unwrap_or(Duration::MAX).min(interval)
+    let spread = (more / MAX_FIRST_POLLS_PER_SECOND).min(interval.as_secs_f64() / FIRST_POLL_SPEEDUP);
+    Duration::try_from_secs_f64((more / requests_per_second).max(spread)).unwrap_or(Duration::MAX).min(interval)
 }
 
-/// Where within `window` the first poll of a task is placed: a hash of its id, so that tasks loaded together spread out.
+/// The wait until the first poll of a task, within `window`. A hash of the id spreads tasks that are loaded together.
 pub fn first_wait(id: &TaskId, window: Duration) -> Duration {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
-    let place = u32::try_from(hasher.finish() >> 32).expect("32 bits are left");
-    window.mul_f64(f64::from(place) / f64::from(u32::MAX))
+    let position = u32::try_from(hasher.finish() >> 32).expect("32 bits are left");
+    window.mul_f64(f64::from(position) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]
@@ -110,10 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn first_polls_are_spread_but_no_longer_than_they_have_to_be() {
+    fn first_polls_are_spread_over_the_shortest_allowed_window() {
         let window = |tasks, rate| first_window(tasks, rate, Duration::from_secs(30)).as_millis();
         assert_eq!([window(0, 10.0), window(1, 10.0), window(51, 10.0), window(301, 10.0)], [0, 0, 5000, 30_000]);
-        // The limit alone would let a hundred thousand come within a second.
+        // The rate limit alone would allow all of them within a second.
         assert_eq!([window(11, 1e5), window(501, 1e5), window(100_000, 1e5)], [100, 5000, 25_000]);
     }
 
@@ -137,25 +137,25 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_task_is_read_again_at_a_falling_rate_for_a_while() {
+    fn an_ended_task_is_polled_again_at_doubling_intervals() {
         let ended = Task { ended_seen: Some(Timestamp::from_secs(1000)), ..task() };
-        let again = |window, at| {
+        let next = |window, at| {
             recheck(&ended, Duration::from_secs(window), &PACE, Timestamp::from_secs(at)).map(|w| w.as_secs())
         };
         let mut now = 1000;
         let mut at = Vec::new();
-        while let Some(wait) = again(600, now) {
+        while let Some(wait) = next(600, now) {
             now += i64::try_from(wait).unwrap();
             at.push(now - 1000);
         }
         assert_eq!(at, [60, 120, 240, 480]);
-        assert_eq!(again(600, 1100), Some(20), "a late reading does not move the next one");
-        assert_eq!(again(60, 1000), Some(60));
-        assert_eq!((again(0, 1000), again(59, 1000), again(600, 900)), (None, None, Some(60)));
+        assert_eq!(next(600, 1100), Some(20), "a late poll does not delay the next one");
+        assert_eq!(next(60, 1000), Some(60));
+        assert_eq!((next(0, 1000), next(59, 1000), next(600, 900)), (None, None, Some(60)));
         assert_eq!(recheck(&task(), Duration::from_hours(1), &PACE, Timestamp::from_secs(0)), None, "it has not ended");
-        let undead = Task { reopened: true, ..ended.clone() };
-        let followed = |window| recheck(&undead, Duration::from_secs(window), &PACE, Timestamp::from_secs(99_999));
-        assert_eq!((followed(600), followed(0)), (Some(PACE.max), None));
+        let reopened = Task { reopened: true, ..ended.clone() };
+        let wait = |window| recheck(&reopened, Duration::from_secs(window), &PACE, Timestamp::from_secs(99_999));
+        assert_eq!((wait(600), wait(0)), (Some(PACE.max), None));
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Spans of a task's life.
+//! Spans between the times of a task.
 
 use super::enum_words::enum_words;
 
 enum_words! {
-    /// A span of a task's life.
+    /// A span between two times of a task.
     Span {
         /// Submit to finish.
         Latency = "latency",

@@ -1,28 +1,28 @@
-//! The eight states of a task.
+//! The status of a task.
 
-/// Where a task stands, in the exporter's own words.
+/// The status of a task; providers' words are mapped to these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
-    /// Accepted and not started.
+    /// Submitted and not started.
     Queued,
-    /// Being worked on.
+    /// Started and not ended.
     Running,
     /// Ended with a result.
     Succeeded,
     /// Ended without one.
     Failed,
-    /// Ended because somebody asked for it.
+    /// Ended on request.
     Cancelled,
-    /// Ended because its time was up.
+    /// Ended because its time limit passed.
     Expired,
-    /// The upstream no longer knows it, or we stopped asking.
+    /// The upstream no longer knows it, or the exporter gave it up.
     Lost,
-    /// The upstream said something we do not know, or has not answered yet.
+    /// Not polled yet, or the upstream reports an unknown word.
     Unknown,
 }
 
 impl Status {
-    /// Every state, in the order of its numeric code.
+    /// Every status, in the order of its numeric code.
     pub const ALL: [Self; 8] = [
         Self::Queued,
         Self::Running,
@@ -34,13 +34,13 @@ impl Status {
         Self::Unknown,
     ];
 
-    /// The five ends.
+    /// The statuses of an ended task.
     pub const ENDS: [Self; 5] = [Self::Succeeded, Self::Failed, Self::Cancelled, Self::Expired, Self::Lost];
 
-    /// The states of a task that is still polled.
+    /// The statuses of an active task.
     pub const ACTIVE: [Self; 3] = [Self::Queued, Self::Running, Self::Unknown];
 
-    /// The word of every state, in the same order.
+    /// The word of every status, in the same order.
     pub const WORDS: &'static [&'static str] =
         &["queued", "running", "succeeded", "failed", "cancelled", "expired", "lost", "unknown"];
 
@@ -49,27 +49,27 @@ impl Status {
         Self::WORDS[self.index()]
     }
 
-    /// The state behind a word.
+    /// The status of a word.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
-    /// Place in [`Status::ALL`].
+    /// Position in [`Status::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// The number shown by `videogen_task_status_code`: 1 for queued to 8 for unknown.
+    /// The value of `videogen_task_status_code`: 1 for queued to 8 for unknown.
     pub const fn code(self) -> usize {
         self as usize + 1
     }
 
-    /// True for the five states that a task does not leave by itself.
+    /// Whether it is the status of an ended task.
     pub const fn is_end(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Expired | Self::Lost)
     }
 
-    /// How far along a task is: 0 while nobody knows, 3 at any of its ends.
+    /// The order of statuses: 0 unknown, 1 queued, 2 running, 3 ended.
     pub const fn stage(self) -> u8 {
         match self {
             Self::Unknown => 0,

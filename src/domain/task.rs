@@ -1,4 +1,4 @@
-//! The record of one task.
+//! The record of a task.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,41 +10,41 @@ use crate::domain::Timestamp;
 use crate::domain::enum_words::enum_words;
 use crate::domain::label_set::{AggregateLabels, LabelSet, UNKNOWN_MODEL};
 use crate::domain::number::{Number, TokenNumbers};
-use crate::domain::reading::{Clock, Times};
+use crate::domain::reading::{ClockSource, Times};
 
-/// Longest span that is taken for real.
+/// Longest span that is considered valid.
 pub const MAX_SPAN_SECONDS: f64 = 30.0 * 86_400.0;
 
-/// A task as a source brings it.
+/// A task that a source discovered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTask {
     /// Its id at the upstream.
     pub id: TaskId,
-    /// The labels its source gave it.
+    /// Its labels from the source.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// When it was submitted, if the source says so.
+    /// Its submit time, if the source has one.
     pub submit: Option<Timestamp>,
 }
 
 impl NewTask {
-    /// A task of which its source says nothing but the id.
+    /// A task with only an id.
     pub fn new(id: TaskId) -> Self {
         Self { id, labels: Arc::default(), submit: None }
     }
 }
 
-/// Which parts of a task have been counted, so that nothing is counted twice.
+/// What has been counted of a task, so that nothing is counted twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
-    /// In `submitted_total`.
+    /// It is in `submitted_total`.
     pub submitted: bool,
-    /// Ends that were counted, one bit each.
+    /// Counted ends, one bit for each status.
     pub ends: u8,
-    /// The latency, or that it made no sense.
+    /// The latency, valid or not.
     pub latency: bool,
     /// The time in the queue.
     pub queue: bool,
-    /// The time at work.
+    /// The time from start to finish.
     pub run: bool,
     /// Tokens.
     pub tokens: bool,
@@ -52,70 +52,70 @@ pub struct Counted {
     pub quota: bool,
     /// Seconds of video.
     pub video: bool,
-    /// How much later than its provider the gateway noticed the end.
+    /// The gateway's finish lag.
     pub gateway_lag: bool,
 }
 
-/// Answers of the kind "never heard of it", in a row.
+/// Consecutive not-found answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Strikes {
-    /// How many.
+    /// Their number.
     pub count: u32,
-    /// When the first came.
+    /// Time of the first one.
     pub since: Timestamp,
 }
 
-/// Where a task is and where it came from, which many have in common.
+/// The upstream and source of a task. Many tasks share one record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TaskOrigin {
     /// Name of its upstream.
     pub upstream: Arc<str>,
     /// The upstream's dialect.
     pub provider: &'static str,
-    /// The `source` label of the source that named it first.
+    /// The `source` label of the source that discovered it first.
     pub source: String,
-    /// The labels that it gave, sanitized.
+    /// Its labels from the source, sanitized.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// Those of them that aggregates carry.
+    /// Those labels that counters have, too.
     pub aggregate_labels: AggregateLabels,
 }
 
-/// What a task makes and with what, which many have in common.
+/// The model and video format of a task. Many tasks share one record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Video {
-    /// The model label, settled when first known.
+    /// The model label. It does not change after it is set.
     pub model: Option<Arc<str>>,
     /// The model that ran, sanitized.
     pub upstream_model: Option<Arc<str>>,
-    /// Resolution as spelled by the upstream, sanitized.
+    /// Resolution as the upstream writes it, sanitized.
     pub resolution: Option<Arc<str>>,
     /// Service tier, sanitized.
     pub service_tier: Option<Arc<str>>,
 }
 
-/// Everything that is known about one task.
+/// Everything that is known about a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// Where it is, and where it came from.
+    /// Its upstream and source.
     pub origin: Arc<TaskOrigin>,
-    /// Its id there.
+    /// Its id at the upstream.
     pub id: TaskId,
-    /// Its source brought it after that source's first load: without a finish time it still counts.
+    /// Its source discovered it after the source's first load: it is counted even without a finish time.
     pub discovered_after_first_load: bool,
-    /// When it was first named to us.
+    /// When a source first named it.
     pub first_seen: Timestamp,
 
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
     /// 0 to 1.
     pub progress: Option<Number>,
-    /// The progress is a gateway's stand-in.
+    /// A gateway made the progress up from the status.
     pub synthetic_progress: bool,
     /// Submit, start, finish.
     pub times: Times,
-    /// The finish time was made up by a time-out sweep.
+    /// The finish time is when the gateway's time-out failed the task.
     pub finish_is_synthetic: bool,
-    /// What it makes.
+    /// Its model and video format.
     pub video: Arc<Video>,
     /// Length of the video, in seconds.
     pub video_seconds: Option<Number>,
@@ -123,43 +123,43 @@ pub struct Task {
     pub tokens: TokenNumbers,
     /// Gateway units.
     pub quota: Option<Number>,
-    /// Why it ended, when it did not succeed.
+    /// Why it ended without success.
     pub failure: Option<FailureClass>,
-    /// The gateway's own word at the last good answer.
+    /// The gateway's status in the last answer.
     pub gateway_status: Option<Status>,
-    /// The word of the provider behind it.
+    /// The status of the provider behind it.
     pub upstream_status: Option<Status>,
     /// When the provider gives it up.
     pub deadline: Option<Timestamp>,
-    /// When the result goes away.
+    /// When its result expires.
     pub result_expiry: Option<Timestamp>,
 
-    /// When we first read that it had ended.
+    /// When its end was first read.
     pub ended_seen: Option<Timestamp>,
-    /// Read again, it was at work as if it had never ended: a false end, whose true one is still to come.
+    /// After its end an answer reported it as active again: the end was false, and another one is expected.
     pub reopened: bool,
     /// Last change of status or progress.
     pub last_change: Timestamp,
-    /// Last good answer.
+    /// Last successful poll.
     pub last_poll: Option<Timestamp>,
-    /// Failed polls in a row.
+    /// Consecutive failed polls.
     pub poll_failures: u32,
-    /// One good answer said that it was queued, running or unknown.
+    /// An answer has reported it as queued, running or unknown.
     pub seen_active: bool,
-    /// Reading it has a side effect at the gateway.
+    /// Polling it makes the gateway send a request.
     pub read_has_side_effect: bool,
-    /// Somebody asked not to watch it any more.
+    /// A client asked to stop tracking it.
     pub dropped: bool,
-    /// "Never heard of it", in a row.
+    /// Consecutive not-found answers.
     pub strikes: Option<Strikes>,
-    /// What of it has been counted.
+    /// What has been counted of it.
     pub counted: Counted,
-    /// How many of its transitions had to be committed: a state that is further on refuses an older one.
+    /// Number of its durable transitions: the store rejects a transition that is based on an older revision.
     pub revision: u32,
 }
 
 enum_words! {
-    /// The heights that videos are counted by.
+    /// The classes of resolution that counters have.
     ResolutionClass {
         /// 480 lines.
         P480 = "480p",
@@ -181,8 +181,8 @@ enum_words! {
 }
 
 impl ResolutionClass {
-    /// Reads `720p`, `1280x720`, `1280*720`, `2K`, `4K`.
-    pub fn of(text: Option<&str>) -> Self {
+    /// Parses `720p`, `1280x720`, `1280*720`, `2K`, `4K`.
+    pub fn from_text(text: Option<&str>) -> Self {
         let Some(text) = text.map(|t| t.trim().to_ascii_lowercase()).filter(|t| !t.is_empty()) else {
             return Self::Unknown;
         };
@@ -210,7 +210,7 @@ impl ResolutionClass {
 }
 
 impl Task {
-    /// A task of which nothing is known but its name.
+    /// A new task with an unknown status.
     pub fn new(upstream: Arc<str>, provider: &'static str, new: NewTask, now: Timestamp) -> Self {
         Self {
             origin: Arc::new(TaskOrigin {
@@ -226,10 +226,10 @@ impl Task {
             status: Status::Unknown,
             progress: None,
             synthetic_progress: false,
-            // The source's clock is neither the gateway's nor the provider's: no duration is taken from it.
+            // The source's clock is neither the gateway's nor the provider's: no span is computed from it.
             times: new.submit.map_or_else(Times::default, |submit| Times {
                 submit: Some(submit),
-                clock: Clock::Mixed,
+                clock: ClockSource::Mixed,
                 ..Times::default()
             }),
             finish_is_synthetic: false,
@@ -256,7 +256,7 @@ impl Task {
         }
     }
 
-    /// What it is counted under at this moment.
+    /// The label set of its counters.
     pub fn label_set(&self) -> LabelSet {
         LabelSet {
             upstream: self.origin.upstream.clone(),
@@ -266,19 +266,19 @@ impl Task {
         }
     }
 
-    /// Its aggregates carry these labels from now on.
+    /// Changes the labels of its counters.
     pub fn relabel(&mut self, labels: AggregateLabels) {
         if self.origin.aggregate_labels != labels {
             Arc::make_mut(&mut self.origin).aggregate_labels = labels;
         }
     }
 
-    /// True while it is polled.
+    /// Whether it has not ended.
     pub const fn is_active(&self) -> bool {
         !self.status.is_end()
     }
 
-    /// Seconds from submit to finish, when both are known, of one clock, and possible.
+    /// Seconds from submit to finish, when both are known, from one clock, and valid.
     pub fn duration(&self) -> Option<f64> {
         self.span(self.times.submit, self.times.finish)
             .filter(|_| self.status.is_end() && self.status != Status::Lost)
@@ -287,21 +287,21 @@ impl Task {
 
     /// Seconds between two of its times; `None` when one is missing or they come from two clocks.
     pub(super) fn span(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Option<f64> {
-        (self.times.clock != Clock::Mixed).then_some(to?.seconds_since(from?))
+        (self.times.clock != ClockSource::Mixed).then_some(to?.seconds_since(from?))
     }
 
-    /// The words of gateway and provider, where both have one and they differ.
+    /// The statuses of gateway and provider, if they differ.
     pub fn disagreement(&self) -> Option<(Status, Status)> {
         Some((self.gateway_status?, self.upstream_status?)).filter(|(gateway, upstream)| gateway != upstream)
     }
 
-    /// Submit time, or when we first saw it.
+    /// Submit time, or when it was first seen.
     pub fn age_start(&self) -> Timestamp {
         self.times.submit.unwrap_or(self.first_seen)
     }
 }
 
-/// Not negative and not over 30 days.
+/// Whether a span is neither negative nor over 30 days.
 pub fn is_possible_span(seconds: f64) -> bool {
     (0.0..=MAX_SPAN_SECONDS).contains(&seconds)
 }
@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resolutions_fall_into_their_class() {
+    fn resolutions_have_a_class() {
         for (text, class) in [
             (Some("720p"), ResolutionClass::P720),
             (Some("1280x720"), ResolutionClass::P720),
@@ -323,7 +323,7 @@ mod tests {
             (Some(" "), ResolutionClass::Unknown),
             (None, ResolutionClass::Unknown),
         ] {
-            assert_eq!(ResolutionClass::of(text), class, "{text:?}");
+            assert_eq!(ResolutionClass::from_text(text), class, "{text:?}");
         }
     }
 }

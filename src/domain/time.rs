@@ -1,16 +1,16 @@
-//! A moment, in Unix milliseconds.
+//! Timestamps.
 
 use std::fmt;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A moment as milliseconds since the Unix epoch; every time in the program is one of these.
+/// Milliseconds since the Unix epoch.
 ///
-/// Its earliest moment is left out, so that an `Option` of it, of which a task has many, is no larger.
+/// It cannot hold `i64::MIN`, so that an `Option` of it has 8 bytes: a task has many.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(NonZeroU64);
 
-/// What makes the order of signed numbers that of unsigned ones.
+/// The sign bit. Flipping it gives unsigned numbers the order of the signed ones.
 const SIGN: u64 = 1 << 63;
 
 impl Timestamp {
@@ -32,7 +32,7 @@ impl Timestamp {
         (self.0.get() ^ SIGN).cast_signed()
     }
 
-    /// Unix seconds, as Prometheus wants them.
+    /// Unix seconds.
     #[expect(clippy::cast_precision_loss, reason = "exact up to the year 287396")]
     pub fn as_secs_f64(self) -> f64 {
         self.as_millis() as f64 / 1000.0
@@ -44,13 +44,13 @@ impl Timestamp {
         self.as_millis().saturating_sub(earlier.as_millis()) as f64 / 1000.0
     }
 
-    /// How long ago `earlier` was; zero when it lies in the future.
+    /// The time since `earlier`; zero when that is in the future.
     pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.as_millis().saturating_sub(earlier.as_millis())).unwrap_or(0))
     }
 }
 
-/// This moment by both clocks: the wall clock, which may be set, and the monotonic one.
+/// The current time of the wall clock, which may be set back, and of the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// Wall clock.
@@ -94,12 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_keep_their_order_and_their_value() {
+    fn timestamps_preserve_order_and_value() {
         let millis = [i64::MIN + 1, -1, 0, 1, 1_700_000_000_123, i64::MAX];
-        let moments = millis.map(Timestamp::from_millis);
-        assert!(moments.is_sorted());
-        assert_eq!(moments.map(Timestamp::as_millis), millis);
-        assert_eq!(Timestamp::from_millis(i64::MIN), moments[0]);
+        let times = millis.map(Timestamp::from_millis);
+        assert!(times.is_sorted());
+        assert_eq!(times.map(Timestamp::as_millis), millis);
+        assert_eq!(Timestamp::from_millis(i64::MIN), times[0]);
         assert_eq!(size_of::<Option<Timestamp>>(), 8);
     }
 }

@@ -1,9 +1,9 @@
-//! The one HTTP client: a request as data, time-outs, a cap on the body, no redirects, TLS, proxy, and kinds of error.
+//! The HTTP client: time-outs, a limit on the body size, TLS, proxy, no redirects, classified errors.
 
 mod client;
-mod moments;
 mod request;
+mod time_headers;
 
-pub use client::{Client, ClientError, Options, Response, Tls, tls_of_the_platform};
-pub use moments::{date, retry_after};
+pub use client::{Client, ClientError, Options, Response, Tls, platform_tls_config};
 pub use request::{KeyHeader, Method, Request};
+pub use time_headers::{parse_date, parse_retry_after};

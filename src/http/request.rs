@@ -3,35 +3,35 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// What to ask; where and with which key is the client's business.
+/// A request; the client adds the base URL and the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// GET, or a POST that reads.
+    /// The method.
     pub method: Method,
-    /// Path segments, each one escaped as a whole: an id such as `../keys?all=1` stays one segment.
+    /// Path segments. Each is escaped, so an id such as `../keys?all=1` stays one segment.
     pub segments: Vec<String>,
-    /// Names and values of the query, escaped.
+    /// Names and values of the query; the client escapes them.
     pub query: Vec<(String, String)>,
-    /// Headers beside the key's.
+    /// Headers, without that of the key.
     pub headers: Vec<(String, String)>,
     /// A JSON body.
     pub body: Option<String>,
-    /// Where the key goes.
+    /// The header of the key.
     pub key: KeyHeader,
 }
 
-/// The two methods that read.
+/// Methods of requests that only read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
-    /// Nearly always.
+    /// GET.
     #[default]
     Get,
-    /// Where the name of what is read stands in the body.
+    /// POST, for APIs that take the task id in the body.
     Post,
 }
 
 impl Method {
-    /// As it is sent.
+    /// The name of the method.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -40,25 +40,25 @@ impl Method {
     }
 }
 
-/// The header that carries the key, and what stands around the key in it.
+/// The header that carries the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyHeader {
     /// Its name.
     pub name: Cow<'static, str>,
-    /// What stands before the key.
-    pub before: Cow<'static, str>,
-    /// What stands after it.
-    pub after: Cow<'static, str>,
+    /// Text before the key.
+    pub prefix: Cow<'static, str>,
+    /// Text after the key.
+    pub suffix: Cow<'static, str>,
 }
 
 impl KeyHeader {
     /// `Authorization: Bearer KEY` (RFC 6750).
     pub const BEARER: Self =
-        Self { name: Cow::Borrowed("Authorization"), before: Cow::Borrowed("Bearer "), after: Cow::Borrowed("") };
+        Self { name: Cow::Borrowed("Authorization"), prefix: Cow::Borrowed("Bearer "), suffix: Cow::Borrowed("") };
 
-    /// The key alone in a header of this name.
-    pub const fn alone(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), before: Cow::Borrowed(""), after: Cow::Borrowed("") }
+    /// A header of this name whose whole value is the key.
+    pub const fn with_name(name: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), prefix: Cow::Borrowed(""), suffix: Cow::Borrowed("") }
     }
 }
 
@@ -77,8 +77,8 @@ impl Request {
 }
 
 impl fmt::Display for KeyHeader {
-    /// As a person may see it: without the key.
+    /// The header without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}<redacted>{}", self.name, self.before, self.after)
+        write!(f, "{}: {}<redacted>{}", self.name, self.prefix, self.suffix)
     }
 }

@@ -1,4 +1,4 @@
-//! Compression of a page while it is read. One gzip member for the whole page: browsers and curl stop after the first one.
+//! Compresses a page while it is sent, as one gzip member: browsers and curl read only the first member.
 
 use std::io::{self, Write as _};
 
@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 
 use super::format::Coding;
 
-/// A page is read once, on a network that is faster than any better compression.
+/// The fastest level: a page is read once, and better compression takes longer than it saves.
 const LEVEL: Compression = Compression::new(1);
 
 /// Compresses the pieces of a page.
@@ -20,7 +20,7 @@ pub enum Compressor {
 }
 
 impl Compressor {
-    /// For this coding.
+    /// A compressor for this coding.
     pub fn new(coding: Coding) -> Self {
         match coding {
             Coding::Identity => Self::Identity,
@@ -28,7 +28,7 @@ impl Compressor {
         }
     }
 
-    /// Takes a piece, and returns what can be sent now: possibly nothing.
+    /// Compresses a piece. The result may be empty, because gzip buffers its input.
     ///
     /// # Errors
     /// None in practice: it writes into memory.
@@ -42,7 +42,7 @@ impl Compressor {
         }
     }
 
-    /// What is left after the last piece.
+    /// Returns the rest after the last piece.
     ///
     /// # Errors
     /// None in practice: it writes into memory.

@@ -1,38 +1,39 @@
-//! Families and their rows, in whichever format is asked for.
+//! Writes metric families in each format.
 
 use super::families::{Family, Kind};
 use super::format::Format;
 use super::histogram::HistogramRow;
-use super::proto::{self, Message};
-use super::text::{Text, Value};
+use super::protobuf::{self, Message};
+use super::text::{SampleValue, TextBuffer};
 use crate::counters::Exemplar;
 use crate::domain::Timestamp;
 
-/// A page, or the beginning of one, that grows family by family.
+/// Writes a page, or the first part of one, family by family.
 #[derive(Debug)]
 pub struct Encoder {
     format: Format,
-    /// OpenMetrics shows when counters and histograms were created.
+    /// Write `_created` lines in OpenMetrics.
     created_lines: bool,
-    out: Text,
-    /// The family that was begun; its rows in protobuf are kept apart until their size is known.
+    out: TextBuffer,
+    /// The current family: name, help and type.
     family: Option<(String, String, Kind)>,
+    /// Its rows in protobuf, whose size has to be written before them.
     rows: Message,
 }
 
-/// What else is known of a row.
+/// Optional parts of a row.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Extra<'a> {
     /// When it was created.
     pub created: Option<Timestamp>,
-    /// The last task in it.
+    /// The last task that was counted.
     pub exemplar: Option<&'a Exemplar>,
 }
 
 impl Encoder {
-    /// Of nothing yet.
+    /// An encoder without families.
     pub fn new(format: Format, created_lines: bool) -> Self {
-        Self { format, created_lines, out: Text::default(), family: None, rows: Message::default() }
+        Self { format, created_lines, out: TextBuffer::default(), family: None, rows: Message::default() }
     }
 
     /// Its format.
@@ -40,23 +41,23 @@ impl Encoder {
         self.format
     }
 
-    /// Begins one of our families.
+    /// Begins a family of the exporter.
     pub fn header(&mut self, family: &Family) {
         self.family(family.name, family.help, family.kind);
     }
 
-    /// Begins a family.
+    /// Begins a family with this name.
     pub fn family(&mut self, name: &str, help: &str, kind: Kind) {
-        self.close();
+        self.end_family();
         match self.format {
-            Format::Text => self.out.header(name, help, kind),
-            Format::OpenMetrics => self.out.open_header(name, help, kind, unit(name)),
+            Format::Text => self.out.write_header(name, help, kind),
+            Format::OpenMetrics => self.out.write_open_metrics_header(name, help, kind, unit(name)),
             Format::Protobuf => {}
         }
         self.family = Some((name.to_owned(), help.to_owned(), kind));
     }
 
-    /// One of our families with a row for each item; nothing at all when there are none.
+    /// Writes a family with a row for each item. Without items it writes nothing.
     pub fn rows<T>(&mut self, family: &Family, items: impl IntoIterator<Item = T>, mut row: impl FnMut(&mut Self, T)) {
         let mut items = items.into_iter().peekable();
         if items.peek().is_some() {
@@ -65,7 +66,7 @@ impl Encoder {
         }
     }
 
-    /// A row of the family that was begun.
+    /// Writes a row of the current family.
     pub fn row(&mut self, labels: &[(&str, &str)], value: f64, extra: Extra<'_>) {
         let Some((name, _, kind)) = &self.family else { return };
         let labels = || labels.iter().copied();
@@ -78,24 +79,24 @@ impl Encoder {
         }
         let is_open = self.format == Format::OpenMetrics;
         let is_counter = *kind == Kind::Counter;
-        self.out.series(name, labels());
-        self.out.value(Value::Float(value));
+        self.out.begin_line(name, labels());
+        self.out.write_value(SampleValue::Float(value));
         if let Some(exemplar) = extra.exemplar.filter(|_| is_open) {
-            self.out.exemplar(exemplar);
+            self.out.write_exemplar(exemplar);
         }
         self.out.push("\n");
         if let Some(created) = extra.created.filter(|_| is_open && is_counter && self.created_lines) {
             let name = format!("{}_created", name.trim_end_matches("_total"));
-            self.out.sample(&name, labels(), Value::Thousandths(created.as_millis()));
+            self.out.write_line(&name, labels(), SampleValue::Thousandths(created.as_millis()));
         }
     }
 
-    /// A histogram of the family that was begun.
+    /// Writes a histogram of the current family.
     pub fn histogram(&mut self, labels: &[(&str, &str)], histogram: &HistogramRow<'_>) {
         let Some((name, ..)) = &self.family else { return };
-        let own = || labels.iter().copied();
+        let base_labels = || labels.iter().copied();
         if self.format == Format::Protobuf {
-            self.rows.histogram(own(), histogram);
+            self.rows.histogram(base_labels(), histogram);
             return;
         }
         let is_open = self.format == Format::OpenMetrics;
@@ -104,38 +105,42 @@ impl Encoder {
         for (n, count) in histogram.counts.iter().enumerate() {
             total += count;
             let le = histogram.bounds.get(n).map_or_else(|| "+Inf".to_owned(), |bound| format!("{bound:?}"));
-            self.out.series(&bucket, own().chain([("le", le.as_str())]));
-            self.out.value(Value::Whole(total));
+            self.out.begin_line(&bucket, base_labels().chain([("le", le.as_str())]));
+            self.out.write_value(SampleValue::Integer(total));
             if let Some(exemplar) = histogram.exemplar(n).filter(|_| is_open) {
-                self.out.exemplar(exemplar);
+                self.out.write_exemplar(exemplar);
             }
             self.out.push("\n");
         }
-        self.out.sample(&format!("{name}_sum"), own(), Value::Float(histogram.sum));
-        self.out.sample(&format!("{name}_count"), own(), Value::Whole(total));
+        self.out.write_line(&format!("{name}_sum"), base_labels(), SampleValue::Float(histogram.sum));
+        self.out.write_line(&format!("{name}_count"), base_labels(), SampleValue::Integer(total));
         if let Some(created) = histogram.created.filter(|_| is_open && self.created_lines) {
-            self.out.sample(&format!("{name}_created"), own(), Value::Thousandths(created.as_millis()));
+            self.out.write_line(
+                &format!("{name}_created"),
+                base_labels(),
+                SampleValue::Thousandths(created.as_millis()),
+            );
         }
     }
 
-    /// Ends the family that was begun.
-    fn close(&mut self) {
+    /// Ends the current family.
+    fn end_family(&mut self) {
         let Some((name, help, kind)) = self.family.take() else { return };
         let rows = std::mem::take(&mut self.rows.0);
         if !rows.is_empty() {
-            proto::begin_family(&mut self.out.0, &name, &help, kind, unit(&name), rows.len());
+            protobuf::begin_family(&mut self.out.0, &name, &help, kind, unit(&name), rows.len());
             self.out.0.extend_from_slice(&rows);
         }
     }
 
-    /// Everything that was written.
+    /// Returns the page.
     pub fn finish(mut self) -> Vec<u8> {
-        self.close();
+        self.end_family();
         self.out.0
     }
 }
 
-/// The unit that a name ends with, as OpenMetrics wants it said.
+/// The unit at the end of a name; OpenMetrics requires it as `# UNIT`.
 pub fn unit(name: &str) -> Option<&'static str> {
     let name = name.trim_end_matches("_total");
     ["seconds", "bytes", "ratio"].into_iter().find(|unit| name.ends_with(&format!("_{unit}")))
@@ -154,8 +159,8 @@ mod tests {
         out.finish()
     }
 
-    /// The value of label `x` in a text, read as the formats say: up to the first quote that is not escaped.
-    fn of_text(page: &str) -> Option<String> {
+    /// Parses the value of label `x`, up to the first quote that is not escaped.
+    fn parse_label(page: &str) -> Option<String> {
         let mut chars = page.split_once("{x=\"")?.1.chars();
         let mut value = String::new();
         loop {
@@ -170,8 +175,8 @@ mod tests {
         }
     }
 
-    /// The field of a message, by its number, where it is one with a length.
-    fn field(message: &[u8], wanted: u64) -> Option<&[u8]> {
+    /// The bytes of a protobuf field that has a length.
+    fn field(message: &[u8], number: u64) -> Option<&[u8]> {
         let mut rest = message;
         let varint = |rest: &mut &[u8]| {
             let mut value = 0;
@@ -197,7 +202,7 @@ mod tests {
             };
             let (value, more) = rest.split_at_checked(length)?;
             rest = more;
-            if tag >> 3 == wanted {
+            if tag >> 3 == number {
                 return Some(value);
             }
         }
@@ -206,10 +211,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_label_value_survives_in_each_format(value in ".*|[\\\\\"\n{}=,# ]{0,40}") {
+        fn any_label_value_is_read_back_from_each_format(value in ".*|[\\\\\"\n{}=,# ]{0,40}") {
             for format in [Format::Text, Format::OpenMetrics] {
                 let page = String::from_utf8(page(format, &value)).unwrap();
-                prop_assert_eq!(of_text(&page), Some(value.clone()), "{}", page);
+                prop_assert_eq!(parse_label(&page), Some(value.clone()), "{}", page);
                 let is_whole = page.ends_with("\",y=\"\"} 2.5\n");
                 prop_assert!(is_whole);
                 prop_assert_eq!(page.lines().filter(|line| !line.starts_with("# ")).count(), 1, "{}", page);
@@ -222,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_those_of_names() {
+    fn a_unit_is_the_end_of_a_name() {
         for (name, expected) in [
             ("videogen_task_duration_seconds", Some("seconds")),
             ("videogen_video_seconds_total", Some("seconds")),

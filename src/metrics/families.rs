@@ -1,9 +1,9 @@
-//! Every metric family: the contract of `docs/metrics.md` as data. Counters of tasks come from their own table.
+//! Every metric family as data, documented in `docs/metrics.md`. Counters of tasks are in the table of `domain::counter`.
 
 use crate::domain::Counter;
 use crate::domain::counter::CounterKind;
 
-/// The type of a family in the text format.
+/// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Goes up and down.
@@ -25,16 +25,16 @@ impl Kind {
     }
 }
 
-/// One family.
+/// A metric family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Family {
     /// Its name.
     pub name: &'static str,
     /// Its type.
     pub kind: Kind,
-    /// Its label names; of a counter of tasks, those beside the [label set](LABEL_SET).
+    /// Its label names, without those of [`LABEL_SET`].
     labels: &'static [&'static str],
-    /// It has the labels of a label set.
+    /// It also has the labels of a label set.
     has_label_set: bool,
     /// Its `# HELP`.
     pub help: &'static str,
@@ -45,7 +45,7 @@ const LABEL_SET: [&str; 3] = ["upstream", "provider", "model"];
 
 impl Family {
     /// The family of a counter of tasks.
-    pub const fn of(counter: Counter) -> Self {
+    pub const fn from_counter(counter: Counter) -> Self {
         let spec = counter.spec();
         let kind = match spec.kind {
             CounterKind::Counter => Kind::Counter,
@@ -54,16 +54,16 @@ impl Family {
         Self { name: spec.family, kind, labels: spec.labels, has_label_set: true, help: spec.help }
     }
 
-    /// Its label names; `label_*` of sources come on top where the contract says so.
+    /// Its label names, without the `label_*` of sources.
     pub fn label_names(&self) -> Vec<&'static str> {
         let label_set = if self.has_label_set { &LABEL_SET[..] } else { &[] };
         [label_set, self.labels].concat()
     }
 }
 
-/// Every family of ours; `process_*` comes from the `prometheus` crate.
+/// Every family of the exporter; `process_*` comes from the `prometheus` crate.
 pub fn all() -> Vec<Family> {
-    let counters = Counter::ALL.iter().map(|counter| Family::of(*counter));
+    let counters = Counter::ALL.iter().map(|counter| Family::from_counter(*counter));
     BEFORE_COUNTERS.iter().copied().chain(counters).chain(AFTER_COUNTERS.iter().copied()).collect()
 }
 
@@ -77,7 +77,7 @@ macro_rules! families {
     };
 }
 
-/// Appended to everything that an upstream reported.
+/// Adds the freshness of values that an upstream reports.
 macro_rules! polled {
     ($text:literal) => {
         concat!($text, " As fresh as videogen_task_last_poll_timestamp_seconds.")

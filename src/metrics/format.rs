@@ -1,4 +1,4 @@
-//! Content negotiation: the format and compression of a page, by the q-values of the request (RFC 9110, section 12.5).
+//! Content negotiation by q-values: the format and compression of a page (RFC 9110, section 12.5).
 
 /// An exposition format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Coding {
 }
 
 impl Format {
-    /// Every format; the first is the answer to a scraper without preference.
+    /// Every format, in order of preference.
     pub const ALL: [Self; 3] = [Self::Text, Self::OpenMetrics, Self::Protobuf];
 
     /// Its `Content-Type`.
@@ -35,7 +35,7 @@ impl Format {
         }
     }
 
-    /// Its word in `videogen_exporter_exposition_bytes`.
+    /// Its label value in `videogen_exporter_exposition_bytes`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -44,11 +44,11 @@ impl Format {
         }
     }
 
-    /// The one that an `Accept` header prefers; text when it accepts none.
-    pub fn accepted(accept: &str) -> Self {
-        let ranges: Vec<Range<'_>> = accept.split(',').map(Range::parse).collect();
-        let fits = |format| ranges.iter().filter_map(move |range| Some((range.fits(format)?, range.q)));
-        best(&Self::ALL, fits).unwrap_or(Self::Text)
+    /// The format that an `Accept` header prefers; text when it accepts none.
+    pub fn from_accept(accept: &str) -> Self {
+        let ranges: Vec<AcceptRange<'_>> = accept.split(',').map(AcceptRange::parse).collect();
+        let matches = |format| ranges.iter().filter_map(move |range| Some((range.specificity(format)?, range.q)));
+        most_preferred(&Self::ALL, matches).unwrap_or(Self::Text)
     }
 
     const fn media_type(self) -> (&'static str, &'static str) {
@@ -61,7 +61,7 @@ impl Format {
 }
 
 impl Coding {
-    /// Every coding; the first is the answer to a scraper without preference.
+    /// Every coding, in order of preference.
     pub const ALL: [Self; 2] = [Self::Gzip, Self::Identity];
 
     /// Its token in `Content-Encoding`; `None` for no header.
@@ -72,82 +72,82 @@ impl Coding {
         }
     }
 
-    /// The one that an `Accept-Encoding` header prefers; none when it accepts none.
-    pub fn accepted(accept: &str) -> Self {
-        let codings: Vec<Range<'_>> = accept.split(',').map(Range::parse).collect();
-        let fits = |coding: Self| {
+    /// The coding that an `Accept-Encoding` header prefers; identity when it accepts none.
+    pub fn from_accept(accept: &str) -> Self {
+        let codings: Vec<AcceptRange<'_>> = accept.split(',').map(AcceptRange::parse).collect();
+        let matches = |coding: Self| {
             let token = coding.token().unwrap_or("identity");
             let named = codings.iter().filter_map(move |range| match range.name {
-                // Its old name (RFC 9110, 8.4.1.3).
+                // The old name of gzip (RFC 9110, 8.4.1.3).
                 name if coding == Self::Gzip && name.eq_ignore_ascii_case("x-gzip") => Some((2, range.q)),
                 name if name.eq_ignore_ascii_case(token) => Some((2, range.q)),
                 "*" => Some((1, range.q)),
                 _ => None,
             });
-            // An uncompressed page is always acceptable, unless it is excluded.
+            // Identity is acceptable unless the header excludes it.
             named.chain((coding == Self::Identity).then_some((0, 0.001)))
         };
-        best(&Self::ALL, fits).unwrap_or(Self::Identity)
+        most_preferred(&Self::ALL, matches).unwrap_or(Self::Identity)
     }
 }
 
-/// Of what is offered, in our order of preference, the most preferred one; the most specific range of each counts.
-fn best<T: Copy, I: Iterator<Item = (u8, f32)>>(offered: &[T], words: impl Fn(T) -> I) -> Option<T> {
+/// The candidate with the highest q-value, or of equal ones the first. The most specific range of each candidate decides.
+fn most_preferred<T: Copy, I: Iterator<Item = (u8, f32)>>(candidates: &[T], ranges: impl Fn(T) -> I) -> Option<T> {
     let mut found: Option<(T, f32)> = None;
-    for offer in offered {
-        let specific = words(*offer).fold(None, |held: Option<(u8, f32)>, word| match held {
-            Some(held) if held.0 > word.0 || (held.0 == word.0 && held.1 >= word.1) => Some(held),
-            _ => Some(word),
+    for candidate in candidates {
+        let specific = ranges(*candidate).fold(None, |best: Option<(u8, f32)>, range| match best {
+            Some(best) if best.0 > range.0 || (best.0 == range.0 && best.1 >= range.1) => Some(best),
+            _ => Some(range),
         });
         let q = specific.map_or(0.0, |(_, q)| q);
-        if q > 0.0 && found.is_none_or(|(_, held)| q > held) {
-            found = Some((*offer, q));
+        if q > 0.0 && found.is_none_or(|(_, best)| q > best) {
+            found = Some((*candidate, q));
         }
     }
-    found.map(|(offer, _)| offer)
+    found.map(|(candidate, _)| candidate)
 }
 
-/// One element of such a header: a name with parameters and a weight `q`.
-struct Range<'a> {
+/// One element of an `Accept` header: a name with parameters and a weight `q`.
+struct AcceptRange<'a> {
     name: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
     q: f32,
 }
 
-impl<'a> Range<'a> {
+impl<'a> AcceptRange<'a> {
     fn parse(text: &'a str) -> Self {
         let mut parts = text.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();
         let pairs = parts.filter_map(|part| part.split_once('='));
         let pairs: Vec<_> = pairs.map(|(key, value)| (key.trim(), value.trim().trim_matches('"'))).collect();
         let q = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case("q"));
-        // An unreadable weight is 0.
+        // An invalid weight counts as 0.
         let q = q.map_or(1.0, |(_, q)| q.parse().ok().filter(|q| (0.0..=1.0).contains(q)).unwrap_or(0.0));
         let parameters = pairs.into_iter().filter(|(key, _)| !key.eq_ignore_ascii_case("q")).collect();
         Self { name, parameters, q }
     }
 
-    /// How specifically it matches a format; `None` when it does not.
-    fn fits(&self, format: Format) -> Option<u8> {
+    /// How specifically it matches a format; `None` when it does not match.
+    fn specificity(&self, format: Format) -> Option<u8> {
         let (kind, subtype) = self.name.split_once('/')?;
         let (own_kind, own_subtype) = format.media_type();
         match (kind, subtype) {
-            // Every tool reads text.
+            // A wildcard means text, which every tool can read.
             ("*", "*") => return (format == Format::Text).then_some(1),
             (kind, "*") => return (format == Format::Text && kind.eq_ignore_ascii_case(own_kind)).then_some(2),
             _ if !kind.eq_ignore_ascii_case(own_kind) || !subtype.eq_ignore_ascii_case(own_subtype) => return None,
             _ => {}
         }
-        let is = |key: &str, wanted: &[&str]| {
+        let is = |key: &str, expected: &[&str]| {
             let value = self.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
-            value.is_none_or(|(_, value)| wanted.iter().any(|word| word.eq_ignore_ascii_case(value)))
+            value.is_none_or(|(_, value)| expected.iter().any(|word| word.eq_ignore_ascii_case(value)))
         };
-        let is_it = match format {
+        let is_match = match format {
             Format::Text => is("version", &["0.0.4"]),
             Format::OpenMetrics => is("version", &["1.0.0", "0.0.1"]),
             Format::Protobuf => is("proto", &["io.prometheus.client.MetricFamily"]) && is("encoding", &["delimited"]),
         };
-        is_it.then_some(3)
+        is_match.then_some(3)
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// What Prometheus 3.5 asks with, by its source and on the wire.
+    /// The `Accept` header of Prometheus 3.5, from its source and as captured.
     const PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
         application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
         text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
@@ -165,7 +165,7 @@ mod tests {
         application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
 
     #[test]
-    fn the_format_that_is_wanted_most_is_answered() {
+    fn the_preferred_format_is_used() {
         for (accept, format) in [
             ("", Format::Text),
             ("*/*", Format::Text),
@@ -183,12 +183,12 @@ mod tests {
             ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text", Format::Text),
             ("application/json", Format::Text),
         ] {
-            assert_eq!(Format::accepted(accept), format, "{accept}");
+            assert_eq!(Format::from_accept(accept), format, "{accept}");
         }
     }
 
     #[test]
-    fn the_coding_that_is_wanted_most_is_used() {
+    fn the_preferred_coding_is_used() {
         for (accept, coding) in [
             ("", Coding::Identity),
             ("gzip", Coding::Gzip),
@@ -203,14 +203,14 @@ mod tests {
             ("deflate, br", Coding::Identity),
             ("identity;q=0, br", Coding::Identity),
         ] {
-            assert_eq!(Coding::accepted(accept), coding, "{accept}");
+            assert_eq!(Coding::from_accept(accept), coding, "{accept}");
         }
     }
 
     proptest! {
         #[test]
-        fn nothing_that_is_accepted_stops_an_answer(accept in ".{0,200}") {
-            let _ = (Format::accepted(&accept), Coding::accepted(&accept));
+        fn any_header_gives_a_format_and_a_coding(accept in ".{0,200}") {
+            let _ = (Format::from_accept(&accept), Coding::from_accept(&accept));
         }
     }
 }

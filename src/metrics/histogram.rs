@@ -1,20 +1,20 @@
-//! One histogram as it is written.
+//! The values of one histogram.
 
 use crate::counters::{Exemplar, NativeBuckets};
 use crate::domain::Timestamp;
 
-/// What a page shows of one histogram.
+/// One histogram of a page.
 #[derive(Debug, Default)]
 pub struct HistogramRow<'a> {
-    /// Upper bounds of the buckets but the last.
+    /// Upper bounds of all buckets except the last.
     pub bounds: &'a [f64],
-    /// Observations in each bucket alone: one more than there are bounds.
+    /// Observations of each bucket, not cumulative; one more than there are bounds.
     pub counts: &'a [u64],
     /// Sum of the observations.
     pub sum: f64,
     /// When it was created.
     pub created: Option<Timestamp>,
-    /// The last task of each bucket; empty where no exemplars are kept.
+    /// The exemplar of each bucket; empty for histograms without exemplars.
     pub exemplars: Vec<Option<&'a Exemplar>>,
     /// The same observations in native buckets.
     pub native: Option<&'a NativeBuckets>,

@@ -1,4 +1,4 @@
-//! The rows of what is counted of tasks, for every label set of every upstream.
+//! Writes the counters of tasks, for every label set of every upstream.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::domain::counter::{CounterKind, Unit};
 use crate::domain::{Counter, CounterKey, LabelSet, Timestamp};
 use crate::view::UpstreamView;
 
-/// Writes every family of counters; counts that belong to the process were created when that `started`.
+/// Writes every family of counters. `started` is the creation time of counters that the state does not keep.
 pub fn write(out: &mut Encoder, views: &[Arc<UpstreamView>], started: Timestamp) {
     write_sources(out, views, started);
     let zero = CounterValues::default();
     for counter in Counter::ALL {
         let sets = views.iter().flat_map(|view| view.counters.sets());
-        out.rows(&Family::of(*counter), sets, |out, (label_set, set)| {
+        out.rows(&Family::from_counter(*counter), sets, |out, (label_set, set)| {
             let values = set.released_values().unwrap_or(&zero);
             for series in values.series(*counter) {
                 write_series(out, series, values, (label_set, set));
@@ -89,7 +89,7 @@ mod tests {
     use crate::metrics::format::Format;
 
     #[test]
-    fn every_possible_series_is_there_from_the_start() {
+    fn every_possible_series_is_exported_from_the_start() {
         let now = Now { wall: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
         let task = Task::new("u".into(), "new_api", NewTask::new(TaskId::parse("t").unwrap()), now.wall);
         let page = |counters: &UpstreamCounters| {

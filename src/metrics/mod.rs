@@ -1,17 +1,17 @@
-//! What `/metrics` shows: rendered from published views and process counters, without asking anyone.
+//! Renders `/metrics` from published views and process counters, without waiting for an actor.
 
 mod compress;
 mod encoder;
 pub mod families;
-mod fleet;
 mod format;
 mod histogram;
 mod label_sets;
 mod page;
-mod proto;
+mod protobuf;
 mod series;
-mod shown;
+mod series_chunk;
 mod store;
+mod task_gauges;
 mod tasks;
 mod text;
 mod upstreams;
@@ -29,7 +29,7 @@ use crate::domain::Timestamp;
 use crate::telemetry::{LEVELS, LogCounts};
 use crate::view::UpstreamView;
 
-use fleet::Fleet;
+use task_gauges::TaskGauges;
 
 pub use compress::Compressor;
 pub use encoder::{Encoder, Extra};
@@ -40,7 +40,7 @@ pub use series::{SeriesLimits, SeriesSelection};
 pub use store::StoreMetrics;
 pub use upstreams::{CallbackResult, Operation, RequestOutcome, UpstreamMetrics};
 
-/// The counters of the process, and how pages are rendered.
+/// The metrics of the process, and the settings of pages.
 pub struct Metrics {
     registry: Registry,
     /// Requests, polling and discovery.
@@ -52,28 +52,28 @@ pub struct Metrics {
     render_duration: GaugeVec,
     exposition_bytes: GaugeVec,
     logs: LogCounts,
-    /// When the process began to count.
+    /// When the process started: the creation time of its counters.
     started: Timestamp,
     settings: Mutex<Settings>,
 }
 
-/// What the configuration says of pages, and what was counted against its limits.
+/// The configuration of pages, and the counters of its limits.
 struct Settings {
     status_form: TaskStatusForm,
     series: SeriesLimits,
     max_task_series: usize,
     created_lines: bool,
-    /// Label values that became `other`, by label.
+    /// Label values replaced by `other`, by label.
     folded: BTreeMap<String, u64>,
     /// Tasks refused per-task series.
     refused: u64,
 }
 
 impl Metrics {
-    /// Nothing counted yet.
+    /// Registers every family.
     ///
     /// # Errors
-    /// When two families have one name, which a test rules out.
+    /// When two families have the same name, which a test rules out.
     pub fn new(config: &MetricsConfig, logs: LogCounts, started: Timestamp) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let process = ProcessCollector::for_self();
@@ -87,7 +87,7 @@ impl Metrics {
         };
         let (version, revision, rust) = (env!("CARGO_PKG_VERSION"), env!("VGX_REVISION"), env!("VGX_RUST_VERSION"));
         gauges(&families::BUILD_INFO)?.with_label_values(&[version, revision, rust]).set(1.0);
-        // Absent until the first scrape is done.
+        // Absent until the first scrape ends.
         let (render_duration, exposition_bytes) =
             (gauges(&families::RENDER_DURATION)?, gauges(&families::EXPOSITION_BYTES)?);
         let gauge = |family: &families::Family| {
@@ -138,19 +138,19 @@ impl Metrics {
         }
     }
 
-    /// A configuration was loaded and is in force.
+    /// A configuration was loaded and is active.
     pub fn reloaded(&self, config: &MetricsConfig, now: Timestamp) {
         self.configure(config);
         self.reload_successful.set(1.0);
         self.reload_success_time.set(now.as_secs_f64());
     }
 
-    /// A configuration was rejected; the one before it stays in force.
+    /// A configuration was rejected; the previous one stays active.
     pub fn reload_failed(&self) {
         self.reload_successful.set(0.0);
     }
 
-    /// Label values became `other`, by label.
+    /// Label values were replaced by `other`, counted by label.
     pub fn labels_folded(&self, folded: BTreeMap<String, u64>) {
         let mut settings = self.settings();
         for (label, count) in folded {
@@ -158,25 +158,25 @@ impl Metrics {
         }
     }
 
-    /// So many more tasks were refused per-task series.
+    /// Counts tasks that were refused per-task series.
     pub fn series_refused(&self, tasks: u64) {
         self.settings().refused += tasks;
     }
 
-    /// The tasks that have per-task series.
+    /// Selects the tasks that have per-task series.
     pub fn select_series(&self, views: &[Arc<UpstreamView>]) -> SeriesSelection {
         let limits = self.settings().series;
         let count = views.iter().map(|view| view.task_count).sum();
         limits.select(count, views.iter().flat_map(|view| view.tasks()))
     }
 
-    /// A scrape is done: its size before compression, and how long it took to render.
+    /// A scrape ended, with this size before compression and this render time.
     pub fn scraped(&self, format: Format, bytes: usize, took: Duration) {
         self.exposition_bytes.with_label_values(&[format.as_str()]).set(text::to_f64(bytes as u64));
         self.render_duration.with_label_values::<&str>(&[]).set(took.as_secs_f64());
     }
 
-    /// A page of these views.
+    /// Renders a page of these views.
     pub fn page(&self, format: Format, views: &[Arc<UpstreamView>]) -> Page {
         let selection = self.select_series(views);
         let gathered = self.registry.gather();
@@ -204,7 +204,7 @@ impl Metrics {
         for (level, count) in LEVELS.iter().zip(self.logs.read()) {
             out.row(&[("level", *level)], text::to_f64(count), since);
         }
-        Fleet::of(tasks()).write(&mut out, views);
+        TaskGauges::from_tasks(tasks()).write(&mut out, views);
         label_sets::write(&mut out, views, self.started);
         Page::new(out, status_form, views.iter().flat_map(|view| &view.chunks), &selection)
     }

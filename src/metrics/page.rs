@@ -1,4 +1,4 @@
-//! The page of `/metrics`: counters and gauges first, then the series of tasks, in pieces.
+//! Renders `/metrics` in pieces: first aggregates, then the series of tasks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,26 +10,26 @@ use super::encoder::{Encoder, Extra, unit};
 use super::families::{Family, Kind};
 use super::format::Format;
 use super::histogram::HistogramRow;
-use super::proto::{self, Message};
+use super::protobuf::{self, Message};
 use super::series::SeriesSelection;
-use super::shown::ShownChunk;
-use super::tasks::{Lines, Messages, TaskFamily};
+use super::series_chunk::SeriesChunk;
+use super::tasks::{ProtobufRows, TaskFamily, TextRows};
 use crate::config::TaskStatusForm;
 use crate::domain::Timestamp;
 use crate::view::TaskChunk;
 
-/// A piece is sent when it has grown to this size.
-const PIECE: usize = 64 * 1024;
+/// Size of a piece; it ends with the first row beyond it.
+const PIECE_SIZE: usize = 64 * 1024;
 
 /// The page in pieces of about 64 KiB, each rendered when it is taken.
 pub struct Page {
     format: Format,
     head: Option<Vec<u8>>,
     families: VecDeque<TaskFamily>,
-    chunks: Vec<ShownChunk>,
-    /// Chunk and row at which the current family continues; `None` before its header.
+    chunks: Vec<SeriesChunk>,
+    /// Chunk and row of the next row in the current family; `None` before its header.
     next: Option<(usize, usize)>,
-    lines: Lines,
+    text_rows: TextRows,
     messages: Message,
     is_done: bool,
 }
@@ -42,16 +42,16 @@ impl Page {
         chunks: impl IntoIterator<Item = &'a Arc<TaskChunk>>,
         selection: &SeriesSelection,
     ) -> Self {
-        // A chunk without any series is not held.
-        let shown = |chunk| ShownChunk::new(chunk, |task| selection.has(task));
-        let chunks: Vec<_> = chunks.into_iter().filter_map(shown).collect();
+        // The page does not keep chunks without series in memory.
+        let with_series = |chunk| SeriesChunk::new(chunk, |task| selection.has(task));
+        let chunks: Vec<_> = chunks.into_iter().filter_map(with_series).collect();
         Self {
             format: head.format(),
             head: Some(head.finish()),
-            families: if chunks.is_empty() { VecDeque::new() } else { TaskFamily::all(form).collect() },
+            families: if chunks.is_empty() { VecDeque::new() } else { TaskFamily::in_form(form).collect() },
             chunks,
             next: None,
-            lines: Lines::default(),
+            text_rows: TextRows::default(),
             messages: Message::default(),
             is_done: false,
         }
@@ -62,37 +62,37 @@ impl Page {
         self.format
     }
 
-    /// Begins a family; false when it has no series.
-    fn begin(&mut self, family: TaskFamily) -> bool {
+    /// Begins a family; false when it has no rows.
+    fn begin_family(&mut self, family: TaskFamily) -> bool {
         let Family { name, help, kind, .. } = *family.family();
         match self.format {
-            Format::Text => self.lines.text.header(name, help, kind),
-            Format::OpenMetrics => self.lines.text.open_header(name, help, kind, unit(name)),
+            Format::Text => self.text_rows.text.write_header(name, help, kind),
+            Format::OpenMetrics => self.text_rows.text.write_open_metrics_header(name, help, kind, unit(name)),
             Format::Protobuf => {
-                // The size precedes the family: its rows are written twice, the first time only to be counted.
+                // The size precedes the rows, so that they are written twice: the first time only to compute it.
                 let mut size = 0;
                 let mut scratch = Message::default();
-                for (_, task) in self.chunks.iter().flat_map(|shown| shown.having(family, 0)) {
-                    family.rows(task, &mut Messages { message: &mut scratch, task });
+                for (_, task) in self.chunks.iter().flat_map(|chunk| chunk.tasks_with(family, 0)) {
+                    family.write_rows(task, &mut ProtobufRows { message: &mut scratch, task });
                     size += scratch.0.len();
                     scratch.0.clear();
                 }
                 if size == 0 {
                     return false;
                 }
-                proto::begin_family(&mut self.messages.0, name, help, kind, unit(name), size);
+                protobuf::begin_family(&mut self.messages.0, name, help, kind, unit(name), size);
             }
         }
         true
     }
 
-    fn written(&mut self) -> &mut Vec<u8> {
-        if self.format == Format::Protobuf { &mut self.messages.0 } else { &mut self.lines.text.0 }
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        if self.format == Format::Protobuf { &mut self.messages.0 } else { &mut self.text_rows.text.0 }
     }
 
-    fn piece(&mut self) -> Bytes {
-        let next = Vec::with_capacity(if self.is_done { 0 } else { PIECE + PIECE / 8 });
-        Bytes::from(std::mem::replace(self.written(), next))
+    fn take_piece(&mut self) -> Bytes {
+        let next = Vec::with_capacity(if self.is_done { 0 } else { PIECE_SIZE + PIECE_SIZE / 8 });
+        Bytes::from(std::mem::replace(self.buffer(), next))
     }
 }
 
@@ -104,20 +104,20 @@ impl Iterator for Page {
             return Some(Bytes::from(head));
         }
         while let Some(family) = self.families.front().copied() {
-            if self.next.is_none() && !self.begin(family) {
+            if self.next.is_none() && !self.begin_family(family) {
                 self.families.pop_front();
                 continue;
             }
             let (first, mut from) = self.next.unwrap_or_default();
             let full = 'family: {
-                for (n, shown) in self.chunks.iter().enumerate().skip(first) {
-                    for (row, task) in shown.having(family, std::mem::take(&mut from)) {
+                for (n, chunk) in self.chunks.iter().enumerate().skip(first) {
+                    for (row, task) in chunk.tasks_with(family, std::mem::take(&mut from)) {
                         if self.format == Format::Protobuf {
-                            family.rows(task, &mut Messages { message: &mut self.messages, task });
+                            family.write_rows(task, &mut ProtobufRows { message: &mut self.messages, task });
                         } else {
-                            self.lines.write(family, task);
+                            self.text_rows.write(family, task);
                         }
-                        if self.lines.text.0.len() + self.messages.0.len() >= PIECE {
+                        if self.text_rows.text.0.len() + self.messages.0.len() >= PIECE_SIZE {
                             break 'family Some((n, row + 1));
                         }
                     }
@@ -126,19 +126,19 @@ impl Iterator for Page {
             };
             self.next = full;
             if full.is_some() {
-                return Some(self.piece());
+                return Some(self.take_piece());
             }
             self.families.pop_front();
         }
         if !self.is_done && self.format == Format::OpenMetrics {
-            self.lines.text.push("# EOF\n");
+            self.text_rows.text.push("# EOF\n");
         }
         self.is_done = true;
-        (!self.written().is_empty()).then(|| self.piece())
+        (!self.buffer().is_empty()).then(|| self.take_piece())
     }
 }
 
-/// Writes what the `prometheus` crate gathered. All of it was created with the process.
+/// Writes the families that the `prometheus` crate gathered. They were created with the process.
 pub fn write_gathered(out: &mut Encoder, gathered: &[MetricFamily], started: Timestamp) {
     let created = Some(started);
     for family in gathered {
@@ -159,14 +159,14 @@ pub fn write_gathered(out: &mut Encoder, gathered: &[MetricFamily], started: Tim
                     let histogram = metric.get_histogram();
                     let buckets = histogram.get_bucket();
                     let bounds: Vec<_> = buckets.iter().map(prometheus::proto::Bucket::upper_bound).collect();
-                    let mut below = 0;
+                    let mut previous = 0;
                     let mut counts: Vec<_> = buckets
                         .iter()
                         .map(|bucket| {
-                            bucket.cumulative_count() - std::mem::replace(&mut below, bucket.cumulative_count())
+                            bucket.cumulative_count() - std::mem::replace(&mut previous, bucket.cumulative_count())
                         })
                         .collect();
-                    counts.push(histogram.get_sample_count() - below);
+                    counts.push(histogram.get_sample_count() - previous);
                     let row = HistogramRow {
                         bounds: &bounds,
                         counts: &counts,
@@ -189,7 +189,7 @@ mod tests {
     use crate::view::TaskRows;
 
     #[test]
-    fn a_page_holds_only_chunks_with_series() {
+    fn a_page_keeps_only_chunks_with_series() {
         let mut rows = TaskRows::default();
         for n in 0..200 {
             let new = NewTask::new(TaskId::parse(&format!("t{n}")).unwrap());
@@ -202,11 +202,11 @@ mod tests {
             let selection = SeriesLimits { max, only_active: false, off: false }.select(200, tasks());
             Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, &chunks, &selection)
         };
-        let kept = page(3);
-        // Beside the page, the table and `chunks` hold each of them.
+        let first = page(3);
+        // The table and `chunks` have two references to each chunk.
         let held: Vec<bool> = chunks.iter().map(|chunk| Arc::strong_count(chunk) > 2).collect();
         assert!(held.len() > 1 && held[0] && !held[1..].contains(&true), "{held:?}");
-        drop(kept);
+        drop(first);
         assert_eq!(page(0).count(), 0);
     }
 }

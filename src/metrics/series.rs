@@ -1,4 +1,4 @@
-//! Which tasks have per-task series while there are more tasks than `metrics.max_task_series`.
+//! Selects the tasks that have per-task series when there are more than `metrics.max_task_series`.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ pub struct SeriesLimits {
     pub max: usize,
     /// Only active tasks.
     pub only_active: bool,
-    /// No task at all, and none is counted as refused.
+    /// No task; none is counted as refused.
     pub off: bool,
 }
 
-/// The tasks that have series, at one moment.
+/// The tasks that have series at one time.
 #[derive(Debug, Clone)]
 pub struct SeriesSelection {
     limits: SeriesLimits,
@@ -25,15 +25,15 @@ pub struct SeriesSelection {
 
 #[derive(Debug, Clone)]
 enum Cutoff {
-    /// Every task that may have series has them.
+    /// Every task is selected.
     None,
-    /// Those up to this one, in the order of [`rank`].
+    /// Tasks up to this one are selected, in the order of [`rank`].
     At { is_ended: bool, ended: i64, first_seen: Timestamp, id: TaskId, upstream: Arc<str> },
-    /// No task.
+    /// No task is selected.
     Zero,
 }
 
-/// Active tasks come first, then the ones first seen first, of ended tasks the ones that ended last.
+/// The order of selection: active tasks before ended ones, the latest end first, then the earliest first sight.
 type Rank<'a> = (bool, i64, Timestamp, &'a TaskId, &'a str);
 
 fn rank(task: &Task) -> Rank<'_> {
@@ -45,26 +45,26 @@ impl SeriesLimits {
     /// No limit.
     pub const NONE: Self = Self { max: usize::MAX, only_active: false, off: false };
 
-    fn is_wanted(self, task: &Task) -> bool {
+    fn is_eligible(self, task: &Task) -> bool {
         !self.off && (task.is_active() || !self.only_active)
     }
 
-    /// Selects among all tasks, of which there are `count`.
+    /// Selects from `count` tasks.
     pub fn select<'a>(self, count: usize, tasks: impl Iterator<Item = &'a Task>) -> SeriesSelection {
         let cutoff = if count <= self.max || self.off {
             Cutoff::None
         } else {
-            self.cutoff(tasks.filter(|task| self.is_wanted(task)).collect())
+            self.cutoff(tasks.filter(|task| self.is_eligible(task)).collect())
         };
         SeriesSelection { limits: self, cutoff }
     }
 
-    fn cutoff(self, mut wanted: Vec<&Task>) -> Cutoff {
-        if wanted.len() <= self.max {
+    fn cutoff(self, mut eligible: Vec<&Task>) -> Cutoff {
+        if eligible.len() <= self.max {
             return Cutoff::None;
         }
         let Some(last) = self.max.checked_sub(1) else { return Cutoff::Zero };
-        let (_, last, _) = wanted.select_nth_unstable_by(last, |a, b| rank(a).cmp(&rank(b)));
+        let (_, last, _) = eligible.select_nth_unstable_by(last, |a, b| rank(a).cmp(&rank(b)));
         let (is_ended, ended, first_seen, id, _) = rank(last);
         let upstream = last.origin.upstream.clone();
         Cutoff::At { is_ended, ended, first_seen, id: id.clone(), upstream }
@@ -72,17 +72,17 @@ impl SeriesLimits {
 }
 
 impl SeriesSelection {
-    /// Every task has series.
+    /// Selects every task.
     pub const ALL: Self = Self { limits: SeriesLimits::NONE, cutoff: Cutoff::None };
 
     /// Whether a task has series.
     pub fn has(&self, task: &Task) -> bool {
-        self.limits.is_wanted(task) && self.is_within(task)
+        self.limits.is_eligible(task) && self.is_within(task)
     }
 
     /// Whether a task has none because of the limit.
     pub fn refuses(&self, task: &Task) -> bool {
-        self.limits.is_wanted(task) && !self.is_within(task)
+        self.limits.is_eligible(task) && !self.is_within(task)
     }
 
     /// Whether some task may have none because of the limit.
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn when_full_the_oldest_ended_task_gives_way_to_an_active_one() {
+    fn at_the_limit_an_active_task_replaces_the_oldest_ended_one() {
         let mut tasks = vec![task("e1", Status::Failed, 10), task("e2", Status::Succeeded, 20)];
         let limits = SeriesLimits { max: 2, only_active: false, off: false };
         assert_eq!(selected(limits, &tasks), ["e1", "e2"]);
@@ -135,6 +135,6 @@ mod tests {
         assert_eq!(tasks.iter().filter(|task| none.select(5, tasks.iter()).refuses(task)).count(), 5);
         let off = SeriesLimits { off: true, ..none };
         assert!(selected(off, &tasks).is_empty());
-        assert!(!tasks.iter().any(|task| off.select(5, tasks.iter()).refuses(task)), "nobody is refused");
+        assert!(!tasks.iter().any(|task| off.select(5, tasks.iter()).refuses(task)), "no task is refused");
     }
 }

@@ -33,7 +33,7 @@ impl StoreMetrics {
         Ok(metrics)
     }
 
-    /// So many more rows could not be read.
+    /// Counts rows that could not be read.
     pub fn rows_skipped(&self, rows: usize) {
         self.rows_skipped.add(i64::try_from(rows).unwrap_or(i64::MAX));
     }

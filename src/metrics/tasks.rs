@@ -1,10 +1,10 @@
-//! The rows of one task, straight from its record.
+//! Writes the series of single tasks, directly from their records.
 
 use std::sync::Arc;
 
 use super::families::{self, Family};
-use super::proto::Message;
-use super::text::{Text, Value, escape};
+use super::protobuf::Message;
+use super::text::{SampleValue, TextBuffer, write_escaped};
 use crate::config::TaskStatusForm;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
@@ -32,21 +32,21 @@ pub enum TaskFamily {
     PollFailures,
 }
 
-/// Where rows go: each with the labels that it has beside the task's own.
-pub trait Rows {
-    /// One more.
-    fn row(&mut self, own: &[(&str, &str)], value: Value);
+/// Writes rows of one task; the labels `upstream` and `task_id` are added.
+pub trait RowWriter {
+    /// Writes a row with additional labels.
+    fn write_row(&mut self, labels: &[(&str, &str)], value: SampleValue);
 
-    /// Those of all statuses, of which one is that of the task.
-    fn status(&mut self, now: Status) {
+    /// Writes a row for each status: 1 for that of the task, 0 for the others.
+    fn write_status(&mut self, now: Status) {
         for status in Status::ALL {
-            self.row(&[("status", status.as_str())], Value::Whole((status == now).into()));
+            self.write_row(&[("status", status.as_str())], SampleValue::Integer((status == now).into()));
         }
     }
 }
 
 impl TaskFamily {
-    /// All of them, in their order on a page.
+    /// Every family, in the order of the page.
     pub const ALL: [Self; 17] = [
         Self::Status,
         Self::StatusCode,
@@ -67,8 +67,8 @@ impl TaskFamily {
         Self::PollFailures,
     ];
 
-    /// Those of a page, which has the status in one form.
-    pub fn all(form: TaskStatusForm) -> impl Iterator<Item = Self> {
+    /// The families of a page with this form of the status.
+    pub fn in_form(form: TaskStatusForm) -> impl Iterator<Item = Self> {
         let other = match form {
             TaskStatusForm::Set => Self::StatusCode,
             TaskStatusForm::Code => Self::Status,
@@ -99,9 +99,9 @@ impl TaskFamily {
         }
     }
 
-    /// True when a task has rows of it.
+    /// Whether a task has rows in this family.
     #[inline]
-    pub fn has(self, task: &Task) -> bool {
+    pub fn has_rows(self, task: &Task) -> bool {
         match self {
             Self::Status | Self::Info => true,
             Self::Tokens => !task.tokens.get().is_empty(),
@@ -109,64 +109,64 @@ impl TaskFamily {
         }
     }
 
-    /// A task's rows of it.
-    pub fn rows(self, task: &Task, rows: &mut impl Rows) {
+    /// Writes the rows of a task in this family.
+    pub fn write_rows(self, task: &Task, rows: &mut impl RowWriter) {
         match self {
-            Self::Status => rows.status(task.status),
-            Self::Info => info(task, rows),
+            Self::Status => rows.write_status(task.status),
+            Self::Info => write_info(task, rows),
             Self::Tokens => {
                 for (kind, tokens) in task.tokens.get().parts() {
                     if let Some(tokens) = tokens {
-                        rows.row(&[("token_type", kind.as_str())], Value::Float(tokens));
+                        rows.write_row(&[("token_type", kind.as_str())], SampleValue::Float(tokens));
                     }
                 }
             }
             _ => {
                 if let Some(value) = self.value(task) {
-                    rows.row(&[], value);
+                    rows.write_row(&[], value);
                 }
             }
         }
     }
 
-    /// What a task has of a family of single values.
+    /// The value of a task in a family with one row per task.
     #[inline]
-    fn value(self, task: &Task) -> Option<Value> {
+    fn value(self, task: &Task) -> Option<SampleValue> {
         match self {
             Self::Status | Self::Info | Self::Tokens => None,
-            Self::StatusCode => Some(Value::Whole(task.status.code() as u64)),
-            Self::Progress => task.progress.map(float),
-            Self::Submit => moment(task.times.submit),
-            Self::Start => moment(task.times.start),
-            Self::Finish => moment(task.times.finish),
-            Self::Duration => task.duration().map(Value::Float),
-            Self::VideoSeconds => task.video_seconds.map(float),
-            Self::Quota => task.quota.filter(|_| task.status == Status::Succeeded).map(float),
-            Self::FirstSeen => moment(Some(task.first_seen)),
-            Self::LastChange => moment(Some(task.last_change)),
-            Self::LastPoll => moment(task.last_poll),
-            Self::Deadline => moment(task.deadline.filter(|_| task.is_active())),
-            Self::ResultExpiry => moment(task.result_expiry.filter(|_| task.status == Status::Succeeded)),
-            Self::PollFailures => Some(Value::Whole(task.poll_failures.into())),
+            Self::StatusCode => Some(SampleValue::Integer(task.status.code() as u64)),
+            Self::Progress => task.progress.map(number_value),
+            Self::Submit => time_value(task.times.submit),
+            Self::Start => time_value(task.times.start),
+            Self::Finish => time_value(task.times.finish),
+            Self::Duration => task.duration().map(SampleValue::Float),
+            Self::VideoSeconds => task.video_seconds.map(number_value),
+            Self::Quota => task.quota.filter(|_| task.status == Status::Succeeded).map(number_value),
+            Self::FirstSeen => time_value(Some(task.first_seen)),
+            Self::LastChange => time_value(Some(task.last_change)),
+            Self::LastPoll => time_value(task.last_poll),
+            Self::Deadline => time_value(task.deadline.filter(|_| task.is_active())),
+            Self::ResultExpiry => time_value(task.result_expiry.filter(|_| task.status == Status::Succeeded)),
+            Self::PollFailures => Some(SampleValue::Integer(task.poll_failures.into())),
         }
     }
 }
 
-fn float(number: Number) -> Value {
-    Value::Float(number.get())
+fn number_value(number: Number) -> SampleValue {
+    SampleValue::Float(number.get())
 }
 
-fn moment(moment: Option<Timestamp>) -> Option<Value> {
-    moment.map(|moment| Value::Thousandths(moment.as_millis()))
+fn time_value(time: Option<Timestamp>) -> Option<SampleValue> {
+    time.map(|time| SampleValue::Thousandths(time.as_millis()))
 }
 
-fn info(task: &Task, rows: &mut impl Rows) {
+fn write_info(task: &Task, rows: &mut impl RowWriter) {
     let progress_source = match (task.progress, task.synthetic_progress) {
         (None, _) => "",
         (Some(_), true) => "synthetic",
         (Some(_), false) => "reported",
     };
-    let own = [
+    let labels = [
         ("provider", task.origin.provider),
         ("model", task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
         ("upstream_model", task.video.upstream_model.as_deref().unwrap_or("")),
@@ -174,105 +174,106 @@ fn info(task: &Task, rows: &mut impl Rows) {
         ("service_tier", task.video.service_tier.as_deref().unwrap_or("")),
         ("progress_source", progress_source),
     ];
-    let labels = &task.origin.labels;
-    if labels.is_empty() {
-        return rows.row(&own, Value::Whole(1));
+    let source_labels = &task.origin.labels;
+    if source_labels.is_empty() {
+        return rows.write_row(&labels, SampleValue::Integer(1));
     }
-    let names: Vec<String> = labels.keys().map(|name| format!("label_{name}")).collect();
-    let more = names.iter().zip(labels.values()).map(|(name, value)| (name.as_str(), value.as_str()));
-    rows.row(&own.into_iter().chain(more).collect::<Vec<_>>(), Value::Whole(1));
+    let names: Vec<String> = source_labels.keys().map(|name| format!("label_{name}")).collect();
+    let more = names.iter().zip(source_labels.values()).map(|(name, value)| (name.as_str(), value.as_str()));
+    rows.write_row(&labels.into_iter().chain(more).collect::<Vec<_>>(), SampleValue::Integer(1));
 }
 
-/// Lines of the two text formats, which are the same for gauges.
+/// Writes rows as lines; gauges look the same in both text formats.
 #[derive(Debug)]
-pub struct Lines {
+pub struct TextRows {
     /// The page so far.
-    pub text: Text,
-    /// How every line of an upstream's tasks in a family begins, up to their ids; and of which one in which.
-    lead: Vec<u8>,
-    led: Option<(TaskFamily, Arc<str>)>,
-    /// How a line of each status goes on, with 0 and with 1.
-    statuses: [[Vec<u8>; 2]; Status::ALL.len()],
+    pub text: TextBuffer,
+    /// What the lines of one family and upstream have in common, up to the task id.
+    prefix: Vec<u8>,
+    /// The family and upstream of `prefix`.
+    prefix_key: Option<(TaskFamily, Arc<str>)>,
+    /// The end of a status line, by status and value (0 or 1).
+    status_suffixes: [[Vec<u8>; 2]; Status::ALL.len()],
 }
 
-impl Default for Lines {
+impl Default for TextRows {
     fn default() -> Self {
-        let statuses = Status::ALL
+        let status_suffixes = Status::ALL
             .map(|status| [0, 1].map(|value| format!("\",status=\"{}\"}} {value}\n", status.as_str()).into_bytes()));
-        Self { text: Text::default(), lead: Vec::new(), led: None, statuses }
+        Self { text: TextBuffer::default(), prefix: Vec::new(), prefix_key: None, status_suffixes }
     }
 }
 
-impl Lines {
-    /// Writes a task's rows of a family.
+impl TextRows {
+    /// Writes the rows of a task in a family.
     pub fn write(&mut self, family: TaskFamily, task: &Task) {
         let upstream = &task.origin.upstream;
-        if self.led.as_ref().is_none_or(|(led, of)| *led != family || !Arc::ptr_eq(of, upstream)) {
-            self.lead.clear();
-            self.lead.extend_from_slice(family.family().name.as_bytes());
-            self.lead.extend_from_slice(b"{upstream=\"");
-            escape(&mut self.lead, upstream);
-            self.lead.extend_from_slice(b"\",task_id=\"");
-            self.led = Some((family, upstream.clone()));
+        if self.prefix_key.as_ref().is_none_or(|(last, of)| *last != family || !Arc::ptr_eq(of, upstream)) {
+            self.prefix.clear();
+            self.prefix.extend_from_slice(family.family().name.as_bytes());
+            self.prefix.extend_from_slice(b"{upstream=\"");
+            write_escaped(&mut self.prefix, upstream);
+            self.prefix.extend_from_slice(b"\",task_id=\"");
+            self.prefix_key = Some((family, upstream.clone()));
         }
-        family.rows(task, &mut TaskLines { lines: self, task });
+        family.write_rows(task, &mut TaskTextRows { rows: self, task });
     }
 }
 
-/// The lines of one task in the family that [`Lines`] is at.
-struct TaskLines<'a> {
-    lines: &'a mut Lines,
+/// Writes the lines of one task, in the family of [`TextRows::write`].
+struct TaskTextRows<'a> {
+    rows: &'a mut TextRows,
     task: &'a Task,
 }
 
-impl TaskLines<'_> {
-    /// Begins a line: all up to the quote behind the id.
-    fn begin(&mut self) {
-        let out = &mut self.lines.text.0;
-        out.extend_from_slice(&self.lines.lead);
-        escape(out, self.task.id.as_str());
+impl TaskTextRows<'_> {
+    /// Begins a line, up to and including the id.
+    fn begin_line(&mut self) {
+        let out = &mut self.rows.text.0;
+        out.extend_from_slice(&self.rows.prefix);
+        write_escaped(out, self.task.id.as_str());
     }
 }
 
-impl Rows for TaskLines<'_> {
-    fn row(&mut self, own: &[(&str, &str)], value: Value) {
-        self.begin();
-        let out = &mut self.lines.text.0;
-        for (name, value) in own {
+impl RowWriter for TaskTextRows<'_> {
+    fn write_row(&mut self, labels: &[(&str, &str)], value: SampleValue) {
+        self.begin_line();
+        let out = &mut self.rows.text.0;
+        for (name, value) in labels {
             out.extend_from_slice(b"\",");
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b"=\"");
-            escape(out, value);
+            write_escaped(out, value);
         }
         out.extend_from_slice(b"\"}");
-        self.lines.text.end(value);
+        self.rows.text.end_line(value);
     }
 
-    fn status(&mut self, now: Status) {
-        let from = self.lines.text.0.len();
-        self.begin();
-        let Lines { text: Text(out), statuses, .. } = &mut *self.lines;
-        let begun = from..out.len();
-        for (n, (status, tails)) in Status::ALL.iter().zip(statuses).enumerate() {
+    fn write_status(&mut self, now: Status) {
+        let from = self.rows.text.0.len();
+        self.begin_line();
+        let TextRows { text: TextBuffer(out), status_suffixes, .. } = &mut *self.rows;
+        let start = from..out.len();
+        for (n, (status, suffixes)) in Status::ALL.iter().zip(status_suffixes).enumerate() {
             if n > 0 {
-                out.extend_from_within(begun.clone());
+                out.extend_from_within(start.clone());
             }
-            out.extend_from_slice(&tails[usize::from(*status == now)]);
+            out.extend_from_slice(&suffixes[usize::from(*status == now)]);
         }
     }
 }
 
-/// The same as protobuf messages.
-pub struct Messages<'a> {
+/// Writes rows as protobuf messages.
+pub struct ProtobufRows<'a> {
     /// The messages so far.
     pub message: &'a mut Message,
-    /// Whose they are.
+    /// The task.
     pub task: &'a Task,
 }
 
-impl Rows for Messages<'_> {
-    fn row(&mut self, own: &[(&str, &str)], value: Value) {
-        let labels = [("upstream", &*self.task.origin.upstream), ("task_id", self.task.id.as_str())];
-        self.message.gauge(labels.into_iter().chain(own.iter().copied()), value.as_f64());
+impl RowWriter for ProtobufRows<'_> {
+    fn write_row(&mut self, labels: &[(&str, &str)], value: SampleValue) {
+        let task = [("upstream", &*self.task.origin.upstream), ("task_id", self.task.id.as_str())];
+        self.message.gauge(task.into_iter().chain(labels.iter().copied()), value.as_f64());
     }
 }

@@ -1,4 +1,4 @@
-//! Lines of the two text formats, Prometheus 0.0.4 and OpenMetrics 1.0.0, which differ around the samples:
+//! Writes the two text formats, Prometheus 0.0.4 and OpenMetrics 1.0.0, whose sample lines are almost the same:
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>,
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 
@@ -8,41 +8,41 @@ use super::families::Kind;
 use crate::counters::Exemplar;
 use crate::domain::Timestamp;
 
-/// A growing page.
+/// A page that is being written.
 #[derive(Debug, Default)]
-pub struct Text(pub Vec<u8>);
+pub struct TextBuffer(pub Vec<u8>);
 
-/// A value as a line has it.
+/// A sample value.
 #[derive(Debug, Clone, Copy)]
-pub enum Value {
-    /// Whole.
-    Whole(u64),
-    /// Thousandths, such as a moment in seconds.
+pub enum SampleValue {
+    /// An integer.
+    Integer(u64),
+    /// Thousandths: a time in milliseconds that is written in seconds.
     Thousandths(i64),
-    /// Anything.
+    /// Any number.
     Float(f64),
 }
 
-impl Value {
-    /// The number itself.
+impl SampleValue {
+    /// The value as a float.
     pub fn as_f64(self) -> f64 {
         match self {
-            Self::Whole(whole) => to_f64(whole),
+            Self::Integer(whole) => to_f64(whole),
             Self::Thousandths(count) => Timestamp::from_millis(count).as_secs_f64(),
             Self::Float(value) => value,
         }
     }
 }
 
-impl Text {
-    /// `# HELP` and `# TYPE` of the Prometheus format.
-    pub fn header(&mut self, name: &str, help: &str, kind: Kind) {
+impl TextBuffer {
+    /// Writes `# HELP` and `# TYPE` of the Prometheus format.
+    pub fn write_header(&mut self, name: &str, help: &str, kind: Kind) {
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str());
     }
 
-    /// `# HELP`, `# TYPE` and `# UNIT` of OpenMetrics, where a counter's name is without its `_total`.
-    pub fn open_header(&mut self, name: &str, help: &str, kind: Kind, unit: Option<&str>) {
+    /// Writes `# HELP`, `# TYPE` and `# UNIT` of OpenMetrics, which omits `_total` from the names of counters.
+    pub fn write_open_metrics_header(&mut self, name: &str, help: &str, kind: Kind, unit: Option<&str>) {
         let name = if kind == Kind::Counter { name.trim_end_matches("_total") } else { name };
         let help = help.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"");
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str());
@@ -51,61 +51,61 @@ impl Text {
         }
     }
 
-    /// One line: `name{labels} value`.
-    pub fn sample<'a>(&mut self, name: &str, labels: impl Iterator<Item = (&'a str, &'a str)>, value: Value) {
-        self.series(name, labels);
-        self.end(value);
+    /// Writes a line: `name{labels} value`.
+    pub fn write_line<'a>(&mut self, name: &str, labels: impl Iterator<Item = (&'a str, &'a str)>, value: SampleValue) {
+        self.begin_line(name, labels);
+        self.end_line(value);
     }
 
-    /// Begins a line with its name and labels; [`Text::end`] or [`Text::value`] follows.
-    pub fn series<'a>(&mut self, name: &str, labels: impl Iterator<Item = (&'a str, &'a str)>) {
+    /// Begins a line with its name and labels; [`TextBuffer::end_line`] or [`TextBuffer::write_value`] follows.
+    pub fn begin_line<'a>(&mut self, name: &str, labels: impl Iterator<Item = (&'a str, &'a str)>) {
         self.push(name);
-        let mut before = b'{';
+        let mut separator = b'{';
         for (label, text) in labels {
-            self.0.push(before);
-            before = b',';
+            self.0.push(separator);
+            separator = b',';
             self.push(label);
             self.push("=\"");
-            escape(&mut self.0, text);
+            write_escaped(&mut self.0, text);
             self.0.push(b'"');
         }
-        if before == b',' {
+        if separator == b',' {
             self.0.push(b'}');
         }
     }
 
-    /// Ends the line that was begun.
-    pub fn end(&mut self, value: Value) {
-        self.value(value);
+    /// Ends the current line with its value.
+    pub fn end_line(&mut self, value: SampleValue) {
+        self.write_value(value);
         self.0.push(b'\n');
     }
 
-    /// The value of the line that was begun.
-    pub fn value(&mut self, value: Value) {
+    /// Writes the value of the current line.
+    pub fn write_value(&mut self, value: SampleValue) {
         self.0.push(b' ');
         match value {
-            Value::Whole(whole) => self.push(itoa::Buffer::new().format(whole)),
-            Value::Thousandths(count) => thousandths(&mut self.0, count),
-            Value::Float(value) => number(&mut self.0, value),
+            SampleValue::Integer(whole) => self.push(itoa::Buffer::new().format(whole)),
+            SampleValue::Thousandths(count) => write_thousandths(&mut self.0, count),
+            SampleValue::Float(value) => write_number(&mut self.0, value),
         }
     }
 
-    /// ` # {task_id="…"} value time`, behind the value.
-    pub fn exemplar(&mut self, exemplar: &Exemplar) {
+    /// Writes ` # {task_id="…"} value time` after the value.
+    pub fn write_exemplar(&mut self, exemplar: &Exemplar) {
         self.push(" # ");
-        self.series("", std::iter::once((Exemplar::LABEL, exemplar.task_id.as_str())));
-        self.value(Value::Float(exemplar.value));
-        self.value(Value::Thousandths(exemplar.at.as_millis()));
+        self.begin_line("", std::iter::once((Exemplar::LABEL, exemplar.task_id.as_str())));
+        self.write_value(SampleValue::Float(exemplar.value));
+        self.write_value(SampleValue::Thousandths(exemplar.at.as_millis()));
     }
 
-    /// As it is.
+    /// Writes a text as it is.
     pub fn push(&mut self, text: &str) {
         self.0.extend_from_slice(text.as_bytes());
     }
 }
 
-/// Backslash, quote and line feed are escaped in label values.
-pub fn escape(out: &mut Vec<u8>, value: &str) {
+/// Writes a label value with backslash, quote and line feed escaped.
+pub fn write_escaped(out: &mut Vec<u8>, value: &str) {
     if !has_special(value.as_bytes()) {
         out.extend_from_slice(value.as_bytes());
         return;
@@ -120,18 +120,18 @@ pub fn escape(out: &mut Vec<u8>, value: &str) {
     }
 }
 
-/// True where there is a backslash, a quote or a line feed. Values are short: a loop over words is over before one that would be
-/// faster in the end has begun.
+/// Whether there is a backslash, a quote or a line feed. It compares eight bytes at a time: for short values this is faster
+/// than a search for three characters.
 fn has_special(bytes: &[u8]) -> bool {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
-    // The highest bit of each byte that is 0, and perhaps of some above it: enough to know whether there is one.
+    // Sets the highest bit of bytes that are 0. It may set further bits above such a byte, but never without one.
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
     let special = |word: u64| {
         [b'\\', b'"', b'\n'].into_iter().fold(0, |found, byte| found | zeros(word ^ (ONES * u64::from(byte))))
     };
     let word = |word: &[u8; 8]| special(u64::from_le_bytes(*word));
-    // The last word may have something of the one before it.
+    // The last word may overlap the one before it.
     let Some(last) = bytes.last_chunk() else {
         return bytes.iter().any(|byte| matches!(byte, b'\\' | b'"' | b'\n'));
     };
@@ -142,14 +142,14 @@ fn has_special(bytes: &[u8]) -> bool {
     found != 0
 }
 
-/// A whole number without a point, anything else as short as it is exact.
-fn number(out: &mut Vec<u8>, value: f64) {
+/// Writes a number in its shortest exact form; an integer has no decimal point.
+fn write_number(out: &mut Vec<u8>, value: f64) {
     const EXACT: f64 = 1e15;
     let scaled = value * 1000.0;
-    // Of 15 digits at most, no other number is this close: three places behind the point are all there is to it.
+    // A float with at most 15 significant digits is exact, so equality means that three decimals are enough.
     #[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "whole and below 2^53; and exact or not")]
     if scaled.abs() < EXACT && scaled.round() / 1000.0 == value {
-        thousandths(out, scaled.round() as i64);
+        write_thousandths(out, scaled.round() as i64);
     } else if value.is_infinite() {
         out.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
     } else {
@@ -157,8 +157,8 @@ fn number(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// A number of thousandths, in ones.
-fn thousandths(out: &mut Vec<u8>, count: i64) {
+/// Writes a number of thousandths as a decimal number.
+fn write_thousandths(out: &mut Vec<u8>, count: i64) {
     if count < 0 {
         out.push(b'-');
     }
@@ -187,19 +187,19 @@ mod tests {
 
     fn written(value: f64) -> String {
         let mut out = Vec::new();
-        number(&mut out, value);
+        write_number(&mut out, value);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn lines_are_written_as_the_formats_want_them() {
-        let mut text = Text::default();
-        text.sample("a", [].into_iter(), Value::Whole(1));
-        text.sample("b", [("x", "q\"\\\n"), ("y", "é")].into_iter(), Value::Float(0.25));
-        text.sample("c", [].into_iter(), Value::Float(f64::INFINITY));
-        text.sample("d", [].into_iter(), Value::Thousandths(1_795_132_800_070));
-        text.header("h", "one\ntwo \\ \"three\"", Kind::Gauge);
-        text.open_header("x_seconds_total", "\"three\"", Kind::Counter, Some("seconds"));
+    fn lines_follow_the_formats() {
+        let mut text = TextBuffer::default();
+        text.write_line("a", [].into_iter(), SampleValue::Integer(1));
+        text.write_line("b", [("x", "q\"\\\n"), ("y", "é")].into_iter(), SampleValue::Float(0.25));
+        text.write_line("c", [].into_iter(), SampleValue::Float(f64::INFINITY));
+        text.write_line("d", [].into_iter(), SampleValue::Thousandths(1_795_132_800_070));
+        text.write_header("h", "one\ntwo \\ \"three\"", Kind::Gauge);
+        text.write_open_metrics_header("x_seconds_total", "\"three\"", Kind::Counter, Some("seconds"));
         let page = String::from_utf8(text.0).unwrap();
         assert_eq!(
             page,
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_as_short_as_they_are_exact() {
+    fn numbers_are_short_and_exact() {
         for (value, text) in [
             (0.0, "0"),
             (-0.5, "-0.5"),
@@ -227,18 +227,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_escaped_can_be_told_from_what_is_not(value in "[ -~\n\\\\\"é]{0,40}") {
+        fn values_are_escaped_as_the_formats_require(value in "[ -~\n\\\\\"é]{0,40}") {
             let mut out = Vec::new();
-            escape(&mut out, &value);
+            write_escaped(&mut out, &value);
             let expected = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             prop_assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
 
         #[test]
-        fn a_number_is_read_back_as_it_was(value in proptest::num::f64::NORMAL | proptest::num::f64::ZERO, small in 0u32..10_000_000) {
+        fn a_number_is_read_back_exactly(value in proptest::num::f64::NORMAL | proptest::num::f64::ZERO, small in 0u32..10_000_000) {
             for value in [value, f64::from(small) / 1000.0, f64::from(small) / 997.0] {
                 prop_assert_eq!(written(value).parse::<f64>().unwrap().to_bits(), (value + 0.0).to_bits());
-                // A zero has no sign here.
+                // Negative zero is written as 0.
                 prop_assert_eq!(written(value), (value + 0.0).to_string());
             }
         }

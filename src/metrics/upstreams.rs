@@ -18,11 +18,11 @@ use crate::domain::{Reason, Timestamp};
 enum_words! {
     /// The outcome of a callback.
     CallbackResult {
-        /// It was read, and its task is tracked.
+        /// Its task is tracked.
         Accepted = "accepted",
         /// Its secret is wrong.
         Unauthorized = "unauthorized",
-        /// There is no task in it.
+        /// It has no task id, or no known status.
         Invalid = "invalid",
         /// Its task is not tracked.
         UnknownTask = "unknown_task",
@@ -30,7 +30,7 @@ enum_words! {
 }
 
 enum_words! {
-    /// What a request asks for.
+    /// What a request reads.
     Operation {
         /// One task.
         Get = "get",
@@ -65,15 +65,15 @@ pub struct UpstreamMetrics {
 /// How a request ended.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestOutcome {
-    /// What it requested.
+    /// What it read.
     pub operation: Operation,
     /// HTTP status, where there was a response.
     pub code: Option<u16>,
-    /// What was wrong.
+    /// The error, if it failed.
     pub reason: Option<Reason>,
-    /// From sending it to having read the response.
+    /// From sending the request to the end of its response.
     pub took: Duration,
-    /// When.
+    /// When it ended.
     pub at: Timestamp,
     /// The response's `Date`.
     pub date: Option<Timestamp>,
@@ -160,23 +160,23 @@ impl UpstreamMetrics {
     }
 
     /// Drops the series of upstreams and sources that are not among these.
-    pub fn keep(&self, sources: &BTreeMap<Arc<str>, BTreeSet<String>>) {
-        keep(&self.up, sources);
-        keep(&self.last_success, sources);
-        keep(&self.requests, sources);
-        keep(&self.errors, sources);
-        keep(&self.duration, sources);
-        keep(&self.throttle_wait, sources);
-        keep(&self.backoff_until, sources);
-        keep(&self.clock_skew, sources);
-        keep(&self.poll_lag, sources);
-        keep(&self.in_flight, sources);
-        keep(&self.webhooks, sources);
-        keep(&self.webhook_last, sources);
-        keep(&self.discovery_tasks, sources);
-        keep(&self.discovery_last_success, sources);
-        keep(&self.discovery_errors, sources);
-        keep(&self.discovery_truncated, sources);
+    pub fn retain(&self, sources: &BTreeMap<Arc<str>, BTreeSet<String>>) {
+        retain(&self.up, sources);
+        retain(&self.last_success, sources);
+        retain(&self.requests, sources);
+        retain(&self.errors, sources);
+        retain(&self.duration, sources);
+        retain(&self.throttle_wait, sources);
+        retain(&self.backoff_until, sources);
+        retain(&self.clock_skew, sources);
+        retain(&self.poll_lag, sources);
+        retain(&self.in_flight, sources);
+        retain(&self.webhooks, sources);
+        retain(&self.webhook_last, sources);
+        retain(&self.discovery_tasks, sources);
+        retain(&self.discovery_last_success, sources);
+        retain(&self.discovery_errors, sources);
+        retain(&self.discovery_truncated, sources);
     }
 
     /// A poll was sent this much later than due.
@@ -222,7 +222,7 @@ impl UpstreamMetrics {
         }
     }
 
-    /// A source, or a part of it, was read: how many ids it has, if known, how many errors there were, and when it succeeded.
+    /// A source, or a part of it, was read, with this number of ids (if known) and errors, and the time of its success.
     pub fn source_read(
         &self,
         upstream: &str,
@@ -245,14 +245,14 @@ impl UpstreamMetrics {
 }
 
 /// Removes the children of `metric` whose upstream, or source of that upstream, is not among `sources`.
-fn keep<B: MetricVecBuilder>(metric: &MetricVec<B>, sources: &BTreeMap<Arc<str>, BTreeSet<String>>) {
+fn retain<B: MetricVecBuilder>(metric: &MetricVec<B>, sources: &BTreeMap<Arc<str>, BTreeSet<String>>) {
     for family in metric.collect() {
         for child in family.get_metric() {
             let labels: HashMap<&str, &str> =
                 child.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
             let known = labels.get("upstream").and_then(|upstream| sources.get(*upstream));
-            let kept = known.is_some_and(|known| labels.get("source").is_none_or(|source| known.contains(*source)));
-            if !kept {
+            let is_known = known.is_some_and(|known| labels.get("source").is_none_or(|source| known.contains(*source)));
+            if !is_known {
                 let _ = metric.remove(&labels);
             }
         }

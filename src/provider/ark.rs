@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::definition::{Batch, Provider, RequestSpec};
-use super::list::{self, List, Place};
+use super::list::{self, List, ListPath};
 use super::read::error::by_code;
-use super::read::failures::{Failures, Sign, class};
-use super::read::fields::{self, BodySource, Contract, always, failed, optional, problem_of, succeeded};
+use super::read::failures::{FailurePattern, FailureTable, classify};
+use super::read::fields::{self, BodySource, Contract, always, failed, optional, succeeded, value_problem};
 use super::read::lenient::{self, Zone};
-use super::read::{answer as whole, error};
+use super::read::{answer, error};
 use crate::domain::drift::Field;
 use crate::domain::{Answer, FailureClass, Reason, Status, TaskId};
 use crate::http::Request;
@@ -20,27 +20,29 @@ pub static ARK: Provider = Provider {
     name: "ark",
     base_url: Some("https://ark.cn-beijing.volces.com/api/v3"),
     requests: &[RequestSpec::get("/contents/generations/tasks/{task_id}")],
-    read: |value, zone| whole::direct(value, read(value, zone, BodySource::Direct), error_kind),
+    read: |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
     error_kind,
     list: Some(List {
         items: &["items"],
-        read_item: |value, zone| whole::entry(read(value, zone, BodySource::Direct)),
-        place: Place::AboveTask,
+        read_item: |value, zone| answer::finish_list_item(read(value, zone, BodySource::Direct)),
+        path: ListPath::AboveTask,
         size: 500,
-        query: list::numbered,
+        query: list::numbered_query,
         reach: Duration::from_hours(7 * 24),
-        // Tasks of the other tier are left out unless they are asked for (docs/upstreams.md 5.2).
+        // The list contains other service tiers only on request (docs/upstreams.md 5.2).
         parts: &[None, Some(("filter.service_tier", "flex"))],
     }),
-    batch: Some(Batch { max: 500, request: batch }),
-    read_callback: Some(|value, zone| whole::callback(value, read(value, zone, BodySource::Direct), error_kind)),
+    batch: Some(Batch { max: 500, request: batch_request }),
+    read_callback: Some(|value, zone| {
+        answer::finish_callback(value, read(value, zone, BodySource::Direct), error_kind)
+    }),
 };
 
 const CONTRACT: Contract = &[
     always(Field::TaskId, &["id"]).optional_behind_gateway(),
     always(Field::Status, &["status"]),
     always(Field::Submit, &["created_at"]).optional_behind_gateway(),
-    // Set all the time; it is the finish once the task has ended.
+    // Every task has it; for an ended task it is the finish time.
     always(Field::Finish, &["updated_at"]).optional_behind_gateway(),
     always(Field::ModelUpstream, &["model"]).optional_behind_gateway(),
     succeeded(Field::Resolution, &["resolution"]),
@@ -58,29 +60,29 @@ const CONTRACT: Contract = &[
 /// Error codes (docs/upstreams.md 5.4).
 const ERRORS: &[(&str, Reason)] = &[("AccountOverdueError", Reason::QuotaExhausted)];
 
-/// The kind of an error.
+/// The reason of an error.
 pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
     by_code(ERRORS, error)
 }
 
-pub(super) const FAILURES: Failures = &[
-    (Sign::CodeHas("SensitiveContent"), FailureClass::ContentPolicy),
-    (Sign::CodeHas("RiskDetection"), FailureClass::ContentPolicy),
-    (Sign::CodeHas("PolicyViolation"), FailureClass::ContentPolicy),
-    (Sign::CodeHas("AccountOverdue"), FailureClass::Quota),
-    (Sign::CodeHas("QuotaExceeded"), FailureClass::Quota),
-    (Sign::CodeHas("SetLimitExceeded"), FailureClass::Quota),
-    (Sign::CodeHas("RateLimit"), FailureClass::RateLimit),
-    (Sign::CodeHas("ServerOverloaded"), FailureClass::RateLimit),
-    (Sign::CodeHas("Authentication"), FailureClass::Auth),
-    (Sign::CodeHas("AccessDenied"), FailureClass::Auth),
-    (Sign::CodeHas("Timeout"), FailureClass::Timeout),
-    (Sign::CodeHas("Internal"), FailureClass::ProviderError),
-    (Sign::CodeHas("ServiceUnavailable"), FailureClass::ProviderError),
-    (Sign::CodeHas("Invalid"), FailureClass::InvalidInput),
-    (Sign::CodeHas("MissingParameter"), FailureClass::InvalidInput),
-    (Sign::CodeHas("BadRequest"), FailureClass::InvalidInput),
-    (Sign::CodeHas("NotFound"), FailureClass::InvalidInput),
+pub(super) const FAILURES: FailureTable = &[
+    (FailurePattern::CodeContains("SensitiveContent"), FailureClass::ContentPolicy),
+    (FailurePattern::CodeContains("RiskDetection"), FailureClass::ContentPolicy),
+    (FailurePattern::CodeContains("PolicyViolation"), FailureClass::ContentPolicy),
+    (FailurePattern::CodeContains("AccountOverdue"), FailureClass::Quota),
+    (FailurePattern::CodeContains("QuotaExceeded"), FailureClass::Quota),
+    (FailurePattern::CodeContains("SetLimitExceeded"), FailureClass::Quota),
+    (FailurePattern::CodeContains("RateLimit"), FailureClass::RateLimit),
+    (FailurePattern::CodeContains("ServerOverloaded"), FailureClass::RateLimit),
+    (FailurePattern::CodeContains("Authentication"), FailureClass::Auth),
+    (FailurePattern::CodeContains("AccessDenied"), FailureClass::Auth),
+    (FailurePattern::CodeContains("Timeout"), FailureClass::Timeout),
+    (FailurePattern::CodeContains("Internal"), FailureClass::ProviderError),
+    (FailurePattern::CodeContains("ServiceUnavailable"), FailureClass::ProviderError),
+    (FailurePattern::CodeContains("Invalid"), FailureClass::InvalidInput),
+    (FailurePattern::CodeContains("MissingParameter"), FailureClass::InvalidInput),
+    (FailurePattern::CodeContains("BadRequest"), FailureClass::InvalidInput),
+    (FailurePattern::CodeContains("NotFound"), FailureClass::InvalidInput),
 ];
 
 /// Reads an Ark task (docs/upstreams.md 5.1).
@@ -91,16 +93,16 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
         Some(lenient::amount(value, "frames")? / rate)
     });
     if answer.video_seconds.is_none() && answer.reported_status == Some(Status::Succeeded) {
-        answer.drift.note(Field::Duration, problem_of(value.get("duration").or(value.get("frames"))));
+        answer.drift.add(Field::Duration, value_problem(value.get("duration").or(value.get("frames"))));
     }
-    whole::take_bare_error(&mut answer, value);
-    answer.failure = class(FAILURES, answer.error_code.as_deref(), None);
+    answer::read_error_text(&mut answer, value);
+    answer.failure = classify(FAILURES, answer.error_code.as_deref(), None);
     answer
 }
 
-/// One list call for many ids (docs/upstreams.md 5.2). It leaves out what is older than 7 days, cancelled for a day, or of
-/// another service tier than the default one.
-fn batch(ids: &[TaskId]) -> Request {
+/// Requests many tasks with the list (docs/upstreams.md 5.2). It omits tasks that are older than 7 days, cancelled for a day, or
+/// of a service tier other than the default one.
+fn batch_request(ids: &[TaskId]) -> Request {
     let mut request = Request::get(["contents", "generations", "tasks"]);
     request.query = vec![("page_num".to_owned(), "1".to_owned()), ("page_size".to_owned(), ids.len().to_string())];
     request.query.extend(ids.iter().map(|id| ("filter.task_ids".to_owned(), id.to_string())));

@@ -1,17 +1,17 @@
-//! Any other API, described in the configuration: where its fields are, what its status words mean, how its times count.
+//! Any other API: the configuration describes its fields, status words and units.
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use super::definition::Provider;
-use super::read::answer::settled;
+use super::read::answer::normalize;
 use super::read::error::{self, unknown_kind};
 use super::read::lenient::{self, Zone};
 use super::read::{fields, status_words};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, ApiError, FailureClass, Reason, Status, Timestamp};
 
-/// The provider; all that it is stands in the configuration.
+/// The provider. Its requests and fields come from the configuration.
 pub static CUSTOM: Provider = Provider {
     name: "custom",
     base_url: None,
@@ -23,7 +23,7 @@ pub static CUSTOM: Provider = Provider {
     read_callback: None,
 };
 
-/// The names of the fields in the configuration.
+/// The fields by their names in the configuration.
 pub const FIELDS: &[(&str, Field)] = &[
     ("task_id", Field::TaskId),
     ("status", Field::Status),
@@ -47,10 +47,10 @@ pub const FIELDS: &[(&str, Field)] = &[
     ("service_tier", Field::ServiceTier),
 ];
 
-/// The unit of times that are numbers.
+/// The unit of numeric times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimeUnit {
-    /// By their size (docs/upstreams.md 1.2).
+    /// Recognized by the size of the number (docs/upstreams.md 1.2).
     #[default]
     Auto,
     /// Unix seconds.
@@ -61,10 +61,10 @@ pub enum TimeUnit {
     Microseconds,
 }
 
-/// How progress is told.
+/// The unit of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProgressUnit {
-    /// Between 0 and 1 a ratio, else per cent.
+    /// A ratio between 0 and 1, percent otherwise.
     #[default]
     Auto,
     /// 0 to 1.
@@ -73,43 +73,43 @@ pub enum ProgressUnit {
     Percent,
 }
 
-/// Where a field stands.
+/// The path of a field in a response.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum FieldPath {
     /// A JSON Pointer (RFC 6901).
     Pointer(String),
-    /// A `JSONPath` (RFC 9535), whose first hit counts.
+    /// A `JSONPath` (RFC 9535); its first match is used.
     Path(JsonPath),
 }
 
-/// How answers are read.
+/// How responses are decoded.
 #[derive(Debug, Clone, Default)]
-pub struct Response {
-    /// The fields and where they stand.
-    pub fields: Vec<(Field, Place)>,
-    /// Status words beside the usual ones, which they override.
+pub struct ResponseSpec {
+    /// The fields and their paths.
+    pub fields: Vec<(Field, FieldPath)>,
+    /// Additional status words; they override the common ones.
     pub statuses: Vec<(String, Status)>,
-    /// Codes of failures.
+    /// Classes of error codes.
     pub failures: Vec<(String, FailureClass)>,
-    /// Of all times.
+    /// The unit of all times.
     pub time_unit: TimeUnit,
-    /// Of the progress.
+    /// The unit of progress.
     pub progress_unit: ProgressUnit,
 }
 
-impl Place {
-    /// Compiles `/a/0/b` or `$.a[0].b`.
+impl FieldPath {
+    /// Parses `/a/0/b` or `$.a[0].b`.
     ///
     /// # Errors
-    /// When it is neither.
+    /// When it is neither, or too expensive.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.starts_with('$') {
-            if let Some(problem) = path_cost(text) {
+            if let Some(problem) = find_expensive_part(text) {
                 return Err(format!("is too expensive: {problem}"));
             }
             return JsonPath::parse(text)
                 .map(Self::Path)
-                .map_err(|error| format!("is no JSONPath: {}", error.message()));
+                .map_err(|error| format!("is not a valid JSONPath: {}", error.message()));
         }
         if !text.starts_with('/') {
             return Err(
@@ -117,12 +117,12 @@ impl Place {
             );
         }
         if text.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1'])) {
-            return Err("is no JSON Pointer: ~ is written ~0, and / in a name ~1".to_owned());
+            return Err("is not a valid JSON Pointer: write ~ as ~0, and / in a name as ~1".to_owned());
         }
         Ok(Self::Pointer(text.to_owned()))
     }
 
-    fn find<'a>(&self, value: &'a Value) -> Option<&'a Value> {
+    fn find_in<'a>(&self, value: &'a Value) -> Option<&'a Value> {
         match self {
             Self::Pointer(pointer) => value.pointer(pointer),
             Self::Path(path) => path.query(value).first(),
@@ -130,57 +130,57 @@ impl Place {
     }
 }
 
-impl Response {
-    /// Reads an answer with this HTTP status, whose JSON may be of any kind.
+impl ResponseSpec {
+    /// Decodes a response with this HTTP status. Its JSON may have any type.
     ///
     /// # Errors
-    /// When there is no status in it. Codes of an API that we do not know mean nothing to us.
+    /// When the response is an error or has no status.
     pub fn read_answer(&self, http_status: u16, body: &[u8], zone: Zone) -> Result<Answer, ApiError> {
         if !(200..300).contains(&http_status) {
-            // By the HTTP status alone: its codes mean nothing to us.
+            // Only the HTTP status is used: the API's error codes are unknown.
             return Err(error::http_error(http_status, body, unknown_kind));
         }
         let value = serde_json::from_slice::<Value>(body).map_err(|_| ApiError::new(Reason::InvalidBody))?;
         let answer = self.read(&value, zone);
         if answer.reported_status.is_some() {
-            return Ok(settled(answer));
+            return Ok(normalize(answer));
         }
         let mut drift = answer.drift;
         if value.get("error").is_some_and(|error| !error.is_null()) {
             return Err(ApiError { kind: Reason::ApiError, code: error::error_body(&value).code, drift });
         }
         if !drift.iter().any(|(field, _)| field == Field::Status) {
-            drift.note(Field::Status, FieldProblem::Missing);
+            drift.add(Field::Status, FieldProblem::Missing);
         }
-        Err(ApiError { drift, ..ApiError::coded(Reason::InvalidBody, "null_data") })
+        Err(ApiError { drift, ..ApiError::with_code(Reason::InvalidBody, "null_data") })
     }
 
-    /// Reads an answer; only a missing status is reported, for nothing says what else is optional.
+    /// Reads the fields. A missing one is no drift, because any field may be optional.
     fn read(&self, value: &Value, zone: Zone) -> Answer {
         let mut answer = Answer::default();
-        // A deadline is told by the time since the submission.
+        // The deadline is relative to the submit time, which is read first.
         let (deadline, others): (Vec<_>, Vec<_>) = self.fields.iter().partition(|(field, _)| *field == Field::Deadline);
-        for (field, place) in others.into_iter().chain(deadline) {
-            let Some(found) = place.find(value) else { continue };
-            if let Err(problem) = self.take(&mut answer, *field, found, zone) {
-                answer.drift.note(*field, problem);
+        for (field, path) in others.into_iter().chain(deadline) {
+            let Some(found) = path.find_in(value) else { continue };
+            if let Err(problem) = self.read_field(&mut answer, *field, found, zone) {
+                answer.drift.add(*field, problem);
             }
         }
         let code = answer.error_code.as_deref();
-        answer.failure = code.and_then(|code| same(&self.failures, code)).copied();
+        answer.failure = code.and_then(|code| find_word(&self.failures, code)).copied();
         answer
     }
 
-    fn take(&self, answer: &mut Answer, field: Field, value: &Value, zone: Zone) -> Result<bool, FieldProblem> {
+    fn read_field(&self, answer: &mut Answer, field: Field, value: &Value, zone: Zone) -> Result<bool, FieldProblem> {
         match field {
             Field::Status => {
-                // Some APIs report it as a boolean.
+                // Some APIs report the status as a boolean.
                 let word = match value {
                     Value::Bool(word) => Some(word.to_string().into()),
                     _ => lenient::checked_text(value)?,
                 };
                 let Some(word) = word else { return Ok(false) };
-                let configured = same(&self.statuses, &word).map(|status| (*status, None));
+                let configured = find_word(&self.statuses, &word).map(|status| (*status, None));
                 if let Some((status, unknown_word)) = configured.or_else(|| status_words::status(&word)) {
                     (answer.reported_status, answer.unknown_word) = (Some(status), unknown_word);
                 }
@@ -188,23 +188,23 @@ impl Response {
             }
             Field::Progress if self.progress_unit != ProgressUnit::Auto => {
                 let text = value.as_str().map(|text| text.trim().trim_end_matches('%').trim_end());
-                let percent = text.is_some() && text != value.as_str().map(str::trim);
-                let bare = text.map_or_else(|| value.clone(), Value::from);
-                let Some(amount) = lenient::checked_amount(&bare)? else { return Ok(false) };
-                let whole = if self.progress_unit == ProgressUnit::Ratio && !percent { 1.0 } else { 100.0 };
-                answer.progress = Some((amount / whole).clamp(0.0, 1.0));
+                let has_percent_sign = text.is_some() && text != value.as_str().map(str::trim);
+                let without_sign = text.map_or_else(|| value.clone(), Value::from);
+                let Some(amount) = lenient::checked_amount(&without_sign)? else { return Ok(false) };
+                let maximum = if self.progress_unit == ProgressUnit::Ratio && !has_percent_sign { 1.0 } else { 100.0 };
+                answer.progress = Some((amount / maximum).clamp(0.0, 1.0));
                 Ok(true)
             }
-            Field::Submit | Field::Start | Field::Finish | Field::ExpiresAt => match self.moment(value) {
-                Some(moment) => fields::take(answer, field, &moment_value(moment), zone),
-                None => fields::take(answer, field, value, zone),
+            Field::Submit | Field::Start | Field::Finish | Field::ExpiresAt => match self.time_in_unit(value) {
+                Some(time) => fields::read_field(answer, field, &rfc3339(time), zone),
+                None => fields::read_field(answer, field, value, zone),
             },
-            _ => fields::take(answer, field, value, zone),
+            _ => fields::read_field(answer, field, value, zone),
         }
     }
 
-    /// A number as a time of the configured unit; `None` where there is none, or it is for the value to tell.
-    fn moment(&self, value: &Value) -> Option<Timestamp> {
+    /// A number as a time in the configured unit; `None` without a configured unit.
+    fn time_in_unit(&self, value: &Value) -> Option<Timestamp> {
         let millis = match self.time_unit {
             TimeUnit::Auto => return None,
             TimeUnit::Seconds => 1e3,
@@ -217,17 +217,17 @@ impl Response {
     }
 }
 
-/// A moment as RFC 3339, which has no unit.
-fn moment_value(moment: Timestamp) -> Value {
-    let moment = jiff::Timestamp::from_millisecond(moment.as_millis());
-    moment.map_or(Value::Null, |moment| Value::String(moment.to_string()))
+/// A time as RFC 3339, which does not depend on a unit.
+fn rfc3339(time: Timestamp) -> Value {
+    let time = jiff::Timestamp::from_millisecond(time.as_millis());
+    time.map_or(Value::Null, |time| Value::String(time.to_string()))
 }
 
-/// Why a `JSONPath` may take more time than in proportion to the answer, if it may. Every node is visited a bounded number of
-/// times when `..` and filters stand in it once at most, a filter looks at single values, and no brackets select twice.
-fn path_cost(path: &str) -> Option<&'static str> {
+/// Why the time of a `JSONPath` may grow faster than the size of a response, if it may. Otherwise each node is visited a bounded
+/// number of times: `..` and filters appear at most once, filters read single values, and brackets have one wildcard.
+fn find_expensive_part(path: &str) -> Option<&'static str> {
     let (mut quote, mut is_escaped) = (None, false);
-    // Outside of quotes, with a comma for every quoted text: no operator is one.
+    // The path without its quoted parts, which cannot contain operators.
     let mut plain = String::with_capacity(path.len());
     for c in path.chars() {
         match (quote, c) {
@@ -241,11 +241,11 @@ fn path_cost(path: &str) -> Option<&'static str> {
     }
     let (before, filter) = plain.split_once('?').unwrap_or((&plain, ""));
     if plain.matches("..").count() > 1 {
-        Some("`..` may stand in it once")
+        Some("`..` may appear only once")
     } else if filter.contains("..") || filter.contains(['*', ':', '?']) {
-        Some("a filter may not have `..`, `*`, a slice or another filter after its `?`")
+        Some("a filter must not contain `..`, `*`, a slice or another filter")
     } else if before.split('[').skip(1).any(|brackets| brackets.split(']').next().is_some_and(has_two_wildcards)) {
-        Some("brackets may have one `*` or slice")
+        Some("brackets may contain only one `*` or slice")
     } else {
         None
     }
@@ -255,8 +255,8 @@ fn has_two_wildcards(brackets: &str) -> bool {
     brackets.split(',').filter(|selector| selector.contains(['*', ':'])).count() > 1
 }
 
-/// The entry for a word, whatever its case.
-fn same<'a, T>(table: &'a [(String, T)], word: &str) -> Option<&'a T> {
+/// Looks a word up, ignoring case.
+fn find_word<'a, T>(table: &'a [(String, T)], word: &str) -> Option<&'a T> {
     table.iter().find(|(known, _)| known.trim().eq_ignore_ascii_case(word.trim())).map(|(_, value)| value)
 }
 
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_paths_that_take_time_in_proportion_to_the_answer_are_accepted() {
+    fn only_paths_in_linear_time_are_accepted() {
         for path in [
             "$.a",
             "$..status",
@@ -275,12 +275,12 @@ mod tests {
             "$.a[*]",
             "$[0,1]",
         ] {
-            assert!(Place::parse(path).is_ok(), "{path}: {:?}", Place::parse(path).err());
+            assert!(FieldPath::parse(path).is_ok(), "{path}: {:?}", FieldPath::parse(path).err());
         }
         for path in
             ["$..a..b", "$..*..*", "$[?@..a]", "$.a[?count(@.b[*]) > 1]", "$[?@.a[?@.b]]", "$[*,*][*,*]", "$[0:,1:]"]
         {
-            let error = Place::parse(path).unwrap_err();
+            let error = FieldPath::parse(path).unwrap_err();
             assert!(error.starts_with("is too expensive: "), "{path}: {error}");
         }
     }

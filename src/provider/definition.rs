@@ -1,4 +1,4 @@
-//! What a provider is: its requests as templates, and the functions that read its answers.
+//! The definition of a provider: its requests as templates, and the functions that decode its responses.
 
 use serde_json::Value;
 
@@ -13,62 +13,62 @@ use crate::http::{KeyHeader, Method, Request};
 pub struct Provider {
     /// Its name in the configuration, and the `provider` label.
     pub name: &'static str,
-    /// Its address, unless the configuration has another; `None` when the configuration must have one.
+    /// Its default base URL; `None` when the configuration must have one.
     pub base_url: Option<&'static str>,
-    /// The requests for one task, by how ids begin. None for a provider that the configuration describes.
+    /// The requests for one task, by prefix of the id. Empty for provider custom.
     pub requests: &'static [RequestSpec],
-    /// Reads the body of a 2xx response, which is an object.
+    /// Decodes the body of a 2xx response, which is an object.
     pub read: fn(&Value, Zone) -> Result<Answer, ApiError>,
-    /// The kind of an error, by the provider's own codes; `None` when they say nothing.
+    /// The reason of an error, by the provider's codes; `None` for an unknown code.
     pub error_kind: ErrorKind,
-    /// Its list, where it has one.
+    /// Its list of tasks, if it has one.
     pub list: Option<List>,
-    /// Its batch request, where it has one.
+    /// Its batch request, if it has one.
     pub batch: Option<Batch>,
-    /// Reads a callback, where it has them.
+    /// Decodes a callback, if it sends them.
     pub read_callback: Option<ReadCallback>,
 }
 
-/// Reads a callback, a JSON object; times without a zone are of this one.
+/// Decodes a callback, a JSON object. The zone is that of times without one.
 pub type ReadCallback = fn(&Value, Zone) -> Result<Callback, ApiError>;
 
-/// A request for one task as text, with placeholders in braces.
+/// A request for one task, with placeholders in braces.
 #[derive(Debug, Clone)]
 pub struct RequestSpec {
-    /// For ids that begin so.
+    /// Prefix of the ids.
     pub id_prefix: &'static str,
-    /// Only with a `base_url` in the configuration: the provider's own address is for other ids.
+    /// It requires a configured `base_url`: the default one does not accept these ids.
     pub needs_base_url: bool,
-    /// Mostly GET.
+    /// GET or POST.
     pub method: Method,
-    /// Below the base URL, possibly with a query.
+    /// The path below the base URL, possibly with a query.
     pub path: &'static str,
     /// A JSON body.
     pub body: Option<&'static str>,
-    /// The header of the key.
+    /// The header with the key.
     pub key: KeyHeader,
 }
 
 impl RequestSpec {
-    /// A GET for any id, with a bearer key.
+    /// A GET request for any id, with the key as a bearer token.
     pub const fn get(path: &'static str) -> Self {
         Self { id_prefix: "", needs_base_url: false, method: Method::Get, path, body: None, key: KeyHeader::BEARER }
     }
 }
 
-/// A request for many tasks, which is answered with a [`List`].
+/// A request for many tasks; its response is a [`List`].
 #[derive(Debug, Clone, Copy)]
 pub struct Batch {
-    /// Most tasks of one request.
+    /// Most tasks per request.
     pub max: usize,
-    /// The request.
+    /// Builds the request.
     pub request: fn(&[TaskId]) -> Request,
 }
 
 /// A callback.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Callback {
-    /// To be repeated in the response, as a proof that somebody listens (`MiniMax`).
+    /// A text that the response must repeat, to confirm the webhook (`MiniMax`).
     Challenge(String),
     /// The status of a task.
     Answer(Box<Answer>),

@@ -1,49 +1,49 @@
-//! How one upstream is spoken to: its provider with what the configuration changes of it.
+//! The dialect of an upstream: its provider with the overrides of the configuration.
 
 use serde_json::Value;
 
-use super::custom::Response;
+use super::custom::ResponseSpec;
 use super::definition::{Batch, Callback, Provider, RequestSpec};
 use super::headers::{Headers, TemplateError};
-use super::list::{List, Listed, Page, Place};
+use super::list::{List, ListPage, ListPath, PageRequest};
 use super::read::error;
 use super::read::lenient::{self, Zone};
-use super::template::{NoSuchId, Template};
+use super::template::{Template, UnsupportedId};
 use crate::domain::{Answer, ApiError, Drift, Reason, TaskId};
 use crate::http::{Method, Request};
 
-/// What the configuration changes.
+/// Overrides of the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// `base_url` is set: requests do not go to the provider's own address.
+    /// `base_url` is set, and replaces the default one.
     pub custom_base_url: bool,
     /// GET or POST.
     pub method: Option<Method>,
-    /// Path and query below the base URL, with places.
+    /// Path and query below the base URL, with placeholders.
     pub path: Option<String>,
-    /// A JSON body, with places.
+    /// A JSON body, with placeholders.
     pub body: Option<String>,
-    /// Headers; one with `{credentials}` in its value carries the key.
+    /// Headers; the one with `{credentials}` in its value contains the key.
     pub headers: Vec<(String, String)>,
-    /// The provider whose answers have the same shape.
+    /// The provider whose responses have the same shape.
     pub shape: Option<&'static Provider>,
-    /// Where times without a zone are.
+    /// The zone of times without one.
     pub zone: Zone,
-    /// How answers are read, for the provider that is described.
-    pub response: Option<Response>,
+    /// How responses are decoded, only for provider custom.
+    pub response: Option<ResponseSpec>,
 }
 
-/// What is wrong with an override: the key below the upstream, and why.
+/// An invalid override.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct DialectError {
-    /// Such as `request.path`.
+    /// Its key below the upstream, such as `request.path`.
     pub key: String,
-    /// In words.
+    /// What is wrong, and what to do.
     pub message: String,
 }
 
-/// A provider as one upstream has it.
+/// A provider with the overrides of one upstream.
 #[derive(Debug, Clone)]
 pub struct Dialect {
     provider: &'static Provider,
@@ -57,7 +57,7 @@ pub struct Dialect {
 #[derive(Debug, Clone)]
 enum Reader {
     Provider(&'static Provider),
-    Custom(Box<Response>),
+    Custom(Box<ResponseSpec>),
 }
 
 impl From<TemplateError> for DialectError {
@@ -67,33 +67,36 @@ impl From<TemplateError> for DialectError {
 }
 
 impl Dialect {
-    /// The provider as it is known, without an upstream.
+    /// A provider without overrides.
     ///
     /// # Errors
-    /// For the provider that only a configuration describes.
-    pub fn of(provider: &'static Provider) -> Result<Self, DialectError> {
+    /// For provider custom, which needs a configuration.
+    pub fn from_provider(provider: &'static Provider) -> Result<Self, DialectError> {
         Self::new(provider, Overrides::default())
     }
 
-    /// The provider with `overrides`, compiled and checked.
+    /// A provider with overrides.
     ///
     /// # Errors
-    /// With the first key that cannot be used.
+    /// For the first invalid override.
     pub fn new(provider: &'static Provider, overrides: Overrides) -> Result<Self, DialectError> {
-        let wrong = |key: &str, message: &str| DialectError { key: key.to_owned(), message: message.to_owned() };
-        let described = provider.requests.is_empty();
+        let invalid = |key: &str, message: &str| DialectError { key: key.to_owned(), message: message.to_owned() };
+        let is_custom = provider.requests.is_empty();
         let reader = match (overrides.response, overrides.shape) {
-            (Some(_), _) if !described => {
-                return Err(wrong("response", "only provider custom has its answers described; others know theirs"));
+            (Some(_), _) if !is_custom => {
+                return Err(invalid("response", "only provider custom accepts `response`; remove the key"));
             }
-            (None, _) if described => {
-                return Err(wrong(
+            (None, _) if is_custom => {
+                return Err(invalid(
                     "response",
-                    "the key `response` is missing: provider custom has its answers described",
+                    "the key `response` is missing: provider custom needs it to read responses",
                 ));
             }
             (Some(_), Some(_)) => {
-                return Err(wrong("request.shape", "provider custom has its answers described by response"));
+                return Err(invalid(
+                    "request.shape",
+                    "provider custom does not accept a shape; describe the response under `response`",
+                ));
             }
             (Some(response), None) => Reader::Custom(Box::new(response)),
             (None, shape) => Reader::Provider(shape.unwrap_or(provider)),
@@ -106,36 +109,36 @@ impl Dialect {
             Template::new(method, path, &headers, body, spec.key.clone())
         };
         let templates = if let Some(path) = &overrides.path {
-            // One path is for all ids. Of two flavours that is meant which has the method, or reads operations as the path does.
-            let posts = overrides.method.unwrap_or(if path.contains("{parent}") { Method::Post } else { Method::Get });
+            // A configured path is for all ids. Of two requests, the one with the same method supplies the body and the key.
+            let method = overrides.method.unwrap_or(if path.contains("{parent}") { Method::Post } else { Method::Get });
             let specs = provider.requests;
-            let spec = specs.iter().find(|spec| spec.method == posts).or(specs.first());
+            let spec = specs.iter().find(|spec| spec.method == method).or(specs.first());
             vec![("", compile(spec.unwrap_or(&RequestSpec::get("")), path)?)]
-        } else if described {
-            return Err(wrong(
+        } else if is_custom {
+            return Err(invalid(
                 "request.path",
-                "the key `request.path` is missing: provider custom has none of its own",
+                "the key `request.path` is missing: provider custom has no default path",
             ));
         } else {
             let specs = provider.requests.iter().filter(|spec| overrides.custom_base_url || !spec.needs_base_url);
             specs.map(|spec| Ok((spec.id_prefix, compile(spec, spec.path)?))).collect::<Result<_, TemplateError>>()?
         };
-        // Whoever has another path or method for one task has it for many, and that nobody knows.
-        let changed = overrides.path.is_some() || overrides.method.is_some();
-        let batch = provider.batch.filter(|_| !changed);
+        // With another path or method for one task, the one for many tasks is unknown.
+        let is_changed = overrides.path.is_some() || overrides.method.is_some();
+        let batch = provider.batch.filter(|_| !is_changed);
         let needs_key = headers.key.is_some();
         Ok(Self { provider, templates, reader, zone: overrides.zone, batch, needs_key })
     }
 
-    /// True when a header has a place for the key.
+    /// Whether a header contains the placeholder of the key.
     pub fn needs_key(&self) -> bool {
         self.needs_key
     }
 
-    /// The request that asks for many tasks, where that is possible.
+    /// The request for many tasks, if there are batches.
     pub fn batch_request(&self, ids: &[TaskId]) -> Option<Request> {
         let request = (self.batch?.request)(ids);
-        Some(self.templates.first().map_or(request.clone(), |(_, template)| template.dress(request)))
+        Some(self.templates.first().map_or(request.clone(), |(_, template)| template.add_headers(request)))
     }
 
     /// The `provider` label.
@@ -143,30 +146,30 @@ impl Dialect {
         self.provider.name
     }
 
-    /// How many tasks may be asked for at once.
+    /// The batch request, if there is one.
     pub fn batch(&self) -> Option<Batch> {
         self.batch
     }
 
-    /// True when its provider has a list.
+    /// Whether its provider has a list.
     pub fn has_list(&self) -> bool {
         self.provider.list.is_some()
     }
 
-    /// The request that asks for one task.
+    /// The request for one task.
     ///
     /// # Errors
-    /// When this provider has no such ids.
-    pub fn request(&self, id: &TaskId) -> Result<Request, NoSuchId> {
-        let fits = |(begin, _): &&(&str, Template)| id.as_str().starts_with(begin);
-        let (_, template) = self.templates.iter().find(fits).ok_or(OPERATIONS)?;
+    /// When this provider has no ids of this form.
+    pub fn request(&self, id: &TaskId) -> Result<Request, UnsupportedId> {
+        let fits = |(prefix, _): &&(&str, Template)| id.as_str().starts_with(prefix);
+        let (_, template) = self.templates.iter().find(fits).ok_or(NEEDS_FULL_OPERATION)?;
         template.request(id)
     }
 
-    /// Reads an answer with this HTTP status.
+    /// Decodes a response with this HTTP status.
     ///
     /// # Errors
-    /// When the answer is an error or no answer at all; never for a task that failed.
+    /// When the response is an error or cannot be decoded. A failed task is no error.
     pub fn read(&self, http_status: u16, body: &[u8]) -> Result<Answer, ApiError> {
         match &self.reader {
             Reader::Custom(response) => response.read_answer(http_status, body, self.zone),
@@ -174,75 +177,76 @@ impl Dialect {
         }
     }
 
-    /// Whether its provider has callbacks.
+    /// Whether its provider sends callbacks.
     pub fn has_callbacks(&self) -> bool {
         matches!(self.reader, Reader::Provider(provider) if provider.read_callback.is_some())
     }
 
-    /// Reads a callback.
+    /// Decodes a callback.
     ///
     /// # Errors
-    /// When it names no task, or has no known status, or is no JSON.
+    /// When it is not JSON, or has no task id or no known status.
     pub fn read_callback(&self, body: &[u8]) -> Result<Callback, ApiError> {
         let Reader::Provider(provider) = self.reader else { return Err(ApiError::new(Reason::InvalidBody)) };
         let read = provider.read_callback.ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
         read(&parse(200, body, provider)?, self.zone)
     }
 
-    /// Its list, where its provider has one.
+    /// The list of its provider, if it has one.
     pub fn list(&self) -> Option<List> {
         self.provider.list
     }
 
     /// The request for a page of its list.
-    pub fn list_request(&self, page: &Page<'_>) -> Option<Request> {
+    pub fn list_request(&self, page: &PageRequest<'_>) -> Option<Request> {
         let list = self.provider.list?;
         let (_, template) = self.templates.first()?;
-        let segments = match list.place {
-            Place::At(segments) => segments.iter().map(|segment| (*segment).to_owned()).collect(),
-            Place::AboveTask => template.above_task()?,
+        let segments = match list.path {
+            ListPath::Fixed(segments) => segments.iter().map(|segment| (*segment).to_owned()).collect(),
+            ListPath::AboveTask => template.above_task()?,
         };
         let owned = |(name, value): (&str, String)| (name.to_owned(), value);
-        let mut query: Vec<_> = (list.query)(&Page { zone: self.zone, ..*page }).into_iter().map(owned).collect();
+        let mut query: Vec<_> =
+            (list.query)(&PageRequest { zone: self.zone, ..*page }).into_iter().map(owned).collect();
         query.extend(page.part.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let mut request = template.dress(Request { segments, query, ..Request::get([]) });
-        // Old gateways want to be told whose tasks they are (docs/upstreams.md 2.9); others do not mind.
+        let mut request = template.add_headers(Request { segments, query, ..Request::get([]) });
+        // Old gateways require the user's id (docs/upstreams.md 2.9); other servers ignore it.
         request.headers.extend(page.user_id.map(|id| ("New-Api-User".to_owned(), id.to_owned())));
         Some(request)
     }
 
-    /// Reads a page of a list; entries that are no tasks are left out.
+    /// Decodes a page of a list; entries that are not tasks are omitted.
     ///
     /// # Errors
-    /// When the answer is an error, or has no list in it.
-    pub fn read_list(&self, http_status: u16, body: &[u8]) -> Result<Listed, ApiError> {
+    /// When the response is an error or has no list.
+    pub fn read_list(&self, http_status: u16, body: &[u8]) -> Result<ListPage, ApiError> {
         let error_kind = self.provider.error_kind;
         let value = parse(http_status, body, self.provider)?;
         let Some(List { items, read_item, .. }) = self.provider.list else {
             return Err(ApiError::new(Reason::InvalidBody));
         };
-        if error::is_refusal(&value) {
+        if error::has_error_code(&value) {
             return Err(error::ok_error(&value, error_kind));
         }
         let at = |at: &&str| lenient::at(&value, at);
         let Some(list) = items.iter().filter_map(at).find_map(Value::as_array) else {
-            // Servers that count from an empty list may write none.
+            // Some servers write null for an empty list.
             let is_empty = items.iter().filter_map(at).any(Value::is_null) && error::has_total(&value);
             let no_task = || error::no_task(&value, Drift::NONE, error_kind);
-            return if is_empty { Ok(Listed::about(&value, 0)) } else { Err(no_task()) };
+            return if is_empty { Ok(ListPage::from_body(&value, 0)) } else { Err(no_task()) };
         };
-        let mut listed = Listed::about(&value, list.len());
+        let mut listed = ListPage::from_body(&value, list.len());
         listed.tasks.extend(list.iter().filter_map(|item| read_item(item, self.zone)));
         Ok(listed)
     }
 }
 
-/// What an id must be where the flavours of a provider are told apart by it.
-const OPERATIONS: NoSuchId = NoSuchId(
-    "the whole name of an operation: models/MODEL/operations/ID, or Vertex's projects/…/operations/ID with a base_url of Vertex",
+/// The required id where its prefix selects the request.
+const NEEDS_FULL_OPERATION: UnsupportedId = UnsupportedId(
+    "the full name of an operation: models/MODEL/operations/ID, or projects/…/operations/ID with the base_url of Vertex",
 );
 
-/// The body of a 2xx response, which is an object; an error may stand in a list of one.
+/// Parses the body of a 2xx response, an object. An error may be the only entry of a list.
 fn parse(http_status: u16, body: &[u8], provider: &Provider) -> Result<Value, ApiError> {
     if !(200..300).contains(&http_status) {
         return Err(error::http_error(http_status, body, provider.error_kind));

@@ -1,32 +1,32 @@
-//! What new-api gateways answer, of which `TokenHot` and `TikHub` are two: a row around the vendor's own body, in six
-//! shapes that are told apart by what they hold (docs/upstreams.md 2).
+//! Responses of new-api gateways, such as `TokenHot` and `TikHub`: a row that contains the vendor's body. There are six shapes,
+//! which are recognized by their fields (docs/upstreams.md 2).
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::read::answer::{complete, entry, has_url, settled, size};
+use super::read::answer::{finish, finish_list_item, format_size, has_url, normalize};
 use super::read::error::{self, ErrorKind, is_success_code};
-use super::read::failures::{Failures, Sign, class};
-use super::read::fields::{self, BodySource, Contract, always, key, optional, problem_of};
+use super::read::failures::{FailurePattern, FailureTable, classify};
+use super::read::fields::{self, BodySource, Contract, always, key, optional, value_problem};
 use super::read::lenient::{self, Zone};
 use super::read::signed_url;
 use super::{kling, openai_videos, vendor, veo};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels;
-use crate::domain::reading::{Clock, Times};
+use crate::domain::reading::{ClockSource, Times};
 use crate::domain::{Answer, ApiError, Drift, FailureClass, Status, Timestamp};
 
-/// How many gateways may stand one behind the other.
+/// Most gateways in a chain.
 const MAX_NESTING: u8 = 4;
 
-/// How the text of the gateway's own time-out begins (new-api `service/task_polling.go`).
-const SWEEP_TEXT: &str = "任务超时";
+/// First words of the message when the gateway's time-out fails a task (new-api `service/task_polling.go`).
+const TIMEOUT_TEXT: &str = "任务超时";
 
-/// Where a row may hold a URL; a failed task has its text there.
+/// Fields of a row that may contain a URL; for a failed task they contain its message.
 const URLS: [&str; 3] = ["result_url", "url", "fail_reason"];
 
-/// A row in its envelope (docs/upstreams.md 2.2); the reduced, bare and flat shapes are cut (2.7 and 2.8).
+/// A row in its envelope (docs/upstreams.md 2.2). The reduced, bare and flat shapes lack some fields (2.7 and 2.8).
 const ROW: Contract = &[
     always(Field::TaskId, &["task_id"]),
     always(Field::Status, &["status"]),
@@ -45,31 +45,31 @@ const ROW: Contract = &[
     optional(Field::ErrorMessage, &["error.message"]),
 ];
 
-/// Failures that a gateway tells without the provider's code (new-api's source); the provider's own table comes first.
-const FAILURES: Failures = &[
-    (Sign::Text("failed to get channel info"), FailureClass::GatewayError),
-    (Sign::Text("upstream returned"), FailureClass::GatewayError),
-    // `task failed, code: X , message: Y`, of DashScope's channel.
-    (Sign::TextHas("code: datainspection"), FailureClass::ContentPolicy),
-    (Sign::TextHas("code: invalidparameter"), FailureClass::InvalidInput),
-    (Sign::TextHas("code: internalerror"), FailureClass::ProviderError),
-    (Sign::TextHas("safety filter"), FailureClass::ContentPolicy),
-    (Sign::CodeHas("quota"), FailureClass::Quota),
+/// Failures that a gateway reports without the provider's code (from new-api's source). The provider's table has priority.
+const FAILURES: FailureTable = &[
+    (FailurePattern::MessageStart("failed to get channel info"), FailureClass::GatewayError),
+    (FailurePattern::MessageStart("upstream returned"), FailureClass::GatewayError),
+    // `task failed, code: X , message: Y`, from DashScope's channel.
+    (FailurePattern::MessageContains("code: datainspection"), FailureClass::ContentPolicy),
+    (FailurePattern::MessageContains("code: invalidparameter"), FailureClass::InvalidInput),
+    (FailurePattern::MessageContains("code: internalerror"), FailureClass::ProviderError),
+    (FailurePattern::MessageContains("safety filter"), FailureClass::ContentPolicy),
+    (FailurePattern::CodeContains("quota"), FailureClass::Quota),
 ];
 
-/// Reads an answer of any of the six shapes, or one of a vendor's own.
+/// Decodes a response in any of the six shapes, or in a vendor's shape.
 pub fn read(value: &Value, zone: Zone, error_kind: ErrorKind) -> Result<Answer, ApiError> {
     if value.get("success") == Some(&Value::Bool(false)) || has_error_code(value) {
         return Err(error::ok_error(value, error_kind));
     }
-    if let Some(row) = row_of(value) {
-        // An error may stand in the row or beside it.
-        let beside = || error::no_task(if row.get("error").is_some() { row } else { value }, Drift::NONE, error_kind);
-        let mut answer = read_row(row, zone, extent(row), 0).ok_or_else(beside)?;
+    if let Some(row) = find_row(value) {
+        // The error is in the row or beside it.
+        let no_task = || error::no_task(if row.get("error").is_some() { row } else { value }, Drift::NONE, error_kind);
+        let mut answer = read_row(row, zone, body_source(row), 0).ok_or_else(no_task)?;
         if lenient::text(value, "code").is_none() && value.get("success").is_none() {
-            answer.drift.note(Field::ErrorCode, problem_of(value.get("code")));
+            answer.drift.add(Field::ErrorCode, value_problem(value.get("code")));
         }
-        answer.read_has_side_effect = is_read_live(row);
+        answer.read_has_side_effect = has_read_side_effect(row);
         return Ok(answer);
     }
     if value.get("base_resp").is_none() && is_flat(value) {
@@ -77,26 +77,26 @@ pub fn read(value: &Value, zone: Zone, error_kind: ErrorKind) -> Result<Answer, 
             .ok_or_else(|| error::no_task(value, Drift::NONE, error_kind));
     }
     match vendor::read(value, zone, BodySource::Compatible) {
-        Some(answer) => complete(value, answer, error_kind),
+        Some(answer) => finish(value, answer, error_kind),
         None => Err(error::no_task(value, Drift::NONE, error_kind)),
     }
 }
 
-/// Reads an entry of a list: a row, or a vendor's own object.
+/// Decodes an entry of a list: a row, or a vendor's object.
 pub fn read_item(value: &Value, zone: Zone) -> Option<Answer> {
     if value.get("task_status").is_some() {
-        return entry(kling::read_data(value, zone, BodySource::Direct));
+        return finish_list_item(kling::read_data(value, zone, BodySource::Direct));
     }
     if value.get("task_id").is_none() && value.get("id").is_some_and(Value::is_string) {
-        return entry(openai_videos::read(value, zone, BodySource::Compatible));
+        return finish_list_item(openai_videos::read(value, zone, BodySource::Compatible));
     }
-    read_row(value, zone, extent(value), 0)
+    read_row(value, zone, body_source(value), 0)
 }
 
-/// A `code` that is none of success, or a complaint with a `status` of its own. Beside a task's own fields a code says nothing.
+/// Whether there is a `code` other than success, or an error message with a `status`. In the body of a task the code is ignored.
 fn has_error_code(value: &Value) -> bool {
-    let inside = ["data.status", "data.data", "output.task_status"];
-    if inside.iter().any(|at| lenient::at(value, at).is_some_and(|found| !found.is_null())) || names_a_task(value) {
+    let task_fields = ["data.status", "data.data", "output.task_status"];
+    if task_fields.iter().any(|at| lenient::at(value, at).is_some_and(|found| !found.is_null())) || is_task(value) {
         return false;
     }
     let has = |key| lenient::text(value, key).is_some();
@@ -104,95 +104,95 @@ fn has_error_code(value: &Value) -> bool {
         || (has("status") && !openai_videos::is_video(value) && ["message", "msg", "error"].iter().any(|key| has(key)))
 }
 
-/// True for a body that is itself a task: a status word, and an id that it belongs to.
-fn names_a_task(value: &Value) -> bool {
+/// Whether a body is itself a task, with a status word and an id.
+fn is_task(value: &Value) -> bool {
     value.get("status").is_some_and(Value::is_string) && (value.get("task_id").is_some() || value.get("id").is_some())
 }
 
-/// The `data` of an envelope: an object, null or missing beside a success code, but not Kling's own.
-fn row_of(value: &Value) -> Option<&Value> {
+/// The row in the `data` of an envelope, possibly null. Kling's envelope does not contain a row.
+fn find_row(value: &Value) -> Option<&Value> {
     let data = value.get("data")?;
-    let marked = value.get("code").is_some() || value.get("success").is_some();
-    let enveloped = marked || (data.get("status").is_some() && !names_a_task(value));
-    (enveloped && data.get("task_status").is_none()).then_some(data)
+    let has_code = value.get("code").is_some() || value.get("success").is_some();
+    let is_envelope = has_code || (data.get("status").is_some() && !is_task(value));
+    (is_envelope && data.get("task_status").is_none()).then_some(data)
 }
 
-/// Bare and flat shapes: the row itself, without an envelope.
+/// Whether a body is a row without an envelope, as in the bare and flat shapes.
 fn is_flat(value: &Value) -> bool {
     !openai_videos::is_video(value) && value.get("task_id").is_some() && value.get("status").is_some()
 }
 
-/// Whether an envelope holds a whole row; the reduced one alone has a format.
-fn extent(row: &Value) -> BodySource {
+/// Whether a row is complete; only a reduced row has a `format`.
+fn body_source(row: &Value) -> BodySource {
     if row.get("format").is_some() { BodySource::Compatible } else { BodySource::Direct }
 }
 
-/// Reads a gateway's row, reduced or whole; `None` when neither it nor what it holds has a status.
-fn read_row(row: &Value, zone: Zone, extent: BodySource, depth: u8) -> Option<Answer> {
+/// Decodes a row, complete or reduced; `None` when neither it nor the vendor's body has a status.
+fn read_row(row: &Value, zone: Zone, source: BodySource, depth: u8) -> Option<Answer> {
     if openai_videos::is_video(row) {
-        return entry(openai_videos::read(row, zone, BodySource::Compatible));
+        return finish_list_item(openai_videos::read(row, zone, BodySource::Compatible));
     }
-    let mut own = fields::read(ROW, row, zone, extent);
-    note_texts(row, &mut own);
-    let inner = inner_of(row, zone, depth, &mut own);
-    if extent == BodySource::Direct {
-        note_missing(row, &mut own, &inner);
+    let mut outer = fields::read(ROW, row, zone, source);
+    check_texts(row, &mut outer);
+    let inner = read_inner(row, zone, depth, &mut outer);
+    if source == BodySource::Direct {
+        check_missing(row, &mut outer, &inner);
     }
     let fail_reason = lenient::text(row, "fail_reason");
-    let status = gateway_or_inner(own.reported_status, inner.reported_status, fail_reason.as_deref())?;
+    let status = merge_statuses(outer.reported_status, inner.reported_status, fail_reason.as_deref())?;
 
-    let finish_is_synthetic = is_sweep(fail_reason.as_deref());
+    let finish_is_synthetic = is_gateway_timeout(fail_reason.as_deref());
     let mut answer = Answer {
         reported_status: Some(status),
-        gateway_status: own.reported_status,
+        gateway_status: outer.reported_status,
         upstream_status: inner.reported_status,
-        unknown_word: own.unknown_word.clone().or_else(|| inner.unknown_word.clone()),
-        synthetic_progress: own.progress.is_some() && inner.progress.is_none(),
-        progress: own.progress.or(inner.progress),
-        times: times(row, &own, &inner, status),
+        unknown_word: outer.unknown_word.clone().or_else(|| inner.unknown_word.clone()),
+        synthetic_progress: outer.progress.is_some() && inner.progress.is_none(),
+        progress: outer.progress.or(inner.progress),
+        times: choose_times(row, &outer, &inner, status),
         finish_is_synthetic,
-        gateway_lag: lag(&own, &inner, finish_is_synthetic),
+        gateway_lag: finish_lag(&outer, &inner, finish_is_synthetic),
         deadline: inner.deadline,
-        video_seconds: inner.video_seconds.or(own.video_seconds),
-        resolution: inner.resolution.clone().or_else(|| size(row.get("metadata")?, "width", "height")),
+        video_seconds: inner.video_seconds.or(outer.video_seconds),
+        resolution: inner.resolution.clone().or_else(|| format_size(row.get("metadata")?, "width", "height")),
         service_tier: inner.service_tier.clone(),
-        tokens: if inner.tokens.is_empty() { own.tokens } else { inner.tokens },
-        credits: own.credits,
-        drift: own.drift.and(inner.drift),
+        tokens: if inner.tokens.is_empty() { outer.tokens } else { inner.tokens },
+        credits: outer.credits,
+        drift: outer.drift.union(inner.drift),
         ..Answer::default()
     };
     read_error(row, &inner, fail_reason, &mut answer);
-    // What the gateway says of itself comes first, whatever code it found on the way.
+    // The gateway's own failures have priority over the codes of vendors.
     let (code, message) = (answer.error_code.as_deref(), answer.error_message.as_deref());
-    let told = || class(FAILURES, code, message).or_else(|| openai_videos::class_by_any_vendor(code, message));
-    answer.failure = inner.failure.or_else(told);
+    let classified = || classify(FAILURES, code, message).or_else(|| openai_videos::class_by_any_vendor(code, message));
+    answer.failure = inner.failure.or_else(classified);
     answer.has_result_url = URLS.iter().any(|key| has_url(row, key)) || inner.has_result_url;
     let signed = || URLS.iter().find_map(|key| signed_url::expiry(row.get(key)?.as_str()?));
     answer.expires_at = inner.expires_at.or_else(signed);
-    answer.task_id = own.task_id;
-    answer.model_upstream = own.model_upstream.or(inner.model_upstream);
-    answer.model_origin = own.model_origin;
-    Some(settled(answer))
+    answer.task_id = outer.task_id;
+    answer.model_upstream = outer.model_upstream.or(inner.model_upstream);
+    answer.model_origin = outer.model_origin;
+    Some(normalize(answer))
 }
 
-/// How much later than its provider the gateway noticed the end.
-fn lag(own: &Answer, inner: &Answer, is_synthetic: bool) -> Option<f64> {
-    let has_both = !is_synthetic && own.status().is_end() && inner.status().is_end();
-    has_both.then_some(own.times.finish?.seconds_since(inner.times.finish?))
+/// Seconds from the provider's finish to the gateway's.
+fn finish_lag(outer: &Answer, inner: &Answer, is_synthetic: bool) -> Option<f64> {
+    let has_both = !is_synthetic && outer.status().is_end() && inner.status().is_end();
+    has_both.then_some(outer.times.finish?.seconds_since(inner.times.finish?))
 }
 
-/// True when the gateway asks Gemini or Vertex itself each time the row is read (docs/upstreams.md 2.3 and 2.7): the
-/// reduced row, which alone has a format, or a whole row of one of those channels or of a Veo model.
-fn is_read_live(row: &Value) -> bool {
+/// Whether each poll makes the gateway send a request to Gemini or Vertex (docs/upstreams.md 2.3 and 2.7). This is so for reduced
+/// rows, rows of those channels, and Veo models.
+fn has_read_side_effect(row: &Value) -> bool {
     let is_veo = |key| lenient::at(row, key).and_then(Value::as_str).is_some_and(|name| name.starts_with("veo"));
     row.get("format").is_some()
         || lenient::text(row, "platform").is_some_and(|platform| matches!(&*platform, "24" | "41"))
         || ["properties.upstream_model_name", "properties.origin_model_name"].iter().any(|key| is_veo(key))
-        || data_of(row).is_some_and(|data| veo::is_operation(&data))
+        || vendor_body(row).is_some_and(|data| veo::is_operation(&data))
 }
 
-/// What the row holds of its vendor: an object, or a text of one.
-fn data_of(row: &Value) -> Option<Cow<'_, Value>> {
+/// The vendor's body in a row: an object, or a string that contains one.
+fn vendor_body(row: &Value) -> Option<Cow<'_, Value>> {
     let data = match row.get("data")? {
         Value::String(text) => Cow::Owned(serde_json::from_str(text).ok()?),
         other => Cow::Borrowed(other),
@@ -201,97 +201,97 @@ fn data_of(row: &Value) -> Option<Cow<'_, Value>> {
 }
 
 fn read_error(row: &Value, inner: &Answer, fail_reason: Option<Cow<'_, str>>, answer: &mut Answer) {
-    let own = error::error_body(row);
-    let own_code = own.code.filter(|code| row.get("error").is_some_and(Value::is_object) && !is_success_code(code));
+    let row_error = error::error_body(row);
+    let own_code =
+        row_error.code.filter(|code| row.get("error").is_some_and(Value::is_object) && !is_success_code(code));
     answer.error_code = inner.error_code.clone().or(own_code);
-    let not_url = |text: &String| !labels::is_url(text);
+    let is_message = |text: &String| !labels::is_url(text);
     let reason = if matches!(answer.status(), Status::Failed | Status::Cancelled | Status::Expired) {
-        // A failed task has its text where the URL would be, and some shapes have it only there.
+        // A failed task has its message in the field of the URL, and some shapes have it only there.
         fail_reason
             .map(Cow::into_owned)
-            .filter(not_url)
-            .or_else(|| ["url", "result_url"].iter().find_map(|key| lenient::owned(row, key).filter(not_url)))
+            .filter(is_message)
+            .or_else(|| ["url", "result_url"].iter().find_map(|key| lenient::owned(row, key).filter(is_message)))
     } else {
         None
     };
-    let own_message = own.message.filter(|_| row.get("error").is_some_and(|error| !error.is_null()));
+    let own_message = row_error.message.filter(|_| row.get("error").is_some_and(|error| !error.is_null()));
     answer.error_message = reason.or_else(|| inner.error_message.clone()).or(own_message);
 }
 
-/// Notes what is missing of a row in an envelope, where that depends on more than the row's status.
-fn note_missing(row: &Value, own: &mut Answer, inner: &Answer) {
+/// Adds the drift of missing fields in a complete row that depends on more than its status.
+fn check_missing(row: &Value, outer: &mut Answer, inner: &Answer) {
     let lacks = |key: &str| row.get(key).is_none_or(Value::is_null);
-    if own.model_upstream.is_none()
-        && own.model_origin.is_none()
+    if outer.model_upstream.is_none()
+        && outer.model_origin.is_none()
         && inner.model_upstream.is_none()
         && !lacks("properties")
     {
-        own.drift.note(Field::ModelOrigin, FieldProblem::Missing);
+        outer.drift.add(Field::ModelOrigin, FieldProblem::Missing);
     }
-    // A row with a platform is a whole one, not a reseller's extract.
+    // Only a complete row has a platform; resellers omit fields.
     if !lacks("platform") {
         for (key, field) in [("quota", Field::Credits), ("properties", Field::ModelOrigin)] {
             if lacks(key) {
-                own.drift.note(field, FieldProblem::Missing);
+                outer.drift.add(field, FieldProblem::Missing);
             }
         }
     }
-    // It may be null, for a gateway that shows nothing of its vendor.
-    if row.get("data").is_none() && (!lacks("platform") || own.reported_status.is_some_and(Status::is_end)) {
-        own.drift.note(Field::UpstreamStatus, FieldProblem::Missing);
+    // It is null for a gateway that hides the vendor's body.
+    if row.get("data").is_none() && (!lacks("platform") || outer.reported_status.is_some_and(Status::is_end)) {
+        outer.drift.add(Field::UpstreamStatus, FieldProblem::Missing);
     }
     let (succeeded, failed) =
-        (own.reported_status == Some(Status::Succeeded), own.reported_status == Some(Status::Failed));
+        (outer.reported_status == Some(Status::Succeeded), outer.reported_status == Some(Status::Failed));
     let has_url = URLS.iter().any(|key| has_url(row, key)) || inner.has_result_url;
     if succeeded && !has_url && lenient::text(row, "fail_reason").is_none() {
-        own.drift.note(Field::ResultUrl, FieldProblem::Missing);
+        outer.drift.add(Field::ResultUrl, FieldProblem::Missing);
     }
-    if failed && row.get("fail_reason").is_none() && own.error_message.is_none() && inner.error_message.is_none() {
-        own.drift.note(Field::ErrorMessage, FieldProblem::Missing);
+    if failed && row.get("fail_reason").is_none() && outer.error_message.is_none() && inner.error_message.is_none() {
+        outer.drift.add(Field::ErrorMessage, FieldProblem::Missing);
     }
 }
 
-/// Notes what should be a text in a row and is none.
-fn note_texts(row: &Value, own: &mut Answer) {
+/// Adds the drift of fields that must be strings.
+fn check_texts(row: &Value, outer: &mut Answer) {
     for key in URLS {
         let field = if key == "fail_reason" { Field::ErrorMessage } else { Field::ResultUrl };
         if let Some(Err(problem)) = row.get(key).map(lenient::checked_text) {
-            own.drift.note(field, problem);
+            outer.drift.add(field, problem);
         }
     }
 }
 
-/// The vendor's body in the row, unwrapped again when it is another gateway's envelope; nothing where there is none.
-fn inner_of(row: &Value, zone: Zone, depth: u8, own: &mut Answer) -> Answer {
-    let Some(inner) = data_of(row) else {
+/// Decodes the vendor's body in a row, or in the row of another gateway inside it. Without a body the answer is empty.
+fn read_inner(row: &Value, zone: Zone, depth: u8, outer: &mut Answer) -> Answer {
+    let Some(inner) = vendor_body(row) else {
         match row.get("data") {
             None | Some(Value::Null) => {}
             Some(Value::String(text)) if text.trim().is_empty() => {}
-            Some(Value::String(_)) => own.drift.note(Field::UpstreamStatus, FieldProblem::Unreadable),
-            Some(_) => own.drift.note(Field::UpstreamStatus, FieldProblem::WrongType),
+            Some(Value::String(_)) => outer.drift.add(Field::UpstreamStatus, FieldProblem::Unreadable),
+            Some(_) => outer.drift.add(Field::UpstreamStatus, FieldProblem::WrongType),
         }
         return Answer::default();
     };
     if depth >= MAX_NESTING {
         return Answer::default();
     }
-    let found = match row_of(&inner).filter(|data| data.get("status").is_some()) {
-        Some(nested) => read_row(nested, zone, extent(nested), depth + 1).map(as_inner),
-        None => vendor::read(&inner, zone, BodySource::Inside).or_else(|| vendor::only_error(&inner)),
+    let found = match find_row(&inner).filter(|data| data.get("status").is_some()) {
+        Some(nested) => read_row(nested, zone, body_source(nested), depth + 1).map(as_nested),
+        None => vendor::read(&inner, zone, BodySource::Inside).or_else(|| vendor::read_error(&inner)),
     };
     let found = found.unwrap_or_default();
-    // Before its first poll a row holds the answer to the submission, which may be no more than an id.
-    // So may the row of one that the gateway gave up.
-    let polled = own.reported_status.is_some_and(|status| !matches!(status, Status::Queued | Status::Failed));
-    if found.reported_status.is_none() && found.error_code.is_none() && polled {
-        own.drift.note(Field::UpstreamStatus, FieldProblem::Missing);
+    // Before the gateway's first poll a row contains the response to the submission, possibly only an id. A failed row may, too.
+    let was_polled = outer.reported_status.is_some_and(|status| !matches!(status, Status::Queued | Status::Failed));
+    if found.reported_status.is_none() && found.error_code.is_none() && was_polled {
+        outer.drift.add(Field::UpstreamStatus, FieldProblem::Missing);
     }
     found
 }
 
-/// A gateway's answer as the gateway in front of it has it: without what is that gateway's own.
-fn as_inner(answer: Answer) -> Answer {
-    let has_one_clock = answer.times.clock != Clock::Mixed;
+/// The answer of a gateway behind another one, without the fields of the gateway itself.
+fn as_nested(answer: Answer) -> Answer {
+    let has_one_clock = answer.times.clock != ClockSource::Mixed;
     let submit = answer.times.submit.filter(|_| has_one_clock || answer.times.finish.is_none());
     Answer {
         task_id: None,
@@ -304,14 +304,14 @@ fn as_inner(answer: Answer) -> Answer {
     }
 }
 
-/// Which word wins (docs/upstreams.md 2.4).
-fn gateway_or_inner(gateway: Option<Status>, inner: Option<Status>, fail_reason: Option<&str>) -> Option<Status> {
+/// The status from both layers (docs/upstreams.md 2.4).
+fn merge_statuses(gateway: Option<Status>, inner: Option<Status>, fail_reason: Option<&str>) -> Option<Status> {
     let Some(gateway) = gateway else { return inner };
     Some(match gateway {
         Status::Succeeded | Status::Cancelled | Status::Expired | Status::Lost => gateway,
         Status::Failed => match inner {
             Some(end @ (Status::Cancelled | Status::Expired)) => end,
-            _ if is_sweep(fail_reason) => Status::Expired,
+            _ if is_gateway_timeout(fail_reason) => Status::Expired,
             _ => match fail_reason.map(str::to_ascii_lowercase).as_deref() {
                 Some("expired") => Status::Expired,
                 Some("cancelled" | "canceled") => Status::Cancelled,
@@ -326,17 +326,17 @@ fn gateway_or_inner(gateway: Option<Status>, inner: Option<Status>, fail_reason:
     })
 }
 
-fn is_sweep(fail_reason: Option<&str>) -> bool {
-    fail_reason.is_some_and(|text| text.starts_with(SWEEP_TEXT))
+fn is_gateway_timeout(fail_reason: Option<&str>) -> bool {
+    fail_reason.is_some_and(|text| text.starts_with(TIMEOUT_TEXT))
 }
 
-/// Times from one clock, wherever one clock has both (docs/upstreams.md 2.4).
-fn times(row: &Value, own: &Answer, inner: &Answer, status: Status) -> Times {
-    let of_row = |key| -> Option<Timestamp> { lenient::moment(row, &[key]) };
-    let gateway_ended = own.reported_status.is_some_and(Status::is_end);
-    let start = own.times.start;
-    if gateway_ended && let (Some(submit), Some(finish)) = (own.times.submit, of_row("finish_time")) {
-        return Times { submit: Some(submit), start, finish: Some(finish), clock: Clock::Gateway };
+/// Times from one clock, if one clock has both submit and finish (docs/upstreams.md 2.4).
+fn choose_times(row: &Value, outer: &Answer, inner: &Answer, status: Status) -> Times {
+    let row_time = |key| -> Option<Timestamp> { lenient::time(row, &[key]) };
+    let gateway_ended = outer.reported_status.is_some_and(Status::is_end);
+    let start = outer.times.start;
+    if gateway_ended && let (Some(submit), Some(finish)) = (outer.times.submit, row_time("finish_time")) {
+        return Times { submit: Some(submit), start, finish: Some(finish), clock: ClockSource::Gateway };
     }
     let inner_ended = inner.reported_status.is_some_and(Status::is_end);
     if inner_ended && status.is_end() && inner.times.submit.is_some() && inner.times.finish.is_some() {
@@ -344,13 +344,14 @@ fn times(row: &Value, own: &Answer, inner: &Answer, status: Status) -> Times {
             submit: inner.times.submit,
             start: inner.times.start,
             finish: inner.times.finish,
-            clock: Clock::Upstream,
+            clock: ClockSource::Upstream,
         };
     }
-    let updated = || of_row("updated_at").filter(|_| gateway_ended);
-    let finish = own.times.finish.or_else(|| of_row("finished_at")).or_else(updated);
-    let from_inner = own.times.submit.is_none() && inner.times.submit.is_some();
-    let submit = own.times.submit.or(inner.times.submit).or_else(|| of_row("created_at"));
-    let clock = if from_inner && (finish.is_some() || start.is_some()) { Clock::Mixed } else { Clock::Gateway };
+    let updated = || row_time("updated_at").filter(|_| gateway_ended);
+    let finish = outer.times.finish.or_else(|| row_time("finished_at")).or_else(updated);
+    let from_inner = outer.times.submit.is_none() && inner.times.submit.is_some();
+    let submit = outer.times.submit.or(inner.times.submit).or_else(|| row_time("created_at"));
+    let clock =
+        if from_inner && (finish.is_some() || start.is_some()) { ClockSource::Mixed } else { ClockSource::Gateway };
     Times { submit, start, finish, clock }
 }

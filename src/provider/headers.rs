@@ -1,27 +1,27 @@
-//! Headers that the configuration adds to requests: which are fine, and which of them carries the key.
+//! Checks the headers that the configuration adds to requests.
 
 use std::borrow::Cow;
 
-use crate::domain::labels::looks_secret;
+use crate::domain::labels::is_secret_like;
 use crate::http::KeyHeader;
 
-/// Why a part of a request cannot be used: the key below `request:`, where there is one, and what is wrong.
+/// An invalid part of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateError {
-    /// `path`, `body` or `headers`.
+    /// Its key below `request:`: `path`, `body` or `headers`.
     pub key: &'static str,
-    /// In words.
+    /// What is wrong, and what to do.
     pub message: String,
 }
 
-/// What stands for the key in a header's value.
+/// The placeholder of the key in a header's value.
 const CREDENTIALS: &str = "{credentials}";
 
-/// Parts of names that nobody gives to what is no secret.
+/// Parts of the names of headers and parameters that contain secrets.
 const SECRET_NAMES: [&str; 9] = ["auth", "key", "token", "secret", "pass", "cookie", "sign", "session", "credential"];
 
-/// Headers that are the connection's business: another value of theirs would break it, or lead it elsewhere.
-const FRAMING: [&str; 12] = [
+/// Headers of the connection: another value would break it, or send the request to another host.
+const CONNECTION_HEADERS: [&str; 12] = [
     "accept-encoding",
     "connection",
     "content-length",
@@ -39,46 +39,48 @@ const FRAMING: [&str; 12] = [
 /// Checked headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers {
-    /// Those that are sent as they are.
+    /// Headers that are sent as they are.
     pub plain: Vec<(String, String)>,
-    /// The one that carries the key.
+    /// The header with the key.
     pub key: Option<KeyHeader>,
 }
 
-/// True for a name, of a header or a parameter, that nobody uses without a secret.
+/// Whether the name of a header or parameter means that it contains a secret.
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
 impl Headers {
-    /// Checks all of them.
+    /// Checks headers.
     ///
     /// # Errors
-    /// With the first that will not do; its value is not repeated.
+    /// For the first invalid header. The message does not contain its value.
     pub fn new(given: &[(String, String)]) -> Result<Self, TemplateError> {
-        let wrong = |message: &str| Err(TemplateError { key: "headers", message: message.to_owned() });
+        let invalid = |message: &str| Err(TemplateError { key: "headers", message: message.to_owned() });
         let mut headers = Self::default();
         for (n, (name, value)) in given.iter().enumerate() {
             let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
             if !is_name || !value.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-                return wrong("a header has a name of letters, digits and -, and a printable value");
+                return invalid(
+                    "a header name must consist of letters, digits, `-`, `_` and `.`, and its value of printable ASCII",
+                );
             }
             if given[..n].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
-                return wrong("two headers have one name");
+                return invalid("two headers have the same name; remove one");
             }
-            if FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing)) {
-                return wrong("one of these headers is the connection's own business and cannot be set");
+            if CONNECTION_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+                return invalid("a header of the connection, such as Host or Content-Length, cannot be set; remove it");
             }
             match value.split_once(CREDENTIALS) {
                 Some((before, after)) if headers.key.is_none() && !after.contains(CREDENTIALS) => {
                     let owned = |text: &str| Cow::Owned(text.to_owned());
-                    headers.key = Some(KeyHeader { name: owned(name), before: owned(before), after: owned(after) });
+                    headers.key = Some(KeyHeader { name: owned(name), prefix: owned(before), suffix: owned(after) });
                 }
-                Some(_) => return wrong("{credentials} stands in one header, and in that once"),
-                None if is_secret_name(name) || looks_secret(value) => {
-                    return wrong(
-                        "a header that carries a key takes it from authorization, by {credentials}; no key is written here",
+                Some(_) => return invalid("{credentials} may appear only once, in one header"),
+                None if is_secret_name(name) || is_secret_like(value) => {
+                    return invalid(
+                        "a header must not contain a key; configure authorization and write {credentials} in its place",
                     );
                 }
                 None => headers.plain.push((name.to_owned(), value.to_owned())),
@@ -98,11 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn one_header_carries_the_key_and_none_is_a_secret_or_a_trap() {
-        let fine = check(&[("X-Region", "eu"), ("X-Api-Key", "Key {credentials}!")]).unwrap();
-        assert_eq!(fine.plain, [("X-Region".to_owned(), "eu".to_owned())]);
-        let key = fine.key.unwrap();
-        assert_eq!((&*key.name, &*key.before, &*key.after), ("X-Api-Key", "Key ", "!"));
+    fn one_header_has_the_key_and_unsafe_headers_are_rejected() {
+        let headers = check(&[("X-Region", "eu"), ("X-Api-Key", "Key {credentials}!")]).unwrap();
+        assert_eq!(headers.plain, [("X-Region".to_owned(), "eu".to_owned())]);
+        let key = headers.key.unwrap();
+        assert_eq!((&*key.name, &*key.prefix, &*key.suffix), ("X-Api-Key", "Key ", "!"));
         for bad in [
             &[("X-Api-Key", "S3CRET")] as &[_],
             &[("X-Password", "S3CRET")],
@@ -115,8 +117,8 @@ mod tests {
             &[("content-length", "3")],
             &[("Host", "elsewhere")],
         ] {
-            let told = check(bad).unwrap_err();
-            assert!(!told.contains("S3CRET"), "{told}");
+            let error = check(bad).unwrap_err();
+            assert!(!error.contains("S3CRET"), "{error}");
         }
     }
 }

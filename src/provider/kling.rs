@@ -1,16 +1,16 @@
-//! Kling: `{code, message, data: {task_id, task_status, …}}`; its times are milliseconds.
+//! Kling: `{code, message, data: {task_id, task_status, …}}`. Its times are milliseconds.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::definition::{Provider, RequestSpec};
-use super::list::{List, Place};
+use super::list::{List, ListPath};
 use super::read::error::by_code;
-use super::read::failures::{Failures, Sign, class};
-use super::read::fields::{self, BodySource, Contract, always, failed, problem_of, succeeded};
+use super::read::failures::{FailurePattern, FailureTable, classify};
+use super::read::fields::{self, BodySource, Contract, always, failed, succeeded, value_problem};
 use super::read::lenient::{self, Zone};
-use super::read::{answer as whole, error};
+use super::read::{answer, error};
 use crate::domain::drift::Field;
 use crate::domain::{Answer, ApiError, FailureClass, Reason, Status};
 
@@ -23,23 +23,25 @@ pub static KLING: Provider = Provider {
     error_kind,
     list: Some(List {
         items: &["data.list", "data"],
-        read_item: |value, zone| whole::entry(read_data(value, zone, BodySource::Direct)),
-        place: Place::AboveTask,
+        read_item: |value, zone| answer::finish_list_item(read_data(value, zone, BodySource::Direct)),
+        path: ListPath::AboveTask,
         size: 500,
         query: |page| vec![("pageNum", page.number.to_string()), ("pageSize", page.size.to_string())],
         reach: Duration::MAX,
         parts: &[None],
     }),
     batch: None,
-    // A callback is the `data` of an answer.
-    read_callback: Some(|value, zone| whole::callback(value, read_data(value, zone, BodySource::Direct), error_kind)),
+    // A callback is the `data` of a response.
+    read_callback: Some(|value, zone| {
+        answer::finish_callback(value, read_data(value, zone, BodySource::Direct), error_kind)
+    }),
 };
 
 const CONTRACT: Contract = &[
     always(Field::TaskId, &["task_id"]),
     always(Field::Status, &["task_status"]),
     always(Field::Submit, &["created_at"]),
-    // Set all the time; it is the finish once the task has ended.
+    // Every task has it; for an ended task it is the finish time.
     always(Field::Finish, &["updated_at"]),
     succeeded(Field::Duration, &["task_result.videos.0.duration"]),
     succeeded(Field::Credits, &["final_unit_deduction"]),
@@ -72,48 +74,48 @@ const ERRORS: &[(&str, Reason)] = &[
     ("5002", Reason::ServerError),
 ];
 
-/// The kind of an error.
+/// The reason of an error.
 pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
     by_code(ERRORS, error)
 }
 
-/// Reads an answer; a code other than success is an error, for a task's own code never stands at the top level.
+/// Decodes a response. A code other than success is an error: a task has no code at the top level.
 fn read_answer(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
-    if error::is_refusal(value) {
+    if error::has_error_code(value) {
         return Err(error::ok_error(value, error_kind));
     }
-    whole::direct(value, read(value, zone, BodySource::Direct), error_kind)
+    answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind)
 }
 
-/// Failed tasks have a message and no code.
-const FAILURES: Failures = &[
-    (Sign::TextHas("risk control"), FailureClass::ContentPolicy),
-    (Sign::TextHas("content policy"), FailureClass::ContentPolicy),
-    (Sign::TextHas("sensitive content"), FailureClass::ContentPolicy),
-    (Sign::TextHas("resource pack"), FailureClass::Quota),
-    (Sign::TextHas("account balance"), FailureClass::Quota),
-    (Sign::TextHas("too many requests"), FailureClass::RateLimit),
-    (Sign::TextHas("task timed out"), FailureClass::Timeout),
-    (Sign::TextHas("invalid parameter"), FailureClass::InvalidInput),
-    (Sign::TextHas("internal error"), FailureClass::ProviderError),
-    (Sign::Text("generation failed"), FailureClass::ProviderError),
+/// Failed tasks have a message, but no code.
+const FAILURES: FailureTable = &[
+    (FailurePattern::MessageContains("risk control"), FailureClass::ContentPolicy),
+    (FailurePattern::MessageContains("content policy"), FailureClass::ContentPolicy),
+    (FailurePattern::MessageContains("sensitive content"), FailureClass::ContentPolicy),
+    (FailurePattern::MessageContains("resource pack"), FailureClass::Quota),
+    (FailurePattern::MessageContains("account balance"), FailureClass::Quota),
+    (FailurePattern::MessageContains("too many requests"), FailureClass::RateLimit),
+    (FailurePattern::MessageContains("task timed out"), FailureClass::Timeout),
+    (FailurePattern::MessageContains("invalid parameter"), FailureClass::InvalidInput),
+    (FailurePattern::MessageContains("internal error"), FailureClass::ProviderError),
+    (FailurePattern::MessageStart("generation failed"), FailureClass::ProviderError),
 ];
 
-/// Reads an answer (docs/upstreams.md 7.1).
+/// Decodes a response (docs/upstreams.md 7.1).
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = read_data(value.get("data").unwrap_or(&Value::Null), zone, source);
     if lenient::text(value, "code").is_none() {
-        answer.drift.note(Field::ErrorCode, problem_of(value.get("code")));
+        answer.drift.add(Field::ErrorCode, value_problem(value.get("code")));
     }
     answer
 }
 
-/// Reads its `data`, which is also what stands in a list.
+/// Decodes its `data`, which is also the entry of a list.
 pub fn read_data(data: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = fields::read(CONTRACT, data, zone, source);
     if answer.reported_status != Some(Status::Failed) {
         answer.error_message = None;
     }
-    answer.failure = class(FAILURES, None, answer.error_message.as_deref());
+    answer.failure = classify(FAILURES, None, answer.error_message.as_deref());
     answer
 }

@@ -1,4 +1,4 @@
-//! Lists of tasks: how a page is requested, and what it says about further pages.
+//! Lists of tasks in pages.
 
 use std::time::Duration;
 
@@ -10,70 +10,70 @@ use crate::domain::{Answer, Timestamp};
 /// A list of tasks.
 #[derive(Debug, Clone, Copy)]
 pub struct List {
-    /// Where the entries stand: the first of these places that holds a list.
+    /// Paths of the entries: the first one with a list is used.
     pub items: &'static [&'static str],
-    /// Reads an entry; `None` for one that is no task.
+    /// Decodes an entry; `None` when it is not a task.
     pub read_item: fn(&Value, Zone) -> Option<Answer>,
-    /// Where it is.
-    pub place: Place,
-    /// Most entries of a page.
+    /// Its path.
+    pub path: ListPath,
+    /// Most entries per page.
     pub size: usize,
     /// The query of a page.
-    pub query: fn(&Page<'_>) -> Vec<(&'static str, String)>,
-    /// How far back it goes, at most.
+    pub query: fn(&PageRequest<'_>) -> Vec<(&'static str, String)>,
+    /// The age of the oldest tasks that it contains.
     pub reach: Duration,
-    /// Parts that the list leaves out unless they are requested separately, as parameters.
+    /// Parts of the list that need separate requests, as query parameters; `None` is a request without a parameter.
     pub parts: &'static [Option<(&'static str, &'static str)>],
 }
 
 /// The path of a list.
 #[derive(Debug, Clone, Copy)]
-pub enum Place {
-    /// That of one task, without its last segment.
+pub enum ListPath {
+    /// The path of one task, without its last segment.
     AboveTask,
-    /// This one.
-    At(&'static [&'static str]),
+    /// This path.
+    Fixed(&'static [&'static str]),
 }
 
-/// A page to be requested.
+/// A request for a page.
 #[derive(Debug, Clone, Copy)]
-pub struct Page<'a> {
-    /// Its number; the first one is 1, and at some old gateways 0.
+pub struct PageRequest<'a> {
+    /// Number of the page. The first one is 1, at some old gateways 0.
     pub number: usize,
-    /// Its size.
+    /// Size of the page.
     pub size: usize,
-    /// The last id of the page before.
+    /// The last id of the previous page.
     pub after: Option<&'a str>,
-    /// Tasks that were submitted earlier are not wanted.
+    /// Tasks that were submitted earlier are not needed.
     pub since: Timestamp,
-    /// This moment.
+    /// The current time.
     pub now: Timestamp,
     /// One of [`List::parts`].
     pub part: Option<(&'static str, &'static str)>,
-    /// Where times without a zone are.
+    /// The zone of times without one.
     pub zone: Zone,
-    /// Whose tasks.
+    /// The user whose tasks are requested.
     pub user_id: Option<&'a str>,
 }
 
-/// A page as it was read.
+/// A page that was read.
 #[derive(Debug, Clone, Default)]
-pub struct Listed {
-    /// Its tasks; entries that are none are left out.
+pub struct ListPage {
+    /// Its tasks, without entries that are not tasks.
     pub tasks: Vec<Answer>,
-    /// How many entries it had.
+    /// The number of its entries.
     pub entries: usize,
-    /// How many tasks there are on all pages.
+    /// The number of tasks on all pages.
     pub total: Option<usize>,
     /// Whether there is another page.
     pub more: Option<bool>,
-    /// It was the entries alone where a page was expected: an old gateway, which counts its pages from 0.
+    /// It has only entries, without a page around them: an old gateway, whose first page is 0.
     pub bare: bool,
 }
 
-impl Listed {
-    /// What the answer says of the list, beside its entries.
-    pub(super) fn about(value: &Value, entries: usize) -> Self {
+impl ListPage {
+    /// A page without its tasks.
+    pub(super) fn from_body(value: &Value, entries: usize) -> Self {
         let total = ["total", "data.total"].iter().find_map(|at| lenient::at(value, at)?.as_u64());
         Self {
             tasks: Vec::with_capacity(entries),
@@ -85,7 +85,7 @@ impl Listed {
     }
 }
 
-/// `page_num` and `page_size`, as Ark and `MiniMax` count.
-pub fn numbered(page: &Page<'_>) -> Vec<(&'static str, String)> {
+/// The query `page_num` and `page_size` of Ark and `MiniMax`.
+pub fn numbered_query(page: &PageRequest<'_>) -> Vec<(&'static str, String)> {
     vec![("page_num", page.number.to_string()), ("page_size", page.size.to_string())]
 }

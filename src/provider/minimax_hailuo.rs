@@ -1,33 +1,33 @@
-//! `MiniMax` (Hailuo): v1 `{task_id, status, base_resp}` without times, v2 `{task: {…}}` much as Ark.
+//! `MiniMax` (Hailuo): v1 `{task_id, status, base_resp}` without times, v2 `{task: {…}}` similar to Ark.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::definition::{Callback, Provider, RequestSpec};
-use super::list::{self, List, Place};
+use super::list::{self, List, ListPath};
 use super::read::error::by_code;
-use super::read::failures::{Failures, Sign, class};
-use super::read::fields::{self, BodySource, Contract, always, failed, optional, problem_of, succeeded};
+use super::read::failures::{FailurePattern, FailureTable, classify};
+use super::read::fields::{self, BodySource, Contract, always, failed, optional, succeeded, value_problem};
 use super::read::lenient::{self, Zone};
-use super::read::{answer as whole, error};
+use super::read::{answer, error};
 use crate::domain::drift::Field;
 use crate::domain::{Answer, ApiError, FailureClass, Reason, Status};
 
-/// The provider (docs/upstreams.md 9); v2 is asked with `request.path: /v2/query/video_generation/{task_id}`.
+/// The provider (docs/upstreams.md 9); v2 needs `request.path: /v2/query/video_generation/{task_id}`.
 pub static MINIMAX_HAILUO: Provider = Provider {
     name: "minimax_hailuo",
     base_url: Some("https://api.minimax.io"),
     requests: &[RequestSpec::get("/v1/query/video_generation?task_id={task_id}")],
-    read: |value, zone| whole::direct(value, read(value, zone, BodySource::Direct), error_kind),
+    read: |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
     error_kind,
     list: Some(List {
         items: &["items", "tasks"],
-        read_item: |value, zone| whole::entry(read_task(value, zone, BodySource::Direct)),
-        // Only v2 has one (docs/upstreams.md 9).
-        place: Place::At(&["v2", "query", "video_generation"]),
+        read_item: |value, zone| answer::finish_list_item(read_task(value, zone, BodySource::Direct)),
+        // Only v2 has a list (docs/upstreams.md 9).
+        path: ListPath::Fixed(&["v2", "query", "video_generation"]),
         size: 100,
-        query: list::numbered,
+        query: list::numbered_query,
         reach: Duration::from_hours(7 * 24),
         parts: &[None],
     }),
@@ -45,7 +45,7 @@ const V2: Contract = &[
     always(Field::TaskId, &["id"]),
     always(Field::Status, &["status"]),
     always(Field::Submit, &["created_at"]),
-    // Set all the time; it is the finish once the task has ended.
+    // Every task has it; for an ended task it is the finish time.
     always(Field::Finish, &["updated_at"]),
     always(Field::ModelUpstream, &["model"]),
     succeeded(Field::Duration, &["duration"]),
@@ -74,40 +74,40 @@ const ERRORS: &[(&str, Reason)] = &[
     ("2013", Reason::BadRequest),
 ];
 
-/// The kind of an error: 2013, or v2's text with it, is how it says that it does not know a task, or no longer.
+/// The reason of an error. 2013, or v2's message with this code, means that the task does not exist.
 pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
     let message = error.message.as_deref().unwrap_or("");
     let is_2013 = error.code.as_deref() == Some("2013") || message.contains("(2013)") || message.contains("invalid");
     if is_2013 && message.contains("task_id") { Some(Reason::NotFound) } else { by_code(ERRORS, error) }
 }
 
-/// Reads a callback; its first one is a challenge.
+/// Decodes a callback; the first one is a challenge.
 fn read_callback(value: &Value, zone: Zone) -> Result<Callback, ApiError> {
     match value.get("challenge") {
         Some(Value::String(challenge)) => Ok(Callback::Challenge(challenge.clone())),
-        _ => whole::callback(value, read(value, zone, BodySource::Direct), error_kind),
+        _ => answer::finish_callback(value, read(value, zone, BodySource::Direct), error_kind),
     }
 }
 
-pub(super) const FAILURES: Failures = &[
-    (Sign::Code("1026"), FailureClass::ContentPolicy),
-    (Sign::Code("1027"), FailureClass::ContentPolicy),
-    (Sign::TextHas("new_sensitive"), FailureClass::ContentPolicy),
-    (Sign::Code("1008"), FailureClass::Quota),
-    (Sign::Code("1002"), FailureClass::RateLimit),
-    (Sign::Code("1039"), FailureClass::RateLimit),
-    (Sign::Code("1004"), FailureClass::Auth),
-    (Sign::Code("2049"), FailureClass::Auth),
-    (Sign::Code("1001"), FailureClass::Timeout),
-    (Sign::Code("1000"), FailureClass::ProviderError),
-    (Sign::Code("1013"), FailureClass::ProviderError),
-    (Sign::CodeHas("server_error"), FailureClass::ProviderError),
-    (Sign::Code("2013"), FailureClass::InvalidInput),
-    (Sign::CodeHas("bad_request"), FailureClass::InvalidInput),
-    (Sign::CodeHas("unprocessable"), FailureClass::InvalidInput),
+pub(super) const FAILURES: FailureTable = &[
+    (FailurePattern::Code("1026"), FailureClass::ContentPolicy),
+    (FailurePattern::Code("1027"), FailureClass::ContentPolicy),
+    (FailurePattern::MessageContains("new_sensitive"), FailureClass::ContentPolicy),
+    (FailurePattern::Code("1008"), FailureClass::Quota),
+    (FailurePattern::Code("1002"), FailureClass::RateLimit),
+    (FailurePattern::Code("1039"), FailureClass::RateLimit),
+    (FailurePattern::Code("1004"), FailureClass::Auth),
+    (FailurePattern::Code("2049"), FailureClass::Auth),
+    (FailurePattern::Code("1001"), FailureClass::Timeout),
+    (FailurePattern::Code("1000"), FailureClass::ProviderError),
+    (FailurePattern::Code("1013"), FailureClass::ProviderError),
+    (FailurePattern::CodeContains("server_error"), FailureClass::ProviderError),
+    (FailurePattern::Code("2013"), FailureClass::InvalidInput),
+    (FailurePattern::CodeContains("bad_request"), FailureClass::InvalidInput),
+    (FailurePattern::CodeContains("unprocessable"), FailureClass::InvalidInput),
 ];
 
-/// Reads an answer of either version.
+/// Decodes a response of either version.
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     match value.get("task") {
         Some(task) if !task.is_null() => read_task(task, zone, source),
@@ -115,32 +115,32 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     }
 }
 
-/// Reads a v1 answer (docs/upstreams.md 9.1); a code beside a status is the task's error.
+/// Decodes a v1 response (docs/upstreams.md 9.1). If there is a status, the code is the error of the task.
 fn read_v1(value: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = fields::read(V1, value, zone, source);
-    answer.resolution = whole::size(value, "video_width", "video_height");
+    answer.resolution = answer::format_size(value, "video_width", "video_height");
     if answer.resolution.is_none() && answer.reported_status == Some(Status::Succeeded) {
         let (width, height) = (value.get("video_width"), value.get("video_height"));
-        let worse = problem_of(width).max(problem_of(height));
-        answer.drift.note(Field::Resolution, worse);
+        let worse = value_problem(width).max(value_problem(height));
+        answer.drift.add(Field::Resolution, worse);
     }
     if answer.error_code.is_some()
         && let Some(message) = lenient::at(value, "base_resp.status_msg")
-        && let Err(problem) = fields::take(&mut answer, Field::ErrorMessage, message, zone)
+        && let Err(problem) = fields::read_field(&mut answer, Field::ErrorMessage, message, zone)
     {
-        answer.drift.note(Field::ErrorMessage, problem);
+        answer.drift.add(Field::ErrorMessage, problem);
     }
-    settle(answer)
+    with_failure(answer)
 }
 
-/// Reads the `task` of a v2 answer (docs/upstreams.md 9.2), which is also what stands in a list.
+/// Decodes the `task` of a v2 response (docs/upstreams.md 9.2), which is also the entry of a list.
 pub fn read_task(task: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = fields::read(V2, task, zone, source);
-    whole::take_bare_error(&mut answer, task);
-    settle(answer)
+    answer::read_error_text(&mut answer, task);
+    with_failure(answer)
 }
 
-fn settle(mut answer: Answer) -> Answer {
-    answer.failure = class(FAILURES, answer.error_code.as_deref(), answer.error_message.as_deref());
+fn with_failure(mut answer: Answer) -> Answer {
+    answer.failure = classify(FAILURES, answer.error_code.as_deref(), answer.error_message.as_deref());
     answer
 }

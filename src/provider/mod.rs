@@ -1,7 +1,7 @@
-//! Providers: a task id in, a request out; bytes in, an answer out. Nothing here does I/O.
+//! Providers: they build requests and decode responses, without I/O.
 //!
-//! A provider is a value: its requests as templates, and the functions that read its answers. Its file has besides the table
-//! of its documented fields and the tables of its error and failure codes.
+//! A provider is a [`Provider`] value. Its file also contains the table of its documented fields, and the tables of its error
+//! and failure codes.
 
 mod ark;
 pub mod custom;
@@ -22,9 +22,9 @@ mod veo;
 
 pub use definition::{Batch, Callback, Provider, RequestSpec};
 pub use dialect::{Dialect, DialectError, Overrides};
-pub use list::{List, Listed, Page, Place};
-pub use read::lenient::{Zone, any_moment};
-pub use template::NoSuchId;
+pub use list::{List, ListPage, ListPath, PageRequest};
+pub use read::lenient::{Zone, time_or_utc};
+pub use template::UnsupportedId;
 
 /// Every provider, by name.
 pub static PROVIDERS: &[&Provider] = &[
@@ -43,7 +43,7 @@ pub static PROVIDERS: &[&Provider] = &[
     &veo::VEO,
 ];
 
-/// The words of `request.shape`, with the provider whose answers have that shape.
+/// The values of `request.shape`, with the provider whose responses have that shape.
 pub static SHAPES: &[(&str, &Provider)] = &[
     ("auto", &new_api::NEW_API),
     ("ark", &ark::ARK),
@@ -54,12 +54,12 @@ pub static SHAPES: &[(&str, &Provider)] = &[
     ("veo", &veo::VEO),
 ];
 
-/// The provider of that name.
-pub fn named(name: &str) -> Option<&'static Provider> {
+/// The provider with this name.
+pub fn by_name(name: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().copied().find(|provider| provider.name == name)
 }
 
-/// The known names, for messages.
+/// The names of all providers, for error messages.
 pub fn names() -> String {
     PROVIDERS.iter().map(|provider| provider.name).collect::<Vec<_>>().join(", ")
 }

@@ -1,16 +1,16 @@
-//! new-api gateways, and the resellers that run them: a row around the vendor's own body. They differ in addresses and paths.
+//! new-api gateways, and resellers that run them. They differ in base URLs and paths.
 
 use std::time::Duration;
 
 use super::definition::{Provider, RequestSpec};
 use super::gateway;
-use super::list::{List, Place};
+use super::list::{List, ListPath};
 use super::read::error::{ErrorBody, by_code};
 use super::veo::FETCH_OPERATION;
 use super::{ark, dashscope, kling, minimax_hailuo, openai_videos, veo};
 use crate::domain::Reason;
 
-/// Any gateway (docs/upstreams.md 2); its address must be configured.
+/// Any gateway (docs/upstreams.md 2); its base URL must be configured.
 pub static NEW_API: Provider = Provider {
     name: "new_api",
     base_url: None,
@@ -25,7 +25,7 @@ pub static NEW_API: Provider = Provider {
 /// `TokenHot` (docs/upstreams.md 3): Seedance, Sora, Hailuo and `HappyHorse`.
 pub static TOKENHOT: Provider = Provider { name: "tokenhot", base_url: Some("https://api.tokenhot.ai"), ..NEW_API };
 
-/// `TikHub`'s Seedance (docs/upstreams.md 4.1), below a path of its own.
+/// `TikHub`'s Seedance (docs/upstreams.md 4.1).
 pub static TIKHUB_SEEDANCE: Provider = Provider {
     name: "tikhub_seedance",
     base_url: TIKHUB,
@@ -33,7 +33,7 @@ pub static TIKHUB_SEEDANCE: Provider = Provider {
     ..NEW_API
 };
 
-/// `TikHub`'s Kling (docs/upstreams.md 4.2): a row around Kling's body, or that alone. Videos made from images need another
+/// `TikHub`'s Kling (docs/upstreams.md 4.2): a row that contains Kling's body, or only that body. Videos from images need another
 /// `request.path`.
 pub static TIKHUB_KLING: Provider = Provider {
     name: "tikhub_kling",
@@ -41,12 +41,12 @@ pub static TIKHUB_KLING: Provider = Provider {
     requests: &[RequestSpec::get("/kling/v1/videos/text2video/{task_id}")],
     error_kind: |error| error_kind(error).or_else(|| kling::error_kind(error)),
     read: |value, zone| gateway::read(value, zone, TIKHUB_KLING.error_kind),
-    // The gateway's rows, or Kling's own list.
+    // The gateway's rows, or Kling's list.
     list: Some(List { items: &["data.items", "data.list", "data"], ..LIST }),
     ..NEW_API
 };
 
-/// `TikHub`'s Sora (docs/upstreams.md 4.3): an `OpenAI` video, or a row around it.
+/// `TikHub`'s Sora (docs/upstreams.md 4.3): an `OpenAI` video, or a row that contains it.
 pub static TIKHUB_SORA: Provider = Provider {
     name: "tikhub_sora",
     base_url: TIKHUB,
@@ -66,11 +66,11 @@ pub static TIKHUB_VEO: Provider = Provider {
 
 const TIKHUB: Option<&str> = Some("https://ai.tikhub.io");
 
-/// The dashboard's list of one's own tasks: a page, or from old gateways the rows alone (docs/upstreams.md 2.9).
+/// The dashboard's list of a user's tasks: a page, or from old gateways only the rows (docs/upstreams.md 2.9).
 const LIST: List = List {
     items: &["data.items", "data"],
     read_item: gateway::read_item,
-    place: Place::At(&["api", "task", "self"]),
+    path: ListPath::Fixed(&["api", "task", "self"]),
     size: 100,
     query: |page| {
         let since = page.since.as_millis().div_euclid(1000);
@@ -91,8 +91,8 @@ const ERRORS: &[(&str, Reason)] = &[
     ("AUTH_UNAUTHORIZED", Reason::Unauthorized),
 ];
 
-/// The kind of an error: the gateway's own, or of the vendor whose error it passes on. Codes that are numbers mean something
-/// only where the body shows whose they are.
+/// The reason of an error, by the codes of the gateway and of vendors, whose errors it forwards. Numeric codes are ignored unless
+/// the body shows their vendor.
 fn error_kind(error: &ErrorBody) -> Option<Reason> {
     if error.is_base_resp {
         return minimax_hailuo::error_kind(error);

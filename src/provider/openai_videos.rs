@@ -1,25 +1,25 @@
-//! The `OpenAI` Videos object (Sora), also as gateways and compatible servers send it.
+//! The `OpenAI` Videos object (Sora), which gateways and compatible servers send, too.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::definition::{Provider, RequestSpec};
-use super::list::{List, Place};
+use super::list::{List, ListPath};
 use super::read::error::by_code;
-use super::read::failures::{Failures, Sign, class};
-use super::read::fields::{self, BodySource, Contract, always, optional, problem_of, succeeded};
+use super::read::failures::{FailurePattern, FailureTable, classify};
+use super::read::fields::{self, BodySource, Contract, always, optional, succeeded, value_problem};
 use super::read::lenient::{self, Zone};
-use super::read::{answer as whole, error};
+use super::read::{answer, error};
 use super::{ark, dashscope, minimax_hailuo};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, FailureClass, Reason, Status};
 
-/// Newest first; where it goes on is after the last id (docs/upstreams.md 6).
+/// The list, newest first. The next page begins after the last id (docs/upstreams.md 6).
 const LIST: List = List {
     items: &["data"],
-    read_item: |value, zone| whole::entry(read(value, zone, BodySource::Direct)),
-    place: Place::AboveTask,
+    read_item: |value, zone| answer::finish_list_item(read(value, zone, BodySource::Direct)),
+    path: ListPath::AboveTask,
     size: 100,
     query: |page| {
         let after = page.after.map(|id| ("after", id.to_owned()));
@@ -34,7 +34,7 @@ pub static OPENAI_VIDEOS: Provider = Provider {
     name: "openai_videos",
     base_url: Some("https://api.openai.com"),
     requests: &[RequestSpec::get("/v1/videos/{task_id}")],
-    read: |value, zone| whole::direct(value, read(value, zone, BodySource::Direct), error_kind),
+    read: |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
     error_kind,
     list: Some(LIST),
     batch: None,
@@ -55,81 +55,82 @@ const CONTRACT: Contract = &[
     optional(Field::ExpiresAt, &["expires_at"]),
 ];
 
-/// The kind of an error.
+/// The reason of an error.
 pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
     by_code(&[("insufficient_quota", Reason::QuotaExhausted)], error)
 }
 
-pub(super) const FAILURES: Failures = &[
-    (Sign::CodeHas("moderation"), FailureClass::ContentPolicy),
-    (Sign::CodeHas("content_policy"), FailureClass::ContentPolicy),
-    (Sign::CodeHas("safety"), FailureClass::ContentPolicy),
-    (Sign::CodeHas("sentinel"), FailureClass::ContentPolicy),
-    (Sign::CodeHas("insufficient_quota"), FailureClass::Quota),
-    (Sign::CodeHas("billing"), FailureClass::Quota),
-    (Sign::CodeHas("rate_limit"), FailureClass::RateLimit),
-    (Sign::CodeHas("invalid_api_key"), FailureClass::Auth),
-    (Sign::CodeHas("authentication"), FailureClass::Auth),
-    (Sign::CodeHas("permission"), FailureClass::Auth),
-    (Sign::CodeHas("timeout"), FailureClass::Timeout),
-    (Sign::CodeHas("internal"), FailureClass::ProviderError),
-    (Sign::CodeHas("server_error"), FailureClass::ProviderError),
-    (Sign::CodeHas("generation_failed"), FailureClass::ProviderError),
-    (Sign::CodeHas("video_generation"), FailureClass::ProviderError),
-    (Sign::CodeHas("invalid"), FailureClass::InvalidInput),
-    (Sign::CodeHas("bad_request"), FailureClass::InvalidInput),
-    // Gateways write this themselves, without a code.
-    (Sign::Text("upstream returned"), FailureClass::GatewayError),
+pub(super) const FAILURES: FailureTable = &[
+    (FailurePattern::CodeContains("moderation"), FailureClass::ContentPolicy),
+    (FailurePattern::CodeContains("content_policy"), FailureClass::ContentPolicy),
+    (FailurePattern::CodeContains("safety"), FailureClass::ContentPolicy),
+    (FailurePattern::CodeContains("sentinel"), FailureClass::ContentPolicy),
+    (FailurePattern::CodeContains("insufficient_quota"), FailureClass::Quota),
+    (FailurePattern::CodeContains("billing"), FailureClass::Quota),
+    (FailurePattern::CodeContains("rate_limit"), FailureClass::RateLimit),
+    (FailurePattern::CodeContains("invalid_api_key"), FailureClass::Auth),
+    (FailurePattern::CodeContains("authentication"), FailureClass::Auth),
+    (FailurePattern::CodeContains("permission"), FailureClass::Auth),
+    (FailurePattern::CodeContains("timeout"), FailureClass::Timeout),
+    (FailurePattern::CodeContains("internal"), FailureClass::ProviderError),
+    (FailurePattern::CodeContains("server_error"), FailureClass::ProviderError),
+    (FailurePattern::CodeContains("generation_failed"), FailureClass::ProviderError),
+    (FailurePattern::CodeContains("video_generation"), FailureClass::ProviderError),
+    (FailurePattern::CodeContains("invalid"), FailureClass::InvalidInput),
+    (FailurePattern::CodeContains("bad_request"), FailureClass::InvalidInput),
+    // A message of gateways, without a code.
+    (FailurePattern::MessageStart("upstream returned"), FailureClass::GatewayError),
 ];
 
-/// Reads a video object (docs/upstreams.md 2.6 and 6.1).
+/// Decodes a video object (docs/upstreams.md 2.6 and 6.1).
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
-    // OpenAI's own objects are called just `video`, and their times are seconds.
-    let millis = lenient::amount(value, "created_at").is_some_and(|created| created > 1e11);
-    let gateways = ["task_id", "metadata", "created"].iter().any(|key| value.get(key).is_some());
-    let own = value.get("object").is_none_or(|object| object.as_str() == Some("video")) && !millis && !gateways;
-    let source = if own { source } else { BodySource::Compatible };
+    // In OpenAI's objects `object` is `video`, and times are seconds.
+    let has_millis = lenient::amount(value, "created_at").is_some_and(|created| created > 1e11);
+    let has_gateway_fields = ["task_id", "metadata", "created"].iter().any(|key| value.get(key).is_some());
+    let is_from_openai =
+        value.get("object").is_none_or(|object| object.as_str() == Some("video")) && !has_millis && !has_gateway_fields;
+    let source = if is_from_openai { source } else { BodySource::Compatible };
     let mut answer = fields::read(CONTRACT, value, zone, source);
-    whole::take_bare_error(&mut answer, value);
+    answer::read_error_text(&mut answer, value);
     if answer.reported_status == Some(Status::Failed) && answer.error_message.is_none() {
         read_failure(value, zone, &mut answer);
     }
-    // Where a URL may stand differs from server to server, and gateways put the text of a failure in its place.
+    // Servers put the URL into different fields, and gateways put the message of a failure there, too.
     if answer.reported_status == Some(Status::Succeeded) {
         let metadata = value.get("metadata").unwrap_or(&Value::Null);
         if !metadata.is_null() && !metadata.is_object() {
-            answer.drift.note(Field::ResultUrl, FieldProblem::WrongType);
+            answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);
         }
         for url in [value.get("video_url"), value.get("url"), metadata.get("url")].into_iter().flatten() {
-            // A text that is no URL says nothing about the task, which has ended well.
-            if fields::take(&mut answer, Field::ResultUrl, url, zone) == Err(FieldProblem::WrongType) {
-                answer.drift.note(Field::ResultUrl, FieldProblem::WrongType);
+            // A text that is not a URL is ignored: the task has succeeded.
+            if fields::read_field(&mut answer, Field::ResultUrl, url, zone) == Err(FieldProblem::WrongType) {
+                answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);
             }
         }
     }
     let (code, message) = (answer.error_code.as_deref(), answer.error_message.as_deref());
-    // Gateways put every vendor's tasks into this shape, with that vendor's codes.
+    // Gateways use this shape for every vendor, with the vendor's codes.
     let by_vendor = || if source == BodySource::Direct { None } else { class_by_any_vendor(code, message) };
-    answer.failure = class(FAILURES, code, message).or_else(by_vendor);
+    answer.failure = classify(FAILURES, code, message).or_else(by_vendor);
     answer
 }
 
-/// The class of a failure that a gateway passes on with the code of an unknown vendor.
+/// The class of a failure that a gateway forwards with the code of an unknown vendor.
 pub fn class_by_any_vendor(code: Option<&str>, message: Option<&str>) -> Option<FailureClass> {
     let tables = [ark::FAILURES, dashscope::FAILURES, minimax_hailuo::FAILURES, FAILURES];
-    tables.into_iter().find_map(|table| class(table, code, message))
+    tables.into_iter().find_map(|table| classify(table, code, message))
 }
 
-/// The text of a failure that has none of its own: gateways put it where the URL would be.
+/// Reads the message of a failure from the fields of the URL, where gateways put it.
 fn read_failure(value: &Value, zone: Zone, answer: &mut Answer) {
     let metadata = value.get("metadata").unwrap_or(&Value::Null);
     let found = [value.get("fail_reason"), metadata.get("url")].into_iter().flatten();
-    if !found.into_iter().any(|text| fields::take(answer, Field::ErrorMessage, text, zone) == Ok(true)) {
-        answer.drift.note(Field::ErrorMessage, problem_of(lenient::at(value, "error.message")));
+    if !found.into_iter().any(|text| fields::read_field(answer, Field::ErrorMessage, text, zone) == Ok(true)) {
+        answer.drift.add(Field::ErrorMessage, value_problem(lenient::at(value, "error.message")));
     }
 }
 
-/// True for an object whose `object` begins with `video`.
+/// Whether `object` begins with `video`.
 pub fn is_video(value: &Value) -> bool {
     value.get("object").and_then(Value::as_str).is_some_and(|object| object.starts_with("video"))
 }

@@ -1,4 +1,4 @@
-//! Requests as templates: a path and a body with places for the task's id.
+//! Templates of requests: paths and bodies with placeholders for the task id.
 
 use std::borrow::Cow;
 
@@ -9,53 +9,53 @@ use super::veo;
 use crate::domain::TaskId;
 use crate::http::{KeyHeader, Method, Request};
 
-/// A request with places to fill.
+/// A request with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     method: Method,
-    path: Vec<Part>,
-    query: Vec<(String, Vec<Part>)>,
+    path: Vec<TemplatePart>,
+    query: Vec<(String, Vec<TemplatePart>)>,
     headers: Vec<(String, String)>,
-    body: Option<Vec<Part>>,
+    body: Option<Vec<TemplatePart>>,
     key: KeyHeader,
 }
 
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(String),
-    /// The id as it is; in a path, one segment.
+    /// The id; in a path, one segment.
     TaskId,
-    /// The id as the name of an operation; in a path, a segment for each of its parts.
+    /// The id as the name of an operation; in a path, several segments.
     Operation,
-    /// That name up to `/operations/`.
+    /// The name of the operation up to `/operations/`.
     Parent,
-    /// The model in that name.
+    /// The model in the name of the operation.
     Model,
 }
 
-/// The places, by their names.
-const PLACES: [(&str, Part); 4] = [
-    ("{task_id}", Part::TaskId),
-    ("{operation}", Part::Operation),
-    ("{parent}", Part::Parent),
-    ("{model}", Part::Model),
+/// The placeholders by name.
+const PLACEHOLDERS: [(&str, TemplatePart); 4] = [
+    ("{task_id}", TemplatePart::TaskId),
+    ("{operation}", TemplatePart::Operation),
+    ("{parent}", TemplatePart::Parent),
+    ("{model}", TemplatePart::Model),
 ];
 
-/// Why an id cannot be asked for; says nothing of the id, which may be hostile.
+/// An id whose form the provider does not support. It does not contain the id, which may be hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("for this provider a task id is {0}")]
-pub struct NoSuchId(pub &'static str);
+#[error("for this provider a task id must be {0}")]
+pub struct UnsupportedId(pub &'static str);
 
-/// What [`NoSuchId`] asks for where a template wants more than an id.
-const AN_OPERATION: NoSuchId =
-    NoSuchId("the name of an operation, such as models/MODEL/operations/ID, without empty, `.` and `..` parts");
+/// The required id where a template contains parts of an operation's name.
+const NEEDS_OPERATION: UnsupportedId =
+    UnsupportedId("the name of an operation, such as models/MODEL/operations/ID, without empty, `.` and `..` parts");
 
 impl Template {
-    /// Compiles it.
+    /// Parses and checks a template.
     ///
     /// # Errors
-    /// With the key that is wrong.
+    /// For the first invalid part.
     pub fn new(
         method: Method,
         path: &str,
@@ -63,13 +63,13 @@ impl Template {
         body: Option<&str>,
         key: KeyHeader,
     ) -> Result<Self, TemplateError> {
-        let wrong = |key, message: &str| TemplateError { key, message: message.to_owned() };
+        let invalid = |key, message: &str| TemplateError { key, message: message.to_owned() };
         let parts = |key: &'static str, text: &str| parse(text).map_err(|message| TemplateError { key, message });
         let Some(below) = path.strip_prefix('/') else {
-            return Err(wrong("path", "a path begins with /, and what stands before it is base_url"));
+            return Err(invalid("path", "a path must begin with /; configure the part before it as base_url"));
         };
         if path.contains('#') || path.chars().any(|c| c.is_control() || c == ' ') {
-            return Err(wrong("path", "a path has no blanks and no #"));
+            return Err(invalid("path", "a path must not contain spaces or #"));
         }
         let (path, query) = below.split_once('?').unwrap_or((below, ""));
         let pairs = form_urlencoded::parse(query.as_bytes());
@@ -78,54 +78,57 @@ impl Template {
             .collect::<Result<Vec<_>, _>>()?;
         let body = body.map(|body| parts("body", body)).transpose()?;
         if body.is_some() && method == Method::Get {
-            return Err(wrong("body", "a GET has none; set request.method to POST"));
+            return Err(invalid("body", "a GET request has no body; set request.method to POST"));
         }
         let path = parts("path", path)?;
         let all = path.iter().chain(query.iter().flat_map(|(_, value)| value)).chain(body.iter().flatten());
-        if !all.clone().any(|part| matches!(part, Part::TaskId | Part::Operation)) {
-            return Err(wrong("path", "neither the path nor the body has a place for {task_id} or {operation}"));
+        if !all.clone().any(|part| matches!(part, TemplatePart::TaskId | TemplatePart::Operation)) {
+            return Err(invalid("path", "neither the path nor the body contains {task_id} or {operation}; add one"));
         }
         if query.iter().any(|(name, _)| is_secret_name(name)) {
-            return Err(wrong("path", "a key does not stand in the path; name a header for it, with {credentials}"));
+            return Err(invalid("path", "a path must not contain a key; send it in a header with {credentials}"));
         }
         let key = headers.key.clone().unwrap_or(key);
         let template = Self { method, path, query, headers: headers.plain.clone(), body, key };
-        // A placed id that is as plain as can be has to fit, or none will.
-        let plain = TaskId::parse("projects/p/models/m/operations/i").map_err(|_| wrong("path", "cannot be used"))?;
-        let request = template.request(&plain).map_err(|_| wrong("path", "it has empty, `.` or `..` parts"))?;
+        // The template must accept at least this id.
+        let sample = TaskId::parse("projects/p/models/m/operations/i")
+            .map_err(|_| invalid("path", "the path cannot be used"))?;
+        let request = template
+            .request(&sample)
+            .map_err(|_| invalid("path", "the path has empty, `.` or `..` segments; remove them"))?;
         if request.body.is_some_and(|body| serde_json::from_str::<Value>(&body).is_err()) {
-            return Err(wrong("body", "it is no JSON, once its places are filled"));
+            return Err(invalid("body", "the body is not valid JSON after its placeholders are replaced"));
         }
         Ok(template)
     }
 
-    /// The segments of its path without the last one, where that is the place for the id.
+    /// The segments of its path without the last one, if that is the id.
     pub fn above_task(&self) -> Option<Vec<String>> {
-        let Some((Part::TaskId, [Part::Text(above)])) = self.path.split_last() else { return None };
+        let Some((TemplatePart::TaskId, [TemplatePart::Text(above)])) = self.path.split_last() else { return None };
         Some(above.strip_suffix('/')?.split('/').map(str::to_owned).collect())
     }
 
-    /// Its headers and its key's place on another request.
-    pub fn dress(&self, request: Request) -> Request {
+    /// Adds its headers, and the header of the key, to another request.
+    pub fn add_headers(&self, request: Request) -> Request {
         Request { headers: self.headers.clone(), key: self.key.clone(), ..request }
     }
 
     /// The request for `id`.
     ///
     /// # Errors
-    /// When the template needs an id of a special form, and this one has it not.
-    pub fn request(&self, id: &TaskId) -> Result<Request, NoSuchId> {
+    /// When the id does not have the form that the template needs.
+    pub fn request(&self, id: &TaskId) -> Result<Request, UnsupportedId> {
         let mut segments = vec![String::new()];
         for part in &self.path {
             let text = part.fill(id)?;
-            let mut pieces = text.split(|c| c == '/' && *part != Part::TaskId && *part != Part::Model);
+            let mut pieces = text.split(|c| c == '/' && *part != TemplatePart::TaskId && *part != TemplatePart::Model);
             segments.last_mut().expect("there is a first segment").push_str(pieces.next().unwrap_or_default());
             segments.extend(pieces.map(str::to_owned));
         }
         if segments.iter().any(|segment| matches!(segment.as_str(), "" | "." | "..")) {
-            return Err(AN_OPERATION);
+            return Err(NEEDS_OPERATION);
         }
-        let filled = |parts: &[Part]| -> Result<String, NoSuchId> {
+        let filled = |parts: &[TemplatePart]| -> Result<String, UnsupportedId> {
             parts.iter().map(|part| part.fill(id)).collect::<Result<Vec<_>, _>>().map(|parts| parts.concat())
         };
         let query = self.query.iter().map(|(name, value)| Ok((name.clone(), filled(value)?)));
@@ -144,18 +147,18 @@ impl Template {
     }
 }
 
-impl Part {
-    fn fill<'a>(&'a self, id: &'a TaskId) -> Result<Cow<'a, str>, NoSuchId> {
+impl TemplatePart {
+    fn fill<'a>(&'a self, id: &'a TaskId) -> Result<Cow<'a, str>, UnsupportedId> {
         Ok(Cow::Borrowed(match self {
             Self::Text(text) => text,
             Self::TaskId | Self::Operation => id.as_str(),
-            Self::Parent => id.as_str().split_once("/operations/").ok_or(AN_OPERATION)?.0,
-            Self::Model => return veo::model(id.as_str()).map(Cow::Owned).ok_or(AN_OPERATION),
+            Self::Parent => id.as_str().split_once("/operations/").ok_or(NEEDS_OPERATION)?.0,
+            Self::Model => return veo::model(id.as_str()).map(Cow::Owned).ok_or(NEEDS_OPERATION),
         }))
     }
 
-    /// The same inside a JSON text.
-    fn fill_json<'a>(&'a self, id: &'a TaskId) -> Result<Cow<'a, str>, NoSuchId> {
+    /// The text, escaped for a JSON string.
+    fn fill_json<'a>(&'a self, id: &'a TaskId) -> Result<Cow<'a, str>, UnsupportedId> {
         let text = self.fill(id)?;
         if matches!(self, Self::Text(_)) {
             return Ok(text);
@@ -165,33 +168,33 @@ impl Part {
     }
 }
 
-fn parse(text: &str) -> Result<Vec<Part>, String> {
+fn parse(text: &str) -> Result<Vec<TemplatePart>, String> {
     let mut parts = Vec::new();
     let mut plain = String::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        if let Some((name, part)) = PLACES.iter().find(|(name, _)| rest.starts_with(name)) {
+        if let Some((name, part)) = PLACEHOLDERS.iter().find(|(name, _)| rest.starts_with(name)) {
             if !plain.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut plain)));
+                parts.push(TemplatePart::Text(std::mem::take(&mut plain)));
             }
             parts.push(part.clone());
             rest = &rest[name.len()..];
             continue;
         }
-        // Braces are JSON's own, too: only what looks like a name in braces is meant as a place.
+        // JSON uses braces, too: only a name in braces is a placeholder.
         if first == '{'
             && let Some((name, _)) = rest[1..].split_once('}')
             && !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         {
-            let known = PLACES.map(|(name, _)| name).join(", ");
-            return Err(format!("it has a place in braces that is unknown; known are {known}"));
+            let known = PLACEHOLDERS.map(|(name, _)| name).join(", ");
+            return Err(format!("unknown placeholder in braces; known placeholders: {known}"));
         }
         plain.push(first);
         rest = &rest[first.len_utf8()..];
     }
     if !plain.is_empty() {
-        parts.push(Part::Text(plain));
+        parts.push(TemplatePart::Text(plain));
     }
     Ok(parts)
 }
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_filled_in_whole_and_operations_in_parts() {
+    fn an_id_is_one_segment_and_an_operation_several() {
         let id = |text| TaskId::parse(text).unwrap();
         let one = template(Method::Get, "/v1/jobs/{task_id}?id={task_id}&x=1", None).unwrap();
         let request = one.request(&id("../a b{operation}")).unwrap();
@@ -228,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_its_key() {
+    fn invalid_templates_are_rejected_with_their_key() {
         for (method, path, body, key) in [
             (Method::Get, "v1/{task_id}", None, "path"),
             (Method::Get, "/v1/jobs", None, "path"),

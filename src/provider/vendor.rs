@@ -1,4 +1,4 @@
-//! Which vendor a body inside a gateway's row is of, and how that vendor's bodies are read.
+//! Recognizes the vendor of a body in a gateway's row, and decodes it.
 
 use serde_json::Value;
 
@@ -8,10 +8,10 @@ use super::read::lenient::{self, Zone};
 use super::{ark, dashscope, kling, minimax_hailuo, openai_videos, veo};
 use crate::domain::Answer;
 
-/// Reads a vendor's body.
+/// Decodes a vendor's body.
 type ReadBody = fn(&Value, Zone, BodySource) -> Answer;
 
-/// Reads a body of whichever vendor it is; `None` when it is of none that is known (docs/upstreams.md 2.4).
+/// Decodes a body of any known vendor; `None` when the vendor is unknown (docs/upstreams.md 2.4).
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Option<Answer> {
     let has = |at: &str| lenient::at(value, at).is_some();
     let read: ReadBody = if has("output.task_status") {
@@ -32,8 +32,8 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Option<Answer> {
     Some(read(value, zone, source))
 }
 
-/// The error in a body that is of no known vendor and has no status.
-pub fn only_error(value: &Value) -> Option<Answer> {
+/// Decodes the error in a body of an unknown vendor.
+pub fn read_error(value: &Value) -> Option<Answer> {
     let found = error::error_body(value);
     let has_error = value.get("error").is_some_and(|error| !error.is_null())
         || found.code.as_deref().is_some_and(|code| !is_success_code(code));

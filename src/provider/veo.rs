@@ -1,17 +1,17 @@
-//! Google Veo: a long-running operation `{name, done, metadata, error, response}`, of the Gemini API and of Vertex AI.
+//! Google Veo: a long-running operation `{name, done, metadata, error, response}` of the Gemini API or Vertex AI.
 
 use serde_json::Value;
 
 use super::definition::{Provider, RequestSpec};
-use super::read::failures::{Failures, Sign, class};
+use super::read::failures::{FailurePattern, FailureTable, classify};
 use super::read::fields::{self, BodySource, Contract, always, optional};
 use super::read::lenient::{self, Zone};
-use super::read::{answer as whole, error};
+use super::read::{answer, error};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, FailureClass, Reason, Status};
 use crate::http::{KeyHeader, Method};
 
-/// The provider (docs/upstreams.md 8); the id is the operation's whole name, which also tells the two flavours apart.
+/// The provider (docs/upstreams.md 8). The id is the full name of the operation, whose prefix selects Gemini or Vertex.
 pub static VEO: Provider = Provider {
     name: "veo",
     base_url: Some("https://generativelanguage.googleapis.com"),
@@ -22,18 +22,18 @@ pub static VEO: Provider = Provider {
             method: Method::Get,
             path: "/v1beta/{operation}",
             body: None,
-            key: KeyHeader::alone("x-goog-api-key"),
+            key: KeyHeader::with_name("x-goog-api-key"),
         },
         RequestSpec { id_prefix: "projects/", needs_base_url: true, ..FETCH_OPERATION },
     ],
-    read: |value, zone| whole::direct(value, read(value, zone, BodySource::Direct), error_kind),
+    read: |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
     error_kind,
     list: None,
     batch: None,
     read_callback: None,
 };
 
-/// Vertex reads an operation with a POST below its model (docs/upstreams.md 8.1).
+/// Vertex requires a POST request below the model (docs/upstreams.md 8.1).
 pub const FETCH_OPERATION: RequestSpec = RequestSpec {
     id_prefix: "",
     needs_base_url: false,
@@ -51,71 +51,71 @@ const CONTRACT: Contract = &[
     optional(Field::ErrorMessage, &["error.message"]),
 ];
 
-/// gRPC codes (google.rpc.Code), and two of our own for ends without an error.
-const FAILURES: Failures = &[
-    (Sign::Code(RAI_FILTERED), FailureClass::ContentPolicy),
-    (Sign::Code(EMPTY_RESPONSE), FailureClass::NoOutput),
-    (Sign::TextHas("safety"), FailureClass::ContentPolicy),
-    (Sign::TextHas("responsible ai"), FailureClass::ContentPolicy),
-    (Sign::TextHas("usage guidelines"), FailureClass::ContentPolicy),
-    (Sign::Code("3"), FailureClass::InvalidInput),
-    (Sign::Code("9"), FailureClass::InvalidInput),
-    (Sign::Code("11"), FailureClass::InvalidInput),
-    (Sign::Code("8"), FailureClass::RateLimit),
-    (Sign::Code("7"), FailureClass::Auth),
-    (Sign::Code("16"), FailureClass::Auth),
-    (Sign::Code("2"), FailureClass::ProviderError),
-    (Sign::Code("13"), FailureClass::ProviderError),
-    (Sign::Code("14"), FailureClass::ProviderError),
-    (Sign::Code("15"), FailureClass::ProviderError),
+/// gRPC codes (google.rpc.Code), and two codes of the exporter for ends without an error.
+const FAILURES: FailureTable = &[
+    (FailurePattern::Code(RAI_FILTERED), FailureClass::ContentPolicy),
+    (FailurePattern::Code(EMPTY_RESPONSE), FailureClass::NoOutput),
+    (FailurePattern::MessageContains("safety"), FailureClass::ContentPolicy),
+    (FailurePattern::MessageContains("responsible ai"), FailureClass::ContentPolicy),
+    (FailurePattern::MessageContains("usage guidelines"), FailureClass::ContentPolicy),
+    (FailurePattern::Code("3"), FailureClass::InvalidInput),
+    (FailurePattern::Code("9"), FailureClass::InvalidInput),
+    (FailurePattern::Code("11"), FailureClass::InvalidInput),
+    (FailurePattern::Code("8"), FailureClass::RateLimit),
+    (FailurePattern::Code("7"), FailureClass::Auth),
+    (FailurePattern::Code("16"), FailureClass::Auth),
+    (FailurePattern::Code("2"), FailureClass::ProviderError),
+    (FailurePattern::Code("13"), FailureClass::ProviderError),
+    (FailurePattern::Code("14"), FailureClass::ProviderError),
+    (FailurePattern::Code("15"), FailureClass::ProviderError),
 ];
 
-/// gRPC codes with a status of their own: CANCELLED and `DEADLINE_EXCEEDED`.
+/// gRPC codes that mean a status other than failed: CANCELLED and `DEADLINE_EXCEEDED`.
 const GRPC_CANCELLED: f64 = 1.0;
 const GRPC_DEADLINE_EXCEEDED: f64 = 4.0;
 
-/// Done, no video, and some were filtered.
+/// The operation is done without a video, and videos were filtered.
 const RAI_FILTERED: &str = "rai_filtered";
 
-/// Done, and nothing at all.
+/// The operation is done without a video.
 const EMPTY_RESPONSE: &str = "empty_response";
 
-/// The kind of an error: Gemini answers to a wrong key with 400.
+/// The reason of an error. Gemini responds to an invalid key with 400.
 pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
     let message = error.message.as_deref().unwrap_or("");
     message.contains("API key not valid").then_some(Reason::Unauthorized)
 }
 
-/// True for the shape of an operation.
+/// Whether a body is an operation.
 pub fn is_operation(value: &Value) -> bool {
     value.get("done").is_some_and(Value::is_boolean)
         || value.get("name").and_then(Value::as_str).is_some_and(|name| name.contains("operations/"))
 }
 
-/// Reads an operation (docs/upstreams.md 8.2); a answer without a name, an end or a result has no status.
+/// Decodes an operation (docs/upstreams.md 8.2). Without a name it has no status, unless it has failed.
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = fields::read(CONTRACT, value, zone, source);
     let done = value.get("done").filter(|done| !done.is_null());
     if done.is_some_and(|done| !done.is_boolean()) {
-        answer.drift.note(Field::Status, FieldProblem::WrongType);
+        answer.drift.add(Field::Status, FieldProblem::WrongType);
     }
     if done.is_none() && ["response", "error"].iter().any(|key| value.get(key).is_some_and(|end| !end.is_null())) {
-        answer.drift.note(Field::Status, FieldProblem::Missing);
+        answer.drift.add(Field::Status, FieldProblem::Missing);
     }
-    // Without a name it is no operation, unless it has failed as one.
-    let failed = done == Some(&Value::Bool(true)) && value.get("error").is_some_and(Value::is_object);
-    if answer.task_id.is_none() && !failed {
+    // A failed operation may lack its name.
+    let has_failed = done == Some(&Value::Bool(true)) && value.get("error").is_some_and(Value::is_object);
+    if answer.task_id.is_none() && !has_failed {
         return answer;
     }
     answer.model_upstream = answer.task_id.as_deref().and_then(model);
-    let status = end(value, done == Some(&Value::Bool(true)), &mut answer);
+    let status = read_status(value, done == Some(&Value::Bool(true)), &mut answer);
     answer.reported_status = Some(status);
-    answer.failure = class(FAILURES, answer.error_code.as_deref(), answer.error_message.as_deref());
+    answer.failure = classify(FAILURES, answer.error_code.as_deref(), answer.error_message.as_deref());
     answer
 }
 
-/// Where the operation stands, with what an end brings.
-fn end(value: &Value, done: bool, answer: &mut Answer) -> Status {
+/// The status of the operation. For an end it also reads the result or the error.
+fn read_status(value: &Value, done: bool, answer: &mut Answer) -> Status {
     if !done {
         return Status::Running;
     }
@@ -124,7 +124,7 @@ fn end(value: &Value, done: bool, answer: &mut Answer) -> Status {
             [(Field::ErrorCode, answer.error_code.is_some()), (Field::ErrorMessage, answer.error_message.is_some())]
         {
             if !known {
-                answer.drift.note(field, FieldProblem::Missing);
+                answer.drift.add(field, FieldProblem::Missing);
             }
         }
         return match lenient::number(error, "code") {
@@ -133,66 +133,68 @@ fn end(value: &Value, done: bool, answer: &mut Answer) -> Status {
             _ => Status::Failed,
         };
     }
-    note_wrong_types(value, answer);
+    check_types(value, answer);
     let videos = videos(value);
     if !videos.is_empty() {
         let mut urls = 0;
         for video in
             videos.iter().filter_map(|sample| Some(sample.get("video").unwrap_or(sample)).filter(|v| v.is_object()))
         {
-            urls += usize::from(take_url(video, answer));
+            urls += usize::from(read_url(video, answer));
         }
         if urls == 0 {
-            answer.drift.note(Field::ResultUrl, FieldProblem::Missing);
+            answer.drift.add(Field::ResultUrl, FieldProblem::Missing);
         }
         return Status::Succeeded;
     }
     let counts = results(value).filter_map(|result| result.get("raiMediaFilteredCount"));
     if let Some(Err(problem)) = counts.map(lenient::checked_amount).find(Result::is_err) {
-        answer.drift.note(Field::ErrorCode, problem);
+        answer.drift.add(Field::ErrorCode, problem);
     }
     let filtered =
         results(value).find(|result| lenient::amount(result, "raiMediaFilteredCount").is_some_and(|n| n > 0.0));
     let code = if filtered.is_some() { RAI_FILTERED } else { EMPTY_RESPONSE };
     if filtered.is_none() {
-        // It may be an empty response, and it may be one that holds its videos in a new way.
-        answer.drift.note(Field::ResultUrl, FieldProblem::Missing);
+        // The response is empty, or has its videos in an unknown field.
+        answer.drift.add(Field::ResultUrl, FieldProblem::Missing);
     }
     answer.error_code = Some(code.to_owned());
     let reasons = filtered.and_then(|result| result.get("raiMediaFilteredReasons"));
     let reason = reasons.map(|reasons| reasons.get(0).unwrap_or(reasons));
-    if let Some(Err(problem)) = reason.map(|reason| fields::take(answer, Field::ErrorMessage, reason, Zone::UNKNOWN)) {
-        answer.drift.note(Field::ErrorMessage, problem);
+    if let Some(Err(problem)) =
+        reason.map(|reason| fields::read_field(answer, Field::ErrorMessage, reason, Zone::UNKNOWN))
+    {
+        answer.drift.add(Field::ErrorMessage, problem);
     }
     Status::Failed
 }
 
-/// Notes what should hold the videos and cannot.
-fn note_wrong_types(value: &Value, answer: &mut Answer) {
+/// Adds the drift of fields that should contain the videos but have a wrong type.
+fn check_types(value: &Value, answer: &mut Answer) {
     let nested = lenient::at(value, "response.generateVideoResponse");
     let objects = [value.get("response"), nested].into_iter().flatten();
     let lists = results(value).flat_map(|result| VIDEOS.map(|key| result.get(key))).flatten();
     let wrong = objects.filter(|object| !object.is_object()).chain(lists.filter(|list| !list.is_array()));
     if wrong.filter(|value| !value.is_null()).count() > 0 {
-        answer.drift.note(Field::ResultUrl, FieldProblem::WrongType);
+        answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);
     }
 }
 
-/// The lists of videos, as Vertex, Gemini and gateways call them.
+/// Names of the list of videos at Vertex, Gemini and gateways.
 const VIDEOS: [&str; 3] = ["videos", "generatedSamples", "generatedVideos"];
 
-/// A video's address: a URL, or a bucket's; inlined bytes are a result, too, but no URL.
-fn take_url(video: &Value, answer: &mut Answer) -> bool {
+/// Reads the URL of a video, or its bucket. True for inline bytes, too: they are a result without a URL.
+fn read_url(video: &Value, answer: &mut Answer) -> bool {
     let mut found = video.get("bytesBase64Encoded").is_some_and(Value::is_string);
     for url in ["uri", "gcsUri", "url"].iter().filter_map(|key| video.get(key)) {
-        let bucket = url.as_str().is_some_and(|url| url.starts_with("gs://"));
-        answer.has_result_url |= bucket;
-        found |= bucket || fields::take(answer, Field::ResultUrl, url, Zone::UNKNOWN) == Ok(true);
+        let is_bucket = url.as_str().is_some_and(|url| url.starts_with("gs://"));
+        answer.has_result_url |= is_bucket;
+        found |= is_bucket || fields::read_field(answer, Field::ResultUrl, url, Zone::UNKNOWN) == Ok(true);
     }
     found
 }
 
-/// The places where results and filter counts stand: Vertex's `response`, Gemini's `generateVideoResponse` in it.
+/// The objects with videos and filter counts: Vertex's `response`, and Gemini's `generateVideoResponse` in it.
 fn results(value: &Value) -> impl Iterator<Item = &Value> {
     ["response", "response.generateVideoResponse"].into_iter().filter_map(|at| lenient::at(value, at))
 }

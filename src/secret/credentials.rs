@@ -6,17 +6,17 @@ use std::time::SystemTime;
 use super::token::Signer;
 use super::{Secret, SecretSource};
 
-/// What an upstream is asked with.
+/// How requests to an upstream are authenticated.
 #[derive(Clone)]
 pub enum Credentials {
-    /// A key as it is.
+    /// With a fixed key.
     Key(Arc<SecretSource>),
-    /// Tokens that are signed with two keys.
+    /// With tokens that are signed here.
     Signed(Arc<Signer>),
 }
 
 impl Credentials {
-    /// What goes into the request's header at `now`.
+    /// The key or token to send at `now`.
     pub async fn get(&self, now: SystemTime) -> Secret {
         match self {
             Self::Key(source) => source.get().await,

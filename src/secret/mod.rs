@@ -1,4 +1,4 @@
-//! A text that cannot be printed, and where it comes from.
+//! Secrets that cannot be printed, and the files and environment variables they are read from.
 
 mod credentials;
 mod token;
@@ -13,20 +13,20 @@ use crate::clock;
 pub use credentials::Credentials;
 pub use token::Signer;
 
-/// A mark of a text that may hold a secret, by which that text is known again: the beginning of its SHA-256, in hex.
-pub fn mark(text: &str) -> String {
+/// Identifies a text that may contain a secret: the first 8 bytes of its SHA-256, in hex.
+pub fn fingerprint(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(&digest.as_ref()[..8]);
     format!("{:016x}", u64::from_be_bytes(first))
 }
 
-/// A key. It has no `Debug`, `Display` or `Serialize`: it can only be exposed on purpose.
+/// A key. It has no `Debug`, `Display` or `Serialize`, so it cannot be printed by accident.
 #[derive(Clone)]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Takes a text; one trailing line break and surrounding blanks belong to the file, not to the key.
+    /// From a text; surrounding whitespace is removed.
     pub fn new(text: &str) -> Result<Self, SecretError> {
         let text = text.trim();
         if text.is_empty() {
@@ -38,20 +38,20 @@ impl Secret {
         Ok(Self(text.into()))
     }
 
-    /// Whether somebody has given this key; it takes as long whatever they gave.
-    pub fn is(&self, given: &str) -> bool {
+    /// Whether `given` is this key; compared in constant time.
+    pub fn matches(&self, given: &str) -> bool {
         use subtle::ConstantTimeEq as _;
         let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
         digest(&self.0).as_ref().ct_eq(digest(given).as_ref()).into()
     }
 
-    /// The text itself, for the one header it goes into.
+    /// The text of the key; use it only to send it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Why there is no key; says where, never what.
+/// Why a secret cannot be used; never contains the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
@@ -60,101 +60,107 @@ pub enum SecretError {
     /// The variable is not set.
     #[error("environment variable {0} is not set")]
     Unset(String),
-    /// Nothing in it.
-    #[error("it is empty")]
+    /// The secret is empty.
+    #[error("the secret is empty")]
     Empty,
-    /// It could not go into a header.
-    #[error("it has a character that cannot go into a header")]
+    /// The secret has a character that a header cannot contain.
+    #[error("the secret has a character that is not allowed in an HTTP header")]
     Unprintable,
 }
 
-/// How long a file is trusted before it is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Interval between checks whether the file has changed.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a request waits for its key to be looked at again.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a request waits for the check; then it uses the last good key.
+const REREAD_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Where a key comes from, read as text and again when its file changes.
+/// A secret from a file or an environment variable; a changed file is read again.
 pub struct SecretSource {
     file: Option<PathBuf>,
-    held: Mutex<Held>,
+    cached: Mutex<CachedSecret>,
 }
 
-struct Held {
+struct CachedSecret {
     secret: Secret,
-    stamp: Option<(SystemTime, u64)>,
-    looked: Instant,
-    looking: bool,
+    version: Option<(SystemTime, u64)>,
+    checked_at: Instant,
+    is_rereading: bool,
 }
 
 impl SecretSource {
-    /// Reads the file now.
-    pub fn file(path: &Path) -> Result<Self, SecretError> {
-        let stamp = stamp(path);
-        let secret = read(path)?;
-        let held = Held { secret, stamp, looked: clock::instant(), looking: false };
-        Ok(Self { file: Some(path.to_owned()), held: Mutex::new(held) })
+    /// Reads a file.
+    pub fn from_file(path: &Path) -> Result<Self, SecretError> {
+        let version = file_version(path);
+        let secret = read_file(path)?;
+        let cached = CachedSecret { secret, version, checked_at: clock::instant(), is_rereading: false };
+        Ok(Self { file: Some(path.to_owned()), cached: Mutex::new(cached) })
     }
 
-    /// Reads the variable now; it cannot change later.
+    /// Reads an environment variable; it cannot change later.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads a secret from the environment")]
-    pub fn variable(name: &str) -> Result<Self, SecretError> {
+    pub fn from_env(name: &str) -> Result<Self, SecretError> {
         let text = std::env::var(name).map_err(|_| SecretError::Unset(name.to_owned()))?;
-        let held = Held { secret: Secret::new(&text)?, stamp: None, looked: clock::instant(), looking: false };
-        Ok(Self { file: None, held: Mutex::new(held) })
+        let cached = CachedSecret {
+            secret: Secret::new(&text)?,
+            version: None,
+            checked_at: clock::instant(),
+            is_rereading: false,
+        };
+        Ok(Self { file: None, cached: Mutex::new(cached) })
     }
 
-    /// The key as it is now; the last good one while its file cannot be read, or while reading it hangs.
+    /// The current key; the last good one while the file cannot be read or reading it hangs.
     pub async fn get(self: &Arc<Self>) -> Secret {
-        if self.is_due() {
+        if self.claim_check() {
             let source = self.clone();
-            // Off the runtime's threads, and only for a moment: a hanging disk must hold up nobody.
-            let looked = tokio::task::spawn_blocking(move || source.look_again());
-            let _ = tokio::time::timeout(PATIENCE, looked).await;
+            // On a blocking thread and with a time-out: a hanging disk must not delay polls.
+            let reread = tokio::task::spawn_blocking(move || source.reread_if_changed());
+            let _ = tokio::time::timeout(REREAD_TIMEOUT, reread).await;
         }
-        self.held().secret.clone()
+        self.lock_cache().secret.clone()
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_cache(&self) -> MutexGuard<'_, CachedSecret> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True once in a while, for a file that nobody is looking at.
-    fn is_due(&self) -> bool {
+    /// Whether the caller has to check the file now; nobody else does at the same time.
+    fn claim_check(&self) -> bool {
         let now = clock::instant();
-        let mut held = self.held();
-        let due = self.file.is_some() && !held.looking && now.duration_since(held.looked) >= LOOK_AGAIN;
-        held.looking |= due;
+        let mut cached = self.lock_cache();
+        let due =
+            self.file.is_some() && !cached.is_rereading && now.duration_since(cached.checked_at) >= RECHECK_INTERVAL;
+        cached.is_rereading |= due;
         due
     }
 
-    /// Reads the file if it has changed; the lock is not held meanwhile.
-    fn look_again(&self) {
+    /// Reads the file if it has changed, without holding the lock.
+    fn reread_if_changed(&self) {
         let Some(path) = &self.file else { return };
-        let before = self.held().stamp;
-        let stamp = stamp(path);
-        let found = (stamp != before).then(|| read(path));
-        let mut held = self.held();
-        held.looking = false;
-        held.looked = clock::instant();
+        let before = self.lock_cache().version;
+        let version = file_version(path);
+        let found = (version != before).then(|| read_file(path));
+        let mut cached = self.lock_cache();
+        cached.is_rereading = false;
+        cached.checked_at = clock::instant();
         match found {
             Some(Ok(secret)) => {
-                held.secret = secret;
-                held.stamp = stamp;
-                tracing::info!(file = %path.display(), "read the key again: its file has changed");
+                cached.secret = secret;
+                cached.version = version;
+                tracing::info!(file = %path.display(), "key file changed; key reloaded");
             }
-            Some(Err(error)) => tracing::warn!(%error, "keeping the last good key"),
+            Some(Err(error)) => tracing::warn!(%error, "cannot reload the key file; the last good key stays in use"),
             None => {}
         }
     }
 }
 
-fn read(path: &Path) -> Result<Secret, SecretError> {
+fn read_file(path: &Path) -> Result<Secret, SecretError> {
     let text = fs::read_to_string(path).map_err(|error| SecretError::Unreadable(path.to_owned(), error))?;
     Secret::new(&text)
 }
 
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+fn file_version(path: &Path) -> Option<(SystemTime, u64)> {
     let meta = fs::metadata(path).ok()?;
     Some((meta.modified().ok()?, meta.len()))
 }
@@ -166,7 +172,7 @@ mod tests {
     #[test]
     fn a_key_is_trimmed_and_a_bad_one_is_named_without_being_shown() {
         assert_eq!(Secret::new("sk-1 2\n").ok().map(|s| s.expose().to_owned()).as_deref(), Some("sk-1 2"));
-        assert_eq!(Secret::new(" \n").err().map(|e| e.to_string()).as_deref(), Some("it is empty"));
+        assert_eq!(Secret::new(" \n").err().map(|e| e.to_string()).as_deref(), Some("the secret is empty"));
         let error = Secret::new("sk-a\nb").err().map(|e| e.to_string()).unwrap();
         assert!(error.contains("header") && !error.contains("sk-a"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Whether we are well, what is in force, and reading it again.
+//! Readiness, the active configuration, and its reload.
 
 use std::sync::Arc;
 
@@ -9,21 +9,26 @@ use tokio::sync::oneshot;
 
 use super::handle::Handle;
 
-/// Goes the way of SIGHUP, and says how it went.
+/// Reloads the configuration as SIGHUP does, and returns the result.
 pub async fn reload(State(handle): State<Arc<Handle>>) -> Response {
-    let Some(ask) = &handle.reload else {
-        return (StatusCode::NOT_FOUND, "there is no file to be loaded again\n").into_response();
+    let Some(requests) = &handle.reload else {
+        let text = "cannot reload: the exporter was started without a configuration file\n";
+        return (StatusCode::NOT_FOUND, text).into_response();
     };
-    let (who, told) = oneshot::channel();
-    // Either end is gone while the program stops.
-    let how = match ask.send(Some(who)).await {
-        Ok(()) => told.await.unwrap_or_else(|_| Err("the program is stopping".to_owned())),
-        Err(_) => Err("the program is stopping".to_owned()),
+    let (reply, result) = oneshot::channel();
+    // Both channels are closed while the program stops.
+    let stopping = || Err("the exporter is stopping".to_owned());
+    let result = match requests.send(Some(reply)).await {
+        Ok(()) => result.await.unwrap_or_else(|_| stopping()),
+        Err(_) => stopping(),
     };
-    match how {
-        Ok(notes) => notes.iter().fold("loaded again\n".to_owned(), |text, note| text + note + "\n").into_response(),
-        Err(why) => {
-            let text = format!("{why}\nthe configuration before stays in force\n");
+    match result {
+        Ok(notes) => {
+            let text = notes.iter().fold("configuration reloaded\n".to_owned(), |text, note| text + note + "\n");
+            text.into_response()
+        }
+        Err(error) => {
+            let text = format!("{error}\nconfiguration not reloaded; the previous configuration stays active\n");
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
     }
@@ -34,16 +39,16 @@ pub async fn ready(State(handle): State<Arc<Handle>>) -> Response {
     if handle.is_ready() {
         "videogen-exporter is ready.\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "videogen-exporter is not ready: not every task source was read yet.\n")
-            .into_response()
+        let text = "videogen-exporter is not ready: not every task source has been read yet.\n";
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     }
 }
 
-/// What is in force, without secrets.
+/// The active configuration, without secrets.
 pub async fn config(State(handle): State<Arc<Handle>>) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    match handle.in_force().map(|in_force| serde_json::to_string_pretty(&in_force.config.file)) {
+    match handle.active_config().map(|active| serde_json::to_string_pretty(&active.config.file)) {
         Ok(Ok(config)) => (headers, config + "\n").into_response(),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
         Err(stopping) => stopping.into_response(),

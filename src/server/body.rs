@@ -1,21 +1,27 @@
-//! Bodies of requests: so large at most, and only so slow.
+//! Reads request bodies, with a limit on size and time.
 
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::StatusCode;
 
-use super::problem::Refusal;
+use super::error::HttpError;
 
-/// Most bytes.
-const MAX: usize = 1 << 20;
+/// Size limit.
+const MAX_BYTES: usize = 1 << 20;
 
-/// How long it may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit, so that a slow sender does not hold a connection.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The whole body.
-pub async fn read(body: Body) -> Result<Bytes, Refusal> {
-    let late = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
-    let large = |_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {MAX} bytes"));
-    tokio::time::timeout(PATIENCE, to_bytes(body, MAX)).await.map_err(late)?.map_err(large)
+/// Reads a whole body.
+pub async fn read(body: Body) -> Result<Bytes, HttpError> {
+    let late = |_| {
+        let message = format!("the request body did not arrive within {} seconds", TIMEOUT.as_secs());
+        HttpError::new(StatusCode::REQUEST_TIMEOUT, message)
+    };
+    let large = |_| {
+        let message = format!("the request body is too large; send at most {MAX_BYTES} bytes");
+        HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    tokio::time::timeout(TIMEOUT, to_bytes(body, MAX_BYTES)).await.map_err(late)?.map_err(large)
 }

@@ -1,17 +1,17 @@
-//! The page for people: the tasks with status and progress, and where else to look.
+//! The landing page in HTML: tasks with status and progress, and links to the other pages.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tasks::Wanted;
+use super::tasks::TaskFilter;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
 use crate::domain::{Status, Task, Timestamp};
 use crate::view::UpstreamView;
 
-/// More rows than this help nobody; the counts above them are of all tasks.
+/// Most rows of the table. The counts above it include all tasks.
 const MAX_ROWS: usize = 500;
 
 const STYLE: &str = "\
@@ -27,8 +27,8 @@ th{font-weight:600;background:var(--soft)}form{margin:0 0 1rem}input{font:inheri
 .cancelled{background:#8f3bb8}.expired{background:#d9660a}.lost{background:#7c2318}.unknown{background:#666}\
 progress{width:7rem;vertical-align:middle}p.none{padding:2rem;text-align:center;border:1px dashed var(--line)}";
 
-/// The page: counts of all tasks, and those that are wanted.
-pub fn page(views: &[Arc<UpstreamView>], wanted: &Wanted, telemetry_path: &str, now: Timestamp) -> String {
+/// Renders the page: counts of all tasks, and the tasks that match the filter.
+pub fn page(views: &[Arc<UpstreamView>], filter: &TaskFilter, telemetry_path: &str, now: Timestamp) -> String {
     let mut out = String::new();
     let _ = write!(
         out,
@@ -37,7 +37,7 @@ pub fn page(views: &[Arc<UpstreamView>], wanted: &Wanted, telemetry_path: &str, 
          <header><h1>videogen-exporter <small>{}</small></h1><nav><a href='{}'>Metrics</a><a href='/config'>Configuration</a>\
          <a href='/-/ready'>Ready</a><a href='/-/healthy'>Healthy</a></nav></header><div class=counts>",
         env!("CARGO_PKG_VERSION"),
-        Escaped(telemetry_path),
+        HtmlEscaped(telemetry_path),
     );
     let mut counts = [0usize; Status::ALL.len()];
     let tasks = || views.iter().flat_map(|view| view.tasks());
@@ -50,56 +50,56 @@ pub fn page(views: &[Arc<UpstreamView>], wanted: &Wanted, telemetry_path: &str, 
     }
     out.push_str("</div>");
     if counts == [0; Status::ALL.len()] {
-        out.push_str("<p class=none>No task is tracked yet. Name some in the configuration, or register one at <code>/api/v1/tasks</code>.</p>");
+        out.push_str("<p class=none>No task is tracked yet. Add task sources to the configuration, or register a task at <code>/api/v1/tasks</code>.</p>");
         return out;
     }
-    form(&mut out, wanted);
+    write_form(&mut out, filter);
     out.push_str("<table><thead><tr><th>Task<th>Upstream<th>Model<th>Status<th>Progress<th>Age or duration<th>Last answer</thead><tbody>");
-    let mut shown: Vec<&Task> = tasks().filter(|task| wanted.has(task)).collect();
-    let more = shown.len().saturating_sub(MAX_ROWS);
-    // Of very many only the first ones have to be in order.
+    let mut rows: Vec<&Task> = tasks().filter(|task| filter.matches(task)).collect();
+    let more = rows.len().saturating_sub(MAX_ROWS);
+    // Only the rows that are shown are sorted: there may be very many tasks.
     let order = |task: &&Task| (!task.is_active(), Reverse(task.last_change));
     if more > 0 {
-        shown.select_nth_unstable_by_key(MAX_ROWS, order);
-        shown.truncate(MAX_ROWS);
+        rows.select_nth_unstable_by_key(MAX_ROWS, order);
+        rows.truncate(MAX_ROWS);
     }
-    shown.sort_by_key(order);
-    for task in &shown {
-        row(&mut out, task, now);
+    rows.sort_by_key(order);
+    for task in &rows {
+        write_row(&mut out, task, now);
     }
     out.push_str("</tbody></table>");
-    if shown.is_empty() {
-        out.push_str("<p class=none>No task is like that.</p>");
+    if rows.is_empty() {
+        out.push_str("<p class=none>No task matches the filter.</p>");
     }
     if more > 0 {
-        let _ = write!(out, "<p>{more} more are not shown; active ones come first.</p>");
+        let _ = write!(out, "<p>{more} more tasks are not rows; active tasks come first.</p>");
     }
     out
 }
 
-/// What people may look for, with what they do.
-fn form(out: &mut String, wanted: &Wanted) {
+/// Writes the filter as a form.
+fn write_form(out: &mut String, filter: &TaskFilter) {
     out.push_str("<form>");
     for (name, value) in [
-        ("upstream", &wanted.upstream),
-        ("status", &wanted.status),
-        ("model", &wanted.model),
-        ("source", &wanted.source),
+        ("upstream", &filter.upstream),
+        ("status", &filter.status),
+        ("model", &filter.model),
+        ("source", &filter.source),
     ] {
-        let value = Escaped(value.as_deref().unwrap_or_default());
+        let value = HtmlEscaped(value.as_deref().unwrap_or_default());
         let _ = write!(out, "<label>{name} <input name={name} value='{value}' size=14></label> ");
     }
     out.push_str("<button>Show</button> <a href='?'>all</a></form>");
 }
 
-fn row(out: &mut String, task: &Task, now: Timestamp) {
+fn write_row(out: &mut String, task: &Task, now: Timestamp) {
     let status = task.status.as_str();
     let _ = write!(
         out,
         "<tr><td><code>{}</code><td>{}<td>{}<td><span class='s {status}'>{status}</span><td>",
-        Escaped(task.id.as_str()),
-        Escaped(&task.origin.upstream),
-        Escaped(task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
+        HtmlEscaped(task.id.as_str()),
+        HtmlEscaped(&task.origin.upstream),
+        HtmlEscaped(task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
     );
     if let Some(ratio) = task.progress.map(Number::get) {
         let _ = write!(out, "<progress value={ratio}></progress> {:.0} %", ratio * 100.0);
@@ -107,17 +107,17 @@ fn row(out: &mut String, task: &Task, now: Timestamp) {
         let _ = write!(out, "{}", failure.as_str().replace('_', " "));
     }
     let age = match task.duration() {
-        Some(seconds) => spell(Duration::try_from_secs_f64(seconds).unwrap_or_default()),
-        None if task.is_active() => spell(now.duration_since(task.age_start())),
+        Some(seconds) => format_span(Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+        None if task.is_active() => format_span(now.duration_since(task.age_start())),
         None => String::new(),
     };
     let polled =
-        task.last_poll.map_or_else(|| "never".to_owned(), |at| format!("{} ago", spell(now.duration_since(at))));
+        task.last_poll.map_or_else(|| "never".to_owned(), |at| format!("{} ago", format_span(now.duration_since(at))));
     let _ = write!(out, "<td class=n>{age}<td class=n>{polled}</tr>");
 }
 
-/// A span in its two largest units.
-fn spell(span: Duration) -> String {
+/// A duration in its two largest units.
+fn format_span(span: Duration) -> String {
     let secs = span.as_secs();
     match secs {
         0..60 => format!("{secs} s"),
@@ -127,10 +127,10 @@ fn spell(span: Duration) -> String {
     }
 }
 
-/// Text that cannot be markup.
-struct Escaped<'a>(&'a str);
+/// Text with its HTML characters escaped.
+struct HtmlEscaped<'a>(&'a str);
 
-impl std::fmt::Display for Escaped<'_> {
+impl std::fmt::Display for HtmlEscaped<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for c in self.0.chars() {
             match c {
@@ -153,7 +153,7 @@ mod tests {
     use crate::view::TaskRows;
 
     #[test]
-    fn a_task_is_shown_and_its_id_is_no_markup() {
+    fn a_task_is_shown_and_its_id_is_escaped() {
         let now = Timestamp::from_secs(10_000);
         let new = NewTask::new(TaskId::parse("<script>'&").unwrap());
         let task = Task {
@@ -165,16 +165,19 @@ mod tests {
         rows.insert(task);
         let view = UpstreamView { chunks: rows.chunks(), ..UpstreamView::empty("gw".into(), "new_api") };
         let views = [Arc::new(view)];
-        let page = super::page(&views, &Wanted::default(), "/metrics", now);
+        let page = super::page(&views, &TaskFilter::default(), "/metrics", now);
         assert!(!page.contains("<script"), "{page}");
         for part in ["&lt;script&gt;&#39;&amp;", "<progress value=0.5>", "class='s running'", "1 min 30 s", "never"] {
             assert!(page.contains(part), "no {part} in {page}");
         }
-        let other =
-            Wanted { status: Some("failed".to_owned()), model: Some("'><script>".to_owned()), ..Wanted::default() };
+        let other = TaskFilter {
+            status: Some("failed".to_owned()),
+            model: Some("'><script>".to_owned()),
+            ..TaskFilter::default()
+        };
         let page = super::page(&views, &other, "/metrics", now);
         assert!(
-            page.contains("No task is like that") && page.contains("value='failed'") && !page.contains("<script"),
+            page.contains("No task matches the filter") && page.contains("value='failed'") && !page.contains("<script"),
             "{page}"
         );
     }

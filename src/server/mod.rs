@@ -1,11 +1,11 @@
-//! What is served over HTTP: the metrics, a page for people, and whether we are well.
+//! The HTTP server: metrics, API, webhooks, landing page and health.
 
 mod access;
 mod admin;
 mod body;
+mod error;
 mod handle;
 mod landing;
-mod problem;
 mod registration;
 mod scrape;
 mod serve;
@@ -25,8 +25,8 @@ use axum::routing::{get, post};
 use crate::clock;
 use crate::domain::Timestamp;
 
-use problem::Refusal;
-use tasks::Wanted;
+use error::HttpError;
+use tasks::TaskFilter;
 
 pub use handle::{Handle, ReloadRequest};
 pub use serve::serve;
@@ -40,20 +40,21 @@ pub fn router(handle: Arc<Handle>) -> Router {
         .route("/-/reload", post(admin::reload))
         .route("/config", get(admin::config))
         .route("/api/v1/tasks", get(tasks::list).post(registration::register))
-        .route("/api/v1/tasks/{upstream}/{task_id}", get(tasks::one).delete(registration::forget))
+        .route("/api/v1/tasks/{upstream}/{task_id}", get(tasks::get_one).delete(registration::forget))
         .route("/webhooks/{upstream}/{secret}", post(webhooks::receive))
         .route(&telemetry_path, get(scrape::metrics));
     if telemetry_path != "/" {
         router = router.route("/", get(landing_page));
     }
-    let nothing = || async { Refusal::new(StatusCode::NOT_FOUND, "there is nothing here") };
-    let other_method = || async { Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method") };
-    let router = router.fallback(nothing).method_not_allowed_fallback(other_method);
-    router.with_state(handle).layer(middleware::from_fn(careful_headers))
+    let wrong_method = || async {
+        HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not accept this method; see the Allow header")
+    };
+    let router = router.fallback(async || HttpError::unknown_path()).method_not_allowed_fallback(wrong_method);
+    router.with_state(handle).layer(middleware::from_fn(set_security_headers))
 }
 
-/// Nothing of ours is framed, sniffed, cached or scripted.
-async fn careful_headers(request: Request, next: Next) -> Response {
+/// Forbids framing, content sniffing, caching and scripts for every response.
+async fn set_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
@@ -69,9 +70,9 @@ async fn careful_headers(request: Request, next: Next) -> Response {
 
 async fn landing_page(
     State(handle): State<Arc<Handle>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    filter: Result<Query<TaskFilter>, QueryRejection>,
 ) -> Html<String> {
     let now = Timestamp::from(clock::now());
-    let wanted = wanted.map(|Query(wanted)| wanted).unwrap_or_default();
-    Html(landing::page(&handle.agent.views(), &wanted, &handle.telemetry_path, now))
+    let filter = filter.map(|Query(filter)| filter).unwrap_or_default();
+    Html(landing::page(&handle.agent.views(), &filter, &handle.telemetry_path, now))
 }

@@ -1,5 +1,4 @@
-//! Registering and forgetting tasks, for whoever has a key: each is done to its end, under the configuration that is in force
-//! while it is done.
+//! Registers and forgets tasks for clients with an API key. Each change runs to its end under one configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,13 +12,13 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::body;
-use super::handle::{Handle, InForce};
-use super::problem::{Answer, Item, Refusal};
+use super::error::{HttpError, Item, JsonResult};
+use super::handle::{ActiveConfig, Handle};
 use crate::clock;
 use crate::config::Upstream;
-use crate::domain::labels::{LABEL_NAME, is_label_name, sanitize};
+use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize};
 use crate::domain::{NewTask, TaskId, Timestamp};
-use crate::provider::any_moment;
+use crate::provider::time_or_utc;
 
 /// Most tasks of a registration.
 const MAX_ITEMS: usize = 1000;
@@ -27,145 +26,148 @@ const MAX_ITEMS: usize = 1000;
 /// Most labels of a task.
 const MAX_LABELS: usize = 32;
 
-/// How far ahead of ours the clock of whoever submitted a task may be.
-const CLOCKS_APART: Duration = Duration::from_hours(24);
+const NO_ACCESS: &str = "this API key has no access to this upstream";
 
-/// Registers one task or many, all of them or, with what is wrong with which, none.
-pub async fn register(State(handle): State<Arc<Handle>>, headers: HeaderMap, body: Body) -> Answer {
-    // Who may not need not send anything.
-    handle.in_force()?.access.check(&headers).await?;
+/// How far in the future a submit time may be: the client's clock may be ahead.
+const MAX_CLOCK_SKEW: Duration = Duration::from_hours(24);
+
+/// Registers one task or many. One invalid task makes it register none, and return the error of each.
+pub async fn register(State(handle): State<Arc<Handle>>, headers: HeaderMap, body: Body) -> JsonResult {
+    // The key is checked before the body is read.
+    handle.active_config()?.access.admit(&headers).await?;
     let items = read_items(body).await?;
     let work = {
         let handle = handle.clone();
         async move { register_all(&handle, &headers, &items).await }
     };
-    handle.to_its_end(work).await
+    handle.run_to_completion(work).await
 }
 
-/// Watches a task no longer.
+/// Stops tracking a task.
 pub async fn forget(
     State(handle): State<Arc<Handle>>,
     headers: HeaderMap,
     path: Result<Path<(String, String)>, PathRejection>,
-) -> Answer {
+) -> JsonResult {
     let Path((upstream, id)) = path?;
-    handle.in_force()?.access.check(&headers).await?;
+    handle.active_config()?.access.admit(&headers).await?;
     let work = {
         let handle = handle.clone();
         async move { forget_one(&handle, &headers, &upstream, &id).await }
     };
-    handle.to_its_end(work).await
+    handle.run_to_completion(work).await
 }
 
-async fn read_items(body: Body) -> Result<Vec<Value>, Refusal> {
+async fn read_items(body: Body) -> Result<Vec<Value>, HttpError> {
     let body = body::read(body).await?;
-    let no_json = |error: serde_json::Error| {
-        let why = format!("no JSON: line {}, column {}", error.line(), error.column());
-        Refusal::new(StatusCode::BAD_REQUEST, why)
+    let invalid_json = |error: serde_json::Error| {
+        let message = format!("the body is not valid JSON: line {}, column {}", error.line(), error.column());
+        HttpError::new(StatusCode::BAD_REQUEST, message)
     };
-    let items = match serde_json::from_slice::<Value>(&body).map_err(no_json)? {
+    let items = match serde_json::from_slice::<Value>(&body).map_err(invalid_json)? {
         Value::Array(items) => items,
         one => vec![one],
     };
     if items.is_empty() || items.len() > MAX_ITEMS {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("expected 1 to {MAX_ITEMS} tasks")));
+        return Err(HttpError::new(StatusCode::BAD_REQUEST, format!("expected 1 to {MAX_ITEMS} tasks in the body")));
     }
     Ok(items)
 }
 
-async fn register_all(handle: &Handle, headers: &HeaderMap, items: &[Value]) -> Answer {
-    let in_force = handle.in_force()?;
-    let rights = in_force.access.rights(headers).await?;
-    let mut wrong = Vec::new();
-    let mut foreign = false;
+async fn register_all(handle: &Handle, headers: &HeaderMap, items: &[Value]) -> JsonResult {
+    let active = handle.active_config()?;
+    let permissions = active.access.find_permissions(headers).await?;
+    let mut errors = Vec::new();
+    let mut is_forbidden = false;
     let mut by_upstream: BTreeMap<&str, (&Upstream, Vec<usize>, Vec<NewTask>)> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
-        match read_item(&in_force, item) {
-            Ok((upstream, _)) if !rights.cover(&upstream.name) => {
-                foreign = true;
-                wrong.push(Item { index, key: "upstream", message: "this key is not for this upstream".to_owned() });
+        match read_item(&active, item) {
+            Ok((upstream, _)) if !permissions.has_upstream(&upstream.name) => {
+                is_forbidden = true;
+                errors.push(Item { index, key: "upstream", message: NO_ACCESS.to_owned() });
             }
             Ok((upstream, task)) => {
-                let (_, places, tasks) =
+                let (_, indexes, tasks) =
                     by_upstream.entry(&upstream.name).or_insert((upstream, Vec::new(), Vec::new()));
-                places.push(index);
+                indexes.push(index);
                 tasks.push(task);
             }
-            Err((key, message)) => wrong.push(Item { index, key, message }),
+            Err((key, message)) => errors.push(Item { index, key, message }),
         }
     }
-    if !wrong.is_empty() {
-        let status = if foreign { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
-        let why = "nothing was registered; `items` says what is wrong with which task";
-        return Err(Refusal::new(status, why).with(wrong));
+    if !errors.is_empty() {
+        let status = if is_forbidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+        let message = "no task was registered; `items` has the error of each invalid task";
+        return Err(HttpError::new(status, message).with_items(errors));
     }
     let mut results = vec![Value::Null; items.len()];
-    for (upstream, places, tasks) in by_upstream.into_values() {
+    for (upstream, indexes, tasks) in by_upstream.into_values() {
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
-        let came = handle.agent.register(&upstream.name, tasks).await?;
-        for ((place, id), how) in places.into_iter().zip(ids).zip(came) {
-            results[place] = result(&upstream.name, &id, how.as_str());
+        let outcomes = handle.agent.register(&upstream.name, tasks).await?;
+        for ((index, id), outcome) in indexes.into_iter().zip(ids).zip(outcomes) {
+            results[index] = result(&upstream.name, &id, outcome.as_str());
         }
     }
     Ok(Json(json!({ "tasks": results })))
 }
 
-async fn forget_one(handle: &Handle, headers: &HeaderMap, upstream: &str, id: &str) -> Answer {
-    let in_force = handle.in_force()?;
-    if !in_force.access.rights(headers).await?.cover(upstream) {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "this key is not for this upstream"));
+async fn forget_one(handle: &Handle, headers: &HeaderMap, upstream: &str, id: &str) -> JsonResult {
+    let active = handle.active_config()?;
+    if !active.access.find_permissions(headers).await?.has_upstream(upstream) {
+        return Err(HttpError::new(StatusCode::FORBIDDEN, NO_ACCESS));
     }
-    let upstream = in_force.upstream(upstream).ok_or_else(Refusal::no_task)?;
-    let id = TaskId::parse(id).map_err(|_| Refusal::no_task())?;
+    let upstream = active.upstream(upstream).ok_or_else(HttpError::task_not_found)?;
+    let id = TaskId::parse(id).map_err(|_| HttpError::task_not_found())?;
     if !handle.agent.forget(&upstream.name, id.clone()).await? {
-        return Err(Refusal::no_task());
+        return Err(HttpError::task_not_found());
     }
     Ok(Json(result(&upstream.name, &id, "forgotten")))
 }
 
-fn result(upstream: &str, id: &TaskId, how: &str) -> Value {
-    json!({ "upstream": upstream, "task_id": id.as_str(), "result": how })
+fn result(upstream: &str, id: &TaskId, result: &str) -> Value {
+    json!({ "upstream": upstream, "task_id": id.as_str(), "result": result })
 }
 
-/// A task of a registration, or the key that is wrong with it and why.
-fn read_item<'a>(in_force: &'a InForce, item: &Value) -> Result<(&'a Upstream, NewTask), (&'static str, String)> {
-    let wrong = |key, message: &str| Err((key, message.to_owned()));
-    let Value::Object(fields) = item else { return wrong("", "expected an object with upstream and task_id") };
+/// Reads one task of a registration; an error has the wrong key and a message.
+fn read_item<'a>(active: &'a ActiveConfig, item: &Value) -> Result<(&'a Upstream, NewTask), (&'static str, String)> {
+    let invalid = |key, message: &str| Err((key, message.to_owned()));
+    let Value::Object(fields) = item else { return invalid("", "expected an object with upstream and task_id") };
     if fields.keys().any(|key| !["upstream", "task_id", "submit_time", "labels"].contains(&key.as_str())) {
-        return wrong("", "unknown key; known are upstream, task_id, submit_time, labels");
+        return invalid("", "unknown key; known keys: upstream, task_id, submit_time, labels");
     }
-    let text = |key: &'static str| fields.get(key).and_then(Value::as_str).ok_or((key, "expected a text".to_owned()));
-    let Some(upstream) = in_force.upstream(text("upstream")?) else {
-        return wrong("upstream", "there is no upstream of this name");
+    let string =
+        |key: &'static str| fields.get(key).and_then(Value::as_str).ok_or((key, "expected a string".to_owned()));
+    let Some(upstream) = active.upstream(string("upstream")?) else {
+        return invalid("upstream", "no upstream with this name is configured");
     };
-    let id = TaskId::parse(text("task_id")?).map_err(|error| ("task_id", error.to_string()))?;
+    let id = TaskId::parse(string("task_id")?).map_err(|error| ("task_id", error.to_string()))?;
     upstream.dialect.request(&id).map_err(|error| ("task_id", error.to_string()))?;
     let submit = match fields.get("submit_time") {
         None | Some(Value::Null) => None,
-        Some(value) => match any_moment(value) {
-            None => return wrong("submit_time", "expected Unix seconds or a time such as 2026-01-02T03:04:05Z"),
-            Some(moment) if moment > Timestamp::from(clock::now()) + CLOCKS_APART => {
-                return wrong("submit_time", "is more than a day ahead");
+        Some(value) => match time_or_utc(value) {
+            None => return invalid("submit_time", "expected Unix seconds or a time such as 2026-01-02T03:04:05Z"),
+            Some(time) if time > Timestamp::from(clock::now()) + MAX_CLOCK_SKEW => {
+                return invalid("submit_time", "is more than 24 hours in the future");
             }
-            moment => moment,
+            time => time,
         },
     };
     let labels = match fields.get("labels") {
         None | Some(Value::Null) => BTreeMap::new(),
         Some(Value::Object(labels)) => read_labels(labels).map_err(|message| ("labels", message.to_owned()))?,
-        Some(_) => return wrong("labels", "expected an object of texts"),
+        Some(_) => return invalid("labels", "expected an object of strings"),
     };
     Ok((upstream, NewTask { labels: Arc::new(labels), submit, ..NewTask::new(id) }))
 }
 
 fn read_labels(labels: &Map<String, Value>) -> Result<BTreeMap<String, String>, &'static str> {
     if labels.len() > MAX_LABELS {
-        return Err("at most 32 labels");
+        return Err("too many labels; send at most 32");
     }
     let read = |(name, value): (&String, &Value)| match value {
-        _ if !is_label_name(name) => Err(LABEL_NAME),
+        _ if !is_label_name(name) => Err(LABEL_NAME_RULE),
         Value::String(text) => Ok((name.clone(), sanitize(text).into_owned())),
-        _ => Err("expected an object of texts"),
+        _ => Err("expected an object of strings"),
     };
     labels.iter().map(read).collect()
 }

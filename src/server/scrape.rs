@@ -1,4 +1,4 @@
-//! `/metrics`, in the format and the compression that is asked for.
+//! `/metrics`, in the requested format and compression.
 
 use std::io;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::agent::Agent;
 use crate::clock;
 use crate::metrics::{Coding, Compressor, Format, Page};
 
-/// How long somebody waits for one of them to be done. Prometheus itself gives a scrape up after 10 s as a rule.
-const PLACE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a scrape waits for others to end. Prometheus aborts a scrape after 10 s by default.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a page may be on its way.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a page may take to send.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The page, made piece by piece as it is taken.
-struct Scrape {
+/// A response body, rendered piece by piece while it is sent.
+struct ScrapeBody {
     page: Page,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     begun: Instant,
     compressor: Compressor,
     agent: Arc<Agent>,
@@ -33,15 +33,15 @@ struct Scrape {
     is_done: bool,
 }
 
-impl Iterator for Scrape {
+impl Iterator for ScrapeBody {
     type Item = io::Result<Bytes>;
 
     fn next(&mut self) -> Option<io::Result<Bytes>> {
         if self.is_done {
             return None;
         }
-        let begun = clock::instant();
-        if begun - self.begun > PATIENCE {
+        let now = clock::instant();
+        if now - self.begun > SEND_TIMEOUT {
             self.is_done = true;
             return Some(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -52,12 +52,12 @@ impl Iterator for Scrape {
             };
             self.bytes += piece.len();
             match self.compressor.compress(piece) {
-                // It says something only now and then.
+                // A compressor returns nothing until it has enough input.
                 Ok(piece) if piece.is_empty() => {}
                 other => break other,
             }
         };
-        self.took += clock::instant() - begun;
+        self.took += clock::instant() - now;
         if self.is_done {
             self.agent.metrics().scraped(self.page.format(), self.bytes, self.took);
         }
@@ -66,31 +66,31 @@ impl Iterator for Scrape {
 }
 
 pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> Response {
-    let place = tokio::time::timeout(PLACE_PATIENCE, handle.pages.clone().acquire_owned()).await;
-    let Ok(Ok(place)) = place else {
-        let after = [(header::RETRY_AFTER, "5")];
-        return (StatusCode::SERVICE_UNAVAILABLE, after, "too many pages are on their way to slow readers\n")
-            .into_response();
+    let permit = tokio::time::timeout(PERMIT_TIMEOUT, handle.scrape_permits.clone().acquire_owned()).await;
+    let Ok(Ok(permit)) = permit else {
+        let retry_after = [(header::RETRY_AFTER, "5")];
+        let text = "too many scrapes are in progress; retry after 5 seconds\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, retry_after, text).into_response();
     };
     let begun = clock::instant();
-    // A list may stand in several headers.
+    // HTTP allows a list to be split over several headers of one name.
     let accepted = |name: HeaderName| {
         let values = headers.get_all(name);
         values.iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
     };
-    let format = Format::accepted(&accepted(header::ACCEPT));
-    let coding = Coding::accepted(&accepted(header::ACCEPT_ENCODING));
+    let format = Format::from_accept(&accepted(header::ACCEPT));
+    let coding = Coding::from_accept(&accepted(header::ACCEPT_ENCODING));
     let (compressor, token) = (Compressor::new(coding), coding.token());
     let agent = handle.agent.clone();
     let page = agent.page(format);
     let took = clock::instant() - begun;
-    let scrape = Scrape { page, _place: place, begun, compressor, agent, bytes: 0, took, is_done: false };
-    let mut response = Body::from_stream(futures_util::stream::iter(scrape)).into_response();
-    let own = response.headers_mut();
-    own.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-    own.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    let body = ScrapeBody { page, _permit: permit, begun, compressor, agent, bytes: 0, took, is_done: false };
+    let mut response = Body::from_stream(futures_util::stream::iter(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     if let Some(token) = token {
-        own.insert(header::CONTENT_ENCODING, HeaderValue::from_static(token));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(token));
     }
     response
 }

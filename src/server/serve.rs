@@ -1,4 +1,4 @@
-//! Connections: so many at most, none of them held for ever by somebody who does not say what they want.
+//! Accepts connections, with limits on their number and on slow clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,49 +16,48 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-/// Most connections of one address at once; more wait until one of them is closed.
+/// Most connections of one listener; further ones wait until one is closed.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// How long a request's headers may take. A connection that is kept for the next request waits no longer either, and scrapes are
-/// up to a minute apart.
-const HEADERS_PATIENCE: Duration = Duration::from_secs(90);
+/// How long request headers may take to arrive. It also limits idle keep-alive connections, and scrapes are up to a minute
+/// apart.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How long a reader may take next to nothing while there is something for it: Prometheus gives a scrape up after 10 s as a rule.
-const SEND_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a write to a connection may make no progress. Prometheus aborts a scrape after 10 s by default.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What a connection may have waiting in the system. It takes more only when a part of that is gone, which is what readers are judged
-/// by.
+/// Send buffer of a connection, in bytes. It is limited so that a client that stops reading soon blocks the writes.
 const SEND_BUFFER: usize = 256 << 10;
 
-/// How long answers that have begun may take to be read at the end.
-const LINGER: Duration = Duration::from_secs(3);
+/// How long responses may take to finish after `stop`.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Serves `router` until `stop`, then finishes what has begun; a reader that stalls is left.
+/// Serves `router` until `stop`, then finishes the responses that have begun. Stalled connections are dropped.
 pub async fn serve(mut listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADERS_PATIENCE);
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     loop {
-        let next = async { (room.clone().acquire_owned().await, Listener::accept(&mut listener).await) };
-        let Some((place, (stream, _))) = stop.run_until_cancelled(next).await else { break };
-        // A system that refuses has a size of its own.
+        let next = async { (permits.clone().acquire_owned().await, Listener::accept(&mut listener).await) };
+        let Some((permit, (stream, _))) = stop.run_until_cancelled(next).await else { break };
+        // On failure the system's default size applies.
         let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
         let mut stream = Box::pin(TimeoutStream::new(stream));
-        stream.as_mut().set_write_timeout_pinned(Some(SEND_PATIENCE));
+        stream.as_mut().set_write_timeout_pinned(Some(WRITE_TIMEOUT));
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         connections.spawn(async move {
-            // That a peer has gone is its own affair.
+            // It fails when the client disconnects, which needs no action.
             let _ = connection.await;
-            drop(place);
+            drop(permit);
         });
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
-    if tokio::time::timeout(LINGER, graceful.shutdown()).await.is_err() {
-        tracing::warn!("closed connections whose readers have stalled");
+    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::warn!("shutdown: dropped connections that were still reading their response");
     }
     Ok(())
 }
@@ -77,7 +76,7 @@ mod tests {
     use crate::supervise::Tasks;
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_read_is_not_waited_for() {
+    async fn a_client_that_stops_reading_is_dropped() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -88,8 +87,8 @@ mod tests {
         tasks.start("server".to_owned(), serve(listener, router, stop.clone()));
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        // The clock of this test leaps on when all wait, as the server does when nobody reads.
-        tokio::time::sleep(2 * SEND_PATIENCE).await;
+        // The paused clock advances when every future waits, as the server does when its client stops reading.
+        tokio::time::sleep(2 * WRITE_TIMEOUT).await;
         let mut read = 0;
         let end = loop {
             if read > 64 << 20 {
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_say_what_they_want_is_not_waited_for() {
+    async fn a_client_without_a_complete_request_is_dropped() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
@@ -119,11 +118,15 @@ mod tests {
             let mut socket = TcpStream::connect(address).await.unwrap();
             socket.write_all(sent.as_bytes()).await.unwrap();
             let mut answer = String::new();
-            // The clock of this test stands still while anybody has anything to do, and leaps on when all wait.
+            // The paused clock advances only when every future waits.
             socket.read_to_string(&mut answer).await.unwrap();
             answers.push(answer.ends_with("well"));
         }
-        assert_eq!(answers, [false, false, true], "each was closed in the end, and what was asked was answered");
+        assert_eq!(
+            answers,
+            [false, false, true],
+            "every connection was closed, and only the complete request was answered"
+        );
         stop.cancel();
         tasks.run(stop, Duration::from_secs(5)).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! `/api/v1/tasks`: the tasks as JSON, page by page; and one with its past.
+//! `/api/v1/tasks`: tasks as JSON in pages, and one task with its timeline.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -12,21 +12,24 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::error::{HttpError, JsonResult, store_unavailable};
 use super::handle::Handle;
-use super::problem::{Answer, Refusal, busy};
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
 use crate::domain::{Status, Task, TaskId, Timestamp};
 use crate::store::Step;
 use crate::view::UpstreamView;
 
-/// Tasks of a page, when nobody says how many, and at most.
-const PAGE: (usize, usize) = (100, 1000);
+/// Tasks of a page without `limit`.
+const DEFAULT_LIMIT: usize = 100;
 
-/// What is asked for of the tasks.
+/// Most tasks of a page.
+const MAX_LIMIT: usize = 1000;
+
+/// The query: which tasks, and which page of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Wanted {
+pub struct TaskFilter {
     pub(super) upstream: Option<String>,
     pub(super) status: Option<String>,
     pub(super) model: Option<String>,
@@ -35,21 +38,22 @@ pub struct Wanted {
     pub(super) after: Option<String>,
 }
 
-impl Wanted {
-    /// That nothing is asked for that no task can have.
-    pub(super) fn check(&self) -> Result<(), Refusal> {
+impl TaskFilter {
+    /// Rejects a status that does not exist.
+    pub(super) fn check(&self) -> Result<(), HttpError> {
         let word = self.status.as_deref().filter(|word| !word.is_empty());
         if word.is_none_or(|word| Status::from_word(word).is_some()) {
             return Ok(());
         }
         let words = Status::ALL.map(Status::as_str).join(", ");
-        Err(Refusal::new(StatusCode::BAD_REQUEST, format!("status must be one of {words}")))
+        Err(HttpError::new(StatusCode::BAD_REQUEST, format!("status must be one of {words}")))
     }
 
-    pub(super) fn has(&self, task: &Task) -> bool {
-        // A field of a form that was left empty wants nothing.
-        let is = |wanted: &Option<String>, text: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == text)
+    /// Whether a task matches every condition.
+    pub(super) fn matches(&self, task: &Task) -> bool {
+        // A form sends its empty fields as empty strings.
+        let is = |expected: &Option<String>, text: &str| {
+            expected.as_deref().is_none_or(|expected| expected.is_empty() || expected == text)
         };
         is(&self.upstream, &task.origin.upstream)
             && is(&self.status, task.status.as_str())
@@ -58,31 +62,31 @@ impl Wanted {
     }
 }
 
-/// A page of the tasks, by upstream and id; `next` is where the page after it begins.
-pub async fn list(State(handle): State<Arc<Handle>>, wanted: Result<Query<Wanted>, QueryRejection>) -> Answer {
-    let Query(wanted) = wanted?;
-    let bad = |message: &str| Refusal::new(StatusCode::BAD_REQUEST, message);
-    let limit = wanted.limit.unwrap_or(PAGE.0);
-    if !(1..=PAGE.1).contains(&limit) {
+/// A page of tasks, sorted by upstream and id; `next` is the `after` of the following page.
+pub async fn list(State(handle): State<Arc<Handle>>, filter: Result<Query<TaskFilter>, QueryRejection>) -> JsonResult {
+    let Query(filter) = filter?;
+    let bad = |message: &str| HttpError::new(StatusCode::BAD_REQUEST, message);
+    let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(bad("limit must be 1 to 1000"));
     }
-    wanted.check()?;
-    let after = wanted
+    filter.check()?;
+    let after = filter
         .after
         .as_deref()
-        .map(|after| place_of(after).ok_or_else(|| bad("after must be the `next` of another page")));
+        .map(|after| decode_cursor(after).ok_or_else(|| bad("after must be the `next` of another page")));
     let after = after.transpose()?;
-    let (tasks, more) = page(&handle.agent.views(), after.as_ref(), limit, &wanted);
-    let next = tasks.last().filter(|_| more).map(mark_of);
-    Ok(Json(json!({ "tasks": tasks.iter().map(shown).collect::<Vec<_>>(), "next": next })))
+    let (tasks, has_more) = select_page(&handle.agent.views(), after.as_ref(), limit, &filter);
+    let next = tasks.last().filter(|_| has_more).map(encode_cursor);
+    Ok(Json(json!({ "tasks": tasks.iter().map(task_to_json).collect::<Vec<_>>(), "next": next })))
 }
 
-/// Of the wanted tasks after that one, in the order of upstreams and ids, the first `limit`; and whether there are more.
-fn page(
+/// The first `limit` matching tasks after that one, sorted by upstream and id; and whether there are more.
+fn select_page(
     views: &[Arc<UpstreamView>],
     after: Option<&(Arc<str>, TaskId)>,
     limit: usize,
-    wanted: &Wanted,
+    filter: &TaskFilter,
 ) -> (Vec<Task>, bool) {
     let mut found: Vec<Task> = Vec::new();
     for view in views {
@@ -93,7 +97,7 @@ fn page(
                 Ordering::Greater => true,
             })
         };
-        let mut tasks: Vec<&Task> = view.tasks().filter(|task| wanted.has(task)).filter(is_after).collect();
+        let mut tasks: Vec<&Task> = view.tasks().filter(|task| filter.matches(task)).filter(is_after).collect();
         tasks.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         for task in tasks {
             if found.len() == limit {
@@ -105,32 +109,35 @@ fn page(
     (found, false)
 }
 
-/// The place of a task among all, as a text that needs no escaping.
-fn mark_of(task: &Task) -> String {
-    // No upstream's name and no id has a line break.
+/// The position of a task in the list, as a text that needs no escaping in a URL.
+fn encode_cursor(task: &Task) -> String {
+    // Neither an upstream's name nor an id can have a line break.
     URL_SAFE_NO_PAD.encode(format!("{}\n{}", task.origin.upstream, task.id))
 }
 
-fn place_of(mark: &str) -> Option<(Arc<str>, TaskId)> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(mark).ok()?).ok()?;
+fn decode_cursor(cursor: &str) -> Option<(Arc<str>, TaskId)> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let (upstream, id) = text.split_once('\n')?;
     Some((upstream.into(), TaskId::parse(id).ok()?))
 }
 
-/// One task, with its past.
-pub async fn one(State(handle): State<Arc<Handle>>, path: Result<Path<(String, String)>, PathRejection>) -> Answer {
+/// One task, with its timeline.
+pub async fn get_one(
+    State(handle): State<Arc<Handle>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> JsonResult {
     let Path((upstream, id)) = path?;
     let upstream: Arc<str> = upstream.into();
-    let id = TaskId::parse(&id).map_err(|_| Refusal::no_task())?;
-    let task = handle.agent.task(&upstream, &id).ok_or_else(Refusal::no_task)?;
-    let steps = handle.agent.timeline(upstream, id).await.map_err(|error| busy(&error))?;
-    let mut object = shown(&task);
-    object["timeline"] = steps.iter().map(step).collect();
+    let id = TaskId::parse(&id).map_err(|_| HttpError::task_not_found())?;
+    let task = handle.agent.task(&upstream, &id).ok_or_else(HttpError::task_not_found)?;
+    let steps = handle.agent.timeline(upstream, id).await.map_err(|error| store_unavailable(&error))?;
+    let mut object = task_to_json(&task);
+    object["timeline"] = steps.iter().map(step_to_json).collect();
     Ok(Json(object))
 }
 
-/// A task as JSON: times are Unix seconds, what is not known is left out.
-fn shown(task: &Task) -> Value {
+/// A task as JSON: times are Unix seconds, unknown values are left out.
+fn task_to_json(task: &Task) -> Value {
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| {
         if !value.is_null() {
@@ -138,7 +145,7 @@ fn shown(task: &Task) -> Value {
         }
     };
     let number = |number: Option<f64>| number.map_or(Value::Null, Value::from);
-    let time = |moment: Option<Timestamp>| moment.map_or(Value::Null, |moment| moment.as_secs_f64().into());
+    let time = |time: Option<Timestamp>| time.map_or(Value::Null, |time| time.as_secs_f64().into());
     let word = |status: Option<Status>| status.map_or(Value::Null, |status| status.as_str().into());
     put("upstream", (*task.origin.upstream).into());
     put("provider", task.origin.provider.into());
@@ -162,7 +169,7 @@ fn shown(task: &Task) -> Value {
     Value::Object(object)
 }
 
-fn step(step: &Step) -> Value {
+fn step_to_json(step: &Step) -> Value {
     let mut object = json!({ "time": step.at.as_secs_f64(), "status": step.status.as_str() });
     for (key, status) in [("gateway_status", step.gateway_status), ("upstream_status", step.upstream_status)] {
         if let Some(status) = status {

@@ -1,4 +1,4 @@
-//! `/webhooks/{upstream}/{secret}`: where providers tell by themselves how tasks are doing.
+//! `/webhooks/{upstream}/{secret}`: receives the callbacks of providers about their tasks.
 
 use std::sync::Arc;
 
@@ -11,38 +11,37 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::body;
+use super::error::HttpError;
 use super::handle::Handle;
-use super::problem::Refusal;
 use crate::agent::CallbackOutcome;
 use crate::clock;
 use crate::domain::TaskId;
 use crate::metrics::CallbackResult;
 use crate::provider::Callback;
 
-/// Takes a callback. Its body is never trusted further than to move a task forward; its path is shown nowhere.
+/// Receives a callback. Its body can only move a task forward, and its path is never logged: it has a secret.
 pub async fn receive(
     State(handle): State<Arc<Handle>>,
     path: Result<Path<(String, String)>, PathRejection>,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Result<Response, HttpError> {
     let Path((name, secret)) = path?;
-    // The same for an upstream that is not there, has no callbacks, or has another secret.
-    let nothing = || Refusal::new(StatusCode::NOT_FOUND, "there is nothing here");
-    let in_force = handle.in_force()?;
-    let upstream = in_force.upstream(&name).ok_or_else(nothing)?;
-    let own = upstream.webhook.as_ref().ok_or_else(nothing)?;
+    // An unknown upstream, one without callbacks and a wrong secret get the same response as an unknown path.
+    let not_found = HttpError::unknown_path;
+    let active = handle.active_config()?;
+    let upstream = active.upstream(&name).ok_or_else(not_found)?;
+    let webhook_secret = upstream.webhook.as_ref().ok_or_else(not_found)?;
     let count =
         |result| handle.agent.metrics().upstreams.callback_received(&upstream.name, result, clock::now().into());
-    if !own.get().await.is(&secret) {
+    if !webhook_secret.get().await.matches(&secret) {
         count(CallbackResult::Unauthorized);
-        return Err(in_force.access.refuse(nothing()));
+        return Err(active.access.limit_unauthorized(not_found()));
     }
-    let invalid = |status, why: &str| {
-        count(CallbackResult::Invalid);
-        Refusal::new(status, why)
-    };
     let body = body::read(body).await.inspect_err(|_| count(CallbackResult::Invalid))?;
-    let no_task = || invalid(StatusCode::BAD_REQUEST, "there is no task in it, or it does not say where that stands");
+    let no_task = || {
+        count(CallbackResult::Invalid);
+        HttpError::new(StatusCode::BAD_REQUEST, "the callback has no task id, or no known status")
+    };
     match upstream.dialect.read_callback(&body).map_err(|_| no_task())? {
         Callback::Challenge(challenge) => Ok(Json(json!({ "challenge": challenge })).into_response()),
         Callback::Answer(answer) => {
@@ -52,7 +51,8 @@ pub async fn receive(
                     count(CallbackResult::Accepted);
                     Ok(Json(json!({ "result": "accepted" })).into_response())
                 }
-                // It may be named in a moment, and is asked for then: no reason to send it again.
+                // The response is a success, so that the provider does not send it again: a source may name the task soon,
+                // and then it is polled.
                 CallbackOutcome::UnknownTask => {
                     count(CallbackResult::UnknownTask);
                     Ok(Json(json!({ "result": "unknown_task" })).into_response())

@@ -1,4 +1,4 @@
-//! The routes of every dialect over one world of tasks: which task a request names, and what it is answered in that dialect.
+//! The routes of every dialect, all for one pool of tasks.
 
 use std::sync::Arc;
 
@@ -11,27 +11,27 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::gateway::{Gateway, reply};
-use super::view::View;
+use super::view::TaskView;
 use super::{row, vendor};
 
 type Shared = State<Arc<Gateway>>;
 
 /// One task's body in a dialect.
-type Body = fn(&str, &View) -> Value;
+type Body = fn(&str, &TaskView) -> Value;
 
-/// What a dialect says of an id that it does not know.
-type Unknown = fn() -> (StatusCode, Value);
+/// The response of a dialect to an unknown id.
+type NotFound = fn() -> (StatusCode, Value);
 
-/// The routes of every provider, new-api's page for all other paths left to the caller.
+/// The routes of every provider. The caller adds a fallback for other paths.
 pub fn routes() -> Router<Arc<Gateway>> {
-    let single = |body: Body, unknown: Unknown| {
+    let single = |body: Body, not_found: NotFound| {
         get(move |State(gateway): Shared, Path(id): Path<String>| async move {
-            answer(&gateway, &id, &id, body, unknown).await
+            respond(&gateway, &id, &id, body, not_found).await
         })
     };
-    let image_or_text = |body: Body, unknown: Unknown| {
+    let image_or_text = |body: Body, not_found: NotFound| {
         get(move |State(gateway): Shared, Path((_, id)): Path<(String, String)>| async move {
-            answer(&gateway, &id, &id, body, unknown).await
+            respond(&gateway, &id, &id, body, not_found).await
         })
     };
     Router::new()
@@ -43,7 +43,7 @@ pub fn routes() -> Router<Arc<Gateway>> {
         // Ark.
         .route("/api/v3/contents/generations/tasks/{id}", single(vendor::ark, ark_not_found))
         .route("/api/v3/contents/generations/tasks", list(vendor::ark, "page_size", items))
-        // OpenAI, and Kling beside it.
+        // OpenAI and Kling, which share a prefix.
         .route("/v1/videos/{id}", single(vendor::openai, openai_not_found))
         .route("/v1/videos", list(vendor::openai, "limit", |tasks, _| json!({"object": "list", "data": tasks})))
         .route("/v1/videos/image2video", list(vendor::kling, "pageSize", |tasks, _| kling_envelope(&tasks.into())))
@@ -67,61 +67,61 @@ pub fn routes() -> Router<Arc<Gateway>> {
         }))
 }
 
-async fn answer(gateway: &Gateway, id: &str, name: &str, body: Body, unknown: Unknown) -> Response {
-    if let Some(fault) = gateway.fault().await {
+async fn respond(gateway: &Gateway, id: &str, name: &str, body: Body, not_found: NotFound) -> Response {
+    if let Some(fault) = gateway.respond_with_fault().await {
         return fault;
     }
-    let found = gateway.look(id, |view| body(name, view));
-    let (status, body) = found.map_or_else(unknown, |body| (StatusCode::OK, body));
-    // DashScope alone repeats the id that it does not know.
-    let unknown = json!({"request_id": "simulated", "output": {"task_id": id, "task_status": "UNKNOWN"}});
-    reply(status, if body.is_null() { &unknown } else { &body })
+    let found = gateway.render_task(id, |view| body(name, view));
+    let (status, body) = found.map_or_else(not_found, |body| (StatusCode::OK, body));
+    // Only DashScope repeats the unknown id in its response.
+    let dashscope = json!({"request_id": "simulated", "output": {"task_id": id, "task_status": "UNKNOWN"}});
+    reply(status, if body.is_null() { &dashscope } else { &body })
 }
 
 async fn gemini(State(gateway): Shared, Path((model, id)): Path<(String, String)>) -> Response {
     let name = format!("models/{model}/operations/{id}");
-    answer(&gateway, &id, &name, vendor::veo, veo_not_found).await
+    respond(&gateway, &id, &name, vendor::veo, veo_not_found).await
 }
 
-/// Reads the operation that the body names.
+/// Vertex names the operation in the request's body.
 async fn vertex(State(gateway): Shared, body: Bytes) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let name = body["operationName"].as_str().unwrap_or_default();
     let id = name.rsplit('/').next().unwrap_or_default();
-    answer(&gateway, id, name, vendor::veo, veo_not_found).await
+    respond(&gateway, id, name, vendor::veo, veo_not_found).await
 }
 
 async fn minimax_v1(State(gateway): Shared, RawQuery(query): RawQuery) -> Response {
     let id = parameter(query.as_deref(), "task_id").next().unwrap_or_default();
-    let unknown: Unknown = || {
-        let refused = json!({"status_code": 2013, "status_msg": "invalid params, invalid task_id"});
-        (StatusCode::OK, json!({"base_resp": refused}))
+    let not_found: NotFound = || {
+        let base_resp = json!({"status_code": 2013, "status_msg": "invalid params, invalid task_id"});
+        (StatusCode::OK, json!({"base_resp": base_resp}))
     };
-    answer(&gateway, &id, &id, vendor::minimax_v1, unknown).await
+    respond(&gateway, &id, &id, vendor::minimax_v1, not_found).await
 }
 
-/// Tasks of one page, newest first, or those that the query asks for by `filter.task_ids`.
+/// A page of the newest tasks, or the tasks that `filter.task_ids` requests.
 fn list(
     body: Body,
     size: &'static str,
     page: fn(&[Value], usize) -> Value,
 ) -> axum::routing::MethodRouter<Arc<Gateway>> {
     get(move |State(gateway): Shared, RawQuery(query): RawQuery| async move {
-        if let Some(fault) = gateway.fault().await {
+        if let Some(fault) = gateway.respond_with_fault().await {
             return fault;
         }
         let query = query.as_deref();
         let number = |name| parameter(query, name).next().and_then(|text| text.parse::<usize>().ok());
         let size = number(size).unwrap_or(20).clamp(1, 500);
         let number = ["p", "page_num", "page_no", "pageNum"].into_iter().find_map(number).unwrap_or(1).max(1);
-        let wanted: Vec<String> = parameter(query, "filter.task_ids").collect();
-        let mut tasks = gateway.look_at_all(&wanted, body);
+        let requested: Vec<String> = parameter(query, "filter.task_ids").collect();
+        let mut tasks = gateway.render_tasks(&requested, body);
         let total = tasks.len();
-        // OpenAI's lists go on after an id.
+        // OpenAI requests the tasks that follow an id instead of a page number.
         let after = parameter(query, "after").next();
-        let place =
-            after.map(|after| tasks.iter().position(|task| task["id"] == *after).map_or(total, |place| place + 1));
-        tasks = tasks.into_iter().skip(place.unwrap_or((number - 1).saturating_mul(size))).take(size).collect();
+        let first =
+            after.map(|after| tasks.iter().position(|task| task["id"] == *after).map_or(total, |last| last + 1));
+        tasks = tasks.into_iter().skip(first.unwrap_or((number - 1).saturating_mul(size))).take(size).collect();
         reply(StatusCode::OK, &page(&tasks, total))
     })
 }
@@ -131,7 +131,7 @@ fn parameter<'a>(query: Option<&'a str>, name: &'a str) -> impl Iterator<Item = 
     pairs.filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-fn envelope(id: &str, view: &View) -> Value {
+fn envelope(id: &str, view: &TaskView) -> Value {
     json!({"code": "success", "message": "", "data": row::row(id, view)})
 }
 

@@ -1,19 +1,19 @@
-//! What goes wrong at the fake gateway, and how often.
+//! Faults of the fake gateway, and their probabilities.
 
 use std::str::FromStr;
 
-/// One kind of trouble.
+/// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// 429 with `Retry-After: 1`.
     RateLimited,
-    /// 500 with the gateway's own body.
+    /// 500 with an error body of the gateway.
     ServerError,
     /// 503 from a proxy, as HTML.
     Unavailable,
     /// HTTP 200 with a web page.
     Html,
-    /// A right answer after three seconds.
+    /// A correct response after three seconds.
     Slow,
     /// The connection breaks in the middle of the body.
     Reset,
@@ -29,11 +29,11 @@ const NAMES: [(&str, Fault); 6] = [
     ("reset", Fault::Reset),
 ];
 
-/// A mix: each fault with the share of requests that meet it.
+/// Each fault with the share of requests that have it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Faults(Vec<(Fault, f64)>);
 
-/// Why a mix cannot be read.
+/// A text that does not describe faults.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "expected none, some, or a list such as 429=0.05,500=0.01,503=0.01,html=0.01,slow=0.02,reset=0.01 with a sum of at most 1"
@@ -63,12 +63,12 @@ impl FromStr for Faults {
 }
 
 impl Faults {
-    /// The fault for a chance from 0 to 1.
+    /// The fault for a random number from 0 to 1.
     pub fn pick(&self, chance: f64) -> Option<Fault> {
-        let mut below = 0.0;
+        let mut sum = 0.0;
         self.0.iter().find_map(|(fault, share)| {
-            below += share;
-            (chance < below).then_some(*fault)
+            sum += share;
+            (chance < sum).then_some(*fault)
         })
     }
 }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mix_is_read_and_picked_by_its_shares() {
+    fn faults_are_parsed_and_picked_by_their_shares() {
         let mix: Faults = "429=0.5, reset=0.25".parse().unwrap();
         assert_eq!(mix.pick(0.49), Some(Fault::RateLimited));
         assert_eq!(mix.pick(0.74), Some(Fault::Reset));

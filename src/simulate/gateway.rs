@@ -1,4 +1,4 @@
-//! The gateway's state: the world of its tasks, and the faults of its answers.
+//! State of the fake gateway: its tasks, and the faults of its responses.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,50 +12,50 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::faults::{Fault, Faults};
-use super::view::View;
-use super::world::World;
+use super::task_pool::TaskPool;
+use super::view::TaskView;
 use crate::clock;
 use crate::domain::Timestamp;
 
 /// How the gateway behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Tasks that are alive at once; when one ends, another is born.
+    /// Active tasks. When one ends, another one is created.
     pub tasks: usize,
-    /// The same seed gives the same tasks.
+    /// Seed of the random numbers.
     pub seed: u64,
-    /// How many times faster than real tasks these live.
+    /// How many times faster than real tasks these run.
     pub speed: f64,
-    /// What goes wrong, and how often.
+    /// Faults of the responses.
     pub faults: Faults,
 }
 
-/// The gateway.
+/// The fake gateway.
 pub struct Gateway {
-    world: Mutex<World>,
+    pool: Mutex<TaskPool>,
     faults: Faults,
-    chance: Mutex<fastrand::Rng>,
+    random: Mutex<fastrand::Rng>,
 }
 
 impl Gateway {
-    /// A gateway whose tasks begin to live now.
+    /// A gateway with its first tasks.
     pub fn new(settings: &Settings) -> Arc<Self> {
-        let world = World::new(settings.tasks, settings.seed, settings.speed, clock::now().into());
-        let chance = Mutex::new(fastrand::Rng::with_seed(settings.seed ^ 0x5eed));
-        Arc::new(Self { world: Mutex::new(world), faults: settings.faults.clone(), chance })
+        let pool = TaskPool::new(settings.tasks, settings.seed, settings.speed, clock::now().into());
+        let random = Mutex::new(fastrand::Rng::with_seed(settings.seed ^ 0x5eed));
+        Arc::new(Self { pool: Mutex::new(pool), faults: settings.faults.clone(), random })
     }
 
-    /// Ids of the tasks that are known, oldest first, as a Prometheus `file_sd` document; by the names that they have at
-    /// this provider.
+    /// Task ids as a Prometheus `file_sd` document, oldest first. `provider` decides the form of the ids.
     pub fn targets(&self, provider: &str) -> String {
-        let mut world = self.world();
+        let mut pool = self.pool();
         let now = Timestamp::from(clock::now());
-        world.live(now);
-        let named = |id: &str| if provider.contains("veo") { operation(id) } else { id.to_owned() };
-        json!([{ "targets": world.ids(now).map(named).collect::<Vec<_>>(), "labels": { "team": "demo" } }]).to_string()
+        pool.advance_to(now);
+        let format_id = |id: &str| if provider.contains("veo") { operation_name(id) } else { id.to_owned() };
+        json!([{ "targets": pool.ids(now).map(format_id).collect::<Vec<_>>(), "labels": { "team": "demo" } }])
+            .to_string()
     }
 
-    /// Writes [`Gateway::targets`] to `file` every second until `stop`, replacing it as a whole.
+    /// Writes [`Gateway::targets`] to `file` until `stop`, atomically and at most once a second.
     pub async fn write_targets(&self, file: &Path, stop: CancellationToken) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let mut written = String::new();
@@ -71,34 +71,34 @@ impl Gateway {
         Ok(())
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pool(&self) -> MutexGuard<'_, TaskPool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What `see` makes of a task; `None` for one that is not there.
-    pub fn look(&self, id: &str, see: impl Fn(&View) -> Value) -> Option<Value> {
+    /// Renders a task; `None` for an unknown id.
+    pub fn render_task(&self, id: &str, render: impl Fn(&TaskView) -> Value) -> Option<Value> {
         let now = Timestamp::from(clock::now());
-        let mut world = self.world();
-        world.live(now);
-        View::new(world.get(id)?, now).map(|view| see(&view))
+        let mut pool = self.pool();
+        pool.advance_to(now);
+        TaskView::new(pool.get(id)?, now).map(|view| render(&view))
     }
 
-    /// What `see` makes of the tasks with these ids, or of all, newest first.
-    pub fn look_at_all(&self, wanted: &[String], see: impl Fn(&str, &View) -> Value) -> Vec<Value> {
+    /// Renders the tasks with these ids, or without ids all tasks, newest first.
+    pub fn render_tasks(&self, requested: &[String], render: impl Fn(&str, &TaskView) -> Value) -> Vec<Value> {
         let now = Timestamp::from(clock::now());
-        let mut world = self.world();
-        world.live(now);
-        let seen = |id: &str| Some(see(id, &View::new(world.get(id)?, now)?));
-        if wanted.is_empty() {
-            let ids: Vec<_> = world.ids(now).collect();
-            return ids.into_iter().rev().filter_map(seen).collect();
+        let mut pool = self.pool();
+        pool.advance_to(now);
+        let rendered = |id: &str| Some(render(id, &TaskView::new(pool.get(id)?, now)?));
+        if requested.is_empty() {
+            let ids: Vec<_> = pool.ids(now).collect();
+            return ids.into_iter().rev().filter_map(rendered).collect();
         }
-        wanted.iter().filter_map(|id| seen(id)).collect()
+        requested.iter().filter_map(|id| rendered(id)).collect()
     }
 
-    /// What goes wrong with this request, if anything does.
-    pub async fn fault(&self) -> Option<Response> {
-        let chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner).f64();
+    /// Picks a fault for a request: waits for a slow response, returns any other faulty response.
+    pub async fn respond_with_fault(&self) -> Option<Response> {
+        let chance = self.random.lock().unwrap_or_else(PoisonError::into_inner).f64();
         Some(match self.faults.pick(chance)? {
             Fault::Slow => {
                 tokio::time::sleep(Duration::from_secs(3)).await;
@@ -117,24 +117,24 @@ impl Gateway {
             }
             Fault::Html => web_page().into_response(),
             Fault::Reset => {
-                let broken = [Ok("{\"code\":\"success\",\"data\":{"), Err(std::io::Error::other("planned"))];
-                Body::from_stream(futures_util::stream::iter(broken)).into_response()
+                let body = [Ok("{\"code\":\"success\",\"data\":{"), Err(std::io::Error::other("planned"))];
+                Body::from_stream(futures_util::stream::iter(body)).into_response()
             }
         })
     }
 }
 
-/// A gateway's web page.
+/// The gateway's web page.
 pub fn web_page() -> Html<&'static str> {
     Html("<!doctype html><title>gateway</title><div id=root></div>")
 }
 
-/// The names of operations that tasks have at Google.
-pub fn operation(id: &str) -> String {
+/// The name of a task's operation at Google.
+fn operation_name(id: &str) -> String {
     format!("models/veo-3.1/operations/{id}")
 }
 
-/// A JSON answer.
+/// A JSON response.
 pub fn reply(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

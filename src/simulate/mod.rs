@@ -1,13 +1,13 @@
-//! A fake gateway that behaves like a real one, good days and bad: for demos, drills, tests and benchmarks.
+//! A fake gateway that speaks every dialect, with faults on request: for demos, drills, tests and benchmarks.
 
 mod dialects;
 mod faults;
 mod gateway;
-mod life;
 mod row;
+mod task;
+mod task_pool;
 mod vendor;
 mod view;
-mod world;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub use faults::{Fault, Faults};
 pub use gateway::{Gateway, Settings};
 use gateway::{reply, web_page};
 
-/// What a gateway answers on paths that it does not know: an error below /v1, its web page elsewhere.
-async fn unknown_path(method: Method, uri: Uri) -> Response {
+/// Responds to an unknown path as a gateway does: with an error below /v1, with its web page elsewhere.
+async fn respond_to_unknown_path(method: Method, uri: Uri) -> Response {
     if !uri.path().starts_with("/v1") {
         return web_page().into_response();
     }
@@ -40,25 +40,24 @@ async fn unknown_path(method: Method, uri: Uri) -> Response {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: CancellationToken) -> anyhow::Result<()> {
-    let router: Router = dialects::routes().route("/-/tasks", get(targets)).fallback(unknown_path).with_state(gateway);
+    let router: Router =
+        dialects::routes().route("/-/tasks", get(targets)).fallback(respond_to_unknown_path).with_state(gateway);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
 }
 
-/// Says where a gateway listens, for the person who started it.
+/// The addresses of a gateway, for the user who started it.
 pub fn greeting(address: SocketAddr) -> String {
-    format!(
-        "a fake gateway that speaks every dialect: http://{address}\nits task ids:                             http://{address}/-/tasks"
-    )
+    format!("fake gateway (every dialect): http://{address}\nits task ids:                 http://{address}/-/tasks")
 }
 
-/// The ids of one provider: `/-/tasks?provider=veo`.
+/// The query of `/-/tasks?provider=veo`: a provider decides the form of the ids.
 #[derive(serde::Deserialize)]
-struct Asked {
+struct TargetsQuery {
     #[serde(default)]
     provider: String,
 }
 
-async fn targets(State(gateway): State<Arc<Gateway>>, Query(asked): Query<Asked>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], gateway.targets(&asked.provider)).into_response()
+async fn targets(State(gateway): State<Arc<Gateway>>, Query(query): Query<TargetsQuery>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], gateway.targets(&query.provider)).into_response()
 }

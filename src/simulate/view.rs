@@ -1,93 +1,93 @@
-//! Where a life stands at a moment, as one of its two layers sees it.
+//! A simulated task at one time, as the vendor or the gateway sees it.
 
-use super::life::{End, Life};
+use super::task::{Outcome, SimulatedTask};
 use crate::domain::Timestamp;
 
-/// Where a life stands.
+/// The phase of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Accepted.
+    /// Submitted.
     Queued,
-    /// Begun.
+    /// Started.
     Running,
-    /// Over.
+    /// Finished.
     Ended,
 }
 
-/// A life at a moment.
+/// A task at one time.
 #[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
-    /// The life.
-    pub life: &'a Life,
-    /// Where it stands.
+pub struct TaskView<'a> {
+    /// The task.
+    pub task: &'a SimulatedTask,
+    /// Its phase.
     pub phase: Phase,
-    /// From 0 to nearly 1 while it is worked on.
-    pub done: f64,
-    /// When it was created, by the provider's clock, in Unix milliseconds.
+    /// From 0 to 0.99.
+    pub progress: f64,
+    /// When it was created, in Unix milliseconds.
     pub created_ms: i64,
-    /// When work began.
+    /// When it started.
     pub started_ms: i64,
-    /// When it was last changed; the end of one that has ended.
+    /// When it last changed; for an ended task, its finish time.
     pub updated_ms: i64,
 }
 
-impl<'a> View<'a> {
-    /// As its provider sees it; `None` for a task that is not there yet, or no more.
-    pub fn new(life: &'a Life, now: Timestamp) -> Option<Self> {
-        let phase = if now >= life.finish {
+impl<'a> TaskView<'a> {
+    /// The task as its vendor sees it; `None` before it is submitted and after it is forgotten.
+    pub fn new(task: &'a SimulatedTask, now: Timestamp) -> Option<Self> {
+        let phase = if now >= task.finish {
             Phase::Ended
-        } else if now >= life.start {
+        } else if now >= task.start {
             Phase::Running
         } else {
             Phase::Queued
         };
-        if now < life.submit || (phase == Phase::Ended && life.end == End::Forgotten) {
+        if now < task.submit || (phase == Phase::Ended && task.outcome == Outcome::Forgotten) {
             return None;
         }
-        let updated = if phase == Phase::Ended { life.finish } else { now };
+        let updated = if phase == Phase::Ended { task.finish } else { now };
         Some(Self {
-            life,
+            task,
             phase,
-            done: share_done(life, now),
-            created_ms: life.submit.as_millis(),
-            started_ms: life.start.as_millis(),
+            progress: progress(task, now),
+            created_ms: task.submit.as_millis(),
+            started_ms: task.start.as_millis(),
             updated_ms: updated.as_millis(),
         })
     }
 
-    /// The same task inside a gateway: created a little earlier, and over before the gateway noticed.
-    pub fn inside(self) -> Self {
+    /// The vendor's task inside a gateway's row: it finished a second before the gateway noticed.
+    pub fn as_nested(self) -> Self {
         Self { created_ms: self.created_ms - 2000, updated_ms: self.updated_ms - 1000, ..self }
     }
 
-    /// True once it has ended well.
-    pub fn succeeded(&self) -> bool {
-        self.phase == Phase::Ended && self.life.end == End::Succeeded
+    /// Whether it ended with a video.
+    pub fn has_succeeded(&self) -> bool {
+        self.phase == Phase::Ended && self.task.outcome == Outcome::Succeeded
     }
 
-    /// Code and message of a failure that has happened.
+    /// Code and message, if it has failed.
     pub fn failure(&self) -> Option<(&'static str, &'static str)> {
-        match (self.phase, self.life.end) {
-            (Phase::Ended, End::Failed(code, message)) => Some((code, message)),
+        match (self.phase, self.task.outcome) {
+            (Phase::Ended, Outcome::Failed(code, message)) => Some((code, message)),
             _ => None,
         }
     }
 
-    /// The word for where it stands, of queued, running, succeeded, failed, cancelled and expired.
-    pub fn word(&self, words: [&'static str; 6]) -> &'static str {
-        match (self.phase, self.life.end) {
+    /// Its status word, from the words for queued, running, succeeded, failed, cancelled and expired.
+    pub fn status_word(&self, words: [&'static str; 6]) -> &'static str {
+        match (self.phase, self.task.outcome) {
             (Phase::Queued, _) => words[0],
-            (Phase::Running, _) | (Phase::Ended, End::Swept | End::Forgotten) => words[1],
-            (Phase::Ended, End::Succeeded) => words[2],
-            (Phase::Ended, End::Failed(..)) => words[3],
-            (Phase::Ended, End::Cancelled) => words[4],
-            (Phase::Ended, End::Expired) => words[5],
+            (Phase::Running, _) | (Phase::Ended, Outcome::Swept | Outcome::Forgotten) => words[1],
+            (Phase::Ended, Outcome::Succeeded) => words[2],
+            (Phase::Ended, Outcome::Failed(..)) => words[3],
+            (Phase::Ended, Outcome::Cancelled) => words[4],
+            (Phase::Ended, Outcome::Expired) => words[5],
         }
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "milliseconds of a life")]
-fn share_done(life: &Life, now: Timestamp) -> f64 {
-    let whole = (life.finish.as_millis() - life.start.as_millis()).max(1) as f64;
-    ((now.as_millis() - life.start.as_millis()) as f64 / whole).clamp(0.0, 0.99)
+#[expect(clippy::cast_precision_loss, reason = "a duration in milliseconds fits 53 bits")]
+fn progress(task: &SimulatedTask, now: Timestamp) -> f64 {
+    let whole = (task.finish.as_millis() - task.start.as_millis()).max(1) as f64;
+    ((now.as_millis() - task.start.as_millis()) as f64 / whole).clamp(0.0, 0.99)
 }

@@ -1,6 +1,6 @@
-//! Ids from a database: one statement that reads, at `PostgreSQL` or in an `SQLite` file.
+//! Task ids from a database: one query, in `PostgreSQL` or in an `SQLite` file.
 //!
-//! The column `task_id` is the id, `submit_time` when the task was submitted, every other one a label.
+//! The column `task_id` is the id, `submit_time` is the submit time; every other column is a label.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,104 +18,105 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::groups;
 use super::listing::Listing;
 use crate::config;
-use crate::domain::labels::{LABEL_NAME, is_label_name, sanitize};
+use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize};
 use crate::domain::{NewTask, TaskId};
-use crate::http::tls_of_the_platform;
-use crate::provider::any_moment;
-use crate::secret::mark;
+use crate::http::platform_tls_config;
+use crate::provider::time_or_utc;
+use crate::secret::fingerprint;
 
-/// Most rows of one read.
+/// Maximum number of rows; more are skipped.
 const MAX_ROWS: usize = 500_000;
 
-/// How soon a statement that takes too long is interrupted once more.
-const AGAIN: Duration = Duration::from_millis(100);
+/// Interval between attempts to interrupt a query that has timed out.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The source.
+/// Reads a database.
 pub struct DatabaseSource {
     config: config::SqlSource,
-    held: Vec<NewTask>,
-    /// Rows of the last read whose id was none.
-    refused: u64,
+    last: Vec<NewTask>,
+    /// Rows of the last read whose id was invalid.
+    invalid_ids: u64,
 }
 
-/// What a statement gave.
+/// The rows of a query.
 #[derive(Default)]
-struct Rows {
+struct QueryResult {
     tasks: Vec<NewTask>,
-    refused: u64,
-    truncated: bool,
+    invalid_ids: u64,
+    is_truncated: bool,
 }
 
 impl DatabaseSource {
-    /// Of a checked entry; asks nothing yet.
+    /// From a checked entry. Sends no query yet.
     pub fn new(config: config::SqlSource) -> Self {
-        Self { config, held: Vec::new(), refused: 0 }
+        Self { config, last: Vec::new(), invalid_ids: 0 }
     }
 
     pub(super) fn identity(&self) -> String {
-        format!("sql:{}", mark(&self.config.query))
+        format!("sql:{}", fingerprint(&self.config.query))
     }
 
     pub(super) fn inherit(&mut self, earlier: Self) {
-        (self.held, self.refused) = (earlier.held, earlier.refused);
+        (self.last, self.invalid_ids) = (earlier.last, earlier.invalid_ids);
     }
 
-    pub(super) async fn changed(&mut self) {
+    pub(super) async fn wait_until_due(&mut self) {
         sleep(self.config.refresh_interval).await;
     }
 
     pub(super) async fn read(&mut self) -> Listing {
-        let mut listing = Listing { complete: true, ..Listing::default() };
-        match self.ask().await {
+        let mut listing = Listing { is_complete: true, ..Listing::default() };
+        match self.query().await {
             Ok(mut rows) => {
-                groups::share_ids(&mut rows.tasks, &self.held);
-                self.held = rows.tasks;
-                // As long as the same ones are left out, that is no news.
-                listing.errors += rows.refused.saturating_sub(std::mem::replace(&mut self.refused, rows.refused));
-                listing.truncated = rows.truncated;
-                if rows.refused > 0 {
-                    listing.messages.push(format!("left out {} rows whose task_id is none", rows.refused));
-                }
-                if rows.truncated {
+                groups::share_ids(&mut rows.tasks, &self.last);
+                self.last = rows.tasks;
+                // Rows that were invalid before are not counted again.
+                listing.errors +=
+                    rows.invalid_ids.saturating_sub(std::mem::replace(&mut self.invalid_ids, rows.invalid_ids));
+                listing.is_truncated = rows.is_truncated;
+                if rows.invalid_ids > 0 {
                     listing
                         .messages
-                        .push(format!("the statement gives more than {MAX_ROWS} rows; the rest was left out"));
+                        .push(format!("skipped {} rows whose task_id is not a valid task id", rows.invalid_ids));
+                }
+                if rows.is_truncated {
+                    listing.messages.push(format!("the query returns more than {MAX_ROWS} rows; the rest is skipped"));
                 }
             }
-            Err(message) => listing.failed(message),
+            Err(message) => listing.add_failure(message),
         }
-        listing.tasks.clone_from(&self.held);
+        listing.tasks.clone_from(&self.last);
         listing
     }
 
-    async fn ask(&self) -> Result<Rows, String> {
+    async fn query(&self) -> Result<QueryResult, String> {
         let url = self.config.url.get().await;
         let url = url.expose();
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let asked = timeout(self.config.timeout + Duration::from_secs(1), postgres(url, &self.config));
-            return asked.await.unwrap_or_else(|_| Err("the database did not answer in time".to_owned()));
+            let rows = timeout(self.config.timeout + Duration::from_secs(1), query_postgres(url, &self.config));
+            return rows.await.unwrap_or_else(|_| Err("the database did not respond in time".to_owned()));
         }
         let Some(file) = url.strip_prefix("sqlite:") else {
-            return Err("the database's URL must begin with postgres:// or sqlite:".to_owned());
+            return Err("the database URL must begin with postgres:// or sqlite:".to_owned());
         };
         let path = self.config.folder.join(file.strip_prefix("//").unwrap_or(file));
-        sqlite(path, self.config.query.clone(), self.config.timeout).await
+        query_sqlite(path, self.config.query.clone(), self.config.timeout).await
     }
 }
 
-impl Rows {
-    /// Takes a row; false when there is no room for more.
-    fn take(&mut self, row: Map<String, Value>) -> Result<bool, String> {
+impl QueryResult {
+    /// Adds a row; returns false when [`MAX_ROWS`] is reached.
+    fn add_row(&mut self, row: Map<String, Value>) -> Result<bool, String> {
         if self.tasks.len() >= MAX_ROWS {
-            self.truncated = true;
+            self.is_truncated = true;
             return Ok(false);
         }
         let id = match row.get("task_id") {
-            // Its job was not submitted yet.
+            // The task is not submitted yet.
             Some(Value::Null) => return Ok(true),
             Some(Value::String(id)) => TaskId::parse(id),
             Some(other) => TaskId::parse(&other.to_string()),
-            None => return Err("the statement gives no column task_id".to_owned()),
+            None => return Err("the query returns no column task_id".to_owned()),
         };
         let mut submit = None;
         let mut labels = BTreeMap::new();
@@ -126,42 +127,43 @@ impl Rows {
                 other => other.to_string(),
             };
             match name.as_str() {
-                "submit_time" => submit = any_moment(&value),
+                "submit_time" => submit = time_or_utc(&value),
                 _ if is_label_name(&name) => _ = labels.insert(name, sanitize(&text).into_owned()),
                 _ => {
-                    return Err(format!("a column cannot be a label: {LABEL_NAME}"));
+                    return Err(format!("a column name is not a label name: {LABEL_NAME_RULE}"));
                 }
             }
         }
         match id {
             Ok(id) => self.tasks.push(NewTask { labels: Arc::new(labels), submit, ..NewTask::new(id) }),
-            Err(_) => self.refused += 1,
+            Err(_) => self.invalid_ids += 1,
         }
         Ok(true)
     }
 }
 
-/// Asks `PostgreSQL` in a transaction that only reads. Rows come as JSON: so every type has one text, the server's own.
-async fn postgres(url: &str, config: &config::SqlSource) -> Result<Rows, String> {
-    let mut options: tokio_postgres::Config =
-        url.parse().map_err(|_| "the database's URL cannot be read".to_owned())?;
+/// Queries `PostgreSQL` in a read-only transaction. Rows are converted to JSON by the server, so that every column type has a text.
+async fn query_postgres(url: &str, config: &config::SqlSource) -> Result<QueryResult, String> {
+    let mut options: tokio_postgres::Config = url.parse().map_err(|_| "the database URL is not valid".to_owned())?;
     options.application_name("videogen-exporter").connect_timeout(config.timeout);
-    let tls = tls_of_the_platform().map_err(|error| error.to_string())?;
-    let (mut client, connection) = options.connect(MakeRustlsConnect::new(tls)).await.map_err(|error| told(&error))?;
+    let tls = platform_tls_config().map_err(|error| error.to_string())?;
+    let (mut client, connection) =
+        options.connect(MakeRustlsConnect::new(tls)).await.map_err(|error| error_text(&error))?;
     let work = async {
         let limit = format!("set statement_timeout = {}", config.timeout.as_millis());
-        client.batch_execute(&limit).await.map_err(|error| told(&error))?;
-        let transaction = client.build_transaction().read_only(true).start().await.map_err(|error| told(&error))?;
-        // The line break ends a comment that the statement may end with.
+        client.batch_execute(&limit).await.map_err(|error| error_text(&error))?;
+        let transaction =
+            client.build_transaction().read_only(true).start().await.map_err(|error| error_text(&error))?;
+        // The query may end with a comment; the line break ends it.
         let statement = format!("select to_jsonb(found)::text from ({}\n) as found", config.query);
         let none: [&str; 0] = [];
-        let found = transaction.query_raw(&statement, none).await.map_err(|error| told(&error))?;
+        let found = transaction.query_raw(&statement, none).await.map_err(|error| error_text(&error))?;
         pin_mut!(found);
-        let mut rows = Rows::default();
+        let mut rows = QueryResult::default();
         while let Some(row) = found.next().await {
-            let row: String = row.and_then(|row| row.try_get(0)).map_err(|error| told(&error))?;
+            let row: String = row.and_then(|row| row.try_get(0)).map_err(|error| error_text(&error))?;
             let row = serde_json::from_str(&row).map_err(|error| error.to_string())?;
-            if !rows.take(row)? {
+            if !rows.add_row(row)? {
                 break;
             }
         }
@@ -171,65 +173,65 @@ async fn postgres(url: &str, config: &config::SqlSource) -> Result<Rows, String>
     tokio::select! {
         rows = &mut work => rows,
         ended = &mut connection => match ended {
-            Err(error) => Err(told(&error)),
-            // What was sent before the end can still be read.
+            Err(error) => Err(error_text(&error)),
+            // Rows that arrived before the connection closed can still be read.
             Ok(()) => work.await,
         },
     }
 }
 
-/// What went wrong, in the server's words where it has any: they are about the statement, and never have the password.
-fn told(error: &tokio_postgres::Error) -> String {
-    let own = |error: &DbError| format!("{} ({})", sanitize(error.message()), error.code().code());
-    error.as_db_error().map_or_else(|| error.to_string(), own)
+/// The text of an error. The server's messages are about the query and never contain the password.
+fn error_text(error: &tokio_postgres::Error) -> String {
+    let server_text = |error: &DbError| format!("{} ({})", sanitize(error.message()), error.code().code());
+    error.as_db_error().map_or_else(|| error.to_string(), server_text)
 }
 
-/// Asks a file off the runtime's threads, and interrupts what takes too long.
-async fn sqlite(path: std::path::PathBuf, query: Arc<str>, limit: Duration) -> Result<Rows, String> {
+/// Queries an `SQLite` file on a blocking thread; interrupts the query after `limit`.
+async fn query_sqlite(path: std::path::PathBuf, query: Arc<str>, limit: Duration) -> Result<QueryResult, String> {
     let (handle, interrupt) = tokio::sync::oneshot::channel();
     let work = tokio::task::spawn_blocking(move || {
-        let connection = open(&path, limit)?;
+        let connection = open_read_only(&path, limit)?;
         let _ = handle.send(connection.get_interrupt_handle());
-        select(&connection, &query)
+        select_rows(&connection, &query)
     });
     tokio::pin!(work);
     let rows = tokio::select! {
         rows = &mut work => rows,
         () = sleep(limit) => match interrupt.await {
             Ok(interrupt) => loop {
-                // One that has not begun yet cannot be interrupted.
+                // Repeated, because a query that has not started yet cannot be interrupted.
                 interrupt.interrupt();
                 tokio::select! {
                     rows = &mut work => break rows,
-                    () = sleep(AGAIN) => {}
+                    () = sleep(INTERRUPT_INTERVAL) => {}
                 }
             },
             Err(_) => work.await,
         },
     };
     rows.map_err(|error| error.to_string())?.map_err(|error| match error.as_str() {
-        "interrupted" => "the statement did not end in time".to_owned(),
+        "interrupted" => "the query did not finish within `timeout`".to_owned(),
         _ => error,
     })
 }
 
-fn open(path: &Path, limit: Duration) -> Result<Connection, String> {
+fn open_read_only(path: &Path, limit: Duration) -> Result<Connection, String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    // Without its path, which is from a secret.
-    let told = |error: rusqlite::Error| error.sqlite_error().map_or_else(String::new, |code| format!(": {code}"));
+    // Omits the path, which is part of a secret.
+    let code_text = |error: rusqlite::Error| error.sqlite_error().map_or_else(String::new, |code| format!(": {code}"));
     let connection = Connection::open_with_flags(path, flags)
-        .map_err(|error| format!("the database's file cannot be opened{}", told(error)))?;
+        .map_err(|error| format!("cannot open the database file{}", code_text(error)))?;
     connection.busy_timeout(limit).map_err(|error| error.to_string())?;
     Ok(connection)
 }
 
-fn select(connection: &Connection, query: &str) -> Result<Rows, String> {
-    // As a part of a statement it cannot be more than one, nor one that writes.
+fn select_rows(connection: &Connection, query: &str) -> Result<QueryResult, String> {
+    // As a subquery it can only be one SELECT statement, which cannot write.
     let statement = format!("select * from ({query}\n)");
     let mut statement = connection.prepare(&statement).map_err(|error| error.to_string())?;
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut found = statement.query([]).map_err(|error| error.to_string())?;
-    let mut rows = Rows::default();
+    let mut rows = QueryResult::default();
     while let Some(row) = found.next().map_err(|error| error.to_string())? {
         let mut object = Map::new();
         for (n, name) in names.iter().enumerate() {
@@ -238,11 +240,11 @@ fn select(connection: &Connection, query: &str) -> Result<Rows, String> {
                 ValueRef::Integer(number) => number.into(),
                 ValueRef::Real(number) => number.into(),
                 ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned().into(),
-                ValueRef::Blob(_) => return Err(format!("column {} is binary", sanitize(name))),
+                ValueRef::Blob(_) => return Err(format!("column {} is binary; cast it to text", sanitize(name))),
             };
             object.insert(name.clone(), value);
         }
-        if !rows.take(object)? {
+        if !rows.add_row(object)? {
             break;
         }
     }
@@ -253,11 +255,11 @@ fn select(connection: &Connection, query: &str) -> Result<Rows, String> {
 mod tests {
     use super::*;
 
-    fn asked(sql: &str, query: &str) -> Result<Rows, String> {
+    fn run_query(sql: &str, query: &str) -> Result<QueryResult, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jobs.db");
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
-        select(&open(&path, Duration::from_secs(1))?, query)
+        select_rows(&open_read_only(&path, Duration::from_secs(1))?, query)
     }
 
     #[test]
@@ -265,10 +267,10 @@ mod tests {
         let sql = "create table jobs (task_id, submit_time, team, big integer, gone);
             insert into jobs values ('t1', 1700000000, 'a', 9007199254740993, null), (17, '2026-01-02T03:04:05Z', null, 1, null), ('bad\nid', 1, '', 1, null),
             (null, 1, 'not submitted yet', 1, null);";
-        let rows = asked(sql, "select * from jobs -- all of them").unwrap();
+        let rows = run_query(sql, "select * from jobs -- all of them").unwrap();
         let labels =
             |n: usize| rows.tasks[n].labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
-        assert_eq!((rows.tasks.len(), rows.refused, rows.truncated), (2, 1, false));
+        assert_eq!((rows.tasks.len(), rows.invalid_ids, rows.is_truncated), (2, 1, false));
         assert_eq!(
             (rows.tasks[0].id.as_str(), labels(0)),
             ("t1", vec!["big=9007199254740993".to_owned(), "team=a".to_owned()])
@@ -279,19 +281,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_statement_that_reads_ids_says_why() {
+    fn invalid_queries_say_why() {
         let sql = "create table jobs (task_id, \"a b\"); insert into jobs values ('t', 1)";
         for (query, why) in [
             ("delete from jobs", "near \"delete\""),
             ("select 1; drop table jobs", "near \";\""),
             ("select 1) ; drop table jobs; select * from (select 1", "Multiple statements"),
             ("select 1 as id", "no column task_id"),
-            ("select * from jobs", "cannot be a label"),
+            ("select * from jobs", "not a label name"),
             ("select task_id, x'00' as b from jobs", "column b is binary"),
             ("select * from nobody", "no such table"),
         ] {
-            let told = asked(sql, query).err().unwrap_or_else(|| "nothing".to_owned());
-            assert!(told.contains(why), "{query}: {told}");
+            let error_text = run_query(sql, query).err().unwrap_or_else(|| "nothing".to_owned());
+            assert!(error_text.contains(why), "{query}: {error_text}");
         }
     }
 }

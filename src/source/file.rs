@@ -1,4 +1,4 @@
-//! Ids in files of Prometheus's `file_sd` format, YAML or JSON.
+//! Task ids in files of Prometheus's `file_sd` format, YAML or JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,37 +12,37 @@ use super::watch::Watch;
 use crate::config::{self, from_text};
 use crate::domain::NewTask;
 
-/// After a change is told of, the writer gets this long to finish.
-const SETTLE: Duration = Duration::from_millis(50);
+/// Wait after a notification, for the writer to finish.
+const SETTLE_TIME: Duration = Duration::from_millis(50);
 
-/// The same for changes in a folder above one that is not there yet.
-const SETTLE_ABOVE: Duration = Duration::from_millis(500);
+/// Wait after a change in the parent of a missing folder.
+const SETTLE_TIME_ABOVE: Duration = Duration::from_millis(500);
 
-/// Files larger than this are not task lists.
-const MAX_FILE: u64 = 64 << 20;
+/// Larger files are rejected.
+const MAX_FILE_SIZE: u64 = 64 << 20;
 
-/// The source.
+/// Reads the files that match some patterns.
 pub struct FileSource {
     config: config::FileSource,
     watch: Option<Watch>,
     files: Arc<Mutex<Files>>,
 }
 
-/// By path: what the text that was read last named; a broken text keeps the tasks of the last good one.
-type Files = BTreeMap<PathBuf, Held>;
+/// Last read contents by path. A file that cannot be parsed keeps its last good tasks.
+type Files = BTreeMap<PathBuf, FileState>;
 
 #[derive(Default)]
-struct Held {
-    /// Of the text, to know whether it has changed.
+struct FileState {
+    /// Hash of the text, to detect changes.
     digest: Option<u64>,
     tasks: Vec<NewTask>,
-    /// Ids in it that are none.
-    refused: u64,
-    broken: Option<String>,
+    /// Number of invalid ids.
+    invalid_ids: u64,
+    parse_error: Option<String>,
 }
 
 impl FileSource {
-    /// Of a checked entry; reads nothing yet.
+    /// From a checked entry. Reads nothing yet.
     pub fn new(config: config::FileSource) -> Self {
         Self { config, watch: None, files: Arc::default() }
     }
@@ -56,103 +56,103 @@ impl FileSource {
         self.files = earlier.files;
     }
 
-    pub(super) async fn changed(&mut self) {
+    pub(super) async fn wait_until_due(&mut self) {
         let patterns = &self.config.patterns;
-        let was_whole = self.watch.as_ref().map(|watch| watch.whole);
-        if was_whole != Some(true) {
+        let had_all_folders = self.watch.as_ref().map(|watch| watch.has_all_folders);
+        if had_all_folders != Some(true) {
             self.watch = Some(Watch::new(patterns));
         }
         let Some(watch) = &self.watch else { return };
-        if was_whole == Some(false) && watch.whole {
-            return; // A folder has come: what was put into it before it was watched is read now.
+        if had_all_folders == Some(false) && watch.has_all_folders {
+            return; // A folder was created; files may have been written before it was watched.
         }
         if tokio::time::timeout(self.config.refresh_interval, watch.changed()).await.is_ok() {
-            // A folder above may be a busy one.
-            tokio::time::sleep(if watch.whole { SETTLE } else { SETTLE_ABOVE }).await;
+            // A parent folder may change often.
+            tokio::time::sleep(if watch.has_all_folders { SETTLE_TIME } else { SETTLE_TIME_ABOVE }).await;
         }
     }
 
-    /// Reads off the runtime's threads: a hanging disk must hold up neither polls nor the end.
+    /// Reads on a blocking thread: a hanging disk must not delay polls or the shutdown.
     pub(super) async fn read(&mut self) -> Listing {
         let (patterns, files) = (self.config.patterns.clone(), self.files.clone());
         let read = move || read_all(&patterns, &mut files.lock().unwrap_or_else(PoisonError::into_inner));
         tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
             let mut listing = Listing::default();
-            listing.failed(error.to_string());
+            listing.add_failure(error.to_string());
             listing
         })
     }
 }
 
 fn read_all(patterns: &[PathBuf], files: &mut Files) -> Listing {
-    let mut listing = Listing { complete: true, ..Listing::default() };
-    let found = found(patterns, &mut listing);
+    let mut listing = Listing { is_complete: true, ..Listing::default() };
+    let found = find_files(patterns, &mut listing);
     files.retain(|path, _| found.contains(path));
-    listing.absent = found.is_empty();
+    listing.is_absent = found.is_empty();
     for path in found {
-        match read(&path) {
-            Ok(text) => files.entry(path.clone()).or_default().take(&path, &text, &mut listing),
-            Err(error) => listing.failed(format!("{}: {error}", path.display())),
+        match read_text(&path) {
+            Ok(text) => files.entry(path.clone()).or_default().apply_text(&path, &text, &mut listing),
+            Err(error) => listing.add_failure(format!("{}: {error}", path.display())),
         }
     }
-    listing.tasks = files.values().flat_map(|held| held.tasks.iter().cloned()).collect();
+    listing.tasks = files.values().flat_map(|state| state.tasks.iter().cloned()).collect();
     listing
 }
 
-fn found(patterns: &[PathBuf], listing: &mut Listing) -> BTreeSet<PathBuf> {
+fn find_files(patterns: &[PathBuf], listing: &mut Listing) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for pattern in patterns {
-        // The pattern was checked with the configuration; a folder that cannot be read is an error of this read.
+        // The patterns are valid; they were checked with the configuration.
         for path in glob::glob(&pattern.to_string_lossy()).into_iter().flatten() {
             match path {
                 Ok(path) => _ = found.insert(path),
-                Err(error) => listing.failed(error.to_string()),
+                Err(error) => listing.add_failure(error.to_string()),
             }
         }
     }
     found
 }
 
-impl Held {
-    fn take(&mut self, path: &Path, text: &str, listing: &mut Listing) {
-        let digest = Some(groups::digest(text.as_bytes()));
+impl FileState {
+    fn apply_text(&mut self, path: &Path, text: &str, listing: &mut Listing) {
+        let digest = Some(groups::hash_text(text.as_bytes()));
         if self.digest != digest {
             self.digest = digest;
-            self.broken = None;
-            match decode(path, text) {
-                Ok((mut tasks, refused)) => {
+            self.parse_error = None;
+            match parse_text(path, text) {
+                Ok((mut tasks, invalid_ids)) => {
                     groups::share_ids(&mut tasks, &self.tasks);
                     self.tasks = tasks;
-                    self.refused = refused;
-                    // Once for each text, however often it is read.
-                    listing.errors += refused;
+                    self.invalid_ids = invalid_ids;
+                    // Counted once for each version of the file.
+                    listing.errors += invalid_ids;
                 }
-                Err(error) => self.broken = Some(format!("{}: {error}", path.display())),
+                Err(error) => self.parse_error = Some(format!("{}: {error}", path.display())),
             }
         }
-        if self.refused > 0 {
-            listing.messages.push(format!("{}: left out {} that are no task ids", path.display(), self.refused));
+        if self.invalid_ids > 0 {
+            listing.messages.push(format!("{}: skipped {} invalid task ids", path.display(), self.invalid_ids));
         }
-        if let Some(message) = self.broken.clone() {
-            listing.failed(message);
+        if let Some(message) = self.parse_error.clone() {
+            listing.add_failure(message);
         }
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
+fn read_text(path: &Path) -> Result<String, String> {
     let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > MAX_FILE {
-        return Err(format!("it is larger than {} MiB", MAX_FILE >> 20));
+    if size > MAX_FILE_SIZE {
+        return Err(format!("larger than {} MiB", MAX_FILE_SIZE >> 20));
     }
     fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
-/// The tasks of a text, and how many of its ids are none.
-fn decode(path: &Path, text: &str) -> Result<(Vec<NewTask>, u64), String> {
+/// The tasks of a file, and the number of its invalid ids.
+fn parse_text(path: &Path, text: &str) -> Result<(Vec<NewTask>, u64), String> {
     if path.extension().is_some_and(|extension| extension == "json") {
-        groups::of_json(text.as_bytes())
+        groups::parse_json(text.as_bytes())
     } else {
-        groups::tasks(from_text(text)?)
+        groups::parse_groups(from_text(text)?)
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_broken_file_keeps_its_last_good_list_and_the_others_go_on() {
+    async fn an_invalid_file_keeps_its_last_good_list_and_others_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         let patterns = vec![folder.path().join("*.yml"), folder.path().join("*.json")];
@@ -173,7 +173,7 @@ mod tests {
         let mut source = FileSource::new(config);
         assert_eq!(
             source.read().await,
-            Listing { complete: true, absent: true, ..Listing::default() },
+            Listing { is_complete: true, is_absent: true, ..Listing::default() },
             "no file is no error"
         );
 
@@ -181,8 +181,8 @@ mod tests {
         write("b.json", r#"[{"targets": ["t2", "../x?y=1", "bad\nid", ""], "labels": {}}]"#);
         let listing = source.read().await;
         assert_eq!(ids(&listing), ["t1", "0123", "t2", "../x?y=1"]);
-        assert_eq!((listing.errors, listing.complete), (2, true));
-        assert!(listing.messages[0].ends_with("b.json: left out 2 that are no task ids"), "{:?}", listing.messages);
+        assert_eq!((listing.errors, listing.is_complete), (2, true));
+        assert!(listing.messages[0].ends_with("b.json: skipped 2 invalid task ids"), "{:?}", listing.messages);
         let again = source.read().await;
         assert_eq!((again.errors, again.messages), (0, listing.messages), "an unchanged file is not counted again");
 
@@ -191,7 +191,7 @@ mod tests {
         for _ in 0..2 {
             let listing = source.read().await;
             assert_eq!(ids(&listing), ["t1", "0123", "t3"]);
-            assert_eq!((listing.errors, listing.complete), (1, false));
+            assert_eq!((listing.errors, listing.is_complete), (1, false));
         }
         write("a.yml", "- targets: [t9]\n");
         assert_eq!(ids(&source.read().await), ["t9", "t3"]);
@@ -200,16 +200,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_said_with_its_place() {
+    fn errors_name_the_line_and_the_key() {
         for (name, text, message) in [
             ("a.yml", "targets: [x]\n", "1:1: found a mapping, expected"),
             ("a.yml", "- targets: [x]\n  label: {}\n", "2:3: 0.label: unknown key"),
-            ("a.yml", "- targets: [{}]\n", "1:13: 0.targets.0: found a mapping, expected a text"),
-            ("a.yml", "- targets: [x]\n  labels: {'9a': b}\n", "a label name is"),
+            ("a.yml", "- targets: [{}]\n", "1:13: 0.targets.0: found a mapping, expected a string"),
+            ("a.yml", "- targets: [x]\n  labels: {'9a': b}\n", "a label name must match"),
             ("a.json", "[{\"targets\": 5}]", "1:14: not a list of target groups"),
             ("a.json", "", "1:0: not a list of target groups"),
         ] {
-            let error = decode(Path::new(name), text).unwrap_err();
+            let error = parse_text(Path::new(name), text).unwrap_err();
             assert!(error.starts_with(message), "{text:?}: {error}");
         }
     }

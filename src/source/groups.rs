@@ -1,4 +1,4 @@
-//! Target groups: Prometheus's form of a list of ids, in files and from servers alike.
+//! Target groups: Prometheus's format for lists of targets, in files and from servers.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -6,25 +6,25 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use crate::config::{TargetGroup, Text, group_label_problem};
 use crate::domain::{NewTask, TaskId};
 
-/// By what a text is known again.
-pub fn digest(text: &[u8]) -> u64 {
+/// Hash of a text, to detect changes.
+pub fn hash_text(text: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
 }
 
-/// The tasks of a JSON list of groups, and how many of its ids are none.
-pub fn of_json(text: &[u8]) -> Result<(Vec<NewTask>, u64), String> {
-    // Without the value that was found: it could be anything.
+/// The tasks of a JSON list of groups, and the number of its invalid ids.
+pub fn parse_json(text: &[u8]) -> Result<(Vec<NewTask>, u64), String> {
+    // The message omits the value, which could be a secret.
     let groups = serde_json::from_slice(text)
         .map_err(|error| format!("{}:{}: not a list of target groups", error.line(), error.column()))?;
-    tasks(groups)
+    parse_groups(groups)
 }
 
-/// The same for groups that were read.
-pub fn tasks(groups: Vec<TargetGroup>) -> Result<(Vec<NewTask>, u64), String> {
+/// The tasks of groups, and the number of their invalid ids.
+pub fn parse_groups(groups: Vec<TargetGroup>) -> Result<(Vec<NewTask>, u64), String> {
     let mut tasks = Vec::new();
-    let mut refused = 0;
+    let mut invalid_ids = 0;
     for group in groups {
         if let Some(problem) = group_label_problem(&group) {
             return Err(problem);
@@ -34,14 +34,14 @@ pub fn tasks(groups: Vec<TargetGroup>) -> Result<(Vec<NewTask>, u64), String> {
         for Text(id) in &group.targets {
             match TaskId::parse(id) {
                 Ok(id) => tasks.push(NewTask { labels: labels.clone(), ..NewTask::new(id) }),
-                Err(_) => refused += 1,
+                Err(_) => invalid_ids += 1,
             }
         }
     }
-    Ok((tasks, refused))
+    Ok((tasks, invalid_ids))
 }
 
-/// Ids that were there before stay the same ones: the table has them, too, and no second copy is kept.
+/// Replaces ids by their earlier copies, which the task table shares. So no id is in memory twice.
 pub fn share_ids(tasks: &mut [NewTask], before: &[NewTask]) {
     let known: HashSet<&TaskId> = before.iter().map(|task| &task.id).collect();
     for task in tasks {

@@ -1,9 +1,10 @@
-//! Ids in an upstream's own list of tasks, page by page.
+//! Task ids from an upstream's own task list, page by page.
 //!
-//! A list moves while it is read, and may leave out what is there: so nothing is gone because a page does not have it. It is read
-//! from the newest task back to a little before the newest one of the last pass, by the list's own times, and as far back as
-//! `lookback` at first, and again every hour. A read is one request: what a page has is known at once, and what cuts a pass short
-//! costs one page.
+//! A list changes while it is read, and may omit existing tasks. So a task that is missing from a page is not gone.
+//!
+//! A pass reads from the newest task back to shortly before the newest task of the last pass, by the list's own times.
+//! The first pass, and one pass every hour, reads all of `lookback`. Each read is one request: its tasks are known at
+//! once, and an interruption costs one page.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,219 +12,223 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::listing::{Asked, Listing};
+use super::listing::{ListRequest, Listing};
 use crate::clock;
 use crate::config;
 use crate::domain::labels::sanitize;
 use crate::domain::{ApiError, NewTask, Reason, TaskId, Timestamp};
-use crate::http::{Client, Options, Request, date, retry_after};
-use crate::provider::{Dialect, Listed, Page, Zone};
-use crate::secret::mark;
+use crate::http::{Client, Options, Request, parse_date, parse_retry_after};
+use crate::provider::{Dialect, ListPage, PageRequest, Zone};
+use crate::secret::fingerprint;
 
-/// How far before the newest task that is known a list is read again: what was submitted earlier may become visible later.
+/// How far before the newest known task a pass reads again: tasks may become visible some time after their submission.
 const OVERLAP: Duration = Duration::from_mins(15);
 
-/// How often all of `lookback` is read again.
-const WHOLE: Duration = Duration::from_hours(1);
+/// Interval between passes that read all of `lookback`.
+const FULL_PASS_INTERVAL: Duration = Duration::from_hours(1);
 
-/// Most pages of one pass.
+/// Maximum number of pages in a part; more are skipped.
 const MAX_PAGES: usize = 1000;
 
-/// Pages in a row without anything new, after which the list is taken to be at its end.
-const MAX_STALE: usize = 10;
+/// After so many consecutive pages without a new id, the list is considered read to its end.
+const MAX_STALE_PAGES: usize = 10;
 
-/// How often a page is asked for again when the upstream wants to be left alone, before that is an error.
-const PATIENCE: u32 = 3;
+/// Retries of a page after 429 or 503, before the read fails.
+const MAX_RETRIES: u32 = 3;
 
-/// How long it is left alone when it does not say, at first; then twice as long, and so on.
-const PAUSE: Duration = Duration::from_secs(5);
+/// Wait before the first retry when the response has no `Retry-After`; it doubles with each retry.
+const FIRST_RETRY_WAIT: Duration = Duration::from_secs(5);
 
-/// The longest that is waited for it.
-const MAX_PAUSE: Duration = Duration::from_mins(5);
+/// Longest wait before a retry; when the upstream asks for a longer one, the read fails.
+const MAX_RETRY_WAIT: Duration = Duration::from_mins(5);
 
-/// The source.
+/// Reads an upstream's task list.
 pub struct UpstreamList {
     config: config::ListSource,
     dialect: Arc<Dialect>,
     http: Options,
     client: Option<Client>,
-    held: Held,
+    cursor: ListCursor,
 }
 
-/// What is known from earlier reads.
+/// State between reads.
 #[derive(Default)]
-struct Held {
-    /// Every task of the last `lookback`, and when the list last had it.
+struct ListCursor {
+    /// Every task seen within `lookback`, and when the list last contained it.
     seen: HashMap<TaskId, Timestamp>,
-    /// The latest submit time, by the list's own clock.
+    /// The latest submit time, by the upstream's clock.
     newest: Option<Timestamp>,
-    /// When all of `lookback` was last read.
-    whole: Option<Timestamp>,
-    /// How far the upstream's clock is ahead of ours, in milliseconds.
-    ahead: i64,
-    /// The pass that has begun.
+    /// When a pass last read all of `lookback`.
+    last_full_pass: Option<Timestamp>,
+    /// How far the upstream's clock is ahead of the local clock.
+    clock_skew_ms: i64,
+    /// The current pass.
     pass: Option<Pass>,
-    /// How long to wait before the next page.
-    pause: Option<Duration>,
+    /// Wait before the next page, when that is not the usual one.
+    next_page_wait: Option<Duration>,
 }
 
-/// Two clocks that are further apart, in milliseconds, are not taken for one: a `Date` has whole seconds, and is a while on its way.
-const CLOCKS_APART: i64 = 60_000;
+/// A smaller clock skew is ignored: a `Date` header has whole seconds and takes time to arrive.
+const MAX_CLOCK_SKEW_MS: i64 = 60_000;
 
-/// What has to be asked for by itself.
-type Parts = &'static [Option<(&'static str, &'static str)>];
+/// Query parameters of lists that have to be read in parts, one request for each part.
+type ListParts = &'static [Option<(&'static str, &'static str)>];
 
-/// One way through the list, as far as it has come.
+/// A pass through the list, and its progress.
 struct Pass {
-    /// When it began.
-    began: Timestamp,
-    /// How far the list's clock was taken to be ahead of ours, in milliseconds; `None` once its answer has confirmed that.
-    assumed: Option<i64>,
-    /// When it began, by the list's clock.
+    /// When it began, by the local clock.
+    began_at: Timestamp,
+    /// The clock skew that the pass assumes; `None` once a response has confirmed it.
+    assumed_skew_ms: Option<i64>,
+    /// When it began, by the upstream's clock.
     now: Timestamp,
-    /// How far back it goes.
+    /// Earliest submit time to read.
     since: Timestamp,
-    /// That is as far back as it is ever read.
-    is_whole: bool,
-    /// What has not been read to its end, of which the first is being read.
-    parts: Parts,
-    part: Part,
+    /// It reads all of `lookback`.
+    is_full: bool,
+    /// Parts not yet read to their end; the first is in progress.
+    parts: ListParts,
+    part: PartCursor,
     newest: Option<Timestamp>,
-    /// Some page had entries.
-    any: bool,
-    /// There were more pages than are read.
-    truncated: bool,
-    /// How often the page that comes next was refused.
-    refusals: u32,
+    /// A page had entries.
+    has_entries: bool,
+    /// A part has more than [`MAX_PAGES`] pages.
+    is_truncated: bool,
+    /// Failed attempts to read the next page.
+    failures: u32,
 }
 
-/// How far one part has been read.
-struct Part {
+/// Progress within one part.
+struct PartCursor {
     number: usize,
-    counts_from_0: bool,
+    is_zero_based: bool,
     after: Option<String>,
     pages: usize,
-    /// Submit times have only become earlier so far.
-    descending: bool,
+    /// Submit times have only decreased so far.
+    is_descending: bool,
     earliest: Option<Timestamp>,
-    read: HashSet<TaskId>,
+    seen: HashSet<TaskId>,
     entries: usize,
-    /// Entries of the longest page.
-    longest: usize,
-    /// Pages in a row that had nothing new.
-    stale: usize,
+    /// Entries of the largest page.
+    max_entries: usize,
+    /// Consecutive pages without a new id.
+    stale_pages: usize,
 }
 
-impl Default for Part {
+impl Default for PartCursor {
     fn default() -> Self {
         Self {
             number: 1,
-            counts_from_0: false,
+            is_zero_based: false,
             after: None,
             pages: 0,
-            descending: true,
+            is_descending: true,
             earliest: None,
-            read: HashSet::new(),
+            seen: HashSet::new(),
             entries: 0,
-            longest: 1,
-            stale: 0,
+            max_entries: 1,
+            stale_pages: 0,
         }
     }
 }
 
-/// How a request ended.
-struct Outcome {
-    asked: Asked,
-    listed: Result<Listed, ApiError>,
-    /// How long the upstream wants to be left alone, if it says that.
+/// Result of one request.
+struct PageOutcome {
+    request: ListRequest,
+    listed: Result<ListPage, ApiError>,
+    /// The response's `Retry-After`.
     retry_after: Option<Duration>,
 }
 
 impl UpstreamList {
-    /// Of a checked entry; asks nothing yet.
+    /// From a checked entry. Sends no request yet.
     pub fn new(config: config::ListSource, upstream: &config::Upstream) -> Self {
         let (dialect, http) = (upstream.dialect.clone(), upstream.http.clone());
-        Self { config, dialect, http, client: None, held: Held::default() }
+        Self { config, dialect, http, client: None, cursor: ListCursor::default() }
     }
 
     pub(super) fn identity(&self) -> String {
-        let config::ListSource { user_id, key_name, .. } = &self.config;
-        // Two keys may show two users' tasks.
-        format!("list:{}", mark(&format!("{}\n{key_name}", user_id.as_deref().unwrap_or_default())))
+        let config::ListSource { user_id, key_reference, .. } = &self.config;
+        // Different keys may list the tasks of different users.
+        format!("list:{}", fingerprint(&format!("{}\n{key_reference}", user_id.as_deref().unwrap_or_default())))
     }
 
     pub(super) fn inherit(&mut self, earlier: Self) {
-        self.held = earlier.held;
+        self.cursor = earlier.cursor;
     }
 
-    pub(super) async fn changed(&mut self) {
-        let between = if self.held.pass.is_some() { Duration::ZERO } else { self.config.refresh_interval };
-        sleep(self.held.pause.take().unwrap_or(between)).await;
+    pub(super) async fn wait_until_due(&mut self) {
+        let default_wait = if self.cursor.pass.is_some() { Duration::ZERO } else { self.config.refresh_interval };
+        sleep(self.cursor.next_page_wait.take().unwrap_or(default_wait)).await;
     }
 
-    /// Reads one page more.
+    /// Reads the next page.
     pub(super) async fn read(&mut self) -> Listing {
-        let ours = Timestamp::from(clock::now());
-        // One that was held up for so long is no way through this list any more.
-        let pass = self.held.pass.take_if(|pass| ours.duration_since(pass.began) < WHOLE);
-        self.held.pass = Some(pass.unwrap_or_else(|| self.begin(ours)));
-        let Outcome { asked, listed, retry_after } = self.ask().await;
-        let mut listing = Listing { asked: vec![asked], more: true, ..Listing::default() };
-        let Some(mut pass) = self.held.pass.take() else { return listing };
+        let local_now = Timestamp::from(clock::now());
+        // The list has changed too much since a pass that was interrupted for so long.
+        let pass = self.cursor.pass.take_if(|pass| local_now.duration_since(pass.began_at) < FULL_PASS_INTERVAL);
+        self.cursor.pass = Some(pass.unwrap_or_else(|| self.begin_pass(local_now)));
+        let PageOutcome { request, listed, retry_after } = self.request_page().await;
+        let mut listing = Listing { requests: vec![request], has_more: true, ..Listing::default() };
+        let Some(mut pass) = self.cursor.pass.take() else { return listing };
         match listed {
-            Ok(_) if pass.assumed.is_some_and(|assumed| (self.held.ahead - assumed).abs() > CLOCKS_APART) => {
-                // It was asked for the tasks of the wrong time.
-                self.held.pass = Some(Pass { assumed: None, ..self.begin(ours) });
+            Ok(_)
+                if pass
+                    .assumed_skew_ms
+                    .is_some_and(|assumed| (self.cursor.clock_skew_ms - assumed).abs() > MAX_CLOCK_SKEW_MS) =>
+            {
+                // With the wrong clock skew, the request covered the wrong time range.
+                self.cursor.pass = Some(Pass { assumed_skew_ms: None, ..self.begin_pass(local_now) });
             }
             Ok(listed) => {
-                pass.assumed = None;
-                pass.refusals = 0;
-                self.note(&listed, &mut pass, &mut listing);
+                pass.assumed_skew_ms = None;
+                pass.failures = 0;
+                self.apply_page(&listed, &mut pass, &mut listing);
                 if pass.parts.is_empty() {
-                    self.end(&pass, &mut listing);
+                    self.finish_pass(&pass, &mut listing);
                 } else {
-                    self.held.pass = Some(pass);
+                    self.cursor.pass = Some(pass);
                 }
             }
-            Err(error) => self.failed(&error, retry_after, pass, &mut listing),
+            Err(error) => self.on_page_failed(&error, retry_after, pass, &mut listing),
         }
         listing
     }
 
-    /// A way through the list, before its first page.
-    fn begin(&self, ours: Timestamp) -> Pass {
-        let now = Timestamp::from_millis(ours.as_millis().saturating_add(self.held.ahead));
-        let is_whole =
-            self.held.newest.is_none() || self.held.whole.is_none_or(|whole| now.duration_since(whole) >= WHOLE);
+    /// A new pass, before its first page.
+    fn begin_pass(&self, local_now: Timestamp) -> Pass {
+        let now = Timestamp::from_millis(local_now.as_millis().saturating_add(self.cursor.clock_skew_ms));
+        let is_full = self.cursor.newest.is_none()
+            || self.cursor.last_full_pass.is_none_or(|last| now.duration_since(last) >= FULL_PASS_INTERVAL);
         let (reach, parts) = self.dialect.list().map_or((Duration::MAX, &[][..]), |list| (list.reach, list.parts));
-        let back = now - self.config.lookback.min(reach);
-        let since = self.held.newest.filter(|_| !is_whole).map_or(back, |newest| (newest - OVERLAP).max(back));
+        let earliest = now - self.config.lookback.min(reach);
+        let since = self.cursor.newest.filter(|_| !is_full).map_or(earliest, |newest| (newest - OVERLAP).max(earliest));
         Pass {
-            began: ours,
-            assumed: Some(self.held.ahead),
+            began_at: local_now,
+            assumed_skew_ms: Some(self.cursor.clock_skew_ms),
             now,
             since,
-            is_whole,
+            is_full,
             parts,
-            part: Part::default(),
+            part: PartCursor::default(),
             newest: None,
-            any: false,
-            truncated: false,
-            refusals: 0,
+            has_entries: false,
+            is_truncated: false,
+            failures: 0,
         }
     }
 
-    /// Takes what a page has, and turns to the next one, of the next part if need be.
-    fn note(&mut self, listed: &Listed, pass: &mut Pass, listing: &mut Listing) {
+    /// Records the tasks of a page and advances to the next page, or to the next part.
+    fn apply_page(&mut self, listed: &ListPage, pass: &mut Pass, listing: &mut Listing) {
         let part = &mut pass.part;
         part.pages += 1;
-        if listed.bare && part.number == 1 && !part.counts_from_0 {
-            // That was the second one.
-            (part.number, part.counts_from_0) = (0, true);
+        if listed.bare && part.number == 1 && !part.is_zero_based {
+            // The list counts pages from 0, so this was its second page.
+            (part.number, part.is_zero_based) = (0, true);
             return;
         }
-        let before = part.read.len();
-        let mut all_early = !listed.tasks.is_empty();
+        let before = part.seen.len();
+        let mut all_older = !listed.tasks.is_empty();
         for answer in &listed.tasks {
             let Some(id) = answer.task_id.as_deref() else { continue };
             let Ok(id) = TaskId::parse(id) else {
@@ -231,84 +236,91 @@ impl UpstreamList {
                 continue;
             };
             let submit = answer.times.submit;
-            // What newer tasks have pushed onto this page was on the one before, too.
-            if !part.read.contains(&id) {
-                let later = submit.zip(part.earliest).is_some_and(|(submit, earliest)| submit > earliest);
-                part.descending &= !later;
+            // New tasks push entries onto the next page, so an entry may be read twice.
+            if !part.seen.contains(&id) {
+                let is_later = submit.zip(part.earliest).is_some_and(|(submit, earliest)| submit > earliest);
+                part.is_descending &= !is_later;
                 part.earliest = submit.or(part.earliest);
             }
-            // A time that has not come is no time to go on from.
+            // The next pass must not start from a time in the future.
             pass.newest = pass.newest.max(submit.map(|submit| submit.min(pass.now)));
-            let is_early = submit.is_some_and(|submit| submit < pass.since);
-            all_early &= is_early;
-            if !is_early && self.held.seen.insert(id.clone(), pass.now).is_none() {
+            let is_older = submit.is_some_and(|submit| submit < pass.since);
+            all_older &= is_older;
+            if !is_older && self.cursor.seen.insert(id.clone(), pass.now).is_none() {
                 listing.tasks.push(NewTask::new(id.clone()));
             }
-            part.read.insert(id);
+            part.seen.insert(id);
         }
         part.entries += listed.entries;
-        part.longest = part.longest.max(listed.entries);
-        pass.any |= listed.entries > 0;
-        // A server that does not turn pages would be read for ever. One page of what is known may well be what newer tasks have
-        // pushed down.
-        part.stale = if part.read.len() == before { part.stale + 1 } else { 0 };
-        let is_over = part.stale >= MAX_STALE || (all_early && part.descending) || is_last(listed, part);
-        if !is_over && part.pages < MAX_PAGES {
+        part.max_entries = part.max_entries.max(listed.entries);
+        pass.has_entries |= listed.entries > 0;
+        // Prevents an endless pass when the server ignores the page parameter. A single page of known ids may be
+        // caused by new tasks.
+        part.stale_pages = if part.seen.len() == before { part.stale_pages + 1 } else { 0 };
+        let is_finished =
+            part.stale_pages >= MAX_STALE_PAGES || (all_older && part.is_descending) || is_last(listed, part);
+        if !is_finished && part.pages < MAX_PAGES {
             part.after = listed.tasks.last().and_then(|task| task.task_id.clone());
             part.number += 1;
             return;
         }
-        if !is_over {
-            pass.truncated = true;
-            listing.messages.push(format!("the list has more than {MAX_PAGES} pages; the rest was left out"));
+        if !is_finished {
+            pass.is_truncated = true;
+            listing.messages.push(format!("the list has more than {MAX_PAGES} pages; the rest is skipped"));
         }
         pass.parts = &pass.parts[1..];
-        pass.part = Part::default();
+        pass.part = PartCursor::default();
     }
 
-    /// All that is wanted was read.
-    fn end(&mut self, pass: &Pass, listing: &mut Listing) {
-        // What lies beyond the last page that is read is not found by reading the same pages again.
-        self.held.newest = self.held.newest.max(pass.newest);
-        self.held.whole = if pass.is_whole { Some(pass.now) } else { self.held.whole };
-        (listing.more, listing.complete, listing.truncated) = (false, true, pass.truncated);
-        // An empty list may be a database in trouble: it is not a source's first load (docs/upstreams.md 2.9).
-        listing.absent = !pass.any;
-        self.name_all(pass.now, listing);
+    /// Ends a pass that has read all parts.
+    fn finish_pass(&mut self, pass: &Pass, listing: &mut Listing) {
+        // Also for a truncated pass: reading the same pages again would not find more.
+        self.cursor.newest = self.cursor.newest.max(pass.newest);
+        self.cursor.last_full_pass = if pass.is_full { Some(pass.now) } else { self.cursor.last_full_pass };
+        (listing.has_more, listing.is_complete, listing.is_truncated) = (false, true, pass.is_truncated);
+        // An empty list may be an upstream fault, so it is not the source's first load (docs/upstreams.md 2.9).
+        listing.is_absent = !pass.has_entries;
+        self.list_seen_tasks(pass.now, listing);
     }
 
-    /// A page was refused: it is asked for again, after a while.
-    fn failed(&mut self, error: &ApiError, retry_after: Option<Duration>, mut pass: Pass, listing: &mut Listing) {
-        let code = listing.asked.last().and_then(|asked| asked.code);
-        let later = PAUSE.saturating_mul(1 << pass.refusals.min(16)).min(MAX_PAUSE);
-        let wait = matches!(code, Some(429 | 503)).then(|| retry_after.unwrap_or(later));
-        pass.refusals += 1;
-        if let Some(wait) = wait.filter(|wait| pass.refusals <= PATIENCE && *wait <= MAX_PAUSE) {
-            self.held.pause = Some(wait);
-            self.held.pass = Some(pass);
+    /// Schedules a retry of a failed page, or fails the read.
+    fn on_page_failed(
+        &mut self,
+        error: &ApiError,
+        retry_after: Option<Duration>,
+        mut pass: Pass,
+        listing: &mut Listing,
+    ) {
+        let code = listing.requests.last().and_then(|request| request.code);
+        let default_wait = FIRST_RETRY_WAIT.saturating_mul(1 << pass.failures.min(16)).min(MAX_RETRY_WAIT);
+        let wait = matches!(code, Some(429 | 503)).then(|| retry_after.unwrap_or(default_wait));
+        pass.failures += 1;
+        if let Some(wait) = wait.filter(|wait| pass.failures <= MAX_RETRIES && *wait <= MAX_RETRY_WAIT) {
+            self.cursor.next_page_wait = Some(wait);
+            self.cursor.pass = Some(pass);
             return;
         }
-        let said = error.code.as_deref().map(|said| sanitize(said).into_owned()).unwrap_or_default();
-        listing.failed(format!("list: {} {said}", error.kind.as_str()).trim_end().to_owned());
-        listing.more = false;
-        self.name_all(pass.now, listing);
-        // A server in trouble has this page when it is well again; what it does not understand it never will.
-        let is_trouble = matches!(code, None | Some(429 | 500..));
-        self.held.pause = Some(wait.unwrap_or_default().max(self.config.refresh_interval));
-        self.held.pass = is_trouble.then_some(pass);
+        let code_text = error.code.as_deref().map(|code_text| sanitize(code_text).into_owned()).unwrap_or_default();
+        listing.add_failure(format!("list: {} {code_text}", error.kind.as_str()).trim_end().to_owned());
+        listing.has_more = false;
+        self.list_seen_tasks(pass.now, listing);
+        // After a server error the pass continues at this page; a rejected request would be rejected again.
+        let can_continue = matches!(code, None | Some(429 | 500..));
+        self.cursor.next_page_wait = Some(wait.unwrap_or_default().max(self.config.refresh_interval));
+        self.cursor.pass = can_continue.then_some(pass);
     }
 
-    /// Everything that is known of the last `lookback`.
-    fn name_all(&mut self, now: Timestamp, listing: &mut Listing) {
+    /// Lists every task seen within `lookback`.
+    fn list_seen_tasks(&mut self, now: Timestamp, listing: &mut Listing) {
         let lookback = self.config.lookback;
-        self.held.seen.retain(|_, seen| *seen + lookback > now);
-        listing.tasks = self.held.seen.keys().cloned().map(NewTask::new).collect();
+        self.cursor.seen.retain(|_, seen| *seen + lookback > now);
+        listing.tasks = self.cursor.seen.keys().cloned().map(NewTask::new).collect();
     }
 
-    /// The request for the page that comes next.
-    fn request(&self) -> Option<Request> {
-        let pass = self.held.pass.as_ref()?;
-        self.dialect.list_request(&Page {
+    /// Builds the request for the next page.
+    fn next_page_request(&self) -> Option<Request> {
+        let pass = self.cursor.pass.as_ref()?;
+        self.dialect.list_request(&PageRequest {
             number: pass.part.number,
             size: self.dialect.list()?.size,
             after: pass.part.after.as_deref(),
@@ -320,32 +332,39 @@ impl UpstreamList {
         })
     }
 
-    /// Asks for the page that comes next.
-    async fn ask(&mut self) -> Outcome {
+    /// Requests the next page.
+    async fn request_page(&mut self) -> PageOutcome {
         let (sent, sent_at) = (clock::instant(), Timestamp::from(clock::now()));
-        let mut asked = Asked { code: None, reason: None, sent, took: Duration::ZERO, date: None };
-        let (request, client) = match (self.request(), self.client.take().map_or_else(|| Client::new(&self.http), Ok)) {
-            (Some(request), Ok(client)) => (request, &*self.client.insert(client)),
-            (_, _) => return Outcome { asked, listed: Err(ApiError::new(Reason::BadRequest)), retry_after: None },
-        };
+        let mut sent_request = ListRequest { code: None, reason: None, sent, took: Duration::ZERO, date: None };
+        let (request, client) =
+            match (self.next_page_request(), self.client.take().map_or_else(|| Client::new(&self.http), Ok)) {
+                (Some(request), Ok(client)) => (request, &*self.client.insert(client)),
+                (_, _) => {
+                    return PageOutcome {
+                        request: sent_request,
+                        listed: Err(ApiError::new(Reason::BadRequest)),
+                        retry_after: None,
+                    };
+                }
+            };
         let key = match &self.config.key {
             Some(key) => Some(key.get(clock::now()).await),
             None => None,
         };
-        asked.sent = clock::instant();
-        let answered = client.send(&request, key.as_ref()).await;
-        asked.took = clock::instant() - asked.sent;
-        let (listed, retry_after) = match answered {
+        sent_request.sent = clock::instant();
+        let result = client.send(&request, key.as_ref()).await;
+        sent_request.took = clock::instant() - sent_request.sent;
+        let (listed, retry_after) = match result {
             Err(reason) => (Err(ApiError::new(reason)), None),
             Ok(response) => {
-                asked.code = Some(response.status);
-                asked.date = response.date.as_deref().and_then(date);
-                if let Some(date) = asked.date {
+                sent_request.code = Some(response.status);
+                sent_request.date = response.date.as_deref().and_then(parse_date);
+                if let Some(date) = sent_request.date {
                     let ahead = date.as_millis().saturating_sub(sent_at.as_millis());
-                    self.held.ahead = if ahead.abs() > CLOCKS_APART { ahead } else { 0 };
+                    self.cursor.clock_skew_ms = if ahead.abs() > MAX_CLOCK_SKEW_MS { ahead } else { 0 };
                 }
                 let after = response.retry_after.as_deref();
-                let after = after.and_then(|value| retry_after(value, clock::now().into()));
+                let after = after.and_then(|value| parse_retry_after(value, clock::now().into()));
                 let listed = match &response.body {
                     Ok(body) => self.dialect.read_list(response.status, body),
                     Err(reason) if (200..300).contains(&response.status) => Err(ApiError::new(*reason)),
@@ -354,20 +373,20 @@ impl UpstreamList {
                 (listed, after)
             }
         };
-        asked.reason = listed.as_ref().err().map(|error| error.kind);
-        Outcome { asked, listed, retry_after }
+        sent_request.reason = listed.as_ref().err().map(|error| error.kind);
+        PageOutcome { request: sent_request, listed, retry_after }
     }
 }
 
-/// What a page says of itself: that there is none after it.
-fn is_last(listed: &Listed, part: &Part) -> bool {
+/// Whether a page is the last one.
+fn is_last(listed: &ListPage, part: &PartCursor) -> bool {
     if listed.entries == 0 {
         return true;
     }
     match (listed.more, listed.total) {
         (Some(more), _) => !more,
         (None, Some(total)) => part.entries >= total,
-        // Servers are known to have smaller pages than they are asked for: a short one is known by the others.
-        (None, None) => listed.entries < part.longest,
+        // Servers may return smaller pages than requested, so a page is short only compared with the others.
+        (None, None) => listed.entries < part.max_entries,
     }
 }

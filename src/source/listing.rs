@@ -1,65 +1,65 @@
-//! What reading a source gives.
+//! The result of reading a source.
 
 use std::time::{Duration, Instant};
 
 use crate::domain::{NewTask, Reason, TaskId, Timestamp};
 use crate::provider::Dialect;
 
-/// What a source names at one moment.
+/// The result of one read of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The tasks; as long as there is [more](Self::more), only those that it had not named yet.
+    /// All tasks of the source; only the new ones while [`Listing::has_more`].
     pub tasks: Vec<NewTask>,
-    /// What went wrong: reads that failed and ids that are none.
+    /// Number of failed reads and invalid ids.
     pub errors: u64,
-    /// The same in words, with their files.
+    /// Messages about these errors.
     pub messages: Vec<String>,
-    /// Everything was read well.
-    pub complete: bool,
-    /// There is nothing to read yet, such as a file that somebody has still to write.
-    pub absent: bool,
-    /// It stopped before the end: there is more than it may read.
-    pub truncated: bool,
-    /// It is a part: the next read goes on.
-    pub more: bool,
-    /// What was asked of the upstream for it.
-    pub asked: Vec<Asked>,
+    /// The source was read completely, without a failure.
+    pub is_complete: bool,
+    /// The source has no data yet; for example, no file matches.
+    pub is_absent: bool,
+    /// The source has more tasks than the limit; the rest was skipped.
+    pub is_truncated: bool,
+    /// This is one part; the next read continues.
+    pub has_more: bool,
+    /// Requests that were sent to the upstream.
+    pub requests: Vec<ListRequest>,
 }
 
-/// A request of an upstream's list, as it ended.
+/// A finished request for an upstream's task list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
-    /// HTTP status, where there was an answer.
+pub struct ListRequest {
+    /// HTTP status, if there was a response.
     pub code: Option<u16>,
-    /// What was wrong.
+    /// Why it failed, if it did.
     pub reason: Option<Reason>,
     /// When it was sent.
     pub sent: Instant,
-    /// From sending it to having read the answer.
+    /// Time from sending it to reading the response.
     pub took: Duration,
-    /// What the answer's `Date` said.
+    /// The response's `Date`.
     pub date: Option<Timestamp>,
 }
 
 impl Listing {
-    /// Leaves out ids that an upstream of this dialect cannot be asked for, and says how many. Those that are known can be.
-    pub fn keep_askable(&mut self, dialect: &Dialect, is_known: impl Fn(&TaskId) -> bool) -> u64 {
-        let mut left_out = 0;
-        let mut why = None;
+    /// Drops ids for which this dialect cannot build a request; returns their number. Known ids are not checked again.
+    pub fn drop_invalid_ids(&mut self, dialect: &Dialect, is_known: impl Fn(&TaskId) -> bool) -> u64 {
+        let mut dropped = 0;
+        let mut reason = None;
         self.tasks.retain(|task| {
-            let askable = if is_known(&task.id) { Ok(()) } else { dialect.request(&task.id).map(drop) };
-            askable.map_err(|error| why = Some(error)).inspect_err(|()| left_out += 1).is_ok()
+            let checked = if is_known(&task.id) { Ok(()) } else { dialect.request(&task.id).map(drop) };
+            checked.map_err(|error| reason = Some(error)).inspect_err(|()| dropped += 1).is_ok()
         });
-        if let Some(why) = why {
-            self.messages.push(format!("ids left out: {left_out}; {why}"));
+        if let Some(reason) = reason {
+            self.messages.push(format!("skipped {dropped} task ids: {reason}"));
         }
-        left_out
+        dropped
     }
 
-    /// A read that failed: what was read before stays.
-    pub fn failed(&mut self, message: String) {
+    /// Records a failed read.
+    pub fn add_failure(&mut self, message: String) {
         self.errors += 1;
         self.messages.push(message);
-        self.complete = false;
+        self.is_complete = false;
     }
 }

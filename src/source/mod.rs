@@ -1,111 +1,114 @@
-//! Where task ids come from: one file a kind.
+//! Sources of task ids; one file for each kind.
 
 mod database;
 mod file;
-mod fixed;
 mod groups;
+mod http_sd;
 mod list;
 mod listing;
-mod server;
+mod static_ids;
 mod watch;
 
 use crate::config;
 
 pub use database::DatabaseSource;
 pub use file::FileSource;
-pub use fixed::StaticSource;
+pub use http_sd::HttpSdSource;
 pub use list::UpstreamList;
-pub use listing::{Asked, Listing};
-pub use server::ServerSource;
+pub use listing::{ListRequest, Listing};
+pub use static_ids::StaticSource;
 
-/// The kinds of source. An `enum`, because the set is closed and its functions wait.
+/// A source of task ids. An `enum`, because a trait with async functions cannot be a trait object.
 pub enum Source {
-    /// Ids in the configuration.
+    /// `static_configs`.
     Static(StaticSource),
-    /// Ids in files.
+    /// `file_sd_configs`.
     File(FileSource),
-    /// Ids from a server.
-    Server(Box<ServerSource>),
-    /// Ids in the upstream's own list.
+    /// `http_sd_configs`.
+    HttpSd(Box<HttpSdSource>),
+    /// `list_configs`.
     List(Box<UpstreamList>),
-    /// Ids in a database.
+    /// `sql_sd_configs`.
     Database(DatabaseSource),
 }
 
 impl Source {
-    /// The sources of an upstream with their `source` labels: kind and place in the file.
-    pub fn of(upstream: &config::Upstream) -> Vec<(String, Self)> {
-        fn labelled<'a>(
+    /// The sources of an upstream with their `source` labels: kind and index in the configuration.
+    pub fn from_upstream(upstream: &config::Upstream) -> Vec<(String, Self)> {
+        fn label_sources<'a>(
             kind: &'static str,
             sources: impl Iterator<Item = Source> + 'a,
         ) -> impl Iterator<Item = (String, Source)> + 'a {
             sources.enumerate().map(move |(n, source)| (format!("{kind}/{n}"), source))
         }
-        let statics = upstream.statics.iter().map(|config| Self::Static(StaticSource::new(config.clone())));
-        let files = upstream.files.iter().map(|config| Self::File(FileSource::new(config.clone())));
-        let servers = upstream.https.iter().map(|config| Self::Server(Box::new(ServerSource::new(config.clone()))));
-        let lists =
-            upstream.lists.iter().map(|config| Self::List(Box::new(UpstreamList::new(config.clone(), upstream))));
-        let databases = upstream.sqls.iter().map(|config| Self::Database(DatabaseSource::new(config.clone())));
-        labelled("static", statics)
-            .chain(labelled("file", files))
-            .chain(labelled("http", servers))
-            .chain(labelled("list", lists))
-            .chain(labelled("sql", databases))
+        let statics = upstream.static_sources.iter().map(|config| Self::Static(StaticSource::new(config.clone())));
+        let files = upstream.file_sources.iter().map(|config| Self::File(FileSource::new(config.clone())));
+        let servers =
+            upstream.http_sources.iter().map(|config| Self::HttpSd(Box::new(HttpSdSource::new(config.clone()))));
+        let lists = upstream
+            .list_sources
+            .iter()
+            .map(|config| Self::List(Box::new(UpstreamList::new(config.clone(), upstream))));
+        let databases = upstream.sql_sources.iter().map(|config| Self::Database(DatabaseSource::new(config.clone())));
+        label_sources("static", statics)
+            .chain(label_sources("file", files))
+            .chain(label_sources("http", servers))
+            .chain(label_sources("list", lists))
+            .chain(label_sources("sql", databases))
             .collect()
     }
 
-    /// What the source is known by, whatever its place: its kind and its files, URL or statement.
+    /// Identifies the source across reloads, whatever its index: its kind with its files, URL or query.
     pub fn identity(&self) -> String {
         match self {
             Self::Static(_) => "static".to_owned(),
             Self::File(file) => file.identity(),
-            Self::Server(server) => server.identity(),
+            Self::HttpSd(server) => server.identity(),
             Self::List(list) => list.identity(),
             Self::Database(database) => database.identity(),
         }
     }
 
-    /// True for one that asks the upstream itself, whose rate limit holds for that, too.
-    pub const fn asks_upstream(&self) -> bool {
+    /// Whether it sends requests to the upstream itself; these count toward the upstream's rate limit.
+    pub const fn is_upstream_list(&self) -> bool {
         matches!(self, Self::List(_))
     }
 
-    /// True for one that asks somebody else.
+    /// Whether it reads over the network or from a database.
     pub const fn is_remote(&self) -> bool {
-        matches!(self, Self::Server(_) | Self::List(_) | Self::Database(_))
+        matches!(self, Self::HttpSd(_) | Self::List(_) | Self::Database(_))
     }
 
-    /// Takes over what an earlier reader of the same place had read.
+    /// Takes over the state of the same source before a reload.
     pub fn inherit(&mut self, earlier: Self) {
         match (self, earlier) {
             (Self::File(now), Self::File(earlier)) => now.inherit(earlier),
-            (Self::Server(now), Self::Server(earlier)) => now.inherit(*earlier),
+            (Self::HttpSd(now), Self::HttpSd(earlier)) => now.inherit(*earlier),
             (Self::List(now), Self::List(earlier)) => now.inherit(*earlier),
             (Self::Database(now), Self::Database(earlier)) => now.inherit(earlier),
             _ => {}
         }
     }
 
-    /// Reads it now, or one part of it. May be dropped at any point; the next read begins that part anew.
+    /// Reads the source, or one part of it. Cancel safe: the next read starts this part again.
     pub async fn read(&mut self) -> Listing {
         match self {
             Self::Static(fixed) => fixed.read(),
             Self::File(file) => file.read().await,
-            Self::Server(server) => server.read().await,
+            Self::HttpSd(server) => server.read().await,
             Self::List(list) => list.read().await,
             Self::Database(database) => database.read().await,
         }
     }
 
-    /// Waits until it is worth reading again.
-    pub async fn changed(&mut self) {
+    /// Waits until the source should be read again.
+    pub async fn wait_until_due(&mut self) {
         match self {
             Self::Static(_) => std::future::pending().await,
-            Self::File(file) => file.changed().await,
-            Self::Server(server) => server.changed().await,
-            Self::List(list) => list.changed().await,
-            Self::Database(database) => database.changed().await,
+            Self::File(file) => file.wait_until_due().await,
+            Self::HttpSd(server) => server.wait_until_due().await,
+            Self::List(list) => list.wait_until_due().await,
+            Self::Database(database) => database.wait_until_due().await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Being told by the file system that files may have changed.
+//! File system notifications that task files may have changed.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -10,37 +10,41 @@ use notify::event::ModifyKind;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
-/// Watches the folders of some patterns; folders and not files, because files are replaced by renaming.
+/// Watches the folders of file patterns. Watching files would miss files that are replaced by renaming.
 pub struct Watch {
     changed: Arc<Notify>,
-    /// Every folder is there; else the nearest one above it is watched for its coming.
-    pub whole: bool,
+    /// Every folder exists. For a missing folder, the nearest existing parent is watched.
+    pub has_all_folders: bool,
     _watcher: Option<RecommendedWatcher>,
 }
 
 impl Watch {
-    /// Begins to watch. Where the file system cannot tell, nothing is told and the source's interval has to do.
+    /// Starts watching. Where that fails, only the refresh interval detects changes.
     pub fn new(patterns: &[PathBuf]) -> Self {
         let changed = Arc::new(Notify::new());
-        let told = changed.clone();
-        let names: Vec<Pattern> = patterns.iter().filter_map(|pattern| name(pattern)).collect();
+        let signal = changed.clone();
+        let names: Vec<Pattern> = patterns.iter().filter_map(|pattern| file_name_pattern(pattern)).collect();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| matters(&event, &names)) {
-                told.notify_one();
+            if event.is_ok_and(|event| is_relevant(&event, &names)) {
+                signal.notify_one();
             }
         });
-        let mut watcher =
-            watcher.inspect_err(|error| tracing::warn!(%error, "files are not watched, only read now and then")).ok();
-        let mut whole = true;
-        for folder in patterns.iter().map(|pattern| folder(pattern)).collect::<BTreeSet<_>>() {
-            whole &= folder.is_dir();
-            let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
-            if let Some(Err(error)) = watcher.as_mut().map(|watcher| watcher.watch(there, RecursiveMode::NonRecursive))
+        let mut watcher = watcher
+            .inspect_err(
+                |error| tracing::warn!(%error, "cannot watch files; reading them every refresh_interval instead"),
+            )
+            .ok();
+        let mut has_all_folders = true;
+        for folder in patterns.iter().map(|pattern| base_folder(pattern)).collect::<BTreeSet<_>>() {
+            has_all_folders &= folder.is_dir();
+            let existing = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+            if let Some(Err(error)) =
+                watcher.as_mut().map(|watcher| watcher.watch(existing, RecursiveMode::NonRecursive))
             {
-                tracing::warn!(folder = %folder.display(), %error, "this folder is not watched, only read now and then");
+                tracing::warn!(folder = %folder.display(), %error, "cannot watch this folder; reading it every refresh_interval instead");
             }
         }
-        Self { changed, whole, _watcher: watcher }
+        Self { changed, has_all_folders, _watcher: watcher }
     }
 
     /// Waits for the next change.
@@ -49,15 +53,16 @@ impl Watch {
     }
 }
 
-/// What a file has to be called.
-fn name(pattern: &Path) -> Option<Pattern> {
+/// Pattern of the file name alone.
+fn file_name_pattern(pattern: &Path) -> Option<Pattern> {
     Pattern::new(&pattern.file_name()?.to_string_lossy()).ok()
 }
 
-/// True for what may have changed what the patterns name. Whatever comes or goes may be a link on the way there; but what is written
-/// into other files is nothing to us, and the state may well lie in the same folder. (That a link leads to one of them is seen at the
-/// source's interval.)
-fn matters(event: &Event, names: &[Pattern]) -> bool {
+/// Whether an event may have changed the matching files.
+///
+/// Created, removed or renamed entries always may: they may be symbolic links in the path. Writes to other files do not:
+/// the state database may be in the same folder. A link's changed target is detected at the refresh interval.
+fn is_relevant(event: &Event, names: &[Pattern]) -> bool {
     let is_named = |path: &PathBuf| {
         let has_name = |file: &OsStr| names.iter().any(|name| name.matches(&file.to_string_lossy()));
         path.file_name().is_none_or(has_name) || path.is_dir()
@@ -72,8 +77,8 @@ fn matters(event: &Event, names: &[Pattern]) -> bool {
     }
 }
 
-/// The deepest folder of a pattern before its first wildcard.
-fn folder(pattern: &Path) -> PathBuf {
+/// The deepest folder in front of a pattern's first wildcard.
+fn base_folder(pattern: &Path) -> PathBuf {
     let parent = pattern.parent().unwrap_or(Path::new(""));
     let plain = |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
     let folder: PathBuf = parent.components().take_while(plain).collect();
@@ -87,24 +92,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_into_other_files_is_nothing_to_us() {
-        let names: Vec<Pattern> = ["tasks/*.json", "a/b.yml"].iter().filter_map(|text| name(Path::new(text))).collect();
+    fn writes_to_other_files_are_ignored() {
+        let names: Vec<Pattern> =
+            ["tasks/*.json", "a/b.yml"].iter().filter_map(|text| file_name_pattern(Path::new(text))).collect();
         let data = EventKind::Modify(ModifyKind::Data(DataChange::Any));
         for (kind, path, expected) in [
             (data, "/tasks/x.json", true),
             (data, "/a/b.yml", true),
             (data, "/tasks/state.db-wal", false),
-            // Its permissions may have been repaired.
+            // A folder's permissions may have been fixed.
             (data, "/tmp", true),
             (EventKind::Access(AccessKind::Any), "/a/b.yml", false),
             (EventKind::Create(CreateKind::Any), "/tasks/..data", true),
             (EventKind::Modify(ModifyKind::Name(RenameMode::To)), "/tasks/..data", true),
         ] {
-            assert_eq!(matters(&Event::new(kind).add_path(path.into()), &names), expected, "{kind:?} {path}");
+            assert_eq!(is_relevant(&Event::new(kind).add_path(path.into()), &names), expected, "{kind:?} {path}");
         }
-        assert!(matters(&Event::new(EventKind::Other), &names), "who knows what it was");
+        assert!(is_relevant(&Event::new(EventKind::Other), &names), "an unknown event may be relevant");
         let missed = Event::new(data).add_path("/tasks/state.db-wal".into()).set_flag(Flag::Rescan);
-        assert!(matters(&missed, &names), "nor what was not told");
+        assert!(is_relevant(&missed, &names), "events may have been missed");
     }
 
     #[test]
@@ -116,7 +122,7 @@ mod tests {
             ("/etc/t/?/x.yml", "/etc/t"),
             ("*.yml", "."),
         ] {
-            assert_eq!(folder(Path::new(pattern)), PathBuf::from(expected), "{pattern}");
+            assert_eq!(base_folder(Path::new(pattern)), PathBuf::from(expected), "{pattern}");
         }
     }
 }

@@ -20,7 +20,7 @@ pub enum Command {
     /// are waiting.
     Load(UpstreamKey, Vec<Arc<str>>),
     /// Reads an upstream's counters that have exactly these aggregate labels. Refused while commits are waiting.
-    LoadCounters(Arc<str>, Vec<Arc<str>>),
+    LoadCounters(UpstreamKey, Vec<Arc<str>>),
     /// Reads the timeline of a task.
     Timeline(Arc<str>, TaskId),
     /// Reads a page of known ids: of the next `limit` after `after`, those last named at or before `named_before`.

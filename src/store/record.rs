@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::number::Number;
-use crate::domain::reading::{Clock, Times, Tokens};
+use crate::domain::reading::{ClockSource, Times, Tokens};
 use crate::domain::task::{Counted, Strikes, Video};
 use crate::domain::{FailureClass, NewTask, Status, Task, TaskId, Timestamp};
 
@@ -105,8 +105,8 @@ const PARTS: [Flag<Counted>; 8] = [
     ("gateway_lag", |counted| &mut counted.gateway_lag),
 ];
 
-const CLOCKS: [(Clock, &str); 3] =
-    [(Clock::Gateway, "gateway"), (Clock::Upstream, "upstream"), (Clock::Mixed, "mixed")];
+const CLOCKS: [(ClockSource, &str); 3] =
+    [(ClockSource::Gateway, "gateway"), (ClockSource::Upstream, "upstream"), (ClockSource::Mixed, "mixed")];
 
 fn set<T>(flags: &[Flag<T>], of: &mut T) -> impl Iterator<Item = String> {
     flags.iter().filter(|(_, flag)| *flag(of)).map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>().into_iter()
@@ -196,7 +196,7 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
         submit: moment(record.submit),
         start: moment(record.start),
         finish: moment(record.finish),
-        clock: clock.map_or_else(Clock::default, |(clock, _)| *clock),
+        clock: clock.map_or_else(ClockSource::default, |(clock, _)| *clock),
     };
     task.video = Arc::new(Video {
         model: text(record.model),
@@ -250,7 +250,7 @@ mod tests {
             status: Status::Failed,
             progress: Number::new(0.25),
             synthetic_progress: true,
-            times: Times { submit: at(0), start: at(1), finish: at(2), clock: Clock::Gateway },
+            times: Times { submit: at(0), start: at(1), finish: at(2), clock: ClockSource::Gateway },
             finish_is_synthetic: true,
             video: Arc::new(Video {
                 model: text("m"),

@@ -46,7 +46,7 @@ fn a_page_allocates_by_the_piece_and_never_by_the_line() {
 
 #[test]
 fn an_answer_that_says_nothing_new_costs_next_to_nothing_beyond_reading_it() {
-    let dialect = Dialect::of(provider::named("new_api").unwrap()).unwrap();
+    let dialect = Dialect::from_provider(provider::by_name("new_api").unwrap()).unwrap();
     let mut answer = None;
     let reading = measure(|| answer = Some(dialect.read(200, RUNNING).unwrap()));
     assert!(reading.count_total < 150, "{} allocations to read an answer", reading.count_total);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use videogen_exporter::config::{self, ConfigError, Place};
+use videogen_exporter::config::{self, ConfigError, Origin};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -34,7 +34,7 @@ fn each_bad_file_is_refused_with_all_of_its_problems() {
         assert_eq!(problems.len(), expected.len(), "{}:\n{told}", path.display());
         assert!(!told.contains("S3CRET"), "{} repeats a secret:\n{told}", path.display());
         for problem in &problems {
-            let Place::File(file, at) = &problem.place else { panic!("{problem}") };
+            let Origin::File(file, at) = &problem.origin else { panic!("{problem}") };
             assert_eq!(*file, path);
             let whole_file = problem.key.is_empty() || problem.key == "upstreams";
             assert!(at.is_some() || whole_file, "{}: no line for {problem}", path.display());
@@ -51,7 +51,7 @@ fn a_problem_stands_at_its_line_and_column() {
     let told = error.unwrap_err().to_string();
     assert!(told.contains("\n  x.yml:5:7: upstreams.0.polling.intervall: unknown key"), "{told}");
     let missing = config::load(Path::new("no/such/file.yml")).unwrap_err().to_string();
-    assert!(missing.contains("no/such/file.yml: cannot read it"), "{missing}");
+    assert!(missing.contains("no/such/file.yml: cannot read the file"), "{missing}");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn each_good_file_and_the_shipped_examples_load() {
 #[test]
 fn values_that_look_like_numbers_stay_what_they_are() {
     let config = config::load(&root().join("tests/fixtures/config/everything.ok.yml")).unwrap();
-    let tasks = &config.upstreams[0].statics[0].tasks;
+    let tasks = &config.upstreams[0].static_sources[0].tasks;
     let ids: Vec<_> = tasks.iter().map(|task| task.id.as_str()).collect();
     assert_eq!(ids, ["t1", "0123", "866900000000000001", "../x?y=1"]);
     assert_eq!(tasks[0].labels["cost_center"], "007");
@@ -108,7 +108,7 @@ fn the_full_example_shows_every_default() {
     // Every key of an upstream is named, live or in a comment, and a wrong key names them all.
     let wrong =
         config::parse("upstreams: [{name: a, provider: tokenhot, x: 1}]", Path::new("x.yml")).unwrap_err().to_string();
-    let keys = wrong.split("known are ").nth(1).unwrap();
+    let keys = wrong.split("known keys: ").nth(1).unwrap();
     for key in keys.split(", ").map(str::trim) {
         assert!(text.contains(&format!("{key}:")), "{key} is not in the file");
     }

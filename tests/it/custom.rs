@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use videogen_exporter::cli::shown;
+use videogen_exporter::cli::answer_json;
 use videogen_exporter::config::{self, Upstream};
 use videogen_exporter::domain::drift::{Field, FieldProblem};
 use videogen_exporter::domain::{FailureClass, TaskId, Timestamp};
@@ -36,7 +36,7 @@ fn upstream(text: &str) -> Upstream {
 }
 
 fn read(upstream: &Upstream, body: &Value) -> Value {
-    shown(&upstream.dialect.read(200, body.to_string().as_bytes()))
+    answer_json(&upstream.dialect.read(200, body.to_string().as_bytes()))
 }
 
 #[test]
@@ -149,4 +149,47 @@ fn a_known_provider_is_asked_and_read_as_configured() {
         json!({"code": 0, "data": {"task_id": "1", "task_status": "processing", "created_at": 1, "updated_at": 1}});
     assert_eq!(read(&upstream("tokenhot\n  request: {shape: kling}"), &kling)["task"]["status"], "running");
     assert_eq!(read(&upstream("tokenhot\n  request: {shape: openai_videos}"), &kling)["error"]["kind"], "invalid_body");
+}
+
+/// A body of 4 MiB in which objects are nested ten deep; the status stands at the end.
+fn nested_body() -> String {
+    let leaf = (0..10).fold(json!({"state": 1}), |inner, n| json!({"level": n, "more": [inner, n]}));
+    let leaf = leaf.to_string();
+    let leaves = vec![leaf.as_str(); (4 << 20) / (leaf.len() + 1)];
+    format!("{{\"parts\": [{}], \"job\": {{\"status\": \"RUNNING\"}}}}", leaves.join(","))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_whose_answers_are_expensive_to_read_does_not_slow_down_the_others() {
+    let gateway = upstream::Upstream::start("127.0.0.1:0").await;
+    gateway.script("heavy", vec![Reply::Body(200, nested_body())]);
+    for id in ["a", "b", "c"] {
+        gateway.script(id, vec![upstream::status("IN_PROGRESS")]);
+    }
+    let heavy = format!(
+        "- {{name: heavy, provider: custom, base_url: 'http://{}', request: {{path: '/heavy/{{task_id}}'}},\n  \
+         response: {{fields: {{status: '$..job.status'}}}}, static_configs: [{{targets: [heavy]}}]}}\n",
+        gateway.address
+    );
+    let light = ["a", "b", "c"].map(|id| {
+        let address = gateway.address;
+        format!(
+            "- {{name: {id}, provider: new_api, base_url: 'http://{address}', static_configs: [{{targets: [{id}]}}]}}\n"
+        )
+    });
+    let quick = QUICK.replace("timeout: 1s", "timeout: 20s");
+    let exporter = Exporter::start(&format!("{quick}upstreams:\n{heavy}{}", light.concat()), Path::new(".")).await;
+    exporter.until(&["videogen_task_status{upstream=\"heavy\",task_id=\"heavy\",status=\"running\"} 1"]).await;
+    let polls = |id: &str| gateway.asked().iter().filter(|asked| asked.path.ends_with(&format!("/{id}"))).count();
+    let (before, begun) = (["heavy", "a", "b", "c"].map(polls), std::time::Instant::now());
+    while polls("heavy") < before[0] + 4 || begun.elapsed() < std::time::Duration::from_secs(2) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // Their interval is at most 400 ms: half of what that gives is left for a machine that is busy.
+    let least = usize::try_from(begun.elapsed().as_millis() / 800).unwrap();
+    for (n, id) in ["a", "b", "c"].into_iter().enumerate() {
+        let made = polls(id) - before[n + 1];
+        assert!(made >= least, "{id}: {made} polls, not {least}, in {:?}", begun.elapsed());
+    }
+    exporter.stop().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::counter::MAX_COUNT;
-use videogen_exporter::domain::reading::{Answer, Clock, Times, Tokens};
+use videogen_exporter::domain::reading::{Answer, ClockSource, Times, Tokens};
 use videogen_exporter::domain::{
     Counter, Increment, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, advance,
 };
@@ -36,8 +36,12 @@ fn reading(status: Status) -> Reading {
 
 /// An end from submit to finish, `seconds` apart.
 fn ended(status: Status, submit: i64, seconds: i64) -> Reading {
-    let times =
-        Times { submit: Some(at(submit)), start: None, finish: Some(at(submit + seconds)), clock: Clock::Gateway };
+    let times = Times {
+        submit: Some(at(submit)),
+        start: None,
+        finish: Some(at(submit + seconds)),
+        clock: ClockSource::Gateway,
+    };
     Reading::Answer(Box::new(Answer { times, ..answer(status) }))
 }
 
@@ -63,7 +67,7 @@ fn any_reading() -> impl Strategy<Value = Reading> {
         Status::Unknown,
     ]);
     let moment = prop::option::of((-4_000_000i64..4_000_000).prop_map(at));
-    let clock = prop::sample::select(vec![Clock::Gateway, Clock::Upstream, Clock::Mixed]);
+    let clock = prop::sample::select(vec![ClockSource::Gateway, ClockSource::Upstream, ClockSource::Mixed]);
     let answer = (
         status,
         moment.clone(),
@@ -206,9 +210,9 @@ fn an_impossible_span_is_counted_as_such_and_shown_nowhere() {
 
 #[test]
 fn a_sweeps_finish_and_two_clocks_give_no_latency() {
-    let times = Times { submit: Some(at(0)), start: Some(at(10)), finish: Some(at(50)), clock: Clock::Gateway };
+    let times = Times { submit: Some(at(0)), start: Some(at(10)), finish: Some(at(50)), clock: ClockSource::Gateway };
     let swept = Answer { times, finish_is_synthetic: true, ..answer(Status::Expired) };
-    let mixed = Answer { times: Times { clock: Clock::Mixed, ..times }, ..answer(Status::Succeeded) };
+    let mixed = Answer { times: Times { clock: ClockSource::Mixed, ..times }, ..answer(Status::Succeeded) };
     for answer in [swept, mixed] {
         let after = advance(&task(), Reading::Answer(Box::new(answer)), &POLICY, at(60));
         assert!([Counter::Latency, Counter::Run].iter().all(|counter| of(*counter, &after.increments).is_empty()));

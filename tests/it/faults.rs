@@ -171,6 +171,75 @@ async fn a_second_process_and_a_damaged_state_are_refused_before_anything_is_ser
     fs::write(&state, &bytes).unwrap();
     let (code, told) = start();
     assert_eq!(code, Some(3), "{told}");
-    assert!(told.contains("is damaged") && told.contains("Move it away") && !told.contains("listening"), "{told}");
+    assert!(
+        told.contains("is damaged") && told.contains("Move it and its -wal file away") && !told.contains("listening"),
+        "{told}"
+    );
     assert!(fs::read(&state).unwrap() == bytes, "it was left as it is");
+}
+
+/// Replaces `fdatasync` and `fsync`: while the file that `HANG_FILE` names exists, they do not return.
+const HANGING_SYNC: &str = r#"
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static void hang(void) { while (access(getenv("HANG_FILE"), F_OK) == 0) usleep(10000); }
+int fdatasync(int fd) { hang(); return syscall(SYS_fdatasync, fd); }
+int fsync(int fd) { hang(); return syscall(SYS_fsync, fd); }
+"#;
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_at_the_last_save_does_not_hang_the_shutdown() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("hang.c"), HANGING_SYNC).unwrap();
+    succeeds("cc", &["-shared", "-fPIC", "-o", &at("hang.so"), &at("hang.c")]);
+    let gateway = gateway().await;
+    let file = config(folder.path(), &gateway);
+    let mut command = program();
+    command.args(["--web.listen-address=127.0.0.1:0", &format!("--config.file={}", file.display())]);
+    let mut running = Running::of(command.env("LD_PRELOAD", at("hang.so")).env("HANG_FILE", at("hangs")));
+    until(&running, "some have ended", |page| finished(page) > 10.0).await;
+    fs::write(at("hangs"), "").unwrap();
+    until(&running, "a page while the disk hangs", |page| requests(page) > 0.0).await;
+    running.signal("TERM");
+    let code = running.ended(Duration::from_secs(60));
+    assert_eq!(code, Some(3), "the last writes may be lost, which is no clean end");
+
+    // What was committed before is still there, and what was not is read again.
+    fs::remove_file(at("hangs")).unwrap();
+    let mut running = Running::start(&file);
+    until(&running, "right in the end", |page| gateway.wrong(page).is_empty()).await;
+    running.signal("TERM");
+    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = gateway().await;
+    let file = config(folder.path(), &gateway);
+    let mut running = Running::start(&file);
+    until(&running, "some have ended", |page| finished(page) > 10.0).await;
+    running.signal("TERM");
+    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
+    let state = rusqlite::Connection::open(folder.path().join("state/s.db")).unwrap();
+    let id: String =
+        state.query_row("select task_id from tasks where ended is null limit 1", [], |row| row.get(0)).unwrap();
+    let later = "{\"status\":\"from a later version\"}";
+    state.execute("update tasks set record = ?2 where task_id = ?1", [&*id, later]).unwrap();
+    drop(state);
+
+    let ends = |(series, _): &(String, f64)| series.starts_with("videogen_tasks_finished_total");
+    let all: f64 = gateway.truth().into_iter().filter(ends).map(|(_, count)| count).sum();
+    let mut running = Running::start(&file);
+    let page = until(&running, "all others have ended", |page| finished(page) >= all - 1.0).await;
+    assert_eq!(value(&page, "videogen_exporter_state_rows_skipped"), Some(1.0), "{page}");
+    running.signal("TERM");
+    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
+    let state = rusqlite::Connection::open(folder.path().join("state/s.db")).unwrap();
+    let record: String =
+        state.query_row("select record from tasks where task_id = ?1", [&id], |row| row.get(0)).unwrap();
+    assert_eq!(record, later, "a later version may read it again");
 }

@@ -127,20 +127,6 @@ async fn every_end_is_shown_and_counted_once() {
 
 /// Takes over a minute: that is the rule.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_the_upstream_forgets_is_lost_after_a_minute() {
-    let gateway = Upstream::start("127.0.0.1:0").await;
-    gateway.script("gone", vec![status("IN_PROGRESS"), crate::upstream::not_exist()]);
-    let exporter = Exporter::start(&config(QUICK, &gateway, "[gone]"), Path::new(HERE)).await;
-    exporter.until(&["videogen_upstream_requests_total{code=\"400\",operation=\"get\",upstream=\"gw\"} 3"]).await;
-    assert!(exporter.page().await.contains(&now_is("gone", "running")), "three answers are not enough");
-    tokio::time::sleep(Duration::from_secs(58)).await;
-    exporter.until(&[&now_is("gone", "lost")]).await;
-    let class = label_set("videogen_task_failures_total", "status=\"lost\",failure_class=\"lost\"");
-    assert_eq!(value(&exporter.page().await, &class), Some(1.0));
-    exporter.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_never_ends_is_given_up() {
     let gateway = Upstream::start("127.0.0.1:0").await;
     gateway.script("endless", vec![status("IN_PROGRESS")]);

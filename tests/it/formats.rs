@@ -79,6 +79,7 @@ fn read(folder: &Path, form: &str, coding: &str, body: &[u8]) -> (Samples, BTree
     let file = folder.join("page");
     fs::write(&file, body).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate::prometheus::assert_is_real_test();
     let python = root.join(".peers/python/bin/python");
     let ran = Command::new(python).arg(root.join("tests/it/read_page.py")).args([form, coding]).arg(file).output();
     let ran = ran.expect("Python is not here: tests/peers fetches it");
@@ -100,7 +101,7 @@ fn read(folder: &Path, form: &str, coding: &str, body: &[u8]) -> (Samples, BTree
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reference_parsers_read_the_same_from_both_texts_however_they_are_compressed() {
+async fn real_reference_parsers_read_the_same_from_both_text_formats_with_and_without_gzip() {
     let folder = tempfile::tempdir().unwrap();
     let (exporter, _gateway) = ended(folder.path()).await;
     let (headers, plain) = scrape(exporter.address, "*/*", "identity").await;
@@ -108,8 +109,10 @@ async fn the_reference_parsers_read_the_same_from_both_texts_however_they_are_co
     assert_eq!((headers.get("content-encoding"), headers["vary"].as_str()), (None, "Accept, Accept-Encoding"));
     let (text, none, _) = read(folder.path(), "text", "identity", &plain);
     assert!(text.len() > 1000 && none.is_empty(), "{}", text.len());
-    for coding in ["identity", "gzip", "zstd"] {
-        let (headers, body) = scrape(exporter.address, OPEN, coding).await;
+    for (accepted, coding) in
+        [("identity", "identity"), ("gzip", "gzip"), ("zstd", "identity"), ("zstd, gzip;q=0.5", "gzip")]
+    {
+        let (headers, body) = scrape(exporter.address, OPEN, accepted).await;
         assert_eq!(headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
         assert_eq!(headers.get("content-encoding").map_or("identity", String::as_str), coding);
         let (open, exemplars, rows) = read(folder.path(), "openmetrics", coding, &body);
@@ -193,7 +196,7 @@ async fn values(port: u16, promql: &str) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prometheus_reads_the_same_from_each_format_and_finds_the_task_of_an_exemplar() {
+async fn real_prometheus_reads_the_same_from_each_format_and_finds_the_task_of_an_exemplar() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let (exporter, _gateway) = ended(folder.path()).await;
@@ -263,7 +266,7 @@ async fn prometheus_reads_the_same_from_each_format_and_finds_the_task_of_an_exe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn victoriametrics_reads_what_prometheus_reads() {
+async fn real_victoriametrics_reads_what_prometheus_reads() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let (exporter, _gateway) = ended(folder.path()).await;
@@ -300,6 +303,7 @@ async fn victoriametrics_reads_what_prometheus_reads() {
 
 /// VictoriaMetrics, which has no `--version` of the usual kind.
 fn victoria() -> Command {
+    crate::prometheus::assert_is_real_test();
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers/usr/bin/victoria-metrics");
     Command::new(if fetched.exists() { fetched } else { "victoria-metrics".into() })
 }

@@ -38,10 +38,10 @@ fn page(format: Format) -> Vec<u8> {
     let mut out = Encoder::new(format, true);
     out.header(&families::SERIES_LIMIT);
     out.row(&[], 5000.0, Extra::default());
-    out.header(&Family::of(Counter::Finished));
+    out.header(&Family::from_counter(Counter::Finished));
     let labels = [("upstream", "tokenhot"), ("provider", "tokenhot"), ("model", "m\"\\\n"), ("status", "succeeded")];
     out.row(&labels, 3.0, Extra { created, exemplar: Some(&exemplar) });
-    out.header(&Family::of(Counter::Latency));
+    out.header(&Family::from_counter(Counter::Latency));
     let latency = Exemplar { value: 71.5, ..exemplar };
     let row = HistogramRow {
         bounds: &[60.0, 120.0],

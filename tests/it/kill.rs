@@ -40,7 +40,7 @@ async fn query(port: u16, promql: &str) -> Vec<(Value, f64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_moment_it_counts_every_end_exactly_once() {
+async fn real_prometheus_sees_every_end_exactly_once_whenever_the_exporter_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let (exporter_port, prometheus_port) = (free_port(), free_port());

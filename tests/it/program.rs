@@ -126,16 +126,16 @@ fn decode_answers_whatever_it_is_given() {
 #[test]
 fn wrong_usage_and_wrong_input_have_their_exit_codes() {
     for (args, code, message) in [
-        (vec!["decode", "--provider=acne", "-"], 2, "known are ark, custom, dashscope, kling"),
+        (vec!["decode", "--provider=acne", "-"], 2, "known providers: ark, custom, dashscope, kling"),
         (vec!["decode", "--provider=tokenhot", "--http-status=9", "-"], 2, "9 is not in 100..=599"),
         (vec!["decode", "--provider=tokenhot", "--header=nonsense", "-"], 2, "expected 'Name: value'"),
-        (vec!["decode", "--provider=tokenhot", "no/such/file"], 1, "no/such/file: cannot read it"),
+        (vec!["decode", "--provider=tokenhot", "no/such/file"], 1, "no/such/file: cannot read the file"),
         (vec!["decode", "-"], 2, "required arguments were not provided"),
-        (vec!["decode", "--provider=custom", "-"], 1, "say which with --config.file and --upstream"),
-        (vec!["decode", "--upstream=a", "--config.file=no/such.yml", "-"], 1, "no/such.yml: cannot read it"),
-        (vec!["--config.file=no/such.yml"], 1, "no/such.yml: cannot read it"),
-        (vec!["check", "--config.file=no/such.yml"], 1, "no/such.yml: cannot read it"),
-        (vec!["--web.telemetry-path=metrics"], 2, "it begins with /"),
+        (vec!["decode", "--provider=custom", "-"], 1, "choose an upstream with --config.file and --upstream"),
+        (vec!["decode", "--upstream=a", "--config.file=no/such.yml", "-"], 1, "no/such.yml: cannot read the file"),
+        (vec!["--config.file=no/such.yml"], 1, "no/such.yml: cannot read the file"),
+        (vec!["check", "--config.file=no/such.yml"], 1, "no/such.yml: cannot read the file"),
+        (vec!["--web.telemetry-path=metrics"], 2, "must begin with /"),
         (vec!["simulate", "--faults=everything"], 2, "expected none, some, or a list"),
         (vec!["simulate", "--speed=-1"], 2, "expected 0.001 to 1000"),
         (vec!["--no-such-flag"], 2, "unexpected argument"),
@@ -219,7 +219,7 @@ fn decode_reads_lists_and_as_an_upstream_is_configured() {
     let said = run(&["decode", "--provider=ark", "--list", &fixture("ark/list.json")]);
     assert!(out(&said).starts_with("{\"kind\":\"list\",\"tasks\":[{") && said.status.success(), "{}", out(&said));
     let said = run(&["decode", "--provider=veo", "--list", &fixture("veo/running.json")]);
-    assert_eq!((said.status.code(), err(&said).trim()), (Some(1), "videogen-exporter: provider veo has no list"));
+    assert_eq!((said.status.code(), err(&said).trim()), (Some(1), "videogen-exporter: provider veo has no task list"));
     let said = run(&["decode", "--provider=veo", "--list", "--http-status=404", &fixture("veo/not_found.json")]);
     assert!(out(&said).contains("\"kind\":\"not_found\""), "{}", out(&said));
 
@@ -238,10 +238,15 @@ fn decode_reads_lists_and_as_an_upstream_is_configured() {
     let said = run(&["decode", &file, "--upstream=wan", "--provider=ark", "-"]);
     assert_eq!(
         (said.status.code(), err(&said).trim()),
-        (Some(1), "videogen-exporter: upstream wan has provider dashscope")
+        (Some(1), "videogen-exporter: upstream wan has provider dashscope; --provider must be the same")
     );
     let said = run(&["decode", &file, "--upstream=other", "-"]);
-    assert_eq!((said.status.code(), err(&said).contains("there are own, wan")), (Some(1), true), "{}", err(&said));
+    assert_eq!(
+        (said.status.code(), err(&said).contains("known upstreams: own, wan")),
+        (Some(1), true),
+        "{}",
+        err(&said)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,7 +271,7 @@ async fn probe_shows_everything_but_secrets() {
         "Authorization: Bearer <redacted>",
         "HTTP 200",
         "\"status\":\"succeeded\"",
-        "not as its provider documents it: progress is missing",
+        "differs from the provider's documentation: progress is missing",
         "videogen_task_status{upstream=\"gw\",task_id=\"t\",status=\"succeeded\"} 1",
     ] {
         assert!(out(&said).contains(part), "no {part:?} in\n{}", out(&said));

@@ -23,13 +23,28 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A real program; without it this test fails and says what to do, rather than prove nothing.
+/// The name of a test with real programs begins with `real_`, so that `tests/run --fast` can leave it out.
+pub fn assert_is_real_test() {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default();
+    assert!(test.contains("real_"), "{test} starts a real program, so its name has to begin with real_");
+}
+
+/// A real program. Without it the test fails and says what to do.
 pub fn peer(name: &str) -> Command {
-    let fetched = root().join(".peers/usr/bin").join(name);
-    let found = if fetched.exists() { fetched } else { PathBuf::from(name) };
-    let there = Command::new(&found).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    assert!(there.is_ok_and(|status| status.success()), "{name} is not on PATH; ./tests/run fetches it");
-    Command::new(found)
+    assert_is_real_test();
+    let peers = root().join(".peers");
+    let fetched = peers.join("usr/bin").join(name);
+    let is_fetched = fetched.exists();
+    let program = if is_fetched { fetched } else { PathBuf::from(name) };
+    let version = Command::new(&program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(version.is_ok_and(|status| status.success()), "{name} is not on PATH; ./tests/peers fetches it");
+    let mut command = Command::new(program);
+    if is_fetched {
+        // Alertmanager reads its templates there.
+        command.current_dir(peers);
+    }
+    command
 }
 
 /// A program that goes with its test.
@@ -60,7 +75,7 @@ pub fn free_port() -> u16 {
 }
 
 #[test]
-fn promtool_and_amtool_accept_every_shipped_file() {
+fn real_promtool_and_amtool_accept_every_shipped_file() {
     let config = root().join("config");
     let rules = [config.join("rules/alerts.yml"), config.join("rules/recording.yml")];
     succeeds(peer("promtool").args(["check", "rules", "--lint=all", "--lint-fatal"]).args(&rules));
@@ -72,7 +87,7 @@ fn promtool_and_amtool_accept_every_shipped_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_and_an_expired_task_reach_a_webhook() {
+async fn real_alertmanager_sends_a_failed_and_an_expired_task_to_a_webhook() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
 

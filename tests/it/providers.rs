@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use videogen_exporter::cli::{shown, shown_list};
+use videogen_exporter::cli::{answer_json, list_json};
 use videogen_exporter::domain::{Answer, ApiError, FailureClass, TaskId};
 use videogen_exporter::provider::{self, Dialect, PROVIDERS};
 
@@ -32,12 +32,12 @@ pub fn manifest() -> Vec<Entry> {
 
 /// A provider as it is without a configuration; a described one is none.
 pub fn dialect(name: &str) -> Dialect {
-    Dialect::of(provider::named(name).unwrap()).unwrap()
+    Dialect::from_provider(provider::by_name(name).unwrap()).unwrap()
 }
 
 /// Every provider that is something without a configuration.
 pub fn dialects() -> impl Iterator<Item = Dialect> {
-    PROVIDERS.iter().filter_map(|provider| Dialect::of(provider).ok())
+    PROVIDERS.iter().filter_map(|provider| Dialect::from_provider(provider).ok())
 }
 
 fn answer(provider: &str, body: &[u8]) -> Result<Answer, ApiError> {
@@ -45,7 +45,7 @@ fn answer(provider: &str, body: &[u8]) -> Result<Answer, ApiError> {
 }
 
 fn read(provider: &str, status: u16, body: &[u8]) -> Value {
-    shown(&dialect(provider).read(status, body))
+    answer_json(&dialect(provider).read(status, body))
 }
 
 /// The three fields that the manifest leaves out.
@@ -66,8 +66,8 @@ fn recorded_answers_come_out_exactly() {
     for entry in manifest() {
         let body = fs::read(folder().join(&entry.file)).unwrap();
         let dialect = dialect(&entry.provider);
-        let single = without_extras(shown(&dialect.read(entry.http_status, &body)));
-        let list = without_extras(shown_list(&dialect.read_list(entry.http_status, &body).map(|list| list.tasks)));
+        let single = without_extras(answer_json(&dialect.read(entry.http_status, &body)));
+        let list = without_extras(list_json(&dialect.read_list(entry.http_status, &body).map(|list| list.tasks)));
         match entry.expect["kind"].as_str().unwrap() {
             "list" => assert_eq!(list, entry.expect, "{}", entry.file),
             "task" => assert_eq!(single, entry.expect, "{}", entry.file),
@@ -404,7 +404,7 @@ fn what_is_no_task_is_no_task_and_what_is_one_is_read_whole() {
     assert!(read("openai_videos", 200, waiting.to_string().as_bytes())["task"]["error_message"].is_null());
 
     let list = |provider: &str, body: Value| {
-        shown_list(&dialect(provider).read_list(200, body.to_string().as_bytes()).map(|list| list.tasks))
+        list_json(&dialect(provider).read_list(200, body.to_string().as_bytes()).map(|list| list.tasks))
     };
     for (provider, body) in [
         ("ark", json!({"total": 0, "items": null})),

@@ -108,7 +108,7 @@ async fn a_hundred_readers_of_which_twenty_hardly_read_hold_up_nobody() {
     }
     let until = Instant::now() + WHILE;
     for n in 0..80 {
-        quick_ones.spawn(quick(address, ["identity", "gzip", "zstd"][n % 3], until));
+        quick_ones.spawn(quick(address, ["identity", "gzip"][n % 2], until));
     }
     let pages = quick_ones.join_all().await;
     assert!(pages.iter().all(|pages| *pages > 0), "{pages:?}");
@@ -155,7 +155,7 @@ async fn readers_that_take_nothing_are_left_and_others_are_told_meanwhile() {
     let answer = client.get(&url).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["retry-after"], "5");
-    assert!(answer.text().await.unwrap().contains("slow readers"));
+    assert!(answer.text().await.unwrap().contains("too many scrapes"));
     let answer = client.get(&url).send().await.unwrap();
     assert_eq!(answer.status(), 200, "the places are free again");
     assert!(answer.text().await.unwrap().len() > page.len() / 2);

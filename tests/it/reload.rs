@@ -63,6 +63,52 @@ async fn what_is_no_longer_configured_goes_and_what_was_learnt_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_provider_continues_the_tasks_and_the_series_of_the_old_one_are_gone() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let ended = row(&json!({"task_id": "t", "status": "FAILURE", "properties": {"origin_model_name": "m"}}));
+    gateway.script("first", vec![status("IN_PROGRESS"), ended.clone()]);
+    gateway.script("second", vec![status("IN_PROGRESS")]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.yml");
+    let text = |provider: &str| {
+        let upstream = entry("gw", &gateway, "static_configs: [{targets: [first, second]}]");
+        let head = format!("{QUICK}tasks: {{recheck_ended: 0s}}\nstate: {{sqlite: {{path: s.db}}}}\nupstreams:\n");
+        head + &upstream.replace("provider: new_api", &format!("provider: {provider}"))
+    };
+    let finished = |provider: &str, count: u32| {
+        format!(
+            "videogen_tasks_finished_total{{upstream=\"gw\",provider=\"{provider}\",model=\"m\",status=\"failed\"}} {count}"
+        )
+    };
+    let is = |id: &str, status: &str| {
+        format!("videogen_task_status{{upstream=\"gw\",task_id=\"{id}\",status=\"{status}\"}} 1")
+    };
+    fs::write(&config, text("new_api")).unwrap();
+    let exporter = Exporter::start_file(&config).await;
+    exporter.until(&[&finished("new_api", 1), &is("first", "failed"), &is("second", "running")]).await;
+
+    fs::write(&config, text("tokenhot")).unwrap();
+    exporter.reloaded().await;
+    let page = exporter.until(&[&is("first", "failed"), &is("second", "running")]).await;
+    assert!(!page.contains("provider=\"new_api\""), "a series of the old provider stays: {page}");
+    assert!(!page.contains(&finished("tokenhot", 1)), "an end is counted again under the new provider: {page}");
+    assert!(
+        page.contains("videogen_tasks{upstream=\"gw\",provider=\"tokenhot\",model=\"m\",status=\"running\"} 1"),
+        "{page}"
+    );
+    let polls = gateway.asked().len();
+    gateway.script("second", vec![ended]);
+    let page = exporter.until(&[&finished("tokenhot", 1), &is("second", "failed")]).await;
+    assert!(gateway.asked().len() > polls && !page.contains("provider=\"new_api\""), "{page}");
+    exporter.stop().await;
+
+    let exporter = Exporter::start_file(&config).await;
+    let page = exporter.until(&[&finished("tokenhot", 1), &is("first", "failed"), &is("second", "failed")]).await;
+    assert!(!page.contains("provider=\"new_api\""), "{page}");
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_poll_does_not_keep_a_new_configuration_waiting() {
     let upstream = Upstream::start("127.0.0.1:0").await;
     upstream.script("slow", vec![Reply::Hang(Duration::from_secs(30))]);
@@ -209,14 +255,14 @@ async fn every_bad_file_leaves_the_old_configuration_in_force_and_is_answered_wi
         for message in text.lines().filter_map(|line| line.strip_prefix("# expect: ")) {
             assert!(said.contains(&message.replace(name, "c.yml")), "{name}: no {message:?} in {said}");
         }
-        assert!(said.ends_with("the configuration before stays in force\n") && !said.contains("S3CRET"), "{said}");
+        assert!(said.ends_with("the previous configuration stays active\n") && !said.contains("S3CRET"), "{said}");
     }
     assert_eq!(exporter.get("config").await, in_force);
     exporter.until(&[running, "videogen_exporter_config_last_reload_successful 0"]).await;
 
     fs::write(&config, good.replace("s.db", "other.db").replace("interval: 100ms", "interval: 120ms")).unwrap();
     let (code, said) = reload(&exporter).await;
-    assert_eq!((code, said.lines().next()), (200, Some("loaded again")), "{said}");
+    assert_eq!((code, said.lines().next()), (200, Some("configuration reloaded")), "{said}");
     assert!(said.contains("`state` needs a restart"), "{said}");
     assert!(exporter.get("config").await.1.contains("\"interval\": \"120ms\""), "in force when it is answered");
     exporter.until(&[running, "videogen_exporter_config_last_reload_successful 1"]).await;

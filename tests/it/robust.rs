@@ -6,7 +6,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use videogen_exporter::cli::shown;
+use videogen_exporter::cli::answer_json;
 use videogen_exporter::domain::drift::{Field, FieldProblem};
 use videogen_exporter::domain::{Answer, ApiError, Drift};
 use videogen_exporter::provider::Dialect;
@@ -162,7 +162,7 @@ fn good(which: impl Fn(&str) -> bool) -> Vec<(String, Dialect, Value, Value)> {
         .map(|entry| {
             let body: Value = serde_json::from_slice(&fs::read(folder().join(&entry.file)).unwrap()).unwrap();
             let dialect = dialect(&entry.provider);
-            let said = shown(&dialect.read(200, body.to_string().as_bytes()));
+            let said = answer_json(&dialect.read(200, body.to_string().as_bytes()));
             (entry.file, dialect, body, said)
         })
         .collect()
@@ -247,7 +247,7 @@ fn a_field_of_another_type_is_counted_wherever_it_costs_something() {
                     continue;
                 }
                 let result = dialect.read(200, with(&body, &path, wrong.clone()).to_string().as_bytes());
-                let lost = lost(&said, &shown(&result));
+                let lost = lost(&said, &answer_json(&result));
                 let drift = drift_of(&result);
                 assert!(lost.is_empty() || !drift.is_none(), "{file} {path} = {wrong}: lost {lost:?} unseen");
                 changes += usize::from(!lost.is_empty());
@@ -277,7 +277,7 @@ fn a_field_that_is_gone_or_null_is_counted_where_it_is_documented() {
         for path in paths(&body, "") {
             for (what, body) in [("gone", without(&body, &path)), ("null", with(&body, &path, Value::Null))] {
                 let result = dialect.read(200, body.to_string().as_bytes());
-                let mut lost = lost(&said, &shown(&result));
+                let mut lost = lost(&said, &answer_json(&result));
                 // A gateway may hold no body of its vendor's at all, and says so with null.
                 let holds_nothing = what == "null" && path == "/data/data";
                 lost.retain(|key| {

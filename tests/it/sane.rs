@@ -2,13 +2,13 @@
 
 use std::sync::LazyLock;
 
-use videogen_exporter::cli::{shown, shown_list};
+use videogen_exporter::cli::{answer_json, list_json};
 use videogen_exporter::domain::{Answer, Status};
 use videogen_exporter::provider::{Dialect, PROVIDERS};
 
 /// Every provider that is something without a configuration.
 static DIALECTS: LazyLock<Vec<Dialect>> =
-    LazyLock::new(|| PROVIDERS.iter().filter_map(|provider| Dialect::of(provider).ok()).collect());
+    LazyLock::new(|| PROVIDERS.iter().filter_map(|provider| Dialect::from_provider(provider).ok()).collect());
 
 /// Reads `body` in every dialect, as a task and as a list, from a good answer and from bad ones.
 ///
@@ -22,11 +22,11 @@ pub fn check(body: &[u8]) {
                 assert_eq!(http_status, 200, "{}: an error read as a task", dialect.name());
                 check_answer(answer, dialect);
             }
-            check_said(&shown(&read).to_string(), body, dialect);
+            check_said(&answer_json(&read).to_string(), body, dialect);
         }
         let list = dialect.read_list(200, body).map(|list| list.tasks);
         list.iter().flatten().for_each(|answer| check_answer(answer, dialect));
-        check_said(&shown_list(&list).to_string(), body, dialect);
+        check_said(&list_json(&list).to_string(), body, dialect);
     }
 }
 

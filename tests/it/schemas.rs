@@ -85,7 +85,7 @@ async fn a_state_of_every_schema_opens_with_all_that_is_in_it() {
 }
 
 #[tokio::test]
-async fn the_way_the_docs_mend_a_state_keeps_all_that_can_be_read() {
+async fn real_sqlite3_repairs_a_state_as_the_docs_show_and_keeps_what_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let docs = project("docs/state.md");
     let command = docs.split("```").find(|block| block.contains("mended.db")).unwrap().strip_prefix("sh\n").unwrap();

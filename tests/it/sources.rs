@@ -52,21 +52,21 @@ impl Drop for Server {
 fn source(folder: &Path, provider: &str, address: SocketAddr, source: &str) -> Source {
     let text = format!("upstreams: [{{name: u, provider: {provider}, base_url: 'http://{address}', {source}}}]\n");
     let config = config::parse(&text, &folder.join("c.yml")).unwrap_or_else(|error| panic!("{error}"));
-    Source::of(&config.upstreams[0]).remove(0).1
+    Source::from_upstream(&config.upstreams[0]).remove(0).1
 }
 
 /// Reads a source to the end of the pass: all of it in one listing.
 async fn read_all(source: &mut Source) -> Listing {
-    let mut whole = Listing { more: true, ..Listing::default() };
-    while whole.more {
+    let mut whole = Listing { has_more: true, ..Listing::default() };
+    while whole.has_more {
         let part = source.read().await;
-        whole.asked.extend(part.asked);
+        whole.requests.extend(part.requests);
         whole.errors += part.errors;
         whole.messages.extend(part.messages);
-        (whole.tasks, whole.complete, whole.absent) = (part.tasks, part.complete, part.absent);
-        (whole.truncated, whole.more) = (part.truncated, part.more);
-        if whole.more {
-            source.changed().await;
+        (whole.tasks, whole.is_complete, whole.is_absent) = (part.tasks, part.is_complete, part.is_absent);
+        (whole.is_truncated, whole.has_more) = (part.is_truncated, part.has_more);
+        if whole.has_more {
+            source.wait_until_due().await;
         }
     }
     whole
@@ -107,10 +107,10 @@ async fn a_server_of_ids_is_asked_again_and_its_last_good_list_stays() {
     );
     let mut source = source(folder.path(), "new_api", server.0, &written);
     let first = source.read().await;
-    assert_eq!((ids(&first), first.errors, first.complete), (set(&["a", "b", "c"]), 1, true));
+    assert_eq!((ids(&first), first.errors, first.is_complete), (set(&["a", "b", "c"]), 1, true));
     assert_eq!(first.tasks[0].labels["team"], "x");
     let again = source.read().await;
-    assert_eq!((ids(&again), again.complete), (set(&["a", "b", "c"]), true));
+    assert_eq!((ids(&again), again.is_complete), (set(&["a", "b", "c"]), true));
     {
         let asked = asked.lock().unwrap();
         assert_eq!(asked[0]["x-prometheus-refresh-interval-seconds"], "7");
@@ -124,11 +124,11 @@ async fn a_server_of_ids_is_asked_again_and_its_last_good_list_stays() {
         let bad = source.read().await;
         let expected = u64::from(status != 304);
         assert_eq!((ids(&bad), bad.errors), (set(&["a", "b", "c"]), expected), "{status} {body}");
-        assert_eq!(bad.complete, status == 304, "{status} {body}");
+        assert_eq!(bad.is_complete, status == 304, "{status} {body}");
     }
     *said.lock().unwrap() = (200, "[]".to_owned());
     let none = source.read().await;
-    assert_eq!((ids(&none), none.errors, none.complete), (set(&[]), 0, true));
+    assert_eq!((ids(&none), none.errors, none.is_complete), (set(&[]), 0, true));
     assert!(!source.identity().contains("ours"), "a URL may hold a secret");
 }
 
@@ -242,7 +242,7 @@ async fn every_task_of_a_list_that_moves_is_found_and_none_twice() {
                 }
                 let before = moving.lock().unwrap().tasks.clone();
                 let listing = read_all(&mut source_of_it).await;
-                assert_eq!((listing.errors, listing.complete), (0, true), "{provider} {:?}", listing.messages);
+                assert_eq!((listing.errors, listing.is_complete), (0, true), "{provider} {:?}", listing.messages);
                 let found = ids(&listing);
                 assert_eq!(found.len(), listing.tasks.len(), "{provider}: none twice");
                 let wanted: BTreeSet<String> = before
@@ -254,7 +254,7 @@ async fn every_task_of_a_list_that_moves_is_found_and_none_twice() {
                 assert!(missing.is_empty(), "{provider} {skew} round {round}: {missing:?} of {}", wanted.len());
                 assert!(!found.contains("t0"), "{provider}: older than the lookback");
                 // Later reads go back only as far as they have to.
-                let pages = listing.asked.len();
+                let pages = listing.requests.len();
                 if provider != "dashscope" && ![0, 3].contains(&round) {
                     let young = moving.lock().unwrap().born - 110;
                     assert!(pages <= young / 10 + 5, "{provider} round {round}: {pages} pages for {young} young tasks");
@@ -290,14 +290,18 @@ async fn a_list_in_trouble_keeps_what_it_had_and_what_is_asked_of_it_is_counted(
     let written = "list_configs: [{authorization: {credentials_file: dashboard}, user_id: '42'}]";
     let mut source = source(folder.path(), "tokenhot", server.0, written);
     let first = read_all(&mut source).await;
-    assert_eq!((ids(&first), first.absent, first.complete), (set(&[]), true, true), "an empty list is no first load");
+    assert_eq!(
+        (ids(&first), first.is_absent, first.is_complete),
+        (set(&[]), true, true),
+        "an empty list is no first load"
+    );
     let found = read_all(&mut source).await;
-    assert_eq!((ids(&found), found.absent), (set(&["a", "b"]), false));
+    assert_eq!((ids(&found), found.is_absent), (set(&["a", "b"]), false));
     for code in [200, 500, 200] {
         let bad = read_all(&mut source).await;
-        assert_eq!((ids(&bad), bad.errors, bad.complete), (set(&["a", "b"]), 1, false));
-        assert_eq!(bad.asked[0].code, Some(code));
-        assert!(bad.asked[0].reason.is_some());
+        assert_eq!((ids(&bad), bad.errors, bad.is_complete), (set(&["a", "b"]), 1, false));
+        assert_eq!(bad.requests[0].code, Some(code));
+        assert!(bad.requests[0].reason.is_some());
     }
     let empty = read_all(&mut source).await;
     assert_eq!((ids(&empty), empty.errors), (set(&["a", "b"]), 0), "an empty list proves nothing");
@@ -328,7 +332,7 @@ async fn a_list_that_wants_to_be_left_alone_is_read_on_where_it_was() {
     let mut source = source(folder.path(), "new_api", server.0, "list_configs: [{}]");
     let begun = Instant::now();
     let listing = read_all(&mut source).await;
-    assert_eq!((listing.tasks.len(), listing.errors, listing.asked.len()), (200, 0, 3));
+    assert_eq!((listing.tasks.len(), listing.errors, listing.requests.len()), (200, 0, 3));
     assert!(begun.elapsed() >= Duration::from_secs(1), "as long as it was asked to wait");
 }
 
@@ -443,14 +447,14 @@ async fn a_file_of_sqlite_is_asked_and_never_written() {
     };
     let mut good = of("select task_id, team from jobs;");
     let listing = good.read().await;
-    assert_eq!((ids(&listing), listing.errors, listing.complete), (set(&["a", "b"]), 0, true));
+    assert_eq!((ids(&listing), listing.errors, listing.is_complete), (set(&["a", "b"]), 0, true));
     shell.execute_batch("alter table jobs rename to jobs2").unwrap();
     let kept = good.read().await;
-    assert_eq!((ids(&kept), kept.errors, kept.complete), (set(&["a", "b"]), 1, false), "its last good list");
+    assert_eq!((ids(&kept), kept.errors, kept.is_complete), (set(&["a", "b"]), 1, false), "its last good list");
     let endless = "with recursive n (task_id) as (select 1 union all select task_id + 1 from n) select max(task_id) as task_id from n";
     let begun = Instant::now();
     let slow = of(endless).read().await;
-    assert!(slow.messages[0].contains("did not end in time"), "{:?}", slow.messages);
+    assert!(slow.messages[0].contains("did not finish within `timeout`"), "{:?}", slow.messages);
     assert!(begun.elapsed() < Duration::from_secs(20), "it is interrupted");
 }
 
@@ -463,6 +467,7 @@ struct Postgres {
 
 /// Where Debian puts the server's programs.
 fn postgres_program(name: &str) -> PathBuf {
+    crate::prometheus::assert_is_real_test();
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> =
         versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.is_file()).collect();
@@ -537,7 +542,7 @@ impl Drop for Postgres {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgresql_is_asked_and_never_written() {
+async fn real_postgresql_is_queried_and_never_written() {
     let database = Postgres::start();
     let client = database.client().await;
     let made = "create table jobs (task_id text, submit_time timestamptz, team text, tries int, secret bytea);
@@ -559,7 +564,7 @@ async fn postgresql_is_asked_and_never_written() {
     let mut good = of(&database.url(), "select task_id, submit_time, team, tries from jobs; ");
     let listing = good.read().await;
     assert_eq!(
-        (ids(&listing), listing.errors, listing.complete),
+        (ids(&listing), listing.errors, listing.is_complete),
         (set(&["a", "b"]), 1, true),
         "{:?}",
         listing.messages
@@ -575,7 +580,7 @@ async fn postgresql_is_asked_and_never_written() {
         ("select 'a' as task_id) as found; drop table jobs; --", "42601"),
         ("select 'a' as task_id from nobody", "(42P01)"),
         ("select 'a' as id", "no column task_id"),
-        ("select 'a' as task_id, 1 as \"a b\"", "cannot be a label"),
+        ("select 'a' as task_id, 1 as \"a b\"", "a column name is not a label name"),
     ] {
         let told = of(&database.url(), query).read().await;
         assert!(told.messages.iter().any(|message| message.contains(why)), "{query}: {:?}", told.messages);
@@ -585,7 +590,7 @@ async fn postgresql_is_asked_and_never_written() {
     assert!(told.messages[0].contains("28P01") && !told.messages[0].contains("wrong"), "{:?}", told.messages);
     for url in ["mysql://reader@127.0.0.1/x", "postgres://reader@127.0.0.1:port/x"] {
         let told = of(url, "select 'a' as task_id").read().await;
-        assert_eq!((told.errors, told.complete), (1, false), "{url}");
+        assert_eq!((told.errors, told.is_complete), (1, false), "{url}");
     }
     let count: i64 = client.query_one("select count(*) from jobs", &[]).await.unwrap().get(0);
     assert_eq!(count, 3, "nothing was written");
@@ -593,5 +598,5 @@ async fn postgresql_is_asked_and_never_written() {
     drop(client);
     drop(database);
     let kept = good.read().await;
-    assert_eq!((ids(&kept), kept.errors, kept.complete), (set(&["a", "b"]), 1, false), "its last good list");
+    assert_eq!((ids(&kept), kept.errors, kept.is_complete), (set(&["a", "b"]), 1, false), "its last good list");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use videogen_exporter::counters::ZeroHold;
 use videogen_exporter::domain::advance::CountSince;
-use videogen_exporter::domain::reading::{Clock, Times, Tokens};
+use videogen_exporter::domain::reading::{ClockSource, Times, Tokens};
 use videogen_exporter::domain::task::Video;
 use videogen_exporter::domain::{
     Answer, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance,
@@ -54,7 +54,7 @@ fn found_in(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp, identity: Opti
 fn read(task: &Task, status: Status) -> Transition {
     let mut answer = Answer::new(status);
     if status.is_end() {
-        answer.times = Times { submit: Some(at(910)), start: None, finish: Some(at(940)), clock: Clock::Gateway };
+        answer.times = Times { submit: Some(at(910)), start: None, finish: Some(at(940)), clock: ClockSource::Gateway };
         answer.tokens = Tokens { total: Some(100.5), ..Tokens::default() };
     }
     advance(task, Reading::Answer(Box::new(answer)), &POLICY, at(1001))
@@ -391,13 +391,13 @@ async fn what_cannot_be_used_is_refused_with_what_to_do_and_left_as_it_is() {
     sql(&at_name("other"), "create table customers (name text)");
     sql(&at_name("marked"), "pragma user_version = 77; pragma application_id = 5");
     for (name, words) in [
-        ("damaged", ["is damaged", "Move it away"]),
-        ("cut", ["is damaged", "Move it away"]),
-        ("head", ["is no state of videogen-exporter", "Choose another"]),
-        ("text", ["is no state of videogen-exporter", "Choose another"]),
+        ("damaged", ["is damaged", "Move it and its -wal file away"]),
+        ("cut", ["is damaged", "Move it and its -wal file away"]),
+        ("head", ["is not a state of videogen-exporter", "Set another"]),
+        ("text", ["is not a state of videogen-exporter", "Set another"]),
         ("newer", ["has schema 99", "run the newer program"]),
-        ("marked", ["the database of something else", "Choose another"]),
-        ("other", ["the database of something else", "Choose another"]),
+        ("marked", ["is not a state of videogen-exporter", "Set another"]),
+        ("other", ["is not a state of videogen-exporter", "Set another"]),
     ] {
         let told = refused(&at_name(name));
         assert!(words.iter().all(|word| told.contains(word)) && told.contains(name), "{name}: {told}");

@@ -103,28 +103,6 @@ async fn a_clock_that_is_wrong_is_seen() {
     exporter.stop().await;
 }
 
-/// A false failure, and the success that comes after it: both are counted, each once, and so are tokens.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_late_success_is_seen_a_minute_later_and_counted_once() {
-    let gateway = Upstream::start("127.0.0.1:0").await;
-    let failed = json!({"task_id": "t", "status": "FAILURE", "fail_reason": "upstream returned error", "progress": "100%",
-        "properties": {"origin_model_name": "m"}});
-    gateway.script("late", vec![status("IN_PROGRESS"), row(&failed), row(&answer("SUCCESS", "succeeded"))]);
-    let exporter = Exporter::start(&config(&gateway, "[late]"), Path::new(".")).await;
-    let failure =
-        label_set("videogen_task_failures_total", ",status=\"failed\",failure_class=\"gateway_error\"") + " 1";
-    let failed = label_set("videogen_tasks_finished_total", ",status=\"failed\"") + " 1";
-    exporter.until(&[&failure, &failed]).await;
-    tokio::time::sleep(Duration::from_secs(50)).await;
-    assert_eq!(gateway.asked().len(), 2, "never sooner than a minute");
-    let late = label_set("videogen_status_regressions_total", "") + " 1";
-    let succeeded = label_set("videogen_tasks_finished_total", ",status=\"succeeded\"") + " 1";
-    let tokens = label_set("videogen_tokens_total", ",token_type=\"output\"") + " 10";
-    let page = exporter.until(&[&late, &succeeded, &failed, &failure, &tokens]).await;
-    assert!(page.contains("videogen_task_status{upstream=\"gw\",task_id=\"late\",status=\"succeeded\"} 1"));
-    exporter.stop().await;
-}
-
 /// While tasks end one after the other, whoever looks sees each of them in the counters, in the counts by status and in its own
 /// row, or in none of them.
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Answers that are errors: from HTTP status, code and message to one kind.
+//! Decodes error responses: from HTTP status, code and message to a reason.
 
 use serde_json::Value;
 
@@ -6,16 +6,16 @@ use super::lenient;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{ApiError, Drift, Reason, labels};
 
-/// Finds the kind of an error in a provider's own codes.
+/// The reason of an error by the provider's codes.
 pub type ErrorKind = fn(&ErrorBody) -> Option<Reason>;
 
-/// Longest error code that is kept.
+/// Longest error code, in characters.
 const MAX_CODE: usize = 128;
 
-/// What stands in an error body.
+/// Code and message of an error body.
 #[derive(Debug, Default, PartialEq)]
 pub struct ErrorBody {
-    /// The code, by the order of docs/upstreams.md 1.4.
+    /// The code, by the rules of docs/upstreams.md 1.4.
     pub code: Option<String>,
     /// The message.
     pub message: Option<String>,
@@ -23,14 +23,14 @@ pub struct ErrorBody {
     pub is_base_resp: bool,
 }
 
-/// Finds code and message: `error.{status|code|type}`, `base_resp`, else the top level; a one-element list is opened.
+/// Finds code and message in `error`, in `base_resp` or at the top level. The body may be a list of one entry.
 pub fn error_body(body: &Value) -> ErrorBody {
     let body = match body {
         Value::Array(items) if items.len() == 1 => &items[0],
         other => other,
     };
     let short = |code: std::borrow::Cow<'_, str>| {
-        labels::kept_text(&code).map(|code| code.chars().take(MAX_CODE).collect::<String>())
+        labels::storable_text(&code).map(|code| code.chars().take(MAX_CODE).collect::<String>())
     };
     if let Some(error) = body.get("error") {
         if let Some(message) = error.as_str() {
@@ -41,7 +41,7 @@ pub fn error_body(body: &Value) -> ErrorBody {
             };
         }
         if error.is_object() {
-            // Google's `status` is a word; elsewhere a number of that name only repeats the HTTP status.
+            // Google's `status` is a word; others repeat the HTTP status there.
             let word =
                 error.get("status").filter(|status| status.as_str().is_some_and(|text| text.parse::<f64>().is_err()));
             let code = word
@@ -70,13 +70,13 @@ pub fn error_body(body: &Value) -> ErrorBody {
     }
 }
 
-/// The first code of a table that fits an error's code.
+/// Looks an error's code up in a table.
 pub fn by_code(table: &[(&str, Reason)], error: &ErrorBody) -> Option<Reason> {
     let code = error.code.as_deref()?;
     table.iter().find(|(known, _)| *known == code).map(|(_, kind)| *kind)
 }
 
-/// The kind of an error of an API whose codes are not known.
+/// The [`ErrorKind`] of an API whose codes are unknown.
 pub const fn unknown_kind(_: &ErrorBody) -> Option<Reason> {
     None
 }
@@ -105,7 +105,7 @@ pub fn http_error(status: u16, body: &[u8], error_kind: ErrorKind) -> ApiError {
     ApiError { kind, code: found.code.filter(|code| !code.is_empty()), drift: Drift::NONE }
 }
 
-/// A code says more than its HTTP status only where upstreams are known to use it so.
+/// Whether the code overrides the HTTP status: only for combinations that upstreams are known to use.
 fn is_refinement(status: u16, kind: Reason) -> bool {
     match status {
         400 => {
@@ -120,45 +120,45 @@ fn is_refinement(status: u16, kind: Reason) -> bool {
 pub fn ok_error(body: &Value, error_kind: ErrorKind) -> ApiError {
     let found = error_body(body);
     let message = found.message.as_deref().unwrap_or("");
-    let refused = body.get("success") == Some(&Value::Bool(false)) && message.starts_with("Unauthorized");
-    let kind = if refused { Reason::Unauthorized } else { error_kind(&found).unwrap_or(Reason::ApiError) };
+    let is_unauthorized = body.get("success") == Some(&Value::Bool(false)) && message.starts_with("Unauthorized");
+    let kind = if is_unauthorized { Reason::Unauthorized } else { error_kind(&found).unwrap_or(Reason::ApiError) };
     ApiError { kind, code: found.code, drift: Drift::NONE }
 }
 
-/// `success` (new-api), 0 (Kling, `MiniMax`) and 200 (some forks) mean that nothing is wrong.
+/// Whether a code means success: `success` (new-api), 0 (Kling, `MiniMax`) or 200 (some forks).
 pub fn is_success_code(code: &str) -> bool {
     code.eq_ignore_ascii_case("success") || code == "0" || code == "200"
 }
 
-/// True for a body that refuses: `success` is false, or there is a `code` or `base_resp` that is none of success.
-pub fn is_refusal(body: &Value) -> bool {
+/// Whether `success` is false, or a `code` or `base_resp` does not mean success.
+pub fn has_error_code(body: &Value) -> bool {
     let base_resp = lenient::at(body, "base_resp.status_code").and_then(lenient::as_text);
     let codes = [lenient::text(body, "code"), base_resp];
     body.get("success") == Some(&Value::Bool(false)) || codes.into_iter().flatten().any(|code| !is_success_code(&code))
 }
 
-/// True for a list that says how long it is.
+/// Whether there is a total number of entries.
 pub fn has_total(body: &Value) -> bool {
     ["total", "data.total"].iter().any(|at| lenient::at(body, at).is_some_and(Value::is_number))
 }
 
-/// True for a body whose `status` is that of the answer and not of a task: it names no task, and complains.
-pub fn is_complaint(body: &Value) -> bool {
+/// Whether `status` belongs to an error message and not to a task: there is a message, and no id.
+pub fn is_error_message(body: &Value) -> bool {
     let has = |key| lenient::text(body, key).is_some();
     has("status") && !has("id") && !has("task_id") && ["message", "msg", "error"].iter().any(|key| has(key))
 }
 
-/// What an answer without a task says: nothing, and then its status is missing, unless there is an error in it.
+/// The error of a body without a task: its own error, or otherwise a missing status.
 pub fn no_task(body: &Value, drift: Drift, error_kind: ErrorKind) -> ApiError {
     let has = |key| body.get(key).is_some_and(|value| !value.is_null());
-    if is_refusal(body) || has("error") {
+    if has_error_code(body) || has("error") {
         return ApiError { drift, ..ok_error(body, error_kind) };
     }
     let mut drift = drift;
     if !drift.iter().any(|(field, _)| field == Field::Status) {
-        drift.note(Field::Status, FieldProblem::Missing);
+        drift.add(Field::Status, FieldProblem::Missing);
     }
-    ApiError { drift, ..ApiError::coded(Reason::InvalidBody, "null_data") }
+    ApiError { drift, ..ApiError::with_code(Reason::InvalidBody, "null_data") }
 }
 
 #[cfg(test)]
@@ -168,11 +168,11 @@ mod tests {
     use serde_json::json;
 
     fn error_kind(name: &str) -> ErrorKind {
-        provider::named(name).unwrap().error_kind
+        provider::by_name(name).unwrap().error_kind
     }
 
     #[test]
-    fn http_errors_have_their_kind() {
+    fn http_errors_have_a_reason() {
         let overdue = json!({"error":{"code":"AccountOverdueError"}});
         let gemini_key = json!({"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}});
         let minimax_v2 =
@@ -221,16 +221,16 @@ mod tests {
         assert_eq!(unreadable, ApiError::new(Reason::ServerError));
     }
 
-    /// One number means different things to different providers.
+    /// Providers use the same number with different meanings.
     #[test]
-    fn an_error_inside_a_200_has_the_kind_of_its_provider() {
-        let not_known = json!({"base_resp":{"status_code":2013,"status_msg":"invalid params, invalid task_id"}});
+    fn an_error_with_http_200_has_the_reason_of_its_provider() {
+        let unknown_task = json!({"base_resp":{"status_code":2013,"status_msg":"invalid params, invalid task_id"}});
         for (name, body, kind) in [
             ("new_api", json!({"success":false,"message":"Unauthorized, invalid access token"}), Reason::Unauthorized),
             ("new_api", json!({"code":"task_not_exist","data":null}), Reason::NotFound),
             ("new_api", json!({"base_resp":{"status_code":1000}}), Reason::ServerError),
             ("new_api", json!({"code":1000,"message":"authentication failed"}), Reason::ApiError),
-            ("minimax_hailuo", not_known, Reason::NotFound),
+            ("minimax_hailuo", unknown_task, Reason::NotFound),
             ("minimax_hailuo", json!({"base_resp":{"status_code":1000}}), Reason::ServerError),
             ("kling", json!({"code":1000,"message":"authentication failed"}), Reason::Unauthorized),
             ("dashscope", json!({"code":"Throttling.RateQuota"}), Reason::RateLimited),

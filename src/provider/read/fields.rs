@@ -1,4 +1,4 @@
-//! A provider's documented fields as a table: by it a body is read, and compared with what is documented.
+//! Decodes a body by a table of its documented fields, and finds schema drift.
 
 use std::time::Duration;
 
@@ -12,71 +12,71 @@ use crate::domain::{Answer, Status, labels};
 
 /// One documented field.
 #[derive(Debug, Clone, Copy)]
-pub struct Expected {
+pub struct FieldSpec {
     field: Field,
-    /// Where it may stand, the first place that has it deciding; keys with dots between them, numbers for entries of lists.
+    /// Its paths; the first one with a value is used. A path is keys separated by dots, with numbers for list entries.
     at: &'static [&'static str],
-    when: When,
-    /// Gateways that pass on a part of a body, and compatible servers, are known to leave it out.
+    when: Presence,
+    /// Gateways and compatible servers are known to omit it.
     is_optional_behind_gateway: bool,
 }
 
-/// When a field is documented to be there.
+/// When a field is documented to be present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
-    /// It may always be missing.
+enum Presence {
+    /// It may be missing.
     Optional,
-    /// Its key is there, be it 0 or empty.
+    /// Its key is always present, possibly with 0 or an empty string.
     Key,
-    /// From the first answer on.
+    /// Always.
     Always,
-    /// In every end.
+    /// For ended tasks.
     Ended,
-    /// In a success.
+    /// For succeeded tasks.
     Succeeded,
-    /// In a failure.
+    /// For failed tasks.
     Failed,
 }
 
-/// The documented fields of one body.
-pub type Contract = &'static [Expected];
+/// The documented fields of a body.
+pub type Contract = &'static [FieldSpec];
 
-const fn expected(field: Field, at: &'static [&'static str], when: When) -> Expected {
-    Expected { field, at, when, is_optional_behind_gateway: false }
+const fn expected(field: Field, at: &'static [&'static str], when: Presence) -> FieldSpec {
+    FieldSpec { field, at, when, is_optional_behind_gateway: false }
 }
 
-/// May be missing.
-pub const fn optional(field: Field, at: &'static [&'static str]) -> Expected {
-    expected(field, at, When::Optional)
+/// A field that may be missing.
+pub const fn optional(field: Field, at: &'static [&'static str]) -> FieldSpec {
+    expected(field, at, Presence::Optional)
 }
 
-/// The key is always there; it may hold 0 or an empty text.
-pub const fn key(field: Field, at: &'static [&'static str]) -> Expected {
-    expected(field, at, When::Key)
+/// A field whose key is always present, possibly with 0 or an empty string.
+pub const fn key(field: Field, at: &'static [&'static str]) -> FieldSpec {
+    expected(field, at, Presence::Key)
 }
 
-/// Always there.
-pub const fn always(field: Field, at: &'static [&'static str]) -> Expected {
-    expected(field, at, When::Always)
+/// A field that is always present.
+pub const fn always(field: Field, at: &'static [&'static str]) -> FieldSpec {
+    expected(field, at, Presence::Always)
 }
 
-/// There in every end.
-pub const fn ended(field: Field, at: &'static [&'static str]) -> Expected {
-    expected(field, at, When::Ended)
+/// A field of ended tasks.
+pub const fn ended(field: Field, at: &'static [&'static str]) -> FieldSpec {
+    expected(field, at, Presence::Ended)
 }
 
-/// There in a success.
-pub const fn succeeded(field: Field, at: &'static [&'static str]) -> Expected {
-    expected(field, at, When::Succeeded)
+/// A field of succeeded tasks.
+pub const fn succeeded(field: Field, at: &'static [&'static str]) -> FieldSpec {
+    expected(field, at, Presence::Succeeded)
 }
 
-/// There in a failure.
-pub const fn failed(field: Field, at: &'static [&'static str]) -> Expected {
-    expected(field, at, When::Failed)
+/// A field of failed tasks.
+pub const fn failed(field: Field, at: &'static [&'static str]) -> FieldSpec {
+    expected(field, at, Presence::Failed)
 }
 
-impl Expected {
-    /// Only expected of a body that comes from its provider, and whole.
+impl FieldSpec {
+    /// The field is required only in a complete body from the provider itself.
     pub const fn optional_behind_gateway(self) -> Self {
         Self { is_optional_behind_gateway: true, ..self }
     }
@@ -85,29 +85,29 @@ impl Expected {
 /// Where a body comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodySource {
-    /// From its provider, or from something that behaves just like it.
+    /// From the provider itself.
     Direct,
-    /// From a server that is compatible with its provider.
+    /// From a server that is compatible with the provider.
     Compatible,
-    /// From a gateway's row: possibly incomplete, and before its first poll only the answer to the submission.
+    /// From a gateway's row: possibly incomplete, and before the gateway's first poll only the response to the submission.
     Inside,
 }
 
-/// Reads every field of `contract` out of `value`, and notes what is not as documented.
+/// Decodes every field of a contract, and adds what is not as documented to the drift.
 pub fn read(contract: Contract, value: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = Answer::default();
     let mut missing = Vec::new();
     for expected in contract {
         let mut found = false;
-        let mut there = false;
+        let mut is_present = false;
         let mut problem = None;
         for at in expected.at {
-            match lookup(value, at) {
+            match find_value(value, at) {
                 Ok(None) => {}
                 Ok(Some(value)) => {
-                    there |= !value.is_null();
-                    match take(&mut answer, expected.field, value, zone) {
-                        Ok(said) => found |= said,
+                    is_present |= !value.is_null();
+                    match read_field(&mut answer, expected.field, value, zone) {
+                        Ok(has_value) => found |= has_value,
                         Err(unreadable) => problem = problem.or(Some(unreadable)),
                     }
                 }
@@ -118,36 +118,39 @@ pub fn read(contract: Contract, value: &Value, zone: Zone, source: BodySource) -
             }
         }
         match problem {
-            Some(problem) if !found => answer.drift.note(expected.field, problem),
-            None if !(found || there && expected.when == When::Key) => missing.push(expected),
+            Some(problem) if !found => answer.drift.add(expected.field, problem),
+            None if !(found || is_present && expected.when == Presence::Key) => missing.push(expected),
             _ => {}
         }
     }
     let status = answer.reported_status;
     let ended = status.is_some_and(Status::is_end);
     for expected in missing {
-        let due = match expected.when {
-            When::Optional => false,
-            When::Key | When::Always => true,
-            When::Ended => ended,
-            When::Succeeded => status == Some(Status::Succeeded),
-            When::Failed => status == Some(Status::Failed),
+        let is_required = match expected.when {
+            Presence::Optional => false,
+            Presence::Key | Presence::Always => true,
+            Presence::Ended => ended,
+            Presence::Succeeded => status == Some(Status::Succeeded),
+            Presence::Failed => status == Some(Status::Failed),
         };
-        let whole = match source {
+        let is_complete = match source {
             BodySource::Direct => true,
             BodySource::Compatible => false,
-            // An incomplete body has lost its id first of all.
+            // An incomplete body lacks at least its id.
             BodySource::Inside => answer.task_id.is_some(),
         };
-        if due && (whole || !expected.is_optional_behind_gateway) && (ended || source != BodySource::Inside) {
-            answer.drift.note(expected.field, FieldProblem::Missing);
+        if is_required
+            && (is_complete || !expected.is_optional_behind_gateway)
+            && (ended || source != BodySource::Inside)
+        {
+            answer.drift.add(expected.field, FieldProblem::Missing);
         }
     }
     answer
 }
 
-/// What is wrong with a value that is neither a readable text nor a number.
-pub fn problem_of(value: Option<&Value>) -> FieldProblem {
+/// The problem of a value that is neither a valid string nor a number.
+pub fn value_problem(value: Option<&Value>) -> FieldProblem {
     match value {
         None | Some(Value::Null) => FieldProblem::Missing,
         Some(Value::String(_) | Value::Number(_)) => FieldProblem::Unreadable,
@@ -155,8 +158,8 @@ pub fn problem_of(value: Option<&Value>) -> FieldProblem {
     }
 }
 
-/// The value at a place; an error when something on the way is neither missing, null nor to be entered.
-fn lookup<'a>(value: &'a Value, at: &str) -> Result<Option<&'a Value>, FieldProblem> {
+/// The value at a path; an error when an element of the path has a wrong type.
+fn find_value<'a>(value: &'a Value, at: &str) -> Result<Option<&'a Value>, FieldProblem> {
     let mut value = value;
     for part in at.split('.') {
         value = match value {
@@ -178,32 +181,32 @@ fn lookup<'a>(value: &'a Value, at: &str) -> Result<Option<&'a Value>, FieldProb
     Ok(Some(value))
 }
 
-/// Reads the value of one field; false when it says nothing, such as null, a blank text or a time of 0.
+/// Decodes the value of a field; false when it is empty, such as null, a blank string or a time of 0.
 ///
-/// What was read before stays: places are looked at in their order.
+/// It does not replace a value from an earlier path.
 ///
 /// # Errors
 /// When the value cannot be read.
-pub fn take(answer: &mut Answer, field: Field, value: &Value, zone: Zone) -> Result<bool, FieldProblem> {
-    fn put<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+pub fn read_field(answer: &mut Answer, field: Field, value: &Value, zone: Zone) -> Result<bool, FieldProblem> {
+    fn put<T>(target: &mut Option<T>, value: Option<T>) -> bool {
         let is_found = value.is_some();
-        if place.is_none() {
-            *place = value;
+        if target.is_none() {
+            *target = value;
         }
         is_found
     }
     if value.is_null() {
         return Ok(false);
     }
-    let text = || Ok(lenient::checked_text(value)?.and_then(|text| labels::kept_text(&text)));
-    // A number where a word or a name is documented is read, and reported.
-    let is_odd = value.is_number()
+    let text = || Ok(lenient::checked_text(value)?.and_then(|text| labels::storable_text(&text)));
+    // A number in place of a string is used, but reported as drift.
+    let is_wrong_type = value.is_number()
         && matches!(
             field,
             Field::Status | Field::ModelUpstream | Field::ModelOrigin | Field::Resolution | Field::ServiceTier
         );
     let amount = || lenient::checked_amount(value);
-    let moment = || lenient::checked_moment(value, zone);
+    let time = || lenient::checked_time(value, zone);
     let is_found = match field {
         Field::TaskId => put(&mut answer.task_id, text()?),
         Field::Status => match lenient::checked_text(value)?.and_then(|word| status_words::status(&word)) {
@@ -217,9 +220,9 @@ pub fn take(answer: &mut Answer, field: Field, value: &Value, zone: Zone) -> Res
         },
         Field::UpstreamStatus => false,
         Field::Progress => put(&mut answer.progress, lenient::checked_progress(value)?),
-        Field::Submit => put(&mut answer.times.submit, moment()?),
-        Field::Start => put(&mut answer.times.start, moment()?),
-        Field::Finish => put(&mut answer.times.finish, moment()?),
+        Field::Submit => put(&mut answer.times.submit, time()?),
+        Field::Start => put(&mut answer.times.start, time()?),
+        Field::Finish => put(&mut answer.times.finish, time()?),
         Field::ModelUpstream => put(&mut answer.model_upstream, text()?),
         Field::ModelOrigin => put(&mut answer.model_origin, text()?),
         Field::Duration => put(&mut answer.video_seconds, amount()?),
@@ -244,8 +247,8 @@ pub fn take(answer: &mut Answer, field: Field, value: &Value, zone: Zone) -> Res
             }
             Some(_) => return Err(FieldProblem::Unreadable),
         },
-        Field::ExpiresAt => put(&mut answer.expires_at, moment()?),
-        // Seconds after submission, which tables list first.
+        Field::ExpiresAt => put(&mut answer.expires_at, time()?),
+        // It is in seconds after the submit time, which precedes it in every table.
         Field::Deadline => {
             let after = amount()?;
             let span = after.filter(|seconds| *seconds <= 1e9).map(Duration::from_secs_f64);
@@ -254,5 +257,5 @@ pub fn take(answer: &mut Answer, field: Field, value: &Value, zone: Zone) -> Res
         }
         Field::ServiceTier => put(&mut answer.service_tier, text()?),
     };
-    if is_odd { Err(FieldProblem::WrongType) } else { Ok(is_found) }
+    if is_wrong_type { Err(FieldProblem::WrongType) } else { Ok(is_found) }
 }

@@ -1,4 +1,4 @@
-//! Lenient reading of JSON: numbers that are texts, times in three units, nulls and empty texts that mean nothing.
+//! Lenient decoding of JSON: numbers in strings, times in several units, null and empty strings as missing values.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::drift::FieldProblem;
 use crate::domain::labels;
 
-/// How far east of Greenwich times without a zone are, where that is known.
+/// The offset from UTC of times without a zone, if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Zone(pub Option<Offset>);
 
@@ -18,37 +18,37 @@ impl Zone {
     /// Times without a zone cannot be read.
     pub const UNKNOWN: Self = Self(None);
 
-    /// Reads `+08:00`, `-5`, `Z` and the like.
+    /// Parses an offset such as `+08:00`, `-5` or `Z`.
     ///
     /// # Errors
-    /// When it is no offset of at most 14 hours.
+    /// When it is not an offset of less than 15 hours.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const SHAPE: &str = "an offset from UTC is such as +08:00, -05:30 or Z";
+        const MESSAGE: &str = "expected an offset from UTC, such as +08:00, -05:30 or Z";
         if text.eq_ignore_ascii_case("z") {
             return Ok(Self(Some(Offset::UTC)));
         }
         let (sign, rest) = match text.split_at_checked(1) {
             Some(("+", rest)) => (1, rest),
             Some(("-", rest)) => (-1, rest),
-            _ => return Err(SHAPE),
+            _ => return Err(MESSAGE),
         };
         let (hours, minutes) = rest.split_once(':').unwrap_or((rest, "0"));
         let number = |text: &str, most: i32| {
             let digits = matches!(text.len(), 1 | 2) && text.bytes().all(|b| b.is_ascii_digit());
-            text.parse::<i32>().ok().filter(|number| digits && *number <= most).ok_or(SHAPE)
+            text.parse::<i32>().ok().filter(|number| digits && *number <= most).ok_or(MESSAGE)
         };
         let seconds = number(hours, 14)? * 3600 + number(minutes, 59)? * 60;
-        Ok(Self(Some(Offset::from_seconds(sign * seconds).map_err(|_| SHAPE)?)))
+        Ok(Self(Some(Offset::from_seconds(sign * seconds).map_err(|_| MESSAGE)?)))
     }
 
-    /// A moment in this zone, or in UTC, as `20260131235959`.
-    pub fn compact(self, moment: Timestamp) -> String {
+    /// Formats a time in this zone, or in UTC, as `20260131235959`.
+    pub fn format_compact(self, time: Timestamp) -> String {
         let offset = self.0.unwrap_or(Offset::UTC);
-        let civil = jiff::Timestamp::from_millisecond(moment.as_millis()).unwrap_or_default();
+        let civil = jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or_default();
         offset.to_datetime(civil).strftime("%Y%m%d%H%M%S").to_string()
     }
 
-    /// The same, or that many hours east where nothing is known.
+    /// This zone, or the given offset when it is unknown.
     #[must_use]
     pub const fn or_hours(self, hours: i8) -> Self {
         match self.0 {
@@ -58,17 +58,17 @@ impl Zone {
     }
 }
 
-/// What lies at a place: keys of objects in objects, with dots between them.
-pub fn at<'a>(value: &'a Value, place: &str) -> Option<&'a Value> {
-    place.split('.').try_fold(value, |value, key| value.get(key))
+/// The value at a path: keys of objects, separated by dots.
+pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, key| value.get(key))
 }
 
-/// A text that is there: trimmed, not empty; a number counts as its digits.
+/// A trimmed, non-empty string; a number becomes its digits.
 pub fn text<'a>(object: &'a Value, key: &str) -> Option<Cow<'a, str>> {
     as_text(object.get(key)?)
 }
 
-/// The same for a value.
+/// A value as by [`text`].
 pub fn as_text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed),
@@ -77,12 +77,12 @@ pub fn as_text(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The same, to be kept: without any URL, for URLs are signed secrets; a text that is one is not there.
+/// A string that may be stored, by [`labels::storable_text`].
 pub fn owned(object: &Value, key: &str) -> Option<String> {
-    text(object, key).and_then(|text| labels::kept_text(&text))
+    text(object, key).and_then(|text| labels::storable_text(&text))
 }
 
-/// A finite number, or a text of one; a boolean is none.
+/// A finite number, possibly in a string.
 pub fn number(object: &Value, key: &str) -> Option<f64> {
     as_number(object.get(key)?)
 }
@@ -96,22 +96,22 @@ fn as_number(value: &Value) -> Option<f64> {
     .filter(|number: &f64| number.is_finite())
 }
 
-/// A number that counts something: not negative.
+/// A number that is not negative.
 pub fn amount(object: &Value, key: &str) -> Option<f64> {
     number(object, key).filter(|amount| *amount >= 0.0)
 }
 
-/// The first of `keys` that holds a moment.
-pub fn moment(object: &Value, keys: &[&str]) -> Option<Timestamp> {
-    keys.iter().find_map(|key| as_moment(object.get(key)?))
+/// The time at the first of these keys that has one.
+pub fn time(object: &Value, keys: &[&str]) -> Option<Timestamp> {
+    keys.iter().find_map(|key| as_time(object.get(key)?))
 }
 
-/// Unix seconds, milliseconds (over 1e11) or microseconds (over 1e14), or RFC 3339; 0 and less are no moment.
-pub fn as_moment(value: &Value) -> Option<Timestamp> {
-    checked_moment(value, Zone::UNKNOWN).ok().flatten()
+/// A time as Unix seconds, milliseconds (over 1e11) or microseconds (over 1e14), or as RFC 3339. 0 and less is no time.
+pub fn as_time(value: &Value) -> Option<Timestamp> {
+    checked_time(value, Zone::UNKNOWN).ok().flatten()
 }
 
-/// A text as [`as_text`]; a boolean, list or object is not one.
+/// A string as by [`as_text`]; an error for a boolean, list or object.
 pub fn checked_text(value: &Value) -> Result<Option<Cow<'_, str>>, FieldProblem> {
     match value {
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(FieldProblem::WrongType),
@@ -119,8 +119,8 @@ pub fn checked_text(value: &Value) -> Result<Option<Cow<'_, str>>, FieldProblem>
     }
 }
 
-/// False for `null` and a blank text, which say nothing; a boolean, list or object is neither text nor number.
-fn says_something(value: &Value) -> Result<bool, FieldProblem> {
+/// Whether there is a string or number: false for null and a blank string, an error for a boolean, list or object.
+fn has_content(value: &Value) -> Result<bool, FieldProblem> {
     match value {
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(FieldProblem::WrongType),
         Value::Null => Ok(false),
@@ -129,45 +129,45 @@ fn says_something(value: &Value) -> Result<bool, FieldProblem> {
     }
 }
 
-/// A number that counts something, or a text of one; a blank text says nothing.
+/// A number that is not negative, possibly in a string; `None` for a blank string.
 pub fn checked_amount(value: &Value) -> Result<Option<f64>, FieldProblem> {
-    if !says_something(value)? {
+    if !has_content(value)? {
         return Ok(None);
     }
     as_number(value).filter(|amount| *amount >= 0.0).map(Some).ok_or(FieldProblem::Unreadable)
 }
 
-/// A progress, as [`progress`].
+/// A ratio as by [`progress`]; `None` for a blank string.
 pub fn checked_progress(value: &Value) -> Result<Option<f64>, FieldProblem> {
-    if !says_something(value)? {
+    if !has_content(value)? {
         return Ok(None);
     }
     progress(value).map(Some).ok_or(FieldProblem::Unreadable)
 }
 
-/// A moment in any of the forms that upstreams write it in; without a zone it is UTC.
-pub fn any_moment(value: &Value) -> Option<Timestamp> {
-    checked_moment(value, Zone::UNKNOWN.or_hours(0)).ok().flatten()
+/// A time in any form; UTC without a zone.
+pub fn time_or_utc(value: &Value) -> Option<Timestamp> {
+    checked_time(value, Zone::UNKNOWN.or_hours(0)).ok().flatten()
 }
 
-/// A moment: as [`as_moment`], and `YYYY-MM-DD HH:mm:ss.SSS` in `zone`; a blank text, 0 and less say nothing.
-pub fn checked_moment(value: &Value, zone: Zone) -> Result<Option<Timestamp>, FieldProblem> {
-    if !says_something(value)? {
+/// A time as by [`as_time`], or `YYYY-MM-DD HH:mm:ss.SSS` in `zone`; `None` for a blank string, 0 and less.
+pub fn checked_time(value: &Value, zone: Zone) -> Result<Option<Timestamp>, FieldProblem> {
+    if !has_content(value)? {
         return Ok(None);
     }
     if let Some(number) = as_number(value) {
-        return if number > 0.0 { unix(number).map(Some).ok_or(FieldProblem::Unreadable) } else { Ok(None) };
+        return if number > 0.0 { from_unix(number).map(Some).ok_or(FieldProblem::Unreadable) } else { Ok(None) };
     }
     let text = value.as_str().unwrap_or_default().trim();
-    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-        return Ok(after_epoch(moment.as_millisecond()));
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(after_epoch(time.as_millisecond()));
     }
     let civil = text.parse::<DateTime>().ok().zip(zone.0);
     let zoned = civil.and_then(|(civil, offset)| civil.to_zoned(TimeZone::fixed(offset)).ok());
     zoned.map(|zoned| after_epoch(zoned.timestamp().as_millisecond())).ok_or(FieldProblem::Unreadable)
 }
 
-fn unix(number: f64) -> Option<Timestamp> {
+fn from_unix(number: f64) -> Option<Timestamp> {
     let millis = if number > 1e14 {
         number / 1e3
     } else if number > 1e11 {
@@ -175,7 +175,7 @@ fn unix(number: f64) -> Option<Timestamp> {
     } else {
         number * 1e3
     };
-    // Beyond the year 9999 it is no time of a task, whatever it is.
+    // A number beyond the year 9999 is not a time.
     if millis >= 253_402_300_800_000.0 {
         return None;
     }
@@ -187,9 +187,9 @@ fn after_epoch(millis: i64) -> Option<Timestamp> {
     (millis > 0).then(|| Timestamp::from_millis(millis))
 }
 
-/// A progress as a ratio: `"100%"`, `"50"`, `75` and `0.4` give 1, 0.5, 0.75 and 0.4, and 1 gives 0.01.
+/// Progress as a ratio: `"100%"` is 1, `"50"` is 0.5, `75` is 0.75, `0.4` is 0.4. `1` means 1 %.
 pub fn progress(value: &Value) -> Option<f64> {
-    let (number, percent) = match value {
+    let (number, is_percent) = match value {
         Value::String(text) => match text.trim().strip_suffix('%') {
             Some(head) => (head.trim().parse().ok()?, true),
             None => (text.trim().parse().ok()?, false),
@@ -199,7 +199,7 @@ pub fn progress(value: &Value) -> Option<f64> {
     if !f64::is_finite(number) {
         return None;
     }
-    let ratio = if percent || !(0.0 < number && number < 1.0) { number / 100.0 } else { number };
+    let ratio = if is_percent || !(0.0 < number && number < 1.0) { number / 100.0 } else { number };
     Some(ratio.clamp(0.0, 1.0))
 }
 
@@ -209,7 +209,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn offsets_are_read_with_their_sign() {
+    fn offsets_are_parsed_with_their_sign() {
         for (text, seconds) in [("+08:00", 28_800), ("-05:30", -19_800), ("Z", 0), ("+8", 28_800), ("-0:15", -900)] {
             assert_eq!(Zone::parse(text).map(|zone| zone.0.map(Offset::seconds)), Ok(Some(seconds)), "{text}");
         }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_read_in_every_spelling() {
+    fn progress_is_decoded_in_every_form() {
         for (value, ratio) in [
             (json!("100%"), Some(1.0)),
             (json!("50"), Some(0.5)),
@@ -241,9 +241,9 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_in_every_unit() {
+    fn times_are_decoded_in_every_unit() {
         let zone = Zone::UNKNOWN.or_hours(8);
-        let ms = |value: serde_json::Value| checked_moment(&value, zone).ok().flatten().map(Timestamp::as_millis);
+        let ms = |value: serde_json::Value| checked_time(&value, zone).ok().flatten().map(Timestamp::as_millis);
         assert_eq!(ms(json!(1_795_132_800)), Some(1_795_132_800_000));
         assert_eq!(ms(json!("1795132800")), Some(1_795_132_800_000));
         assert_eq!(ms(json!(1_795_132_800_071_i64)), Some(1_795_132_800_071));
@@ -257,15 +257,15 @@ mod tests {
         {
             assert_eq!(ms(nothing.clone()), None, "{nothing}");
         }
-        assert_eq!(as_moment(&"2026-11-20 08:00:00.250".into()), None, "no zone, no moment");
+        assert_eq!(as_time(&"2026-11-20 08:00:00.250".into()), None, "there is no time without a zone");
         for (value, problem) in [
             (json!("soon"), FieldProblem::Unreadable),
             (json!(1e300), FieldProblem::Unreadable),
             (json!(true), FieldProblem::WrongType),
             (json!([1_795_132_800]), FieldProblem::WrongType),
         ] {
-            assert_eq!(checked_moment(&value, zone), Err(problem), "{value}");
+            assert_eq!(checked_time(&value, zone), Err(problem), "{value}");
         }
-        assert_eq!(checked_moment(&json!(0), zone), Ok(None), "not yet");
+        assert_eq!(checked_time(&json!(0), zone), Ok(None), "0 means that there is no time yet");
     }
 }

@@ -1,4 +1,4 @@
-//! Helpers for reading answers: lenient values, tables of documented fields, errors and failures.
+//! Decoding of responses: lenient values, tables of documented fields, errors and failures.
 
 pub mod answer;
 pub mod error;

@@ -1,4 +1,4 @@
-//! When a signed URL stops working, from its own parameters. The URL itself goes no further than this.
+//! Reads the expiry of a signed URL from its parameters. The URL itself is not stored.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use jiff::tz::TimeZone;
 use super::lenient;
 use crate::domain::Timestamp;
 
-/// A date and a validity in seconds: AWS (and what speaks S3), Volcengine TOS, Google Cloud Storage V4, Alibaba OSS V4.
+/// Parameters with a date and a validity in seconds: AWS and compatible servers, Volcengine TOS, Google Cloud Storage V4,
+/// Alibaba OSS V4.
 const DATED: [(&str, &str); 4] = [
     ("x-amz-date", "x-amz-expires"),
     ("x-tos-date", "x-tos-expires"),
@@ -16,19 +17,19 @@ const DATED: [(&str, &str); 4] = [
     ("x-oss-date", "x-oss-expires"),
 ];
 
-/// A moment: S3 V2, OSS V1, `CloudFront` and Google V2 (Unix seconds), Azure (RFC 3339).
-const MOMENTS: [&str; 2] = ["expires", "se"];
+/// Parameters with a time: S3 V2, OSS V1, `CloudFront` and Google V2 (Unix seconds), Azure (RFC 3339).
+const EXPIRIES: [&str; 2] = ["expires", "se"];
 
-/// Tencent COS: `START;END` in Unix seconds.
-const RANGE: &str = "q-sign-time";
+/// The parameter of Tencent COS: `START;END` in Unix seconds.
+const TIME_RANGE: &str = "q-sign-time";
 
-/// A URL that is valid for longer, in seconds, is not believed.
-const LONGEST: u64 = 10 * 366 * 86_400;
+/// Longest credible validity, in seconds.
+const MAX_VALIDITY: u64 = 10 * 366 * 86_400;
 
-/// A moment before this (2014) is no end of a URL.
-const EARLIEST: Timestamp = Timestamp::from_secs(1_400_000_000);
+/// Earliest credible expiry, in 2014.
+const MIN_EXPIRY: Timestamp = Timestamp::from_secs(1_400_000_000);
 
-/// The moment; `None` for a URL that is not signed in a known way.
+/// When a URL expires; `None` for a URL without a known signature.
 pub fn expiry(url: &str) -> Option<Timestamp> {
     let (_, query) = url.split_once('?')?;
     let query = query.split('#').next()?;
@@ -38,14 +39,14 @@ pub fn expiry(url: &str) -> Option<Timestamp> {
     };
     let dated = DATED.iter().find_map(|(date, validity)| {
         let from = DateTime::strptime("%Y%m%dT%H%M%SZ", &*parameter(date)?).ok()?.to_zoned(TimeZone::UTC).ok()?;
-        let validity = parameter(validity)?.parse().ok().filter(|seconds| *seconds <= LONGEST)?;
+        let validity = parameter(validity)?.parse().ok().filter(|seconds| *seconds <= MAX_VALIDITY)?;
         Some(Timestamp::from_millis(from.timestamp().as_millisecond()) + Duration::from_secs(validity))
     });
-    // A small number is a validity and no moment, and of what it is valid nobody says.
-    let moment = |text: &str| lenient::as_moment(&text.into()).filter(|moment| *moment > EARLIEST);
+    // A small number is a validity, whose start is unknown.
+    let time = |text: &str| lenient::as_time(&text.into()).filter(|time| *time > MIN_EXPIRY);
     dated
-        .or_else(|| MOMENTS.iter().find_map(|name| moment(&parameter(name)?)))
-        .or_else(|| moment(parameter(RANGE)?.split_once(';')?.1))
+        .or_else(|| EXPIRIES.iter().find_map(|name| time(&parameter(name)?)))
+        .or_else(|| time(parameter(TIME_RANGE)?.split_once(';')?.1))
 }
 
 #[cfg(test)]
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signed_urls_tell_their_end() {
+    fn signed_urls_have_an_expiry() {
         let end = 1_795_132_800 + 3600;
         for query in [
             "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20261120T000000Z&X-Amz-Expires=3600&X-Amz-Signature=00",

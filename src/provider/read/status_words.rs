@@ -1,4 +1,4 @@
-//! The status words of every upstream in one table.
+//! The status words of all upstreams.
 
 use crate::domain::Status;
 use crate::domain::labels::sanitize;
@@ -16,7 +16,7 @@ const WORDS: &[(Status, &[&str])] = &[
     (Status::Unknown, &["unknown"]),
 ];
 
-/// Reads a status word, whatever its case; with the word itself, fit to be shown, when it is unknown. `None` for a blank one.
+/// The status of a word, ignoring case. For an unknown word it returns the sanitized word, too. `None` for a blank word.
 pub fn status(text: &str) -> Option<(Status, Option<String>)> {
     let text = text.trim();
     if text.is_empty() {
@@ -28,12 +28,13 @@ pub fn status(text: &str) -> Option<(Status, Option<String>)> {
         None => (Status::Unknown, Some(sanitize(text).into_owned())),
     })
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn words_are_read_in_any_case_and_new_ones_are_marked() {
+    fn case_is_ignored_and_unknown_words_are_returned() {
         assert_eq!(status(" IN_PROGRESS "), Some((Status::Running, None)));
         assert_eq!(status("Queueing"), Some((Status::Queued, None)));
         assert_eq!(status("UNKNOWN"), Some((Status::Unknown, None)));

@@ -10,7 +10,7 @@ use crate::counters::{CounterSnapshot, SourceCounters, StateKey, ZeroHold, state
 use crate::domain::counter::MAX_COUNT;
 use crate::domain::label_set::AggregateLabels;
 use crate::domain::{Increment, LabelSet, Timestamp};
-use crate::provider;
+use crate::store::command::UpstreamKey;
 
 /// What the transitions of one transaction add, summed up before it is written.
 #[derive(Default)]
@@ -113,27 +113,31 @@ pub fn drop_unused(db: &Connection, before: Timestamp) -> rusqlite::Result<()> {
     execute(db, "delete from aggregates where used <= ?1", [before.as_millis()]).map(drop)
 }
 
-/// An upstream's label sets that have exactly these aggregate labels, with their numbers.
-pub fn snapshots(db: &Connection, upstream: &Arc<str>, labels: &[Arc<str>]) -> rusqlite::Result<Vec<CounterSnapshot>> {
-    let sql =
-        format!("select id, provider, model, labels, created, shown, used from aggregates where upstream = {UPSTREAM}");
+/// The label sets of an upstream and its provider that have exactly these aggregate labels, with their numbers.
+pub fn snapshots(
+    db: &Connection,
+    (upstream, provider): &UpstreamKey,
+    labels: &[Arc<str>],
+) -> rusqlite::Result<Vec<CounterSnapshot>> {
+    let sql = format!(
+        "select id, model, labels, created, shown, used from aggregates where upstream = {UPSTREAM} and provider = ?2"
+    );
     let mut sets = db.prepare(&sql)?;
     let mut numbers = db.prepare("select cell, value from counters where aggregate = ?1")?;
-    let mut rows = sets.query([upstream])?;
+    let mut rows = sets.query(params![upstream, provider])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        // A provider that this program does not have, or labels that are not configured.
-        let Some(provider) = provider::named(&row.get::<_, String>(1)?) else { continue };
-        let Some(labels) = labels_of(&row.get::<_, String>(3)?, labels) else { continue };
-        let model = row.get::<_, String>(2)?.into();
-        let label_set = LabelSet { upstream: upstream.clone(), provider: provider.name, model, labels };
-        let zero_hold = ZeroHold { created: Timestamp::from_millis(row.get(4)?), released: row.get(5)? };
+        // Other rows have labels that are not configured.
+        let Some(labels) = labels_of(&row.get::<_, String>(2)?, labels) else { continue };
+        let model = row.get::<_, String>(1)?.into();
+        let label_set = LabelSet { upstream: upstream.clone(), provider, model, labels };
+        let zero_hold = ZeroHold { created: Timestamp::from_millis(row.get(3)?), released: row.get(4)? };
         let number = |row: &Row<'_>| {
             let (key, value): (String, i64) = (row.get(0)?, row.get(1)?);
             Ok(StateKey::parse(&key).zip(u64::try_from(value).ok()))
         };
         let numbers: Vec<_> = numbers.query_map([row.get::<_, i64>(0)?], number)?.collect::<rusqlite::Result<_>>()?;
-        let used = Timestamp::from_millis(row.get(6)?);
+        let used = Timestamp::from_millis(row.get(5)?);
         found.push(CounterSnapshot { label_set, zero_hold, used, numbers: numbers.into_iter().flatten().collect() });
     }
     Ok(found)

@@ -54,7 +54,7 @@ impl Engine {
         let db = &self.connection;
         Ok(match command {
             Command::Load(key, labels) => Output::Loaded(load(db, key, labels)?),
-            Command::LoadCounters(upstream, labels) => Output::Counters(counters::snapshots(db, upstream, labels)?),
+            Command::LoadCounters(key, labels) => Output::Counters(counters::snapshots(db, key, labels)?),
             Command::Timeline(upstream, id) => Output::Timeline(tasks::timeline(db, upstream, id)?),
             Command::KnownIds { named_before, after, limit } => {
                 Output::KnownIds(known_ids::page(db, *named_before, after, *limit)?)
@@ -68,7 +68,7 @@ fn load(db: &Connection, key: &UpstreamKey, labels: &[std::sync::Arc<str>]) -> r
     let (tasks, skipped) = tasks::all(db, key)?;
     Ok(Loaded {
         tasks,
-        counters: counters::snapshots(db, &key.0, labels)?,
+        counters: counters::snapshots(db, key, labels)?,
         sources: counters::sources(db, &key.0)?,
         loaded_sources: known_ids::loaded_sources(db, &key.0)?,
         skipped,

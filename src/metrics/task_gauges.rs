@@ -1,4 +1,4 @@
-//! Gauges that are computed from the tasks at scrape: nothing that is gone can linger in them.
+//! Gauges that a scrape computes from the tasks: they cannot contain tasks that are gone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,63 +10,63 @@ use crate::domain::task::TaskOrigin;
 use crate::domain::{LabelSet, Status, Task, Timestamp};
 use crate::view::UpstreamView;
 
-/// Counts of tasks by label set.
+/// The gauges, by label set.
 #[derive(Debug, Default)]
-pub struct Fleet {
-    groups: BTreeMap<LabelSet, Group>,
+pub struct TaskGauges {
+    groups: BTreeMap<LabelSet, TaskGroup>,
 }
 
 /// The tasks of one label set.
 #[derive(Debug, Clone, Default)]
-struct Group {
+struct TaskGroup {
     counts: [u64; Status::ALL.len()],
-    /// By status, when the oldest active task was submitted.
+    /// By status, the submit time of the oldest active task.
     oldest: [Option<Timestamp>; Status::ALL.len()],
-    /// The longest ago that an active task was last polled.
+    /// Of the last polls of its active tasks, the earliest one.
     polled: Option<Timestamp>,
     disagreements: BTreeMap<(Status, Status), u64>,
 }
 
-fn earliest(held: &mut Option<Timestamp>, moment: Option<Timestamp>) {
-    *held = match (*held, moment) {
-        (Some(held), Some(moment)) => Some(held.min(moment)),
-        (held, moment) => held.or(moment),
+fn keep_earliest(current: &mut Option<Timestamp>, time: Option<Timestamp>) {
+    *current = match (*current, time) {
+        (Some(current), Some(time)) => Some(current.min(time)),
+        (current, time) => current.or(time),
     };
 }
 
-impl Group {
+impl TaskGroup {
     fn add(&mut self, task: &Task) {
         let status = task.status.index();
         self.counts[status] += 1;
         if task.is_active() {
-            earliest(&mut self.oldest[status], Some(task.age_start()));
-            earliest(&mut self.polled, task.last_poll.or(Some(task.first_seen)));
+            keep_earliest(&mut self.oldest[status], Some(task.age_start()));
+            keep_earliest(&mut self.polled, task.last_poll.or(Some(task.first_seen)));
         }
-        if let Some(words) = task.disagreement() {
-            *self.disagreements.entry(words).or_default() += 1;
+        if let Some(statuses) = task.disagreement() {
+            *self.disagreements.entry(statuses).or_default() += 1;
         }
     }
 
     fn merge(&mut self, other: Self) {
-        for (held, count) in self.counts.iter_mut().zip(other.counts) {
-            *held += count;
+        for (current, count) in self.counts.iter_mut().zip(other.counts) {
+            *current += count;
         }
-        for (held, moment) in self.oldest.iter_mut().zip(other.oldest) {
-            earliest(held, moment);
+        for (current, time) in self.oldest.iter_mut().zip(other.oldest) {
+            keep_earliest(current, time);
         }
-        earliest(&mut self.polled, other.polled);
-        for (words, count) in other.disagreements {
-            *self.disagreements.entry(words).or_default() += count;
+        keep_earliest(&mut self.polled, other.polled);
+        for (statuses, count) in other.disagreements {
+            *self.disagreements.entry(statuses).or_default() += count;
         }
     }
 }
 
-impl Fleet {
-    /// Of these tasks.
-    pub fn of<'a>(tasks: impl Iterator<Item = &'a Task>) -> Self {
-        // Tasks share the texts of their label sets: comparing addresses is cheaper than comparing texts.
+impl TaskGauges {
+    /// Computes them from tasks.
+    pub fn from_tasks<'a>(tasks: impl Iterator<Item = &'a Task>) -> Self {
+        // Tasks of one label set share its strings, so that addresses can be compared, which is cheaper.
         let mut known_groups: HashMap<(usize, usize, usize), usize> = HashMap::new();
-        let mut groups: Vec<(LabelSet, Group)> = Vec::new();
+        let mut groups: Vec<(LabelSet, TaskGroup)> = Vec::new();
         let mut last = None;
         for task in tasks {
             let TaskOrigin { upstream, aggregate_labels, .. } = &*task.origin;
@@ -75,25 +75,25 @@ impl Fleet {
             let group = match last {
                 Some((known, group)) if known == key => group,
                 _ => *known_groups.entry(key).or_insert_with(|| {
-                    groups.push((task.label_set(), Group::default()));
+                    groups.push((task.label_set(), TaskGroup::default()));
                     groups.len() - 1
                 }),
             };
             last = Some((key, group));
             groups[group].1.add(task);
         }
-        let mut fleet = Self::default();
+        let mut gauges = Self::default();
         for (label_set, group) in groups {
-            fleet.groups.entry(label_set).or_default().merge(group);
+            gauges.groups.entry(label_set).or_default().merge(group);
         }
-        fleet
+        gauges
     }
 
-    /// Writes it; label sets without a task are there as well.
+    /// Writes them, also for label sets without a task.
     pub fn write(mut self, out: &mut Encoder, views: &[Arc<UpstreamView>]) {
         for (label_set, _) in views.iter().flat_map(|view| view.counters.sets()) {
             if !self.groups.contains_key(label_set) {
-                self.groups.insert(label_set.clone(), Group::default());
+                self.groups.insert(label_set.clone(), TaskGroup::default());
             }
         }
         let groups = &self.groups;
@@ -116,18 +116,18 @@ impl Fleet {
         });
         let mut polled: BTreeMap<&str, Option<Timestamp>> = BTreeMap::new();
         for (label_set, group) in groups.iter().filter(|(_, group)| group.polled.is_some()) {
-            earliest(polled.entry(&label_set.upstream).or_default(), group.polled);
+            keep_earliest(polled.entry(&label_set.upstream).or_default(), group.polled);
         }
         let polled = polled.into_iter().filter_map(|(upstream, poll)| Some((upstream, poll?)));
         out.rows(&families::OLDEST_POLL, polled, |out, (upstream, poll)| {
             out.row(&[("upstream", upstream)], poll.as_secs_f64(), Extra::default());
         });
         let disagreements = groups.iter().flat_map(|(label_set, group)| {
-            group.disagreements.iter().map(move |(words, count)| (label_set, *words, *count))
+            group.disagreements.iter().map(move |(statuses, count)| (label_set, *statuses, *count))
         });
         out.rows(&families::DISAGREEMENTS, disagreements, |out, (label_set, (gateway, upstream), count)| {
-            let own = [("gateway_status", gateway.as_str()), ("upstream_status", upstream.as_str())];
-            out.row(&label_set.with(&own), to_f64(count), Extra::default());
+            let statuses = [("gateway_status", gateway.as_str()), ("upstream_status", upstream.as_str())];
+            out.row(&label_set.with(&statuses), to_f64(count), Extra::default());
         });
     }
 }

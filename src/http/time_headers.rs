@@ -1,24 +1,24 @@
-//! Headers that tell a time: `Retry-After` and `Date` (RFC 9110, sections 10.2.3 and 6.6.1).
+//! The headers `Retry-After` and `Date` (RFC 9110, sections 10.2.3 and 6.6.1).
 
 use std::time::Duration;
 
 use crate::domain::Timestamp;
 
-/// No upstream is left alone for longer than this, whatever it says.
-pub const LONGEST: Duration = Duration::from_hours(24);
+/// Longest accepted `Retry-After`; longer ones are cut.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
-/// Seconds, or an HTTP date in any of its three forms; `None` for anything else. A date that has passed is no wait at all.
-pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+/// Parses seconds or an HTTP date in any of its three formats. A past date gives zero.
+pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
         let seconds = value.parse().unwrap_or(u64::MAX);
-        return Some(Duration::from_secs(seconds).min(LONGEST));
+        return Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
     }
-    Some(date(value)?.duration_since(now).min(LONGEST))
+    Some(parse_date(value)?.duration_since(now).min(MAX_RETRY_AFTER))
 }
 
-/// The moment of a `Date` header, in any of its three forms.
-pub fn date(value: &str) -> Option<Timestamp> {
+/// Parses an HTTP date in any of its three formats.
+pub fn parse_date(value: &str) -> Option<Timestamp> {
     httpdate::parse_http_date(value.trim()).ok().map(Timestamp::from)
 }
 
@@ -43,7 +43,7 @@ mod tests {
             ("-3", None),
             ("1.5", None),
         ] {
-            assert_eq!(retry_after(value, now).map(|wait| wait.as_secs()), wait, "{value:?}");
+            assert_eq!(parse_retry_after(value, now).map(|wait| wait.as_secs()), wait, "{value:?}");
         }
     }
 }

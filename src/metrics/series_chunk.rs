@@ -1,4 +1,4 @@
-//! Which families each task of a chunk has: found once, so that no family looks at tasks without it.
+//! The families of each task in a chunk. They are computed once, so that writing a family skips tasks without it.
 
 use std::sync::Arc;
 
@@ -6,26 +6,26 @@ use super::tasks::TaskFamily;
 use crate::domain::Task;
 use crate::view::{TaskChunk, TaskRow};
 
-/// A chunk with tasks that have series.
-pub struct ShownChunk {
+/// A chunk that has tasks with series.
+pub struct SeriesChunk {
     chunk: Arc<TaskChunk>,
     /// The families of each row.
-    families: Vec<Families>,
+    families: Vec<FamilySet>,
 }
 
 /// A set of families.
 #[derive(Clone, Copy, Default)]
-struct Families(u32);
+struct FamilySet(u32);
 
-impl Families {
+impl FamilySet {
     const fn bit(family: TaskFamily) -> u32 {
         1 << family as u32
     }
 
     /// The families of a task.
-    fn of(task: &Task) -> Self {
-        let having = TaskFamily::ALL.into_iter().filter(|family| family.has(task));
-        Self(having.fold(0, |bits, family| bits | Self::bit(family)))
+    fn from_task(task: &Task) -> Self {
+        let families = TaskFamily::ALL.into_iter().filter(|family| family.has_rows(task));
+        Self(families.fold(0, |bits, family| bits | Self::bit(family)))
     }
 
     const fn has(self, family: TaskFamily) -> bool {
@@ -33,19 +33,20 @@ impl Families {
     }
 }
 
-impl ShownChunk {
+impl SeriesChunk {
     /// The tasks of a chunk that have series; `None` when none has.
     pub fn new(chunk: &Arc<TaskChunk>, has_series: impl Fn(&Task) -> bool) -> Option<Self> {
         let has_series = |row: &&TaskRow| has_series(&row.task);
-        let families = |row: &Option<TaskRow>| row.as_ref().filter(has_series).map(|row| Families::of(&row.task));
+        let families =
+            |row: &Option<TaskRow>| row.as_ref().filter(has_series).map(|row| FamilySet::from_task(&row.task));
         let families: Vec<_> = chunk.iter().map(|row| families(row).unwrap_or_default()).collect();
         families.iter().any(|families| families.0 != 0).then(|| Self { chunk: chunk.clone(), families })
     }
 
-    /// The tasks with series of a family, from a row on, with their rows.
-    pub fn having(&self, family: TaskFamily, from: usize) -> impl Iterator<Item = (usize, &Task)> {
-        let having = self.families.iter().enumerate().skip(from).filter(move |(_, families)| families.has(family));
-        having.filter_map(|(n, _)| Some((n, &self.chunk[n].as_ref()?.task)))
+    /// The tasks with rows in a family, from a row on; each with its row.
+    pub fn tasks_with(&self, family: TaskFamily, from: usize) -> impl Iterator<Item = (usize, &Task)> {
+        let rows = self.families.iter().enumerate().skip(from).filter(move |(_, families)| families.has(family));
+        rows.filter_map(|(n, _)| Some((n, &self.chunk[n].as_ref()?.task)))
     }
 }
 
@@ -55,19 +56,19 @@ mod tests {
     use crate::domain::number::Number;
     use crate::domain::reading::Tokens;
     use crate::domain::{NewTask, Status, TaskId, Timestamp};
-    use crate::metrics::tasks::Rows;
-    use crate::metrics::text::Value;
+    use crate::metrics::tasks::RowWriter;
+    use crate::metrics::text::SampleValue;
 
-    struct Counted(usize);
+    struct RowCount(usize);
 
-    impl Rows for Counted {
-        fn row(&mut self, _: &[(&str, &str)], _: Value) {
+    impl RowWriter for RowCount {
+        fn write_row(&mut self, _: &[(&str, &str)], _: SampleValue) {
             self.0 += 1;
         }
     }
 
     #[test]
-    fn a_task_has_a_family_just_when_it_has_rows_of_it() {
+    fn the_family_set_of_a_task_has_exactly_the_families_with_rows() {
         let at = Timestamp::from_secs;
         let mut seen = [0; 2];
         for status in Status::ALL {
@@ -80,9 +81,9 @@ mod tests {
             (full.last_poll, full.deadline, full.result_expiry) = (Some(at(5)), Some(at(6)), Some(at(7)));
             for task in [bare, full] {
                 for family in TaskFamily::ALL {
-                    let mut rows = Counted(0);
-                    family.rows(&task, &mut rows);
-                    assert_eq!(Families::of(&task).has(family), rows.0 > 0, "{family:?} of {task:?}");
+                    let mut rows = RowCount(0);
+                    family.write_rows(&task, &mut rows);
+                    assert_eq!(FamilySet::from_task(&task).has(family), rows.0 > 0, "{family:?} of {task:?}");
                     seen[usize::from(rows.0 > 0)] += 1;
                 }
             }

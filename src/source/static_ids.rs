@@ -1,20 +1,20 @@
-//! Ids that stand in the configuration: read once, never changed.
+//! Task ids in the configuration. They change only with a reload.
 
 use super::listing::Listing;
 use crate::config;
 
-/// The source.
+/// Tasks of `static_configs`.
 pub struct StaticSource {
     tasks: Vec<crate::domain::NewTask>,
 }
 
 impl StaticSource {
-    /// Of a checked entry.
+    /// From a checked entry.
     pub fn new(source: config::StaticSource) -> Self {
         Self { tasks: source.tasks }
     }
 
     pub(super) fn read(&mut self) -> Listing {
-        Listing { tasks: self.tasks.clone(), complete: true, ..Listing::default() }
+        Listing { tasks: self.tasks.clone(), is_complete: true, ..Listing::default() }
     }
 }

@@ -1,4 +1,4 @@
-//! Values that carry their unit, and texts that look like numbers.
+//! Scalar types: durations with a unit, numbers, and strings that may look like numbers.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,29 +7,29 @@ use jiff::SpanRelativeTo;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
-/// A duration written with its unit, such as `15s`, `1h30m` or `30d`.
+/// A duration with its unit, such as `15s`, `1h30m` or `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
+pub struct ConfigDuration(pub Duration);
 
 /// Longest accepted duration.
-const LONGEST: Duration = Duration::from_hours(24 * 3660);
+const MAX_DURATION: Duration = Duration::from_hours(24 * 3660);
 
-impl Span {
-    /// That many seconds.
-    pub const fn secs(secs: u64) -> Self {
+impl ConfigDuration {
+    /// From seconds.
+    pub const fn from_secs(secs: u64) -> Self {
         Self(Duration::from_secs(secs))
     }
 
     fn parse(text: &str) -> Result<Self, &'static str> {
-        const SHAPE: &str = "a duration has its unit in the value, such as 15s, 2m, 1h30m or 30d";
-        let span: jiff::Span = text.trim().parse().map_err(|_| SHAPE)?;
-        let exact = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| SHAPE)?;
+        const FORMAT_ERROR: &str = "a duration needs a unit, such as 15s, 2m, 1h30m or 30d";
+        let span: jiff::Span = text.trim().parse().map_err(|_| FORMAT_ERROR)?;
+        let exact = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| FORMAT_ERROR)?;
         let duration = Duration::try_from(exact).map_err(|_| "a duration must not be negative")?;
-        if duration > LONGEST { Err("a duration must not be longer than ten years") } else { Ok(Self(duration)) }
+        if duration > MAX_DURATION { Err("a duration must not be longer than ten years") } else { Ok(Self(duration)) }
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for ConfigDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
         for (unit, name) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")] {
@@ -41,20 +41,20 @@ impl fmt::Display for Span {
     }
 }
 
-impl Serialize for Span {
+impl Serialize for ConfigDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for ConfigDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Text(text) = Text::deserialize(deserializer)?;
         Self::parse(&text).map_err(de::Error::custom)
     }
 }
 
-/// A text, also when it is written like a number or a boolean.
+/// A string. YAML numbers and booleans are accepted as their text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Text(pub String);
 
@@ -66,11 +66,11 @@ impl Serialize for Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyScalar;
-        impl Visitor<'_> for AnyScalar {
+        struct ScalarVisitor;
+        impl Visitor<'_> for ScalarVisitor {
             type Value = Text;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
+                f.write_str("a string")
             }
             fn visit_str<E>(self, text: &str) -> Result<Text, E> {
                 Ok(Text(text.to_owned()))
@@ -85,23 +85,23 @@ impl<'de> Deserialize<'de> for Text {
                 Ok(Text(value.to_string()))
             }
             fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
-                Ok(Text(format!("{value:?}"))) // As yaml.rs compares it.
+                Ok(Text(format!("{value:?}"))) // The format that `yaml.rs` compares with.
             }
         }
-        deserializer.deserialize_any(AnyScalar)
+        deserializer.deserialize_any(ScalarVisitor)
     }
 }
 
-/// A finite number in any spelling, such as `1.50`.
+/// A finite number, in any notation such as `1.50`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Number(pub f64);
+pub struct ConfigNumber(pub f64);
 
-impl<'de> Deserialize<'de> for Number {
+impl<'de> Deserialize<'de> for ConfigNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Text(text) = Text::deserialize(deserializer)?;
         let number = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
-        number.map(Self).ok_or_else(|| de::Error::custom("a number was expected"))
+        number.map(Self).ok_or_else(|| de::Error::custom("expected a number"))
     }
 }
 
@@ -110,15 +110,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_and_written_with_their_unit() {
+    fn durations_are_parsed_and_written_with_their_unit() {
         for (text, secs, again) in
             [("15s", 15, "15s"), ("2m", 120, "2m"), ("1h30m", 5400, "90m"), ("30d", 2_592_000, "30d"), ("0s", 0, "0s")]
         {
-            let span = Span::parse(text).unwrap();
+            let span = ConfigDuration::parse(text).unwrap();
             assert_eq!((span.0.as_secs(), span.to_string().as_str()), (secs, again));
         }
         for text in ["15", "soon", "", "-5s", "20000d", "1y"] {
-            assert!(Span::parse(text).is_err(), "{text}");
+            assert!(ConfigDuration::parse(text).is_err(), "{text}");
         }
     }
 }

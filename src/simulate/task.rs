@@ -1,15 +1,15 @@
-//! The life of one simulated task, decided at its birth.
+//! A simulated task: its whole course is decided when it is created.
 
 use std::time::Duration;
 
 use crate::domain::Timestamp;
 
-/// Which vendor's body stands inside the gateway's row.
+/// The vendor whose body the gateway's row contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vendor {
     /// Ark (Seedance).
     Ark,
-    /// `OpenAI` Videos (Sora), the only one with real progress.
+    /// `OpenAI` Videos (Sora), the only vendor that reports progress.
     OpenAi,
     /// Kling.
     Kling,
@@ -19,37 +19,37 @@ pub enum Vendor {
     MiniMax,
 }
 
-/// How it ends.
+/// How a task ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum Outcome {
     /// With a video.
     Succeeded,
     /// With this code and message.
     Failed(&'static str, &'static str),
-    /// Called off; old gateways go on saying that it runs.
+    /// Cancelled; the gateway still reports it as running.
     Cancelled,
-    /// Expired inside; the gateway goes on saying that it runs.
+    /// Expired at the vendor; the gateway still reports it as running.
     Expired,
-    /// Swept by the gateway's own time-out.
+    /// Failed by the time-out of the gateway.
     Swept,
-    /// The gateway forgets it.
+    /// No longer known to the gateway.
     Forgotten,
 }
 
-/// A model as it is asked for and as it runs.
+/// A model, as requested and as run.
 #[derive(Debug, Clone, Copy)]
 pub struct Model {
-    /// What callers ask for.
+    /// The model that callers request.
     pub origin: &'static str,
-    /// What runs.
+    /// The model that the vendor runs.
     pub upstream: &'static str,
-    /// Whose it is.
+    /// Its vendor.
     pub vendor: Vendor,
     /// new-api's channel type.
     pub platform: &'static str,
-    /// Seconds that a video usually takes.
-    usual: f64,
-    /// Length of its videos.
+    /// Typical seconds that it runs.
+    typical_run: f64,
+    /// Length of its videos, in seconds.
     pub video_seconds: u32,
 }
 
@@ -59,7 +59,7 @@ const MODELS: [Model; 5] = [
         upstream: "doubao-seedance-2-0",
         vendor: Vendor::Ark,
         platform: "54",
-        usual: 90.0,
+        typical_run: 90.0,
         video_seconds: 5,
     },
     Model {
@@ -67,7 +67,7 @@ const MODELS: [Model; 5] = [
         upstream: "sora-2",
         vendor: Vendor::OpenAi,
         platform: "55",
-        usual: 150.0,
+        typical_run: 150.0,
         video_seconds: 8,
     },
     Model {
@@ -75,7 +75,7 @@ const MODELS: [Model; 5] = [
         upstream: "kling-v2-6",
         vendor: Vendor::Kling,
         platform: "50",
-        usual: 120.0,
+        typical_run: 120.0,
         video_seconds: 10,
     },
     Model {
@@ -83,7 +83,7 @@ const MODELS: [Model; 5] = [
         upstream: "happyhorse-1.0-t2v",
         vendor: Vendor::DashScope,
         platform: "17",
-        usual: 60.0,
+        typical_run: 60.0,
         video_seconds: 5,
     },
     Model {
@@ -91,12 +91,12 @@ const MODELS: [Model; 5] = [
         upstream: "MiniMax-Hailuo-02",
         vendor: Vendor::MiniMax,
         platform: "35",
-        usual: 75.0,
+        typical_run: 75.0,
         video_seconds: 6,
     },
 ];
 
-/// What a failed task's provider says.
+/// Code and message of failed tasks.
 const FAILURES: [(&str, &str); 4] = [
     ("OutputVideoSensitiveContentDetected", "The output video may contain sensitive information."),
     ("InternalServiceError", "The service encountered an unexpected internal error."),
@@ -104,44 +104,45 @@ const FAILURES: [(&str, &str); 4] = [
     ("RateLimitExceeded", "The request has exceeded the limit."),
 ];
 
-/// A life.
+/// A simulated task.
 #[derive(Debug, Clone, Copy)]
-pub struct Life {
-    /// What it is.
+pub struct SimulatedTask {
+    /// Its model.
     pub model: Model,
-    /// Accepted.
+    /// Submit time.
     pub submit: Timestamp,
-    /// Begun.
+    /// Start time.
     pub start: Timestamp,
-    /// Over.
+    /// Finish time.
     pub finish: Timestamp,
-    /// How.
-    pub end: End,
+    /// How it ends.
+    pub outcome: Outcome,
     /// Tokens or units used.
     pub usage: u32,
 }
 
-impl Life {
-    /// The life that `chance` gives to a task born at `submit`, `speed` times faster than a real one.
-    pub fn new(chance: &mut fastrand::Rng, submit: Timestamp, speed: f64) -> Self {
-        let model = MODELS[chance.usize(..MODELS.len())];
-        let end = match chance.u32(..100) {
-            0..84 => End::Succeeded,
+impl SimulatedTask {
+    /// A random task submitted at `submit`, `speed` times faster than a real one.
+    pub fn new(random: &mut fastrand::Rng, submit: Timestamp, speed: f64) -> Self {
+        let model = MODELS[random.usize(..MODELS.len())];
+        let outcome = match random.u32(..100) {
+            0..84 => Outcome::Succeeded,
             84..91 => {
-                let (code, message) = FAILURES[chance.usize(..FAILURES.len())];
-                End::Failed(code, message)
+                let (code, message) = FAILURES[random.usize(..FAILURES.len())];
+                Outcome::Failed(code, message)
             }
-            91..94 => End::Cancelled,
-            94..97 => End::Expired,
-            97 => End::Swept,
-            _ => End::Forgotten,
+            91..94 => Outcome::Cancelled,
+            94..97 => Outcome::Expired,
+            97 => Outcome::Swept,
+            _ => Outcome::Forgotten,
         };
-        let queue = 4.0 + 26.0 * chance.f64();
-        // The sum of three chances has a middle and two tails, as real durations have.
-        let spread = 0.4 + (chance.f64() + chance.f64() + chance.f64()) * 0.6;
-        let run = model.usual * spread * if matches!(end, End::Expired | End::Swept) { 2.0 } else { 1.0 };
+        let queue = 4.0 + 26.0 * random.f64();
+        // The sum of three random numbers has a peak in the middle, as real durations have.
+        let spread = 0.4 + (random.f64() + random.f64() + random.f64()) * 0.6;
+        let run =
+            model.typical_run * spread * if matches!(outcome, Outcome::Expired | Outcome::Swept) { 2.0 } else { 1.0 };
         let start = submit + Duration::from_secs_f64(queue / speed);
         let finish = start + Duration::from_secs_f64(run / speed);
-        Self { model, submit, start, finish, end, usage: chance.u32(60_000..250_000) }
+        Self { model, submit, start, finish, outcome, usage: random.u32(60_000..250_000) }
     }
 }

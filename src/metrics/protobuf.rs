@@ -9,7 +9,7 @@ use crate::counters::native_buckets::ZERO_THRESHOLD;
 use crate::counters::{Exemplar, NativeBuckets};
 use crate::domain::Timestamp;
 
-/// Field numbers, of the messages that they stand in.
+/// Field numbers of the messages.
 mod field {
     pub(super) const FAMILY_NAME: u32 = 1;
     pub(super) const FAMILY_HELP: u32 = 2;
@@ -46,7 +46,7 @@ mod field {
     pub(super) const NANOS: u32 = 2;
 }
 
-/// A message that grows.
+/// A message that is being written.
 #[derive(Debug, Default)]
 pub struct Message(pub Vec<u8>);
 
@@ -78,28 +78,28 @@ impl Message {
     }
 
     fn bytes(&mut self, field: u32, bytes: &[u8]) {
-        self.begin(field, bytes.len());
+        self.begin_field(field, bytes.len());
         self.0.extend_from_slice(bytes);
     }
 
-    /// The beginning of a field of so many bytes.
-    fn begin(&mut self, field: u32, length: usize) {
+    /// Begins a field of `length` bytes.
+    fn begin_field(&mut self, field: u32, length: usize) {
         self.tag(field, 2);
         self.varint(length as u64);
     }
 
-    /// A message within this one.
+    /// Writes a nested message.
     fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
         let mut inner = Self::default();
         write(&mut inner);
         self.bytes(field, &inner.0);
     }
 
-    fn moment(&mut self, field: u32, moment: Timestamp) {
-        let millis = moment.as_millis();
-        self.message(field, |time| {
-            time.uint(field::SECONDS, millis.div_euclid(1000).cast_unsigned());
-            time.uint(field::NANOS, millis.rem_euclid(1000).unsigned_abs() * 1_000_000);
+    fn timestamp(&mut self, field: u32, time: Timestamp) {
+        let millis = time.as_millis();
+        self.message(field, |message| {
+            message.uint(field::SECONDS, millis.div_euclid(1000).cast_unsigned());
+            message.uint(field::NANOS, millis.rem_euclid(1000).unsigned_abs() * 1_000_000);
         });
     }
 
@@ -107,7 +107,7 @@ impl Message {
         self.message(field, |message| {
             message.label(Exemplar::LABEL, exemplar.task_id.as_str());
             message.double(field::EXEMPLAR_VALUE, exemplar.value);
-            message.moment(field::EXEMPLAR_TIME, exemplar.at);
+            message.timestamp(field::EXEMPLAR_TIME, exemplar.at);
         });
     }
 
@@ -118,21 +118,21 @@ impl Message {
         });
     }
 
-    /// A metric of a gauge, which is all that tasks have: of those there are many, so nothing is written anywhere else first.
+    /// Writes a gauge. Pages consist mostly of gauges, so their size is computed first and nothing is buffered.
     pub fn gauge<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)> + Clone, value: f64) {
-        let pair = |(name, value): (&str, &str)| counted(name.len()) + counted(value.len());
-        let metric = labels.clone().map(|label| counted(pair(label))).sum::<usize>() + counted(DOUBLE);
-        self.begin(field::FAMILY_METRIC, metric);
+        let pair = |(name, value): (&str, &str)| field_size(name.len()) + field_size(value.len());
+        let metric = labels.clone().map(|label| field_size(pair(label))).sum::<usize>() + field_size(DOUBLE_SIZE);
+        self.begin_field(field::FAMILY_METRIC, metric);
         for (name, value) in labels {
-            self.begin(field::LABEL, pair((name, value)));
+            self.begin_field(field::LABEL, pair((name, value)));
             self.bytes(field::NAME, name.as_bytes());
             self.bytes(field::VALUE, value.as_bytes());
         }
-        self.begin(field::GAUGE, DOUBLE);
+        self.begin_field(field::GAUGE, DOUBLE_SIZE);
         self.double(field::NUMBER, value);
     }
 
-    /// A metric of a counter.
+    /// Writes a counter.
     pub fn counter<'a>(
         &mut self,
         labels: impl Iterator<Item = (&'a str, &'a str)>,
@@ -140,25 +140,27 @@ impl Message {
         created: Option<Timestamp>,
         exemplar: Option<&Exemplar>,
     ) {
-        self.metric(labels, |metric| {
+        self.write_metric(labels, |metric| {
             metric.message(field::COUNTER, |counter| {
                 counter.double(field::NUMBER, value);
                 if let Some(exemplar) = exemplar {
                     counter.exemplar(field::COUNTER_EXEMPLAR, exemplar);
                 }
                 if let Some(created) = created {
-                    counter.moment(field::COUNTER_CREATED, created);
+                    counter.timestamp(field::COUNTER_CREATED, created);
                 }
             });
         });
     }
 
-    /// A metric of a histogram, classic and, where it is kept, native.
+    /// Writes a histogram: classic buckets, and native ones where they exist.
     pub fn histogram<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>, histogram: &HistogramRow<'_>) {
-        self.metric(labels, |metric| metric.message(field::HISTOGRAM, |message| write_histogram(message, histogram)));
+        self.write_metric(labels, |metric| {
+            metric.message(field::HISTOGRAM, |message| write_histogram(message, histogram));
+        });
     }
 
-    fn metric<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>, write: impl FnOnce(&mut Self)) {
+    fn write_metric<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>, write: impl FnOnce(&mut Self)) {
         self.message(field::FAMILY_METRIC, |metric| {
             labels.for_each(|(name, value)| metric.label(name, value));
             write(metric);
@@ -189,7 +191,7 @@ fn write_histogram(message: &mut Message, histogram: &HistogramRow<'_>) {
         }
     }
     if let Some(created) = histogram.created {
-        message.moment(field::HISTOGRAM_CREATED, created);
+        message.timestamp(field::HISTOGRAM_CREATED, created);
     }
 }
 
@@ -204,7 +206,7 @@ fn write_native(message: &mut Message, native: &NativeBuckets) {
     for (index, count) in &buckets {
         match spans.last_mut() {
             Some((_, length)) if next == *index => *length += 1,
-            // The first offset is where it begins, the others are gaps.
+            // The first offset is a bucket index, later ones are gaps.
             _ => spans.push((index - next, 1)),
         }
         next = index + 1;
@@ -213,7 +215,7 @@ fn write_native(message: &mut Message, native: &NativeBuckets) {
         before = count;
     }
     if spans.is_empty() {
-        // A span of nothing tells an empty native histogram from a classic one.
+        // An empty span tells Prometheus that an empty histogram is a native one.
         spans.push((0, 0));
     }
     for (offset, length) in spans {
@@ -227,11 +229,11 @@ fn write_native(message: &mut Message, native: &NativeBuckets) {
     }
 }
 
-/// Bytes of a field that is a double.
-const DOUBLE: usize = 9;
+/// Bytes of a field with a double.
+const DOUBLE_SIZE: usize = 9;
 
-/// Bytes of a field of so many bytes, whose number is below 16.
-const fn counted(length: usize) -> usize {
+/// Bytes of a field with `length` bytes of content, for field numbers below 16.
+const fn field_size(length: usize) -> usize {
     let bits = usize::BITS - (length | 1).leading_zeros();
     1 + bits.div_ceil(7) as usize + length
 }
@@ -240,8 +242,8 @@ const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
-/// The beginning of a delimited family whose metrics, as they were written here, have this many bytes together.
-pub fn begin_family(out: &mut Vec<u8>, name: &str, help: &str, kind: Kind, unit: Option<&str>, metrics: usize) {
+/// Begins a delimited family whose rows have `size` bytes together.
+pub fn begin_family(out: &mut Vec<u8>, name: &str, help: &str, kind: Kind, unit: Option<&str>, size: usize) {
     let mut head = Message::default();
     head.bytes(field::FAMILY_NAME, name.as_bytes());
     head.bytes(field::FAMILY_HELP, help.as_bytes());
@@ -255,7 +257,7 @@ pub fn begin_family(out: &mut Vec<u8>, name: &str, help: &str, kind: Kind, unit:
         head.bytes(field::FAMILY_UNIT, unit.as_bytes());
     }
     let mut length = Message::default();
-    length.varint((head.0.len() + metrics) as u64);
+    length.varint((head.0.len() + size) as u64);
     out.extend_from_slice(&length.0);
     out.extend_from_slice(&head.0);
 }

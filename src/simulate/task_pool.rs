@@ -1,0 +1,76 @@
+//! The tasks of the fake gateway: a fixed number of active tasks, and the latest ended ones.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+use super::task::SimulatedTask;
+use crate::domain::Timestamp;
+
+/// Ended tasks that are kept.
+const MAX_ENDED: usize = 20_000;
+
+/// The tasks of a gateway.
+pub struct TaskPool {
+    random: fastrand::Rng,
+    speed: f64,
+    created: u64,
+    /// When each active task ends, the earliest on top.
+    active: BinaryHeap<Reverse<Timestamp>>,
+    tasks: HashMap<String, SimulatedTask>,
+    /// Ids, oldest first.
+    order: VecDeque<String>,
+}
+
+impl TaskPool {
+    /// A pool of `tasks` active tasks. Their submit times are spread, so that they do not all end together.
+    pub fn new(tasks: usize, seed: u64, speed: f64, now: Timestamp) -> Self {
+        let mut pool = Self {
+            random: fastrand::Rng::with_seed(seed),
+            speed,
+            created: 0,
+            active: BinaryHeap::new(),
+            tasks: HashMap::new(),
+            order: VecDeque::new(),
+        };
+        for _ in 0..tasks {
+            let ago = Duration::from_secs_f64(60.0 * pool.random.f64() / speed);
+            pool.create_task(now - ago);
+        }
+        pool
+    }
+
+    fn create_task(&mut self, at: Timestamp) {
+        self.created += 1;
+        let id = format!("task_sim{:08}", self.created);
+        let task = SimulatedTask::new(&mut self.random, at, self.speed);
+        self.active.push(Reverse(task.finish));
+        self.tasks.insert(id.clone(), task);
+        self.order.push_back(id);
+    }
+
+    /// Creates a task for each one that has ended by `now`, and drops the oldest ended tasks.
+    pub fn advance_to(&mut self, now: Timestamp) {
+        while self.active.peek().is_some_and(|Reverse(finish)| *finish <= now) {
+            self.active.pop();
+            let pause = Duration::from_secs_f64(5.0 * self.random.f64() / self.speed);
+            self.create_task(now + pause);
+        }
+        while self.order.len() > MAX_ENDED + self.active.len() {
+            if let Some(id) = self.order.pop_front() {
+                self.tasks.remove(&id);
+            }
+        }
+    }
+
+    /// The task with this id.
+    pub fn get(&self, id: &str) -> Option<&SimulatedTask> {
+        self.tasks.get(id)
+    }
+
+    /// The ids of tasks that are submitted by `now`, oldest first.
+    pub fn ids(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let submitted = move |id: &&str| self.tasks.get(*id).is_some_and(|task| task.submit <= now);
+        self.order.iter().map(String::as_str).filter(submitted)
+    }
+}
