@@ -1,6 +1,6 @@
-//! Writes the Grafana dashboards into `dashboards/`, or with `--check` says which of the committed files are stale.
+//! Writes the Grafana dashboards into `dashboards/`; with `--check`, reports files there that are stale.
 //!
-//! Run it from the project's root: `cargo run --example dashboards` or `cargo run --example dashboards -- --check`.
+//! Run it from the root of the project: `cargo run --example dashboards` or `cargo run --example dashboards -- --check`.
 #![forbid(unsafe_code)]
 
 mod boards;
@@ -40,7 +40,7 @@ fn write(expected: &BTreeMap<String, String>) -> io::Result<()> {
     Ok(())
 }
 
-/// Names every file that differs from what would be written, and every JSON file that nothing writes.
+/// Reports files that differ from the generated ones, and JSON files that no dashboard generates.
 fn check(expected: &BTreeMap<String, String>) -> io::Result<ExitCode> {
     let found = read(Path::new(FOLDER))?;
     let stale: Vec<&String> =
@@ -50,7 +50,7 @@ fn check(expected: &BTreeMap<String, String>) -> io::Result<ExitCode> {
         eprintln!("{FOLDER}/{name}: stale, run `cargo run --example dashboards`");
     }
     for name in &strays {
-        eprintln!("{FOLDER}/{name}: written by no dashboard, remove it");
+        eprintln!("{FOLDER}/{name}: no dashboard generates this file; remove it");
     }
     Ok(if stale.is_empty() && strays.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,4 +1,4 @@
-//! The actor by itself: commands, readings and commits in orders that are hard to meet in a running program.
+//! The actor with commands, readings and commits in orders that are rare in a running program.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ async fn start(upstream: &Upstream) -> (TestActor, tempfile::TempDir) {
     (TestActor::start(&config, &Location::Memory, clock(), upstream.clone()).await, folder)
 }
 
-fn says(upstream: &Upstream, id: &str, status: Status) {
+fn set_status(upstream: &Upstream, id: &str, status: Status) {
     upstream.lock().unwrap().insert(id.to_owned(), answer(status));
 }
 
@@ -40,9 +40,9 @@ async fn forget(test: &mut TestActor, text: &str) -> oneshot::Receiver<Result<bo
 }
 
 #[tokio::test]
-async fn a_task_that_is_forgotten_while_its_discovery_is_being_stored_is_not_polled() {
+async fn a_task_forgotten_during_its_discovery_is_not_polled() {
     let upstream = Upstream::default();
-    says(&upstream, "a", Status::Running);
+    set_status(&upstream, "a", Status::Running);
     let (mut test, _folder) = start(&upstream).await;
     let discovered = test.discover("file/0", vec![NewTask::new(id("a"))]).await;
     let forgotten = forget(&mut test, "a").await;
@@ -51,7 +51,7 @@ async fn a_task_that_is_forgotten_while_its_discovery_is_being_stored_is_not_pol
     test.advance(Duration::from_hours(1));
     test.poll_due().await;
     assert!(test.tracked().is_empty() && test.polled.lock().unwrap().is_empty());
-    // Registered again it is.
+    // It is polled after another registration.
     let (reply, registered) = oneshot::channel();
     test.actor.on_command(Command::Register { tasks: vec![NewTask::new(id("a"))], reply }).await;
     test.settle().await;
@@ -62,15 +62,15 @@ async fn a_task_that_is_forgotten_while_its_discovery_is_being_stored_is_not_pol
 }
 
 #[tokio::test]
-async fn nothing_is_counted_or_shown_before_it_is_committed_and_then_both_in_one_view() {
+async fn an_end_is_counted_and_shown_in_the_same_view_after_its_commit() {
     let upstream = Upstream::default();
-    says(&upstream, "a", Status::Running);
+    set_status(&upstream, "a", Status::Running);
     let (mut test, _folder) = start(&upstream).await;
     drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
     test.settle().await;
     test.poll(&id("a")).await;
     test.settle().await;
-    says(&upstream, "a", Status::Failed);
+    set_status(&upstream, "a", Status::Failed);
     test.poll(&id("a")).await;
     let page = test.page();
     assert!(!page.contains(FINISHED) && !page.contains(FAILED), "{page}");
@@ -81,21 +81,21 @@ async fn nothing_is_counted_or_shown_before_it_is_committed_and_then_both_in_one
 }
 
 #[tokio::test]
-async fn a_view_is_not_changed_by_what_happens_after_it() {
+async fn a_published_view_does_not_change() {
     let upstream = Upstream::default();
-    says(&upstream, "a", Status::Running);
+    set_status(&upstream, "a", Status::Running);
     let (mut test, _folder) = start(&upstream).await;
     drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
     test.settle().await;
     test.poll(&id("a")).await;
     test.settle().await;
-    // Those of the process change by themselves.
+    // Metrics of the process are ignored: they always change.
     let tasks =
         |page: String| page.lines().filter(|line| line.starts_with("videogen_t")).collect::<Vec<_>>().join("\n");
     let before = tasks(test.page());
-    says(&upstream, "a", Status::Failed);
+    set_status(&upstream, "a", Status::Failed);
     test.poll(&id("a")).await;
-    // Counted and shown, and not published yet.
+    // Committed but not published yet.
     test.settle().await;
     assert!(before.contains("videogen_task_status") && tasks(test.last_page()) == before);
     assert!(test.page().contains(FINISHED));
@@ -104,7 +104,7 @@ async fn a_view_is_not_changed_by_what_happens_after_it() {
 #[tokio::test]
 async fn a_callback_moves_a_task_forward_only_and_makes_older_responses_stale() {
     let upstream = Upstream::default();
-    says(&upstream, "a", Status::Running);
+    set_status(&upstream, "a", Status::Running);
     let (mut test, _folder) = start(&upstream).await;
     drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
     test.settle().await;
@@ -112,7 +112,7 @@ async fn a_callback_moves_a_task_forward_only_and_makes_older_responses_stale() 
     assert_eq!(tracker.apply_callbacks([(id("b"), answer(Status::Failed))]), CallbackOutcome::UnknownTask);
     test.poll(&id("a")).await;
     test.settle().await;
-    // A poll is in flight when the callback comes.
+    // A poll is in flight when the callback arrives.
     test.advance(Duration::from_mins(1));
     let tracker = test.actor.tracker_mut();
     tracker.dispatch_due();
@@ -122,7 +122,7 @@ async fn a_callback_moves_a_task_forward_only_and_makes_older_responses_stale() 
     tracker.on_response(late);
     test.settle().await;
     assert!(test.page().contains(FAILED));
-    // One that contradicts the end is checked: the upstream still says that it runs.
+    // A callback that contradicts the end causes a poll; the upstream still reports a running task.
     let polls = test.polled.lock().unwrap().len();
     let tracker = test.actor.tracker_mut();
     tracker.apply_callbacks([(id("a"), answer(Status::Succeeded))]);
@@ -130,14 +130,14 @@ async fn a_callback_moves_a_task_forward_only_and_makes_older_responses_stale() 
     test.settle().await;
     assert_eq!(test.polled.lock().unwrap().len(), polls + 1);
     let page = test.page();
-    assert!(page.contains(FAILED) && page.contains(FINISHED), "an end stands until another end replaces it: {page}");
+    assert!(page.contains(FAILED) && page.contains(FINISHED), "only another end replaces an end: {page}");
 }
 
 #[tokio::test]
-async fn a_task_is_given_up_after_its_time_and_an_ended_one_removed_after_its_retention() {
+async fn a_task_is_lost_after_give_up_after_and_removed_after_its_retention() {
     let upstream = Upstream::default();
     let (mut test, _folder) = start(&upstream).await;
-    says(&upstream, "a", Status::Running);
+    set_status(&upstream, "a", Status::Running);
     drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
     test.settle().await;
     test.poll(&id("a")).await;
@@ -147,7 +147,7 @@ async fn a_task_is_given_up_after_its_time_and_an_ended_one_removed_after_its_re
     test.poll_due().await;
     test.settle().await;
     assert!(test.page().contains("status=\"lost\",failure_class=\"timeout\"} 1"));
-    test.advance(rules.retention - Duration::from_secs(1));
+    test.advance(rules.retention.checked_sub(Duration::from_secs(1)).unwrap());
     test.actor.tracker_mut().on_tick();
     assert_eq!(test.tracked().len(), 1);
     test.advance(Duration::from_secs(1));
@@ -156,9 +156,9 @@ async fn a_task_is_given_up_after_its_time_and_an_ended_one_removed_after_its_re
 }
 
 #[tokio::test]
-async fn a_changed_interval_applies_to_tasks_that_are_scheduled_and_nothing_is_polled_twice() {
+async fn a_changed_interval_applies_to_scheduled_tasks_without_extra_polls() {
     let upstream = Upstream::default();
-    says(&upstream, "a", Status::Running);
+    set_status(&upstream, "a", Status::Running);
     let (mut test, folder) = start(&upstream).await;
     drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
     test.settle().await;
@@ -183,9 +183,9 @@ async fn a_changed_interval_applies_to_tasks_that_are_scheduled_and_nothing_is_p
 }
 
 #[tokio::test]
-async fn a_task_that_the_upstream_does_not_know_is_lost_after_three_polls_over_a_minute() {
+async fn an_unknown_task_is_lost_after_three_polls_over_a_minute() {
     let upstream = Upstream::default();
-    says(&upstream, "a", Status::Running);
+    set_status(&upstream, "a", Status::Running);
     let (mut test, _folder) = start(&upstream).await;
     drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
     test.settle().await;
@@ -197,7 +197,10 @@ async fn a_task_that_the_upstream_does_not_know_is_lost_after_three_polls_over_a
         test.settle().await;
     }
     let lost = "videogen_task_failures_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"lost\",failure_class=\"lost\"} 1";
-    assert!(test.page().contains("task_id=\"a\",status=\"running\"} 1"), "three answers are not enough");
+    assert!(
+        test.page().contains("task_id=\"a\",status=\"running\"} 1"),
+        "three responses within a minute are not enough"
+    );
     test.advance(Duration::from_secs(59));
     test.poll(&id("a")).await;
     test.settle().await;
@@ -212,16 +215,16 @@ async fn a_task_that_the_upstream_does_not_know_is_lost_after_three_polls_over_a
 #[tokio::test]
 async fn an_ended_task_is_polled_again_a_minute_later_and_a_late_success_is_counted_once() {
     let upstream = Upstream::default();
-    says(&upstream, "a", Status::Running);
+    set_status(&upstream, "a", Status::Running);
     let (mut test, _folder) = start(&upstream).await;
     drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
     test.settle().await;
     test.poll(&id("a")).await;
     test.settle().await;
-    says(&upstream, "a", Status::Failed);
+    set_status(&upstream, "a", Status::Failed);
     test.poll(&id("a")).await;
     test.settle().await;
-    says(&upstream, "a", Status::Succeeded);
+    set_status(&upstream, "a", Status::Succeeded);
     test.advance(Duration::from_secs(50));
     test.poll_due().await;
     assert_eq!(test.polled.lock().unwrap().len(), 2, "an ended task is not polled within a minute");
@@ -241,7 +244,7 @@ async fn an_ended_task_is_polled_again_a_minute_later_and_a_late_success_is_coun
 }
 
 #[tokio::test]
-async fn adding_a_task_copies_no_more_than_its_own_rows() {
+async fn adding_a_task_copies_only_its_chunk() {
     let upstream = Upstream::default();
     let (mut test, _folder) = start(&upstream).await;
     let tasks = |ids: std::ops::Range<usize>| ids.map(|n| NewTask::new(id(&format!("task-{n}")))).collect();
@@ -255,5 +258,5 @@ async fn adding_a_task_copies_no_more_than_its_own_rows() {
     let (before_chunks, after_chunks) = (chunks(&before), chunks(&after));
     assert!(before_chunks.len() > 500, "{}", before_chunks.len());
     assert_eq!(after.tasks().count(), 20_001);
-    assert_eq!(after_chunks.difference(&before_chunks).count(), 1, "only the chunk of the new task is another one");
+    assert_eq!(after_chunks.difference(&before_chunks).count(), 1, "only the chunk of the new task is copied");
 }

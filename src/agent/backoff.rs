@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_the_longest_and_end_with_a_good_answer() {
+    fn waits_double_up_to_a_limit_and_end_with_a_good_response() {
         let mut backoff = Backoff::new(LONGEST);
         let mut now = clock::instant();
         let mut waits = Vec::new();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_were_on_their_way_count_as_one_failure() {
+    fn requests_in_flight_count_as_one_failure() {
         let mut backoff = Backoff::new(LONGEST);
         let sent = clock::instant();
         let now = sent + Duration::from_secs(1);
@@ -135,11 +135,15 @@ mod tests {
         }
         assert_eq!(wait(&backoff, now), 250);
         backoff.on_request_ended(None, None, sent, now, 1.0);
-        assert_eq!(backoff.gate(now + Duration::from_secs(1)), Gate::Probe, "an old good answer proves nothing");
+        assert_eq!(
+            backoff.gate(now + Duration::from_secs(1)),
+            Gate::Probe,
+            "a response of an older request does not end the back-off"
+        );
     }
 
     #[test]
-    fn retry_after_is_obeyed_and_one_tasks_errors_are_not_the_upstreams() {
+    fn retry_after_is_obeyed_and_errors_of_one_task_cause_no_back_off() {
         let mut backoff = Backoff::new(LONGEST);
         let now = clock::instant();
         for reason in [Reason::NotFound, Reason::BadRequest, Reason::InvalidBody, Reason::QuotaExhausted] {
@@ -148,10 +152,10 @@ mod tests {
         assert_eq!(backoff.gate(now), Gate::Open);
         backoff.on_request_ended(Some(Reason::RateLimited), Some(Duration::from_mins(3)), now, now, 1.0);
         backoff.on_request_ended(None, None, now, now, 1.0);
-        assert_eq!(wait(&backoff, now), 180_000, "a good answer does not cut it short");
+        assert_eq!(wait(&backoff, now), 180_000, "a good response does not end Retry-After");
         assert_eq!(backoff.gate(now + Duration::from_mins(3)), Gate::Open);
         let mut backoff = Backoff::new(LONGEST);
         backoff.on_request_ended(Some(Reason::RateLimited), Some(Duration::ZERO), now, now, 1.0);
-        assert_eq!(wait(&backoff, now), 250, "no time at all is no answer to how long");
+        assert_eq!(wait(&backoff, now), 250, "Retry-After of 0 gives the usual back-off");
     }
 }

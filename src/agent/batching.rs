@@ -90,7 +90,7 @@ mod tests {
     fn a_rejected_batch_is_halved_and_the_full_size_tried_again_later() {
         let now = clock::instant();
         let mut sizer = BatchSizer::new(Some(Batch { max: 500, request: |_| Request::get([]) }));
-        assert!(!sizer.on_failure(300, Reason::ServerError, now), "that says nothing about batches");
+        assert!(!sizer.on_failure(300, Reason::ServerError, now), "a server error is not about the batch size");
         assert_eq!(sizer.size(now), 500);
         assert!(sizer.on_failure(300, Reason::HttpOther, now));
         assert_eq!(sizer.size(now), 150);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_batches_are_told_from_a_failing_upstream() {
+    fn failing_batches_are_distinguished_from_a_failing_upstream() {
         let now = clock::instant();
         let new = || BatchSizer::new(Some(Batch { max: 500, request: |_| Request::get([]) }));
         let mut down = new();

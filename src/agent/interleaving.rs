@@ -1,5 +1,5 @@
-//! Whatever happens in whatever order (polls, sources, reloads, restarts, clocks that are set), to the real actor: the counts
-//! are those of a model that fits on a page, and no series that was ever exported falls.
+//! The actor with polls, discoveries, reloads, restarts and clock changes in any order: its counters equal those of a small
+//! model, and no exported series decreases.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,26 +16,26 @@ use crate::store::{Command, Location, Output};
 /// How many tasks there are.
 const TASKS: usize = 6;
 
-/// Something that happens.
+/// A step of a test case.
 #[derive(Debug, Clone)]
 enum Event {
-    /// A source names these tasks now.
+    /// A source lists these tasks.
     Discover { source: usize, tasks: BTreeSet<usize> },
-    /// A task moves at its upstream: queued, running, ended, ended in another way.
+    /// A task gets its next status at the upstream, up to a second end.
     Move(usize),
-    /// It is polled.
+    /// The task is polled.
     Poll(usize),
-    /// It is polled, and the program is killed before it learns of the commit.
+    /// The task is polled, and the program is killed before the commit is confirmed.
     PollAndKill(usize),
-    /// The program ends, well or killed, and starts again.
+    /// The program stops, cleanly or killed, and starts again.
     Restart { is_killed: bool },
-    /// It gets another configuration: with an aggregate label or without.
+    /// The configuration is reloaded, with or without an aggregate label.
     Reload { has_label: bool },
     /// Time passes, in seconds.
     Wait(u64),
-    /// Somebody sets the clock, by seconds.
+    /// The wall clock is changed, by seconds.
     SetClock(i64),
-    /// What is done every second.
+    /// The work of every second.
     Tick,
 }
 
@@ -55,7 +55,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What the upstream says of a task at each stage.
+/// The status of a task at each stage.
 const STAGES: [Status; 4] = [Status::Queued, Status::Running, Status::Failed, Status::Succeeded];
 
 fn answer(stage: usize) -> Answer {
@@ -75,17 +75,17 @@ fn name(n: usize) -> String {
     format!("t{n}")
 }
 
-/// The actor, beside the model.
+/// The actor and the model.
 struct World {
     folder: TempDir,
-    /// `None` only while it restarts.
+    /// `None` only during a restart.
     test: Option<TestActor>,
     has_label: bool,
     /// The stage of each task at its upstream.
     stages: [usize; TASKS],
-    /// The model: ends that were read, by task that was ever discovered.
+    /// The model: the ends that were read, by discovered task.
     read: BTreeMap<usize, BTreeSet<Status>>,
-    /// The highest value of each series that anybody could have seen.
+    /// The last exported value of each series.
     seen: BTreeMap<String, f64>,
 }
 
@@ -113,7 +113,7 @@ impl World {
         self.test.as_mut().unwrap()
     }
 
-    async fn happen(&mut self, event: &Event) {
+    async fn apply(&mut self, event: &Event) {
         match event {
             Event::Discover { source, tasks } => self.discover(*source, tasks).await,
             Event::Move(n) => {
@@ -159,13 +159,15 @@ impl World {
         let replied = test.discover(&format!("file/{source}"), tasks_of_source).await;
         test.settle().await;
         assert!(replied.await.unwrap().is_ok());
-        tasks.iter().for_each(|n| _ = self.read.entry(*n).or_default());
+        for n in tasks {
+            self.read.entry(*n).or_default();
+        }
     }
 
     /// Polls a task; the store has not answered yet.
     async fn poll(&mut self, n: usize) {
         self.test().poll(&id(&name(n))).await;
-        // Others may have been due as well.
+        // Other tasks may have been due as well.
         let polled = std::mem::take(&mut *self.test().polled.lock().unwrap());
         for n in (0..TASKS).filter(|n| polled.contains(&name(*n))) {
             let status = STAGES[self.stages[n]];
@@ -181,11 +183,11 @@ impl World {
         let test = self.test();
         let settings = settings(&config, &test.store);
         let load = Command::LoadCounters(("u".into(), "new_api"), settings.labels.exported_names());
-        let Output::Counters(counters) = test.store.execute(load).await.unwrap() else { panic!("another output") };
+        let Output::Counters(counters) = test.store.execute(load).await.unwrap() else { panic!("unexpected output") };
         let send = test.sender();
         test.actor.reconfigure(settings, send, counters);
         test.settle().await;
-        // Series with other labels are gone from the page, and come back with their labels.
+        // Series with other labels are not exported until their labels are configured again.
         self.seen.retain(|series, _| series.contains("label_team") == has_label || series.contains("discovered"));
     }
 
@@ -198,8 +200,8 @@ impl World {
         self.test = Some(TestActor::start(&config, &location, clock, upstream).await);
     }
 
-    /// Every counter on the page: none has fallen.
-    fn look(&mut self) {
+    /// No counter on the page has decreased.
+    fn check_page(&mut self) {
         let page = self.test().page();
         let counted = [
             "tasks_submitted",
@@ -219,14 +221,14 @@ impl World {
         }
     }
 
-    /// What is committed, over all label sets, is what the model says.
-    async fn compare(&mut self) {
+    /// The committed counters of all label sets equal the model.
+    async fn check_store(&mut self) {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         let mut discovered = 0;
         for labels in [Vec::new(), vec!["label_team".into()]] {
             let load = Command::Load(("u".into(), "new_api"), labels);
             let Output::Loaded(loaded) = self.test().store.execute(load).await.unwrap() else {
-                panic!("another output")
+                panic!("unexpected output")
             };
             discovered = loaded.sources.iter().map(|source| source.tasks).sum();
             for (key, value) in loaded.counters.into_iter().flat_map(|snapshot| snapshot.numbers) {
@@ -251,18 +253,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_each_end_is_counted_once_and_nothing_falls(events in prop::collection::vec(event(), 1..70)) {
+    fn in_any_order_each_end_is_counted_once_and_no_counter_decreases(events in prop::collection::vec(event(), 1..70)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new().await;
             for event in &events {
-                world.happen(event).await;
-                world.look();
+                world.apply(event).await;
+                world.check_page();
             }
-            world.compare().await;
+            world.check_store().await;
             world.restart(true).await;
-            world.look();
-            world.compare().await;
+            world.check_page();
+            world.check_store().await;
         });
     }
 }

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_valid_until_another_is_made_or_its_task_is_removed() {
+    fn a_token_is_valid_until_a_new_one_is_issued_or_its_task_is_removed() {
         let mut table = TaskTable::default();
         let valid = |table: &TaskTable, token: Option<PollToken>| Some(table.by_token(token?)?.id.to_string());
         let slot = table.add(task("a")).unwrap();
@@ -176,7 +176,7 @@ mod tests {
         let third = table.new_token(slot);
         assert_eq!(valid(&table, third).as_deref(), Some("b"));
         table.update(slot, Task { poll_failures: 9, ..task("a") });
-        assert_eq!(table.get(slot).map(|task| task.poll_failures), Some(0), "a late record of another task");
+        assert_eq!(table.get(slot).map(|task| task.poll_failures), Some(0), "a late record changes another task");
     }
 
     #[test]
@@ -195,7 +195,9 @@ mod tests {
     #[test]
     fn a_task_is_counted_as_refused_once() {
         let mut table = TaskTable::default();
-        ["a", "b", "c"].iter().for_each(|text| _ = table.add(task(text)));
+        for text in ["a", "b", "c"] {
+            table.add(task(text));
+        }
         let limits = SeriesLimits { max: 1, only_active: false, off: false };
         let tasks: Vec<Task> = ["a", "b", "c"].map(task).to_vec();
         let selection = limits.select(3, tasks.iter());

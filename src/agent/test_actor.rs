@@ -1,4 +1,4 @@
-//! An actor that a test drives by hand: with a clock that the test sets, a store of its own and an upstream that is a table.
+//! An actor that a test drives step by step, with a manual clock, its own store and a scripted upstream.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,30 +23,30 @@ use crate::store::{Command as StoreCommand, Location, Output, Store};
 use crate::telemetry::LogCounts;
 use crate::view::UpstreamView;
 
-/// What the upstream answers, by task id; it does not know the others.
+/// The answers of the upstream by task id; other ids are unknown to it.
 pub type Upstream = Arc<Mutex<BTreeMap<String, Answer>>>;
 
-/// The actor, and everything around it.
+/// The actor and its environment.
 pub struct TestActor {
     pub actor: UpstreamActor,
     pub store: Arc<Store>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<Mutex<Now>>,
     pub upstream: Upstream,
-    /// Ids that were polled, in their order.
+    /// Polled ids, in order.
     pub polled: Arc<Mutex<Vec<String>>>,
     view: watch::Receiver<Arc<UpstreamView>>,
     _commands: mpsc::Sender<Command>,
     store_ended: oneshot::Receiver<()>,
 }
 
-/// A clock of tests, far from its zero.
+/// A manual clock.
 pub fn clock() -> Arc<Mutex<Now>> {
     let monotonic = clock::instant() + Duration::from_hours(24);
     Arc::new(Mutex::new(Now { wall: Timestamp::from_secs(1_800_000_000), monotonic }))
 }
 
-/// The configuration of upstream `u`, which reads `more` besides.
+/// The configuration of upstream `u`, with `more` at its head.
 pub fn config(folder: &Path, more: &str) -> Config {
     let text = format!(
         "polling: {{requests_per_second: 1000000, burst: 100000}}\n{more}\nstate: {{sqlite: {{path: s.db}}}}\n\
@@ -65,7 +65,7 @@ pub fn id(text: &str) -> TaskId {
 }
 
 impl TestActor {
-    /// Starts it on the state in `folder`.
+    /// Starts the actor with the state at `location`.
     pub async fn start(config: &Config, location: &Location, clock: Arc<Mutex<Now>>, upstream: Upstream) -> Self {
         let wall = clock.lock().unwrap().wall;
         let metrics = Arc::new(Metrics::new(&config.file.metrics, LogCounts::default(), wall).unwrap());
@@ -76,7 +76,7 @@ impl TestActor {
             Services { store: store.clone(), metrics: metrics.clone(), clock: Clock::Manual(clock.clone()), series };
         let settings = settings(config, &store);
         let load = StoreCommand::Load(("u".into(), "new_api"), settings.labels.exported_names());
-        let Output::Loaded(loaded) = store.execute(load).await.unwrap() else { panic!("another output") };
+        let Output::Loaded(loaded) = store.execute(load).await.unwrap() else { panic!("unexpected output") };
         let (commands, queue) = mpsc::channel(9);
         let (publish, view) = watch::channel(Arc::new(UpstreamView::empty("u".into(), "new_api")));
         let polled = Arc::default();
@@ -90,7 +90,7 @@ impl TestActor {
         *self.clock.lock().unwrap()
     }
 
-    /// Time passes; the wall clock may be set besides.
+    /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         let mut now = self.clock.lock().unwrap();
         *now = Now { wall: now.wall + by, monotonic: now.monotonic + by };
@@ -101,7 +101,7 @@ impl TestActor {
         sender(self.clock.clone(), self.upstream.clone(), self.polled.clone())
     }
 
-    /// A source names these tasks; the store has not answered yet.
+    /// A source lists these tasks; the store has not answered yet.
     pub async fn discover(&mut self, label: &str, tasks: Vec<NewTask>) -> oneshot::Receiver<Result<(), Listing>> {
         let sources = sources_of(&self.actor.tracker_mut().settings.upstream);
         let source = sources.into_iter().map(|(key, _)| key).find(|key| key.label == label).unwrap();
@@ -125,7 +125,7 @@ impl TestActor {
         }
     }
 
-    /// Polls a task, whenever it is due; false when it is not tracked.
+    /// Polls a task at once; false when it is not tracked.
     pub async fn poll(&mut self, id: &TaskId) -> bool {
         let now = self.now().monotonic;
         let tracker = self.actor.tracker_mut();
@@ -138,7 +138,7 @@ impl TestActor {
     /// The store answers everything that was sent to it.
     pub async fn settle(&mut self) {
         self.actor.settle(clock::instant() + Duration::from_mins(1)).await.unwrap();
-        // What nobody waits for was executed when a later command is.
+        // Commands are executed in order: earlier ones are complete when this one is.
         let read = StoreCommand::Timeline("u".into(), id("t"));
         self.store.execute(read).await.unwrap();
     }
@@ -166,13 +166,13 @@ impl TestActor {
         self.view().tasks().map(|task| task.id.to_string()).collect()
     }
 
-    /// Ends it, well or killed, and closes the state.
+    /// Stops the actor, cleanly or killed, and closes the state.
     pub async fn end(self, is_killed: bool) {
         let Self { actor, store, store_ended, .. } = self;
         if is_killed {
-            drop(actor)
+            drop(actor);
         } else {
-            actor.stop(false).await.unwrap()
+            actor.stop(false).await.unwrap();
         }
         drop(store);
         store_ended.await.unwrap();

@@ -69,7 +69,7 @@ pub struct HttpSdConfig {
 
 /// A checked entry of `http_sd_configs:`.
 #[derive(Clone)]
-pub struct HttpSource {
+pub struct HttpSourceSettings {
     /// Options of its HTTP client.
     pub http: Options,
     /// Its key.
@@ -79,7 +79,7 @@ pub struct HttpSource {
 }
 
 impl HttpSdConfig {
-    pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> Option<HttpSource> {
+    pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> Option<HttpSourceSettings> {
         check_interval(self.refresh_interval, at, problems);
         let auth = self.authorization.as_ref();
         let key = auth.and_then(|auth| auth.check(&format!("{at}.authorization"), "", folder, problems));
@@ -92,7 +92,7 @@ impl HttpSdConfig {
             max_body_size: MAX_BODY_SIZE,
         };
         let http = client.check(at, folder, problems)?;
-        Some(HttpSource { http, key, refresh_interval: self.refresh_interval.0 })
+        Some(HttpSourceSettings { http, key, refresh_interval: self.refresh_interval.0 })
     }
 }
 
@@ -116,7 +116,7 @@ pub struct ListConfig {
 
 /// A checked entry of `list_configs:`.
 #[derive(Clone)]
-pub struct ListSource {
+pub struct ListSourceSettings {
     /// Its key.
     pub key: Option<Credentials>,
     /// The `authorization` of the entry as JSON; empty if it uses the upstream's key.
@@ -137,7 +137,7 @@ impl ListConfig {
         folder: &Path,
         at: &str,
         problems: &mut Problems,
-    ) -> ListSource {
+    ) -> ListSourceSettings {
         check_interval(self.refresh_interval, at, problems);
         if !dialect.has_list() {
             problems.add(at, format!("provider {} has no list of tasks", dialect.name()));
@@ -155,7 +155,7 @@ impl ListConfig {
         let own = self.authorization.as_ref();
         let key = own.map(|auth| auth.check(&format!("{at}.authorization"), dialect.name(), folder, problems));
         let key_reference = own.map(|auth| serde_json::to_string(auth).unwrap_or_default());
-        ListSource {
+        ListSourceSettings {
             key: key.unwrap_or_else(|| upstream.cloned()),
             key_reference: key_reference.unwrap_or_default(),
             refresh_interval: self.refresh_interval.0,
@@ -187,7 +187,7 @@ pub struct SqlSdConfig {
 
 /// A checked entry of `sql_sd_configs:`.
 #[derive(Clone)]
-pub struct SqlSource {
+pub struct SqlSourceSettings {
     /// `postgres://…` or `sqlite:FILE`.
     pub url: Arc<SecretSource>,
     /// Base folder of a relative path in this URL.
@@ -201,7 +201,7 @@ pub struct SqlSource {
 }
 
 impl SqlSdConfig {
-    pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> Option<SqlSource> {
+    pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> Option<SqlSourceSettings> {
         check_interval(self.refresh_interval, at, problems);
         if self.timeout < ConfigDuration::from_secs(1) {
             problems.add(format!("{at}.timeout"), "must be at least 1s");
@@ -211,7 +211,7 @@ impl SqlSdConfig {
             problems.add(format!("{at}.query"), "must be a SELECT statement");
         }
         let url = super::authorization::load_secret("url", (&self.url_file, &self.url_env), at, folder, problems)?;
-        Some(SqlSource {
+        Some(SqlSourceSettings {
             url: Arc::new(url),
             folder: folder.to_owned(),
             query: query.into(),

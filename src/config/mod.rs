@@ -19,13 +19,13 @@ mod yaml;
 use serde::{Deserialize, Serialize};
 
 pub use api::ApiKey;
-pub use discovery::{HttpSource, ListSource, SqlSource};
+pub use discovery::{HttpSourceSettings, ListSourceSettings, SqlSourceSettings};
 pub use load::{ConfigError, load, parse};
 pub use metrics::{MetricsConfig, PerTask, TaskStatusForm};
 pub use polling::Polling;
 pub use problem::{Origin, Problem, Problems};
 pub use scalars::{ConfigDuration, Text};
-pub use sources::{FileSource, StaticSource, TargetGroup, group_label_problem};
+pub use sources::{FileSourceSettings, StaticSourceSettings, TargetGroup, group_label_problem};
 pub use state::State;
 pub use tasks::{CountSinceConfig, TasksConfig};
 pub use upstream::{Upstream, UpstreamConfig};

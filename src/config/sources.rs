@@ -41,14 +41,14 @@ fn thirty_seconds() -> ConfigDuration {
 
 /// A checked entry of `static_configs:`.
 #[derive(Debug, Clone, Default)]
-pub struct StaticSource {
+pub struct StaticSourceSettings {
     /// The tasks.
     pub tasks: Vec<NewTask>,
 }
 
 /// A checked entry of `file_sd_configs:`.
 #[derive(Debug, Clone)]
-pub struct FileSource {
+pub struct FileSourceSettings {
     /// Glob patterns, absolute or relative to the working directory.
     pub patterns: Vec<PathBuf>,
     /// How often the files are read when no change is noticed.
@@ -70,7 +70,7 @@ impl TargetGroup {
         Arc::new(self.labels.iter().map(|(name, text)| (name.clone(), clean(text))).collect())
     }
 
-    pub(super) fn check(&self, at: &str, problems: &mut Problems) -> StaticSource {
+    pub(super) fn check(&self, at: &str, problems: &mut Problems) -> StaticSourceSettings {
         if let Some(message) = group_label_problem(self) {
             problems.add(format!("{at}.labels"), message);
         }
@@ -82,11 +82,11 @@ impl TargetGroup {
                 Err(error) => problems.add(format!("{at}.targets.{n}"), error.to_string()),
             }
         }
-        StaticSource { tasks }
+        StaticSourceSettings { tasks }
     }
 }
 
-impl StaticSource {
+impl StaticSourceSettings {
     /// Adds a problem for each id for which this dialect cannot build a request.
     pub(super) fn check_ids(&self, dialect: &Dialect, at: &str, problems: &mut Problems) {
         for (n, task) in self.tasks.iter().enumerate() {
@@ -98,7 +98,7 @@ impl StaticSource {
 }
 
 impl FileSdConfig {
-    pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> FileSource {
+    pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> FileSourceSettings {
         if self.refresh_interval < ConfigDuration::from_secs(1) {
             problems.add(format!("{at}.refresh_interval"), "must be at least 1s");
         }
@@ -115,6 +115,6 @@ impl FileSdConfig {
             }
             patterns.push(folder.join(file));
         }
-        FileSource { patterns, refresh_interval: self.refresh_interval.0 }
+        FileSourceSettings { patterns, refresh_interval: self.refresh_interval.0 }
     }
 }

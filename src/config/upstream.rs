@@ -8,13 +8,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::authorization::{AuthorizationConfig, load_secret};
-use super::discovery::{HttpSdConfig, HttpSource, ListConfig, ListSource, SqlSdConfig, SqlSource};
+use super::discovery::{
+    HttpSdConfig, HttpSourceSettings, ListConfig, ListSourceSettings, SqlSdConfig, SqlSourceSettings,
+};
 use super::http::{ClientConfig, ProxyUrl, TlsConfig};
 use super::polling::{Polling, PollingConfig};
 use super::problem::Problems;
 use super::request::{RequestConfig, ResponseConfig};
 use super::scalars::Text;
-use super::sources::{FileSdConfig, FileSource, StaticSource, TargetGroup};
+use super::sources::{FileSdConfig, FileSourceSettings, StaticSourceSettings, TargetGroup};
 use crate::domain::labels::sanitize;
 use crate::http::{self, Client};
 use crate::provider::{self, Dialect, Provider};
@@ -106,15 +108,15 @@ pub struct Upstream {
     /// Poll intervals and rate limits.
     pub polling: Polling,
     /// Task ids in the configuration, in file order.
-    pub static_sources: Vec<StaticSource>,
+    pub static_sources: Vec<StaticSourceSettings>,
     /// Files of task ids, in file order.
-    pub file_sources: Vec<FileSource>,
+    pub file_sources: Vec<FileSourceSettings>,
     /// `http_sd` servers, in file order.
-    pub http_sources: Vec<HttpSource>,
+    pub http_sources: Vec<HttpSourceSettings>,
     /// The upstream's own task lists, in file order.
-    pub list_sources: Vec<ListSource>,
+    pub list_sources: Vec<ListSourceSettings>,
     /// Databases of task ids, in file order.
-    pub sql_sources: Vec<SqlSource>,
+    pub sql_sources: Vec<SqlSourceSettings>,
 }
 
 impl fmt::Debug for Upstream {
@@ -181,7 +183,7 @@ impl UpstreamConfig {
         let key = key.and_then(|auth| auth.check(&format!("{at}.authorization"), &self.provider.0, folder, problems));
         let dialect = found.and_then(|provider| self.build_dialect(provider, at, problems));
         let entries = self.static_configs.iter().enumerate();
-        let static_sources: Vec<StaticSource> =
+        let static_sources: Vec<StaticSourceSettings> =
             entries.map(|(n, group)| group.check(&format!("{at}.static_configs.{n}"), problems)).collect();
         let entries = self.file_sd_configs.iter().enumerate();
         let file_sources =

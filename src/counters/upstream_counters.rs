@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_set_is_created_at_zero_held_and_then_released_together() {
+    fn a_label_set_is_created_at_zero_and_released_after_its_hold() {
         let begun = crate::clock::instant();
         let now = |secs: u64| Now {
             wall: Timestamp::from_secs(secs.cast_signed()),
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(exported(&counters), (0, 0));
         let due = counters.due_holds(now(120).monotonic);
         assert_eq!(due.label_sets, [task().label_set()]);
-        assert_eq!(exported(&counters), (0, 0), "not before that is committed");
+        assert_eq!(exported(&counters), (0, 0), "not released before the commit");
         counters.release(&due);
         assert_eq!(exported(&counters), (1, 2), "exemplars of the end and of its latency");
         assert_eq!(counters.due_holds(now(500).monotonic), DueHolds::default());
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_label_set_is_held_for_the_rest_of_its_time_and_never_again_once_released() {
+    fn a_restored_label_set_is_held_for_the_rest_of_its_hold_and_only_once() {
         let begun = crate::clock::instant() + Duration::from_hours(24);
         let at = |secs: i64, released| {
             let mut counters = UpstreamCounters::new(HOLD, Vec::new());

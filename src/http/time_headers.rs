@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_and_dates_are_read_and_nonsense_is_not() {
+    fn seconds_and_dates_are_parsed_and_invalid_values_are_ignored() {
         let now = Timestamp::from_secs(784_111_777 - 90);
         for (value, wait) in [
             ("5", Some(5)),

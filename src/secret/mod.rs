@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_trimmed_and_a_bad_one_is_named_without_being_shown() {
+    fn a_key_is_trimmed_and_errors_do_not_show_it() {
         assert_eq!(Secret::new("sk-1 2\n").ok().map(|s| s.expose().to_owned()).as_deref(), Some("sk-1 2"));
         assert_eq!(Secret::new(" \n").err().map(|e| e.to_string()).as_deref(), Some("the secret is empty"));
         let error = Secret::new("sk-a\nb").err().map(|e| e.to_string()).unwrap();

@@ -81,7 +81,7 @@ mod tests {
 
     /// RFC 7515, appendix A.1.
     #[test]
-    fn the_token_has_the_standards_compact_form() {
+    fn a_token_has_the_compact_form_of_the_standard() {
         let key = URL_SAFE_NO_PAD
             .decode("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
             .unwrap();

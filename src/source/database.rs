@@ -32,7 +32,7 @@ const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Reads a database.
 pub struct DatabaseSource {
-    config: config::SqlSource,
+    config: config::SqlSourceSettings,
     last: Vec<NewTask>,
     /// Rows of the last read whose id was invalid.
     invalid_ids: u64,
@@ -48,7 +48,7 @@ struct QueryResult {
 
 impl DatabaseSource {
     /// From a checked entry. Sends no query yet.
-    pub fn new(config: config::SqlSource) -> Self {
+    pub fn new(config: config::SqlSourceSettings) -> Self {
         Self { config, last: Vec::new(), invalid_ids: 0 }
     }
 
@@ -143,7 +143,7 @@ impl QueryResult {
 }
 
 /// Queries `PostgreSQL` in a read-only transaction. Rows are converted to JSON by the server, so that every column type has a text.
-async fn query_postgres(url: &str, config: &config::SqlSource) -> Result<QueryResult, String> {
+async fn query_postgres(url: &str, config: &config::SqlSourceSettings) -> Result<QueryResult, String> {
     let mut options: tokio_postgres::Config = url.parse().map_err(|_| "the database URL is not valid".to_owned())?;
     options.application_name("videogen-exporter").connect_timeout(config.timeout);
     let tls = platform_tls_config().map_err(|error| error.to_string())?;

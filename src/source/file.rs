@@ -23,7 +23,7 @@ const MAX_FILE_SIZE: u64 = 64 << 20;
 
 /// Reads the files that match some patterns.
 pub struct FileSource {
-    config: config::FileSource,
+    config: config::FileSourceSettings,
     watch: Option<Watch>,
     files: Arc<Mutex<Files>>,
 }
@@ -43,7 +43,7 @@ struct FileState {
 
 impl FileSource {
     /// From a checked entry. Reads nothing yet.
-    pub fn new(config: config::FileSource) -> Self {
+    pub fn new(config: config::FileSourceSettings) -> Self {
         Self { config, watch: None, files: Arc::default() }
     }
 
@@ -169,7 +169,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         let patterns = vec![folder.path().join("*.yml"), folder.path().join("*.json")];
-        let config = config::FileSource { patterns, refresh_interval: Duration::from_secs(30) };
+        let config = config::FileSourceSettings { patterns, refresh_interval: Duration::from_secs(30) };
         let mut source = FileSource::new(config);
         assert_eq!(
             source.read().await,

@@ -16,7 +16,7 @@ use crate::secret::fingerprint;
 
 /// Reads an `http_sd` server.
 pub struct HttpSdSource {
-    config: config::HttpSource,
+    config: config::HttpSourceSettings,
     client: Option<Client>,
     last: LastResponse,
     /// The last response's `Retry-After`.
@@ -35,7 +35,7 @@ struct LastResponse {
 
 impl HttpSdSource {
     /// From a checked entry. Sends no request yet.
-    pub fn new(config: config::HttpSource) -> Self {
+    pub fn new(config: config::HttpSourceSettings) -> Self {
         Self { config, client: None, last: LastResponse::default(), wait: None }
     }
 

@@ -44,7 +44,7 @@ const MAX_RETRY_WAIT: Duration = Duration::from_mins(5);
 
 /// Reads an upstream's task list.
 pub struct UpstreamList {
-    config: config::ListSource,
+    config: config::ListSourceSettings,
     dialect: Arc<Dialect>,
     http: Options,
     client: Option<Client>,
@@ -142,13 +142,13 @@ struct PageOutcome {
 
 impl UpstreamList {
     /// From a checked entry. Sends no request yet.
-    pub fn new(config: config::ListSource, upstream: &config::Upstream) -> Self {
+    pub fn new(config: config::ListSourceSettings, upstream: &config::Upstream) -> Self {
         let (dialect, http) = (upstream.dialect.clone(), upstream.http.clone());
         Self { config, dialect, http, client: None, cursor: ListCursor::default() }
     }
 
     pub(super) fn identity(&self) -> String {
-        let config::ListSource { user_id, key_reference, .. } = &self.config;
+        let config::ListSourceSettings { user_id, key_reference, .. } = &self.config;
         // Different keys may list the tasks of different users.
         format!("list:{}", fingerprint(&format!("{}\n{key_reference}", user_id.as_deref().unwrap_or_default())))
     }

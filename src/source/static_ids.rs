@@ -10,7 +10,7 @@ pub struct StaticSource {
 
 impl StaticSource {
     /// From a checked entry.
-    pub fn new(source: config::StaticSource) -> Self {
+    pub fn new(source: config::StaticSourceSettings) -> Self {
         Self { tasks: source.tasks }
     }
 

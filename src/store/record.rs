@@ -232,8 +232,8 @@ mod tests {
     use super::*;
     use crate::domain::task::TaskOrigin;
 
-    /// Every field by its name: one that is new does not compile until it is kept, too, or left out here with a reason.
-    fn whole() -> Task {
+    /// Names every field: a new field does not compile until it is stored, or omitted here with a reason.
+    fn full_task() -> Task {
         let at = |secs: i64| Some(Timestamp::from_millis(1_700_000_000_123 + secs * 1000));
         let text = |text: &str| Some(Arc::<str>::from(text));
         Task {
@@ -242,7 +242,7 @@ mod tests {
                 provider: "ark",
                 source: "file/0".to_owned(),
                 labels: Arc::new(BTreeMap::from([("team".to_owned(), "grow\"th\n".to_owned())])),
-                aggregate_labels: Arc::new([]), // For the configuration to say.
+                aggregate_labels: Arc::new([]), // Comes from the configuration.
             }),
             id: TaskId::parse("t \"1\"").unwrap(),
             discovered_after_first_load: true,
@@ -302,34 +302,34 @@ mod tests {
     }
 
     #[test]
-    fn a_task_comes_back_as_it_was() {
+    fn a_task_is_read_back_unchanged() {
         let new = NewTask::new(TaskId::parse("t").unwrap());
-        for task in [whole(), Task::new("u".into(), "ark", new, Timestamp::from_millis(9))] {
+        for task in [full_task(), Task::new("u".into(), "ark", new, Timestamp::from_millis(9))] {
             assert_eq!(read_back(&task), task);
         }
         for (flag, _) in FLAGS {
-            let mut task = whole();
+            let mut task = full_task();
             for (name, set) in FLAGS {
                 *set(&mut task) = name == flag;
             }
             assert_eq!(read_back(&task), task, "{flag}");
         }
         for (part, _) in PARTS {
-            let mut task = whole();
+            let mut task = full_task();
             for (name, set) in PARTS {
                 *set(&mut task.counted) = name == part;
             }
             assert_eq!(read_back(&task), task, "{part}");
         }
         for clock in CLOCKS.map(|(clock, _)| clock) {
-            let mut task = whole();
+            let mut task = full_task();
             task.times.clock = clock;
             assert_eq!(read_back(&task), task);
         }
     }
 
     #[test]
-    fn a_record_that_cannot_be_is_told_and_not_guessed_at() {
+    fn an_invalid_record_is_an_error() {
         let columns =
             || Columns { upstream: "u".into(), provider: "ark", task_id: "t".into(), revision: 0, ended: None };
         for (record, why) in [
@@ -339,8 +339,8 @@ mod tests {
             (r#"{"status":"failed","failure":"bad luck"}"#, "unknown failure class"),
             (r#"{"status":"failed","first_seen":"today"}"#, "invalid type"),
         ] {
-            let told = read(columns(), record).unwrap_err();
-            assert!(told.contains(why), "{record}: {told}");
+            let message = read(columns(), record).unwrap_err();
+            assert!(message.contains(why), "{record}: {message}");
         }
         assert!(read(columns(), r#"{"status":"queued","of_a_later_version":1}"#).is_ok());
     }

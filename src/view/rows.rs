@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_keep_what_they_hold_and_only_changed_chunks_are_copied() {
+    fn views_keep_their_chunks_and_only_changed_chunks_are_copied() {
         let mut rows = TaskRows::default();
         let slots: Vec<RowSlot> = (0..200).map(|n| rows.insert(task(n))).collect();
         let kept = rows.chunks();
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_chunks_take_no_room() {
+    fn empty_chunks_use_no_memory() {
         let mut rows = TaskRows::default();
         let slots: Vec<RowSlot> = (0..1000).map(|n| rows.insert(task(n))).collect();
         for slot in &slots[10..] {
@@ -161,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_hold_what_a_map_would(steps in proptest::collection::vec((any::<bool>(), 0usize..300), 0..600)) {
+        fn rows_equal_a_map(steps in proptest::collection::vec((any::<bool>(), 0usize..300), 0..600)) {
             let (mut rows, mut map, mut next) = (TaskRows::default(), BTreeMap::new(), 0);
             for (adds, pick) in steps {
                 if adds || map.is_empty() {

@@ -1,4 +1,4 @@
-//! What is done most often allocates no more than it must, counted in this thread.
+//! The most frequent operations allocate little; allocations are counted in this thread.
 
 use allocation_counter::measure;
 use videogen_exporter::config::TaskStatusForm;
@@ -15,37 +15,37 @@ fn task(n: usize) -> Task {
     Task::new("gw".into(), "new_api", new, Timestamp::from_secs(1_795_000_000))
 }
 
-/// Allocations, and the most bytes at once, for a page of so many tasks, which is let go of piece by piece.
+/// The allocations and the peak bytes of a page of `tasks` tasks whose chunks are dropped one by one.
 fn page(tasks: usize, format: Format, coding: Coding) -> (u64, u64) {
     let mut rows = TaskRows::default();
     (0..tasks).for_each(|n| _ = rows.insert(task(n)));
     let chunks = rows.chunks();
-    let did = measure(|| {
+    let measured = measure(|| {
         let mut compressor = Compressor::new(coding);
         let head = Encoder::new(format, false);
-        for piece in Page::new(head, TaskStatusForm::Set, &chunks, &SeriesSelection::ALL) {
-            drop(compressor.compress(piece).unwrap());
+        for chunk in Page::new(head, TaskStatusForm::Set, &chunks, &SeriesSelection::ALL) {
+            drop(compressor.compress(chunk).unwrap());
         }
         drop(compressor.finish().unwrap());
     });
-    (did.count_total, did.bytes_max)
+    (measured.count_total, measured.bytes_max)
 }
 
 #[test]
-fn a_page_allocates_by_the_piece_and_never_by_the_line() {
+fn a_page_allocates_per_chunk_and_not_per_line() {
     for format in Format::ALL {
         for coding in Coding::ALL {
-            let ((few, _), (many, most)) = (page(1000, format, coding), page(5000, format, coding));
-            // 4,000 tasks more are 48,000 lines, which make less than a hundred pieces.
+            let ((few, _), (many, peak)) = (page(1000, format, coding), page(5000, format, coding));
+            // 4,000 more tasks are 48,000 lines in less than a hundred chunks.
             let name = format!("{} {}", format.as_str(), coding.token().unwrap_or("plain"));
             assert!(many - few < 4000, "{name}: {few} allocations for 1,000 tasks, {many} for 5,000");
-            assert!(most < 2 << 20, "{name}: {most} bytes at once");
+            assert!(peak < 2 << 20, "{name}: peak of {peak} bytes");
         }
     }
 }
 
 #[test]
-fn an_answer_that_says_nothing_new_costs_next_to_nothing_beyond_reading_it() {
+fn an_unchanged_answer_allocates_only_while_it_is_decoded() {
     let dialect = Dialect::from_provider(provider::by_name("new_api").unwrap()).unwrap();
     let mut answer = None;
     let reading = measure(|| answer = Some(dialect.read(200, RUNNING).unwrap()));
@@ -55,7 +55,7 @@ fn an_answer_that_says_nothing_new_costs_next_to_nothing_beyond_reading_it() {
     let reading = Reading::Answer(Box::new(answer.unwrap()));
     let before = advance(&task(1), reading.clone(), &policy, now).task;
     let mut after = None;
-    let moving = measure(|| after = Some(advance(&before, reading, &policy, now)));
+    let advancing = measure(|| after = Some(advance(&before, reading, &policy, now)));
     assert!(!after.unwrap().durable);
-    assert_eq!(moving.count_total, 0, "allocations to see that nothing has changed");
+    assert_eq!(advancing.count_total, 0, "allocations for an answer without changes");
 }

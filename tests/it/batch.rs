@@ -1,4 +1,4 @@
-//! Asking Ark for many tasks at once: how many requests that takes, and what happens when it does not work.
+//! Batch polls of Ark: the number of requests, and the fallback when batches fail.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -17,40 +17,40 @@ use tokio::task::JoinHandle;
 
 use super::exporter::{Exporter, QUICK, value};
 
-/// A fake Ark.
+/// A fake Ark server.
 struct Ark {
     address: SocketAddr,
-    held: Arc<Mutex<Held>>,
+    state: Arc<Mutex<ArkState>>,
     server: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct Held {
+struct ArkState {
     tasks: BTreeMap<String, Value>,
-    /// Known, and left out of lists.
+    /// Known tasks that lists omit.
     unlisted: HashSet<String>,
-    /// Lists of more than so many are refused with this status.
-    refuses: Option<(usize, u16)>,
-    /// Single tasks are answered with a 500.
+    /// Lists of more ids than this are rejected with this status.
+    list_limit: Option<(usize, u16)>,
+    /// Requests for single tasks get status 500.
     broken: bool,
     /// The ids of each list request.
     lists: Vec<Vec<String>>,
-    /// The ids of single requests.
+    /// The ids of requests for single tasks.
     singles: Vec<String>,
 }
 
 impl Ark {
     #[expect(clippy::disallowed_methods, reason = "the server is owned by this value and aborted with it")]
-    async fn start(held: Held) -> Self {
-        let held = Arc::new(Mutex::new(held));
+    async fn start(state: ArkState) -> Self {
+        let state = Arc::new(Mutex::new(state));
         let router = Router::new()
             .route("/contents/generations/tasks", get(list))
             .route("/contents/generations/tasks/{id}", get(single))
-            .with_state(held.clone());
+            .with_state(state.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, held, server }
+        Self { address, state, server }
     }
 
     fn config(&self, head: &str, ids: &[String]) -> String {
@@ -68,33 +68,33 @@ impl Drop for Ark {
     }
 }
 
-async fn list(State(held): State<Arc<Mutex<Held>>>, RawQuery(query): RawQuery) -> Response {
+async fn list(State(state): State<Arc<Mutex<ArkState>>>, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
     let parameter = |name: &str| -> Vec<String> {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).collect()
     };
     let ids = parameter("filter.task_ids");
-    let mut held = held.lock().unwrap();
-    held.lists.push(ids.clone());
-    if let Some((_, status)) = held.refuses.filter(|(most, _)| ids.len() > *most) {
+    let mut state = state.lock().unwrap();
+    state.lists.push(ids.clone());
+    if let Some((_, status)) = state.list_limit.filter(|(most, _)| ids.len() > *most) {
         return (StatusCode::from_u16(status).unwrap(), json!({"error": {"code": "InvalidParameter"}}).to_string())
             .into_response();
     }
     let size: usize = parameter("page_size")[0].parse().unwrap();
     assert!((1..=500).contains(&size) && parameter("page_num") == ["1"], "{query}");
-    let listed = ids.iter().filter(|id| !held.unlisted.contains(*id)).filter_map(|id| held.tasks.get(id));
+    let listed = ids.iter().filter(|id| !state.unlisted.contains(*id)).filter_map(|id| state.tasks.get(id));
     let items: Vec<_> = listed.take(size).cloned().collect();
     json!({"total": items.len(), "items": items}).to_string().into_response()
 }
 
-async fn single(State(held): State<Arc<Mutex<Held>>>, Path(id): Path<String>) -> Response {
-    let mut held = held.lock().unwrap();
-    held.singles.push(id.clone());
-    if held.broken {
+async fn single(State(state): State<Arc<Mutex<ArkState>>>, Path(id): Path<String>) -> Response {
+    let mut state = state.lock().unwrap();
+    state.singles.push(id.clone());
+    if state.broken {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
-    match held.tasks.get(&id) {
+    match state.tasks.get(&id) {
         Some(task) => task.to_string().into_response(),
         None => (StatusCode::NOT_FOUND, json!({"error": {"code": "ResourceNotFound"}}).to_string()).into_response(),
     }
@@ -120,22 +120,22 @@ fn tasks(page: &str, status: &str) -> Option<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_hundred_tasks_are_one_request() {
+async fn five_hundred_tasks_are_polled_with_one_request() {
     let ids = ids(500);
-    let ark = Ark::start(Held { tasks: running(&ids), ..Held::default() }).await;
+    let ark = Ark::start(ArkState { tasks: running(&ids), ..ArkState::default() }).await;
     let slow = "polling: {interval: 2s, min_interval: 1s, max_interval: 4s}\nmetrics: {zero_hold: 0s}\ntasks: {count_since: always}\n";
     let exporter = Exporter::start(&ark.config(slow, &ids), FilePath::new(".")).await;
     let now = "videogen_tasks{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"running\"} 500";
-    let page = exporter.until(&[now]).await;
+    let page = exporter.wait_for(&[now]).await;
     assert_eq!(
         value(&page, "videogen_upstream_requests_total{code=\"200\",operation=\"batch\",upstream=\"ark\"}"),
         Some(1.0)
     );
     {
-        let mut held = ark.held.lock().unwrap();
-        assert_eq!(held.lists.iter().map(Vec::len).collect::<Vec<_>>(), [500]);
-        assert!(held.singles.is_empty());
-        for (n, (id, known)) in held.tasks.iter_mut().enumerate() {
+        let mut state = ark.state.lock().unwrap();
+        assert_eq!(state.lists.iter().map(Vec::len).collect::<Vec<_>>(), [500]);
+        assert!(state.singles.is_empty());
+        for (n, (id, known)) in state.tasks.iter_mut().enumerate() {
             *known = task(id, ["succeeded", "failed", "cancelled", "expired", "running"][n % 5]);
         }
     }
@@ -145,60 +145,62 @@ async fn five_hundred_tasks_are_one_request() {
         )
     };
     let ended = ["succeeded", "failed", "cancelled", "expired"].map(ended);
-    exporter.until(&ended.each_ref().map(String::as_str)).await;
+    exporter.wait_for(&ended.each_ref().map(String::as_str)).await;
     let (lists, singles) = {
-        let held = ark.held.lock().unwrap();
-        (held.lists.len(), held.singles.len())
+        let state = ark.state.lock().unwrap();
+        (state.lists.len(), state.singles.len())
     };
-    assert!(lists <= 5, "500 tasks twice, in {lists} requests");
+    assert!(lists <= 5, "{lists} requests for 500 tasks twice");
     assert_eq!(singles, 0);
     assert_eq!(tasks(&exporter.page().await, "running"), Some(100.0));
     exporter.stop().await;
 }
 
-/// What a list leaves out is asked for by itself: expired tasks, other service tiers, and ids that nobody knows.
+/// Lists omit expired tasks, other service tiers and unknown ids.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_list_leaves_out_is_asked_for_alone() {
+async fn tasks_missing_from_a_batch_are_polled_one_by_one() {
     let ids = ids(20);
-    let mut held = Held { tasks: running(&ids), ..Held::default() };
-    held.tasks.insert(ids[0].clone(), task(&ids[0], "expired"));
-    held.tasks.get_mut(&ids[1]).unwrap()["service_tier"] = "flex".into();
-    held.tasks.remove(&ids[2]);
-    held.unlisted.extend(ids[0..2].iter().cloned());
-    let ark = Ark::start(held).await;
+    let mut state = ArkState { tasks: running(&ids), ..ArkState::default() };
+    state.tasks.insert(ids[0].clone(), task(&ids[0], "expired"));
+    state.tasks.get_mut(&ids[1]).unwrap()["service_tier"] = "flex".into();
+    state.tasks.remove(&ids[2]);
+    state.unlisted.extend(ids[0..2].iter().cloned());
+    let ark = Ark::start(state).await;
     let head = format!("{QUICK}tasks: {{count_since: always}}\n");
     let exporter = Exporter::start(&ark.config(&head, &ids), FilePath::new(".")).await;
     let expired = "videogen_task_status{upstream=\"ark\",task_id=\"cgt-0000\",status=\"expired\"} 1";
     let flex = "videogen_task_status{upstream=\"ark\",task_id=\"cgt-0001\",status=\"running\"} 1";
-    let page = exporter.until(&[expired, flex]).await;
+    let page = exporter.wait_for(&[expired, flex]).await;
     assert_eq!(tasks(&page, "running"), Some(18.0));
     assert!(
         page.contains("videogen_task_status{upstream=\"ark\",task_id=\"cgt-0002\",status=\"unknown\"} 1"),
-        "not lost yet"
+        "one not-found response does not make a task lost"
     );
     assert!(
         page.contains("videogen_task_deadline_timestamp_seconds{upstream=\"ark\",task_id=\"cgt-0003\"} 1795305600\n")
     );
     tokio::time::sleep(Duration::from_millis(500)).await;
     {
-        let held = ark.held.lock().unwrap();
-        let asked: HashSet<_> = held.singles.iter().map(String::as_str).collect();
-        assert_eq!(asked, HashSet::from(["cgt-0000", "cgt-0001", "cgt-0002"]));
-        let again = held.lists.iter().skip(1).filter(|ids| ids.contains(&"cgt-0001".to_owned())).count();
-        assert_eq!(again, 0, "another tier is not looked for in the list again");
+        let state = ark.state.lock().unwrap();
+        let polled: HashSet<_> = state.singles.iter().map(String::as_str).collect();
+        assert_eq!(polled, HashSet::from(["cgt-0000", "cgt-0001", "cgt-0002"]));
+        let again = state.lists.iter().skip(1).filter(|ids| ids.contains(&"cgt-0001".to_owned())).count();
+        assert_eq!(again, 0, "a task of another tier is not requested in batches again");
     }
     exporter.stop().await;
 }
 
-/// A list that is refused, and one that is no list at all: fewer are asked for, then one by one, and nothing is lost.
+/// 414 is a limit on the size; 404 and 403 mean that there is no list.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_does_not_work_costs_nothing_but_requests() {
+async fn a_rejected_batch_is_made_smaller_and_no_task_is_lost() {
     for (most, status) in [(12, 414), (0, 404), (0, 403)] {
         let ids = ids(50);
-        let ark = Ark::start(Held { tasks: running(&ids), refuses: Some((most, status)), ..Held::default() }).await;
+        let ark =
+            Ark::start(ArkState { tasks: running(&ids), list_limit: Some((most, status)), ..ArkState::default() })
+                .await;
         let exporter = Exporter::start(&ark.config(QUICK, &ids), FilePath::new(".")).await;
         exporter
-            .until(&["videogen_tasks{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"running\"} 50"])
+            .wait_for(&["videogen_tasks{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"running\"} 50"])
             .await;
         let page = exporter.page().await;
         assert!(
@@ -206,56 +208,62 @@ async fn a_list_that_does_not_work_costs_nothing_but_requests() {
             "{status}"
         );
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let before = ark.held.lock().unwrap().lists.len();
+        let before = ark.state.lock().unwrap().lists.len();
         tokio::time::sleep(Duration::from_millis(500)).await;
         let (last, lists) = {
-            let held = ark.held.lock().unwrap();
-            (held.lists.last().unwrap().len(), held.lists.len())
+            let state = ark.state.lock().unwrap();
+            (state.lists.last().unwrap().len(), state.lists.len())
         };
         if most > 0 {
             assert!(last <= most && lists > before, "{status}: {last}");
         } else {
-            assert_eq!(lists, before, "{status}: lists were given up");
+            assert_eq!(lists, before, "{status}: batches continue");
         }
         exporter.stop().await;
     }
 }
 
-/// A list that breaks while single tasks are answered: seen after one more try, and then done without.
+/// Batches fail while single tasks are answered.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_breaks_by_itself_starves_nobody() {
+async fn tasks_are_polled_one_by_one_while_batches_fail() {
     for status in [500, 429, 401] {
         let ids = ids(10);
-        let ark = Ark::start(Held { tasks: running(&ids), refuses: Some((0, status)), ..Held::default() }).await;
+        let ark =
+            Ark::start(ArkState { tasks: running(&ids), list_limit: Some((0, status)), ..ArkState::default() }).await;
         let exporter = Exporter::start(&ark.config(QUICK, &ids), FilePath::new(".")).await;
         exporter
-            .until(&["videogen_tasks{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"running\"} 10"])
+            .wait_for(&["videogen_tasks{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"running\"} 10"])
             .await;
         exporter.stop().await;
     }
 }
 
-/// Trouble of the whole upstream is not a reason to ask for each task alone.
+/// A failure of the whole upstream does not replace batches by single polls.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_upstream_is_not_asked_for_each_task() {
+async fn a_failing_upstream_is_probed_and_not_polled_for_each_task() {
     let ids = ids(50);
-    let ark = Ark::start(Held { tasks: running(&ids), refuses: Some((0, 500)), broken: true, ..Held::default() }).await;
+    let ark =
+        Ark::start(ArkState { tasks: running(&ids), list_limit: Some((0, 500)), broken: true, ..ArkState::default() })
+            .await;
     let exporter = Exporter::start(&ark.config(QUICK, &ids), FilePath::new(".")).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let page = exporter.page().await;
     let (lists, singles) = {
-        let held = ark.held.lock().unwrap();
-        (held.lists.len(), held.singles.len())
+        let state = ark.state.lock().unwrap();
+        (state.lists.len(), state.singles.len())
     };
-    assert!(lists == 1 && (1..=4).contains(&singles), "one list, then probes: {lists} {singles}");
+    assert!(
+        lists == 1 && (1..=4).contains(&singles),
+        "expected one batch, then probes: {lists} batches, {singles} single polls"
+    );
     let failed = "videogen_upstream_request_errors_total{operation=\"batch\",reason=\"server_error\",upstream=\"ark\"}";
     assert!(value(&page, failed).is_some_and(|errors| errors >= 1.0));
     {
-        let mut held = ark.held.lock().unwrap();
-        (held.refuses, held.broken) = (None, false);
+        let mut state = ark.state.lock().unwrap();
+        (state.list_limit, state.broken) = (None, false);
     }
     exporter
-        .until(&["videogen_tasks{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"running\"} 50"])
+        .wait_for(&["videogen_tasks{upstream=\"ark\",provider=\"ark\",model=\"seedance\",status=\"running\"} 50"])
         .await;
     exporter.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Good files load, bad ones are refused with every problem and its place, and no secret is repeated.
+//! Valid files load; invalid files are rejected with every problem and its position, and no secret is printed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,43 +19,43 @@ fn files(ending: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn each_bad_file_is_refused_with_all_of_its_problems() {
+fn each_invalid_file_is_rejected_with_all_of_its_problems() {
     let bad = files(".bad.yml");
-    assert!(bad.len() >= 40, "only {} bad files", bad.len());
+    assert!(bad.len() >= 40, "only {} invalid files", bad.len());
     for path in bad {
         let text = fs::read_to_string(&path).unwrap();
         let expected: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# expect: ")).collect();
-        assert!(!expected.is_empty(), "{} expects nothing", path.display());
+        assert!(!expected.is_empty(), "{} has no `# expect:` line", path.display());
         let Err(ConfigError(problems)) = config::load(&path) else { panic!("{} was accepted", path.display()) };
-        let told = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let output = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         for message in &expected {
-            assert!(told.contains(message), "{}: no {message:?} in\n{told}", path.display());
+            assert!(output.contains(message), "{}: no {message:?} in\n{output}", path.display());
         }
-        assert_eq!(problems.len(), expected.len(), "{}:\n{told}", path.display());
-        assert!(!told.contains("S3CRET"), "{} repeats a secret:\n{told}", path.display());
+        assert_eq!(problems.len(), expected.len(), "{}:\n{output}", path.display());
+        assert!(!output.contains("S3CRET"), "{} prints a secret:\n{output}", path.display());
         for problem in &problems {
             let Origin::File(file, at) = &problem.origin else { panic!("{problem}") };
             assert_eq!(*file, path);
             let whole_file = problem.key.is_empty() || problem.key == "upstreams";
-            assert!(at.is_some() || whole_file, "{}: no line for {problem}", path.display());
+            assert!(at.is_some() || whole_file, "{}: {problem} has no line", path.display());
         }
     }
 }
 
 #[test]
-fn a_problem_stands_at_its_line_and_column() {
+fn a_problem_has_its_line_and_column() {
     let error = config::parse(
         "upstreams:\n  - name: a\n    provider: tokenhot\n    polling:\n      intervall: 5s\n",
         Path::new("x.yml"),
     );
-    let told = error.unwrap_err().to_string();
-    assert!(told.contains("\n  x.yml:5:7: upstreams.0.polling.intervall: unknown key"), "{told}");
+    let output = error.unwrap_err().to_string();
+    assert!(output.contains("\n  x.yml:5:7: upstreams.0.polling.intervall: unknown key"), "{output}");
     let missing = config::load(Path::new("no/such/file.yml")).unwrap_err().to_string();
     assert!(missing.contains("no/such/file.yml: cannot read the file"), "{missing}");
 }
 
 #[test]
-fn each_good_file_and_the_shipped_examples_load() {
+fn each_valid_file_and_the_shipped_examples_load() {
     let good = files(".ok.yml");
     assert!(good.len() >= 3);
     for path in good.iter().chain([&root().join("config/videogen-exporter.yml")]) {
@@ -68,7 +68,7 @@ fn each_good_file_and_the_shipped_examples_load() {
 }
 
 #[test]
-fn values_that_look_like_numbers_stay_what_they_are() {
+fn text_that_looks_like_a_number_keeps_its_spelling() {
     let config = config::load(&root().join("tests/fixtures/config/everything.ok.yml")).unwrap();
     let tasks = &config.upstreams[0].static_sources[0].tasks;
     let ids: Vec<_> = tasks.iter().map(|task| task.id.as_str()).collect();
@@ -99,13 +99,13 @@ fn the_full_example_shows_every_default() {
         }
     }
     assert!(checked >= 14);
-    assert_eq!(shown["polling"].as_object().unwrap().len(), 8, "what is in force is shown whole");
-    // What polling is when nothing is written is what the file writes.
+    assert_eq!(shown["polling"].as_object().unwrap().len(), 8, "every key of `polling` is shown");
+    // The file writes the defaults of polling.
     let written = config::load(&path).unwrap().upstreams[0].polling;
     let default =
         config::parse("upstreams: [{name: a, provider: tokenhot}]", Path::new("x.yml")).unwrap().upstreams[0].polling;
     assert_eq!(written, default);
-    // Every key of an upstream is named, live or in a comment, and a wrong key names them all.
+    // The message about an unknown key lists all keys; each is in the file, perhaps in a comment.
     let wrong =
         config::parse("upstreams: [{name: a, provider: tokenhot, x: 1}]", Path::new("x.yml")).unwrap_err().to_string();
     let keys = wrong.split("known keys: ").nth(1).unwrap();
@@ -115,7 +115,7 @@ fn the_full_example_shows_every_default() {
 }
 
 #[test]
-fn a_proxys_password_is_not_shown() {
+fn the_password_of_a_proxy_is_not_shown() {
     let text = "upstreams: [{name: a, provider: tokenhot, proxy_url: 'http://u:S3CRET@proxy.example:3128'}]";
     let config = config::parse(text, Path::new("x.yml")).unwrap();
     let shown = serde_json::to_value(&config.file).unwrap();

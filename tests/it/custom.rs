@@ -1,4 +1,4 @@
-//! An API that no provider knows, described in the configuration; and what a configuration changes of the known ones.
+//! Custom APIs that the configuration describes, and overrides of known providers.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use videogen_exporter::domain::{FailureClass, TaskId, Timestamp};
 use super::exporter::{Exporter, QUICK};
 use super::upstream::{self, Reply};
 
-const DESCRIBED: &str = "
+const CUSTOM: &str = "
   request: {method: POST, path: '/jobs/{task_id}?full=1', headers: {X-Api-Key: 'Key {credentials}', X-Region: eu}, body: '{\"id\": \"{task_id}\"}'}
   response:
     fields:
@@ -40,9 +40,9 @@ fn read(upstream: &Upstream, body: &Value) -> Value {
 }
 
 #[test]
-fn a_described_answer_is_read_by_pointer_and_path() {
+fn a_custom_response_is_decoded_by_pointers_and_paths() {
     let own = upstream(&format!(
-        "custom\n  base_url: http://localhost:1\n  authorization: {{credentials_env: PATH}}{DESCRIBED}"
+        "custom\n  base_url: http://localhost:1\n  authorization: {{credentials_env: PATH}}{CUSTOM}"
     ));
     let job = |state: Value| {
         json!({"job": {"state": state, "steps": [{"name": "upload", "done": 1}, {"name": "render", "done": 1.0}], "error": "spicy",
@@ -85,38 +85,38 @@ fn a_described_answer_is_read_by_pointer_and_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_described_api_is_polled() {
+async fn a_custom_api_is_polled() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), "k-S3CRET").unwrap();
     let api = upstream::Upstream::start("127.0.0.1:0").await;
     api.script("a b", vec![Reply::Body(200, json!({"job": {"state": "COOKING"}}).to_string())]);
     let text = format!(
         "{QUICK}upstreams:\n- name: own\n  provider: custom\n  base_url: http://{}/v7\n  authorization: {{credentials_file: key}}\n  \
-         static_configs: [{{targets: ['a b']}}]{DESCRIBED}\n",
+         static_configs: [{{targets: ['a b']}}]{CUSTOM}\n",
         api.address
     );
     let exporter = Exporter::start(&text, folder.path()).await;
-    exporter.until(&["videogen_task_status{upstream=\"own\",task_id=\"a b\",status=\"running\"} 1"]).await;
-    let asked = api.asked().remove(0);
+    exporter.wait_for(&["videogen_task_status{upstream=\"own\",task_id=\"a b\",status=\"running\"} 1"]).await;
+    let request = api.requests().remove(0);
     assert_eq!(
-        (asked.method.as_str(), asked.path.as_str(), asked.query.as_str()),
+        (request.method.as_str(), request.path.as_str(), request.query.as_str()),
         ("POST", "/v7/jobs/a%20b", "full=1")
     );
-    assert_eq!(asked.header("x-api-key").as_deref(), Some("Key k-S3CRET"));
-    assert_eq!(asked.header("x-region").as_deref(), Some("eu"));
-    assert_eq!(asked.header("authorization"), None, "the key goes into one header");
-    assert_eq!(asked.body, "{\"id\": \"a b\"}");
+    assert_eq!(request.header("x-api-key").as_deref(), Some("Key k-S3CRET"));
+    assert_eq!(request.header("x-region").as_deref(), Some("eu"));
+    assert_eq!(request.header("authorization"), None, "the key is in one header only");
+    assert_eq!(request.body, "{\"id\": \"a b\"}");
     exporter.stop().await;
 }
 
 #[test]
-fn a_known_provider_is_asked_and_read_as_configured() {
+fn a_known_provider_is_polled_and_decoded_as_configured() {
     let id = TaskId::parse("models/veo-3/operations/x").unwrap();
     let request = |upstream: &Upstream| upstream.dialect.request(&id).unwrap();
     let veo = upstream("tikhub_veo\n  request: {path: '/veo/{model}/fetch', body: '{\"op\":\"{operation}\"}'}");
-    let asked = request(&veo);
-    assert_eq!((asked.method.as_str(), asked.segments.join("/").as_str()), ("POST", "veo/veo-3/fetch"));
-    assert_eq!(asked.body.as_deref(), Some("{\"op\":\"models/veo-3/operations/x\"}"));
+    let sent = request(&veo);
+    assert_eq!((sent.method.as_str(), sent.segments.join("/").as_str()), ("POST", "veo/veo-3/fetch"));
+    assert_eq!(sent.body.as_deref(), Some("{\"op\":\"models/veo-3/operations/x\"}"));
     let plain = upstream("tikhub_veo\n  request: {method: GET, path: '/veo/{task_id}'}");
     assert_eq!(
         (request(&plain).segments.join("|").as_str(), request(&plain).body),
@@ -124,11 +124,11 @@ fn a_known_provider_is_asked_and_read_as_configured() {
     );
 
     let vertex = TaskId::parse("projects/p/locations/l/publishers/google/models/veo-3/operations/x").unwrap();
-    assert!(upstream("veo").dialect.request(&vertex).is_err(), "not at Gemini's address");
+    assert!(upstream("veo").dialect.request(&vertex).is_err(), "Gemini has no such operations");
     let here = upstream("veo\n  base_url: https://us-central1-aiplatform.googleapis.com");
-    let asked = here.dialect.request(&vertex).unwrap();
+    let sent = here.dialect.request(&vertex).unwrap();
     let path = "v1/projects/p/locations/l/publishers/google/models/veo-3:fetchPredictOperation";
-    assert_eq!((asked.segments.join("/").as_str(), &*asked.key.name), (path, "Authorization"));
+    assert_eq!((sent.segments.join("/").as_str(), &*sent.key.name), (path, "Authorization"));
     let moved = upstream("veo\n  base_url: http://x\n  request: {path: '/v2/{parent}:fetch'}")
         .dialect
         .request(&vertex)
@@ -136,7 +136,7 @@ fn a_known_provider_is_asked_and_read_as_configured() {
     assert_eq!((moved.method.as_str(), &*moved.key.name), ("POST", "Authorization"));
 
     let ark = upstream("ark\n  request: {path: '/elsewhere/{task_id}'}");
-    assert!(ark.dialect.batch().is_none(), "nobody knows the list of another path");
+    assert!(ark.dialect.batch().is_none(), "no batches with another path");
     let traced = upstream("ark\n  request: {headers: {X-Trace: a}}");
     let batch = traced.dialect.batch_request(std::slice::from_ref(&vertex)).unwrap();
     assert_eq!(batch.headers, [("X-Trace".to_owned(), "a".to_owned())], "a batch has the same headers");
@@ -151,7 +151,7 @@ fn a_known_provider_is_asked_and_read_as_configured() {
     assert_eq!(read(&upstream("tokenhot\n  request: {shape: openai_videos}"), &kling)["error"]["kind"], "invalid_body");
 }
 
-/// A body of 4 MiB in which objects are nested ten deep; the status stands at the end.
+/// A body of 4 MiB with objects nested ten deep and the status at the end.
 fn nested_body() -> String {
     let leaf = (0..10).fold(json!({"state": 1}), |inner, n| json!({"level": n, "more": [inner, n]}));
     let leaf = leaf.to_string();
@@ -160,7 +160,7 @@ fn nested_body() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_whose_answers_are_expensive_to_read_does_not_slow_down_the_others() {
+async fn an_upstream_with_expensive_responses_does_not_slow_down_the_others() {
     let gateway = upstream::Upstream::start("127.0.0.1:0").await;
     gateway.script("heavy", vec![Reply::Body(200, nested_body())]);
     for id in ["a", "b", "c"] {
@@ -179,17 +179,18 @@ async fn an_upstream_whose_answers_are_expensive_to_read_does_not_slow_down_the_
     });
     let quick = QUICK.replace("timeout: 1s", "timeout: 20s");
     let exporter = Exporter::start(&format!("{quick}upstreams:\n{heavy}{}", light.concat()), Path::new(".")).await;
-    exporter.until(&["videogen_task_status{upstream=\"heavy\",task_id=\"heavy\",status=\"running\"} 1"]).await;
-    let polls = |id: &str| gateway.asked().iter().filter(|asked| asked.path.ends_with(&format!("/{id}"))).count();
+    exporter.wait_for(&["videogen_task_status{upstream=\"heavy\",task_id=\"heavy\",status=\"running\"} 1"]).await;
+    let polls =
+        |id: &str| gateway.requests().iter().filter(|request| request.path.ends_with(&format!("/{id}"))).count();
     let (before, begun) = (["heavy", "a", "b", "c"].map(polls), std::time::Instant::now());
     while polls("heavy") < before[0] + 4 || begun.elapsed() < std::time::Duration::from_secs(2) {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    // Their interval is at most 400 ms: half of what that gives is left for a machine that is busy.
+    // The interval is at most 400 ms; half of that rate is required, because the machine may be busy.
     let least = usize::try_from(begun.elapsed().as_millis() / 800).unwrap();
     for (n, id) in ["a", "b", "c"].into_iter().enumerate() {
         let made = polls(id) - before[n + 1];
-        assert!(made >= least, "{id}: {made} polls, not {least}, in {:?}", begun.elapsed());
+        assert!(made >= least, "{id}: {made} polls in {:?}, expected at least {least}", begun.elapsed());
     }
     exporter.stop().await;
 }

@@ -1,4 +1,4 @@
-//! One test for all documents: registry, docs, dashboards, rules and runbooks speak of the same names.
+//! Metric registry, docs, dashboards, rules and runbooks use the same names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -30,16 +30,16 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A text that a program writes stands in the repository as it would be written now; `VGX_BLESS=1` writes it.
-fn is_fresh(path: &str, now: &str) {
+/// A generated file is up to date; `VGX_BLESS=1` writes it.
+fn assert_up_to_date(path: &str, now: &str) {
     if std::env::var("VGX_BLESS").is_ok() {
         fs::write(root().join(path), now).unwrap();
     }
     assert!(read(path) == now, "{path} is stale: run the tests once with VGX_BLESS=1");
 }
 
-/// What stands between two marks of a document, replaced.
-fn with_section(text: &str, name: &str, new: &str) -> String {
+/// The document with the text between two marks replaced.
+fn replace_section(text: &str, name: &str, new: &str) -> String {
     let (begin, end) = (format!("<!-- {name}: written by the tests -->\n"), format!("<!-- end of {name} -->"));
     let (head, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no mark {begin}"));
     let (_, tail) = rest.split_once(&end).unwrap_or_else(|| panic!("no mark {end}"));
@@ -47,16 +47,16 @@ fn with_section(text: &str, name: &str, new: &str) -> String {
 }
 
 #[test]
-fn the_metrics_page_has_every_family_as_the_code_has_it() {
+fn the_metrics_document_lists_every_family() {
     let mut table = "| name | type | labels | what |\n|---|---|---|---|\n".to_owned();
     for family in families::all() {
         let (Family { name, kind, help, .. }, labels) = (family, family.label_names());
         let help = help.replace(" As fresh as videogen_task_last_poll_timestamp_seconds.", "");
         let _ = writeln!(table, "| `{name}` | {} | {} | {help} |", kind.as_str(), labels.join(", "));
     }
-    is_fresh("docs/metrics.md", &with_section(&read("docs/metrics.md"), "families", &table));
+    assert_up_to_date("docs/metrics.md", &replace_section(&read("docs/metrics.md"), "families", &table));
     let names: BTreeSet<_> = families::all().iter().map(|family| family.name).collect();
-    assert_eq!(names.len(), families::all().len(), "two families have one name");
+    assert_eq!(names.len(), families::all().len(), "two families have the same name");
     let text = read("docs/metrics.md");
     let words = Reason::ALL.iter().map(|r| r.as_str()).chain(FailureClass::ALL.iter().map(|c| c.as_str()));
     let words = words
@@ -74,10 +74,10 @@ fn the_metrics_page_has_every_family_as_the_code_has_it() {
     assert_known_names("docs/metrics.md", &text);
 }
 
-/// What a provider's answers hold: one task, many at once, list, progress, times, tokens, credits, error detail.
+/// What a provider supports: one task, many at once, list, progress, times, tokens, credits, error detail.
 type Capabilities = (&'static str, [&'static str; 8]);
 
-/// A list that nobody has documented.
+/// An undocumented list.
 const UNTESTED: &str = "untested; needs the dashboard token";
 
 #[rustfmt::skip]
@@ -98,7 +98,7 @@ const CAPABILITIES: &[Capabilities] = &[
 ];
 
 #[test]
-fn the_readme_has_every_provider_and_no_metric_that_is_not() {
+fn the_readme_lists_every_provider_and_only_existing_metrics() {
     for path in ["README.md", "docs/configuration.md", "docs/runbooks.md", "docs/dashboards.md", "docs/architecture.md"]
     {
         assert_known_names(path, &read(path));
@@ -109,22 +109,24 @@ fn the_readme_has_every_provider_and_no_metric_that_is_not() {
             .to_owned();
     for provider in PROVIDERS {
         let known = CAPABILITIES.iter().find(|(name, _)| *name == provider.name);
-        let (_, columns) = known.unwrap_or_else(|| panic!("the capabilities of {} are not known", provider.name));
+        let (_, columns) = known.unwrap_or_else(|| panic!("the capabilities of {} are missing", provider.name));
         assert_eq!(columns[2] == "–", provider.list.is_none(), "{}", provider.name);
         assert_eq!(columns[1] == "–", provider.batch.is_none(), "{}", provider.name);
         let _ = writeln!(table, "| `{}` | {} |", provider.name, columns.join(" | "));
     }
     assert_eq!(CAPABILITIES.len(), PROVIDERS.len());
-    is_fresh("README.md", &with_section(&read("README.md"), "providers", &table));
+    assert_up_to_date("README.md", &replace_section(&read("README.md"), "providers", &table));
     for image in ["overview", "task", "upstream"] {
-        assert!(root().join(format!("docs/images/{image}.png")).is_file(), "no picture of {image}");
+        assert!(root().join(format!("docs/images/{image}.png")).is_file(), "docs/images/{image}.png is missing");
     }
 }
 
-/// Every word that looks like a metric of ours is one.
+/// Every word with the prefix of our metrics is an existing metric.
 fn assert_known_names(path: &str, text: &str) {
     let known = |word: &str| {
-        families::all().iter().any(|family| family.name == base(word)) || words_below(word) || recorded().contains(word)
+        families::all().iter().any(|family| family.name == base(word))
+            || is_known_prefix(word)
+            || recorded().contains(word)
     };
     for word in
         text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').filter(|w| w.starts_with("videogen_"))
@@ -133,8 +135,8 @@ fn assert_known_names(path: &str, text: &str) {
     }
 }
 
-/// A prefix such as `videogen_exporter_` that introduces several, or the crate's own name.
-fn words_below(word: &str) -> bool {
+/// A prefix of several metrics such as `videogen_exporter_`, or the name of the crate.
+fn is_known_prefix(word: &str) -> bool {
     word == "videogen_exporter"
         || word.ends_with('_') && families::all().iter().any(|family| family.name.starts_with(word))
 }
@@ -179,7 +181,7 @@ fn recorded() -> BTreeSet<String> {
     rules().into_iter().filter(|rule| !rule.alert).map(|rule| rule.name).collect()
 }
 
-/// Names that are Prometheus's own or the process collector's.
+/// Metrics of Prometheus itself.
 const FOREIGN: [&str; 4] = ["up", "ALERTS", "scrape_duration_seconds", "scrape_samples_scraped"];
 
 struct Names<'a> {
@@ -225,14 +227,14 @@ fn check_names(place: &str, expr: &str) -> usize {
 }
 
 #[test]
-fn every_rule_asks_for_what_exists_and_tells_what_to_do() {
+fn every_rule_uses_existing_metrics_and_every_alert_has_a_runbook_and_tests() {
     let runbooks = read("docs/runbooks.md");
     let headings: BTreeSet<&str> = runbooks.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     let tested = tested_alerts();
     let mut alerts = BTreeSet::new();
     for rule in rules() {
         let seen = check_names(&rule.name, &rule.expr);
-        assert!(seen > 0, "{} asks for nothing", rule.name);
+        assert!(seen > 0, "{} uses no metric", rule.name);
         if !rule.alert {
             continue;
         }
@@ -247,7 +249,7 @@ fn every_rule_asks_for_what_exists_and_tells_what_to_do() {
         assert_eq!(
             tested.get(&rule.name),
             Some(&(true, true)),
-            "{} needs a test that fires and a silent one",
+            "{} needs a test that fires and a test that does not",
             rule.name
         );
         alerts.insert(rule.name);
@@ -259,7 +261,7 @@ fn every_rule_asks_for_what_exists_and_tells_what_to_do() {
     assert!(["VideogenTaskFailed", "VideogenTaskExpired"].iter().all(|name| alerts.contains(*name)));
 }
 
-/// By alert: whether some test expects it to fire with labels and annotations, and whether some expects silence.
+/// By alert: whether a test expects it to fire with labels and annotations, and whether a test expects it not to fire.
 fn tested_alerts() -> BTreeMap<String, (bool, bool)> {
     let mut tested = BTreeMap::<String, (bool, bool)>::new();
     for entry in fs::read_dir(root().join("config/rules/tests")).unwrap() {
@@ -282,7 +284,7 @@ fn dashboards() -> Vec<(PathBuf, Value)> {
 }
 
 #[test]
-fn the_dashboards_are_as_the_generator_writes_them() {
+fn the_dashboards_are_up_to_date() {
     let written = boards::all();
     for (name, text) in &written {
         assert!(
@@ -290,27 +292,24 @@ fn the_dashboards_are_as_the_generator_writes_them() {
             "dashboards/{name} is stale: cargo run --example dashboards"
         );
     }
-    assert_eq!(written.len(), dashboards().len(), "a dashboard that nobody writes lies in dashboards/");
+    assert_eq!(written.len(), dashboards().len(), "dashboards/ has a file that is not generated");
 }
 
 #[test]
-fn every_panel_asks_for_what_exists_and_explains_itself() {
+fn every_panel_uses_existing_metrics_and_has_a_description() {
     let mut targets = 0;
     for (path, board) in dashboards() {
         let uid = board["uid"].as_str().unwrap();
-        assert_eq!(path.file_stem().unwrap().to_str(), Some(uid), "a dashboard's file is named after its uid");
+        assert_eq!(path.file_stem().unwrap().to_str(), Some(uid), "the file name of a dashboard is its uid");
         for panel in board["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row") {
             let place = format!("{uid}: {}", panel["title"].as_str().unwrap());
-            assert!(
-                panel["description"].as_str().is_some_and(|text| text.len() > 10),
-                "{place} does not explain itself"
-            );
+            assert!(panel["description"].as_str().is_some_and(|text| text.len() > 10), "{place} has no description");
             assert_eq!(panel["datasource"]["uid"], "${datasource}", "{place}");
             for target in panel["targets"].as_array().unwrap() {
                 let expr = target["expr"].as_str().unwrap();
                 let expr =
                     expr.replace("$__rate_interval", "5m").replace("$__range", "6h").replace("$__interval", "1m");
-                assert!(check_names(&place, &expr) > 0, "{place} asks for nothing");
+                assert!(check_names(&place, &expr) > 0, "{place} uses no metric");
                 targets += 1;
             }
         }

@@ -1,4 +1,4 @@
-//! How a task moves, over any sequence of readings.
+//! State transitions of a task for any sequence of readings.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn reading(status: Status) -> Reading {
     Reading::Answer(Box::new(answer(status)))
 }
 
-/// An end from submit to finish, `seconds` apart.
+/// A final answer that finished `seconds` after it was submitted.
 fn ended(status: Status, submit: i64, seconds: i64) -> Reading {
     let times = Times {
         submit: Some(at(submit)),
@@ -46,12 +46,12 @@ fn ended(status: Status, submit: i64, seconds: i64) -> Reading {
 }
 
 fn finished(increments: &[Increment]) -> Vec<Status> {
-    let words = of(Counter::Finished, increments);
+    let words = increments_of(Counter::Finished, increments);
     words.iter().filter_map(|(words, _)| Status::from_word(words[0])).collect()
 }
 
-/// What was added to the series of a counter: their label values, and the amount.
-fn of(counter: Counter, increments: &[Increment]) -> Vec<(Vec<&'static str>, u64)> {
+/// The increments of a counter: label values and amount.
+fn increments_of(counter: Counter, increments: &[Increment]) -> Vec<(Vec<&'static str>, u64)> {
     let own = increments.iter().filter(|(series, _)| series.counter == counter);
     own.map(|(series, amount)| (series.labels().map(|(_, word)| word).collect(), *amount)).collect()
 }
@@ -97,7 +97,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_read_one_status_holds_each_end_counts_once_and_no_counter_falls(
+    fn any_readings_give_valid_statuses_and_count_each_end_once(
         readings in prop::collection::vec((any_reading(), 0i64..100), 1..40),
         always in any::<bool>(),
     ) {
@@ -111,14 +111,14 @@ proptest! {
             let before = task.clone();
             let after = advance(&task, reading, &policy, at(now));
             prop_assert_eq!(after.from, before.status);
-            prop_assert!(!before.status.is_end() || after.task.status.is_end(), "an end stands until another end");
+            prop_assert!(!before.status.is_end() || after.task.status.is_end(), "only another end replaces an end");
             prop_assert_eq!(after.task.ended_seen.is_some(), after.task.status.is_end());
             prop_assert!(before.ended_seen.is_none() || before.ended_seen == after.task.ended_seen);
             prop_assert!(after.durable || (after.increments.is_empty() && before.status == after.task.status));
             for (series, amount) in &after.increments {
                 let words: Vec<_> = series.labels().map(|(_, word)| word).collect();
                 prop_assert!(series.is_possible() && *amount <= MAX_COUNT, "{:?}", series);
-                // Whatever its label values are, except where a task may count more than once.
+                // The key ignores label values; transitions and regressions may be counted more than once.
                 let name = match series.counter {
                     Counter::Transitions => {
                         prop_assert_eq!(&words, &[before.status.as_str(), after.task.status.as_str()]);
@@ -148,7 +148,7 @@ proptest! {
 }
 
 #[test]
-fn a_task_is_lost_after_three_answers_over_a_minute_and_not_before() {
+fn a_task_is_lost_after_three_not_found_responses_over_a_minute() {
     let mut task = task();
     for (secs, lost) in [(0, false), (1, false), (2, false), (59, false), (60, true)] {
         let after = advance(&task, Reading::NotFound, &POLICY, at(secs));
@@ -157,7 +157,7 @@ fn a_task_is_lost_after_three_answers_over_a_minute_and_not_before() {
     }
     let slow =
         [0, 61].iter().fold(self::task(), |task, secs| advance(&task, Reading::NotFound, &POLICY, at(*secs)).task);
-    assert_eq!(slow.status, Status::Unknown, "two answers are not three");
+    assert_eq!(slow.status, Status::Unknown, "two responses are not enough");
     let mut seen = self::task();
     for reading in [Reading::NotFound, Reading::NotFound, reading(Status::Running), Reading::NotFound] {
         seen = advance(&seen, reading, &POLICY, at(0)).task;
@@ -165,13 +165,13 @@ fn a_task_is_lost_after_three_answers_over_a_minute_and_not_before() {
     assert_eq!(
         advance(&seen, Reading::NotFound, &POLICY, at(99)).task.status,
         Status::Running,
-        "a good answer starts anew"
+        "a valid response resets the count"
     );
 }
 
-/// Rule 4: what is found already ended, and whether it is counted.
+/// Rule 4: whether a task that has ended at its first reading is counted.
 #[test]
-fn what_ended_before_us_is_history_unless_it_finished_since_or_came_late() {
+fn a_task_found_ended_is_counted_if_it_finished_or_was_discovered_after_the_start() {
     let month = 31 * 86_400;
     for (since, late, reading, now, counts) in [
         (POLICY.count_since, false, ended(Status::Failed, -100, 50), 10, false),
@@ -194,34 +194,38 @@ fn what_ended_before_us_is_history_unless_it_finished_since_or_came_late() {
     }
     let seen = advance(&task(), reading(Status::Running), &POLICY, at(5)).task;
     let after = advance(&seen, ended(Status::Failed, -100, 50), &POLICY, at(10));
-    assert_eq!(finished(&after.increments), [Status::Failed], "what we saw active always counts");
+    assert_eq!(finished(&after.increments), [Status::Failed], "a task that was seen active is always counted");
 }
 
 #[test]
-fn an_impossible_span_is_counted_as_such_and_shown_nowhere() {
+fn an_impossible_duration_is_counted_as_invalid_and_not_shown() {
     for (seconds, latency, shown) in [(30, true, Some(30.0)), (-5, false, None), (31 * 86_400, false, None)] {
         let seen = advance(&task(), reading(Status::Running), &POLICY, at(1)).task;
         let after = advance(&seen, ended(Status::Succeeded, 0, seconds), &POLICY, at(40));
-        let has = |counter| !of(counter, &after.increments).is_empty();
+        let has = |counter| !increments_of(counter, &after.increments).is_empty();
         assert_eq!((has(Counter::Latency), has(Counter::InvalidDurations)), (latency, !latency));
         assert_eq!(after.task.duration(), shown);
     }
 }
 
 #[test]
-fn a_sweeps_finish_and_two_clocks_give_no_latency() {
+fn a_synthetic_finish_or_mixed_clocks_give_no_latency() {
     let times = Times { submit: Some(at(0)), start: Some(at(10)), finish: Some(at(50)), clock: ClockSource::Gateway };
     let swept = Answer { times, finish_is_synthetic: true, ..answer(Status::Expired) };
     let mixed = Answer { times: Times { clock: ClockSource::Mixed, ..times }, ..answer(Status::Succeeded) };
     for answer in [swept, mixed] {
         let after = advance(&task(), Reading::Answer(Box::new(answer)), &POLICY, at(60));
-        assert!([Counter::Latency, Counter::Run].iter().all(|counter| of(*counter, &after.increments).is_empty()));
+        assert!(
+            [Counter::Latency, Counter::Run]
+                .iter()
+                .all(|counter| increments_of(*counter, &after.increments).is_empty())
+        );
         assert_eq!(finished(&after.increments).len(), 1);
     }
 }
 
 #[test]
-fn a_late_success_counts_as_a_second_end_and_its_usage_once() {
+fn a_late_success_is_counted_as_a_second_end_with_its_usage_once() {
     let tokens = Tokens { prompt: None, completion: Some(5.0), total: Some(5.0) };
     let with_tokens = |status| Reading::Answer(Box::new(Answer { tokens, ..answer(status) }));
     let mut task = advance(&task(), reading(Status::Running), &POLICY, at(1)).task;
@@ -232,39 +236,47 @@ fn a_late_success_counts_as_a_second_end_and_its_usage_once() {
         task = after.task;
     }
     assert_eq!(finished(&counted), [Status::Failed, Status::Succeeded]);
-    assert_eq!(of(Counter::Tokens, &counted), [(vec!["output"], 5000)]);
-    assert_eq!(of(Counter::Regressions, &counted).len(), 2, "there and back again");
+    assert_eq!(increments_of(Counter::Tokens, &counted), [(vec!["output"], 5000)]);
+    assert_eq!(
+        increments_of(Counter::Regressions, &counted).len(),
+        2,
+        "each change of the final status is a regression"
+    );
 }
 
 #[test]
-fn both_layers_are_kept_and_compared() {
-    let said = |gateway, upstream, status| Answer {
+fn the_statuses_of_gateway_and_provider_are_compared() {
+    let layers = |gateway, upstream, status| Answer {
         gateway_status: Some(gateway),
         upstream_status: Some(upstream),
         ..answer(status)
     };
     let read = |task: &Task, answer| advance(task, Reading::Answer(Box::new(answer)), &POLICY, at(5)).task;
-    let expired = read(&task(), said(Status::Running, Status::Expired, Status::Expired));
+    let expired = read(&task(), layers(Status::Running, Status::Expired, Status::Expired));
     assert_eq!(expired.disagreement(), Some((Status::Running, Status::Expired)));
-    let swept = read(&expired, said(Status::Expired, Status::Expired, Status::Expired));
-    assert_eq!(swept.disagreement(), None, "read again, they agree");
-    let still = read(&expired, said(Status::Running, Status::Running, Status::Running));
-    assert_eq!((still.status, still.disagreement(), still.reopened), (Status::Expired, None, true), "an end stands");
-    let over = read(&still, said(Status::Failed, Status::Failed, Status::Failed));
-    assert_eq!((over.status, over.reopened), (Status::Failed, false), "until another takes its place");
-    let alone = Answer { gateway_status: None, ..said(Status::Running, Status::Expired, Status::Expired) };
-    assert_eq!(read(&task(), alone).disagreement(), None, "one layer disagrees with nobody");
+    let swept = read(&expired, layers(Status::Expired, Status::Expired, Status::Expired));
+    assert_eq!(swept.disagreement(), None, "the statuses agree after the next reading");
+    let still = read(&expired, layers(Status::Running, Status::Running, Status::Running));
+    assert_eq!(
+        (still.status, still.disagreement(), still.reopened),
+        (Status::Expired, None, true),
+        "a running status does not replace an end"
+    );
+    let over = read(&still, layers(Status::Failed, Status::Failed, Status::Failed));
+    assert_eq!((over.status, over.reopened), (Status::Failed, false), "another end replaces an end");
+    let alone = Answer { gateway_status: None, ..layers(Status::Running, Status::Expired, Status::Expired) };
+    assert_eq!(read(&task(), alone).disagreement(), None, "one status alone is no disagreement");
 }
 
 #[test]
-fn the_gateways_lag_is_counted_once_and_an_impossible_one_as_such() {
+fn the_gateway_lag_is_counted_once_and_a_negative_lag_as_invalid() {
     let lagging =
         |seconds| Reading::Answer(Box::new(Answer { gateway_lag: Some(seconds), ..answer(Status::Succeeded) }));
     let seen = advance(&task(), reading(Status::Running), &POLICY, at(1)).task;
     let after = advance(&seen, lagging(7.0), &POLICY, at(2));
-    assert_eq!(of(Counter::GatewayLag, &after.increments), [(vec![], 7000)]);
+    assert_eq!(increments_of(Counter::GatewayLag, &after.increments), [(vec![], 7000)]);
     let again = advance(&after.task, lagging(7.0), &POLICY, at(70));
     assert!(again.increments.is_empty());
     let early = advance(&seen, lagging(-3.0), &POLICY, at(2)).increments;
-    assert_eq!(of(Counter::InvalidDurations, &early), [(vec!["gateway_lag", "negative"], 1)]);
+    assert_eq!(increments_of(Counter::InvalidDurations, &early), [(vec!["gateway_lag", "negative"], 1)]);
 }

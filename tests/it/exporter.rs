@@ -1,4 +1,4 @@
-//! The exporter in this process, and its page as a user sees it.
+//! The exporter in the process of the tests.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use videogen_exporter::http::{self, Client, Method, Request, Tls};
 use videogen_exporter::server::ReloadRequest;
 use videogen_exporter::telemetry::LogCounts;
 
-/// How long anything may take to show up on the page.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// The time limit for a change to appear on the page.
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Quick polls and nothing held back: what most tests begin their configuration with.
+/// The head of most configurations: short intervals and no zero hold.
 pub const QUICK: &str = "polling: {interval: 100ms, min_interval: 50ms, max_interval: 400ms, timeout: 1s, \
     requests_per_second: 500, burst: 500}\nmetrics: {zero_hold: 0s}\n";
 
@@ -25,19 +25,19 @@ pub const QUICK: &str = "polling: {interval: 100ms, min_interval: 50ms, max_inte
 pub struct Exporter {
     pub address: SocketAddr,
     stop: CancellationToken,
-    ask: Option<mpsc::Sender<ReloadRequest>>,
+    reload_sender: Option<mpsc::Sender<ReloadRequest>>,
     running: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Exporter {
-    /// Runs under the configuration `text`, as if it stood in `folder`; nothing survives unless it says where.
+    /// Runs with the configuration `text` of a file in `folder`; the state is in memory unless `text` configures another.
     pub async fn start(text: &str, folder: &Path) -> Self {
         let text = if text.contains("state:") { text.to_owned() } else { format!("state: {{memory: {{}}}}\n{text}") };
         let text = text.as_str();
         Self::run(config::parse(text, &folder.join("test.yml")).unwrap_or_else(|error| panic!("{error}")), None).await
     }
 
-    /// Runs under a file, which can be loaded again.
+    /// Runs with a file, which can be reloaded.
     pub async fn start_file(file: &Path) -> Self {
         Self::run(config::load(file).unwrap_or_else(|error| panic!("{error}")), Some(file.to_owned())).await
     }
@@ -47,26 +47,26 @@ impl Exporter {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let reload = file.map(Reload::new);
-        let ask = reload.as_ref().map(|reload| reload.sender.clone());
+        let reload_sender = reload.as_ref().map(|reload| reload.sender.clone());
         let options = Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), reload };
         let app = App::open(config, LogCounts::default()).await.unwrap_or_else(|error| panic!("{error:#}"));
         let running = tokio::spawn(app.run(options, stop.clone()));
-        Self { address, stop, ask, running }
+        Self { address, stop, reload_sender, running }
     }
 
-    /// Asks it to load its file again.
+    /// Requests a reload.
     pub async fn reload(&self) {
-        self.ask.as_ref().unwrap().send(None).await.unwrap();
+        self.reload_sender.as_ref().unwrap().send(None).await.unwrap();
     }
 
-    /// The same, and waits until it is in force.
-    pub async fn reloaded(&self) {
-        let (who, told) = tokio::sync::oneshot::channel();
-        self.ask.as_ref().unwrap().send(Some(who)).await.unwrap();
-        told.await.unwrap().unwrap();
+    /// Reloads and waits until the configuration is active.
+    pub async fn reload_and_wait(&self) {
+        let (sender, reply) = tokio::sync::oneshot::channel();
+        self.reload_sender.as_ref().unwrap().send(Some(sender)).await.unwrap();
+        reply.await.unwrap().unwrap();
     }
 
-    /// What is at `path`, with its HTTP status.
+    /// The HTTP status and the body of `path`.
     pub async fn get(&self, path: &str) -> (u16, String) {
         get(self.address, path).await
     }
@@ -76,8 +76,8 @@ impl Exporter {
         self.get("metrics").await.1
     }
 
-    /// Waits until every one of `lines` is on the page, and gives that page back.
-    pub async fn until(&self, lines: &[&str]) -> String {
+    /// Waits until the page has all of `lines`; returns that page.
+    pub async fn wait_for(&self, lines: &[&str]) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let page = self.page().await;
@@ -85,19 +85,19 @@ impl Exporter {
             if missing.is_empty() {
                 return page;
             }
-            assert!(Instant::now() < deadline, "never shown: {missing:#?}\nin\n{page}");
+            assert!(Instant::now() < deadline, "missing lines: {missing:#?}\nin\n{page}");
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
 
-    /// Stops it and expects that to be clean.
+    /// Stops the exporter and expects success.
     pub async fn stop(self) {
         self.stop.cancel();
         self.running.await.unwrap().unwrap();
     }
 }
 
-/// A client of a server.
+/// An HTTP client for a server.
 pub fn client(address: SocketAddr) -> Client {
     let options = http::Options {
         base_url: format!("http://{address}"),
@@ -109,20 +109,20 @@ pub fn client(address: SocketAddr) -> Client {
     Client::new(&options).unwrap()
 }
 
-/// What a server answers for a path without query.
+/// The HTTP status and the body of a path without a query.
 pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let response = client(address).send(&Request::get(path.split('/')), None).await.unwrap();
     (response.status, String::from_utf8(response.body.unwrap()).unwrap())
 }
 
-/// What a server answers to a POST of a body.
+/// The HTTP status and the body of the response to a POST.
 pub async fn post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
     let request = Request { method: Method::Post, body: Some(body.to_owned()), ..Request::get(path.split('/')) };
     let response = client(address).send(&request, None).await.unwrap();
     (response.status, String::from_utf8(response.body.unwrap()).unwrap())
 }
 
-/// The value of a sample that is written exactly so.
+/// The value of the sample whose series is written exactly like `series`.
 pub fn value(page: &str, series: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }

@@ -1,18 +1,18 @@
-//! The program on a state in trouble: it goes on, counts nothing that is not safe, says so, and catches up.
+//! The program with a failing state store: polls continue, counters pause, metrics report it, and counters catch up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::exporter::{get, value};
-use crate::known::Known;
+use crate::exporter::{PATIENCE, get, value};
+use crate::known::PlannedGateway;
 use crate::program::{Running, program};
 
 const UP: &str = "videogen_exporter_store_up";
 const ERRORS: &str = "videogen_exporter_store_errors_total";
 
-fn config(folder: &Path, gateway: &Known) -> PathBuf {
+fn config(folder: &Path, gateway: &PlannedGateway) -> PathBuf {
     let file = folder.join("c.yml");
     let text = format!(
         "polling: {{interval: 300ms, min_interval: 200ms, max_interval: 600ms, requests_per_second: 2000, burst: 100}}\n\
@@ -26,7 +26,7 @@ fn config(folder: &Path, gateway: &Known) -> PathBuf {
     file
 }
 
-fn succeeds(program: &str, args: &[&str]) {
+fn assert_succeeds(program: &str, args: &[&str]) {
     let done = Command::new(program).args(args).output().unwrap();
     assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
@@ -41,66 +41,66 @@ fn requests(page: &str) -> f64 {
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
 
-async fn until(running: &Running, what: &str, holds: impl Fn(&str) -> bool) -> String {
-    let deadline = Instant::now() + Duration::from_secs(40);
+async fn wait_until(running: &Running, what: &str, holds: impl Fn(&str) -> bool) -> String {
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let page = get(running.address, "metrics").await.1;
         if holds(&page) {
             return page;
         }
-        assert!(Instant::now() < deadline, "never {what}:\n{page}");
+        assert!(Instant::now() < deadline, "timeout while waiting for: {what}:\n{page}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Tasks end before, while and after the state cannot be written; `break_it` and `mend_it` do what their names say.
-async fn reopened(running: &mut Running, gateway: &Known, break_it: impl Fn(), mend_it: impl Fn()) {
-    let page = until(running, "some have ended", |page| finished(page) > 10.0).await;
+/// Tasks end before, during and after a failure of the state store.
+async fn break_and_mend(running: &mut Running, gateway: &PlannedGateway, break_it: impl Fn(), mend_it: impl Fn()) {
+    let page = wait_until(running, "some tasks ended", |page| finished(page) > 10.0).await;
     assert_eq!((value(&page, UP), value(&page, ERRORS)), (Some(1.0), Some(0.0)));
     break_it();
-    let page = until(running, "told", |page| value(page, UP) == Some(0.0)).await;
+    let page = wait_until(running, "store down", |page| value(page, UP) == Some(0.0)).await;
     assert!(value(&page, ERRORS) > Some(0.0));
-    // What was on its way to be shown is shown by now.
+    // Commits before the failure are on this page.
     let before = get(running.address, "metrics").await.1;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let after = get(running.address, "metrics").await.1;
-    assert!(finished(&after) <= finished(&before), "what is not committed is not counted");
-    assert!(requests(&after) > requests(&before) + 20.0, "polling goes on");
+    assert!(finished(&after) <= finished(&before), "only committed data is counted");
+    assert!(requests(&after) > requests(&before) + 20.0, "polls continue");
     assert_eq!(value(&after, UP), Some(0.0));
     mend_it();
-    let page = until(running, "right in the end", |page| gateway.wrong(page).is_empty()).await;
-    assert_eq!(value(&page, UP), Some(1.0), "it recovers by itself");
-    // And so it is after a kill.
+    let page = wait_until(running, "all counters are right", |page| gateway.mismatches(page).is_empty()).await;
+    assert_eq!(value(&page, UP), Some(1.0), "the store recovers without a restart");
+    // The caller checks the counters after this kill.
     running.child.kill().unwrap();
     running.child.wait().unwrap();
 }
 
-async fn comes_back(file: &Path, gateway: &Known) {
+async fn assert_equal_after_restart(file: &Path, gateway: &PlannedGateway) {
     let mut running = Running::start(file);
-    until(&running, "the same as before", |page| gateway.wrong(page).is_empty()).await;
+    wait_until(&running, "the counters before the restart", |page| gateway.mismatches(page).is_empty()).await;
     running.signal("TERM");
-    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
+    assert_eq!(running.wait_for_exit(PATIENCE), Some(0));
 }
 
-async fn gateway() -> Known {
-    Known::start(300, Duration::from_secs(2), Duration::from_secs(14)).await
+async fn gateway() -> PlannedGateway {
+    PlannedGateway::start(300, Duration::from_secs(2), Duration::from_secs(14)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_full_disk_it_waits_for_room() {
+async fn counters_pause_while_the_disk_is_full_and_catch_up() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = gateway().await;
     let file = config(folder.path(), &gateway);
     let state = folder.path().join("state");
     let bin = program().get_program().to_str().unwrap().to_owned();
-    // A disk of its own, in a name space of its own. Where that is not allowed, the largest size of a file stands in for it.
+    // A tmpfs in a new namespace. Where that is not allowed, a limit on the file size replaces it.
     let allowed =
         Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "tmpfs", state.to_str().unwrap()]).output();
     let disk = allowed.is_ok_and(|done| done.status.success());
     let before = if disk {
         format!("mount -t tmpfs -o size=16m tmpfs {}", state.display())
     } else {
-        eprintln!("no tmpfs may be mounted here: a limit on the size of files stands in for a full disk");
+        eprintln!("mounting a tmpfs is not allowed: a limit on the file size simulates the full disk");
         "trap '' XFSZ".to_owned()
     };
     let script = format!("{before} && exec {bin} --web.listen-address=127.0.0.1:0 --config.file={}", file.display());
@@ -112,10 +112,10 @@ async fn on_a_full_disk_it_waits_for_room() {
         drop(command);
         shell
     };
-    let mut running = Running::of(&mut command);
+    let mut running = Running::spawn(&mut command);
     let pid = running.child.id();
     let ballast = PathBuf::from(format!("/proc/{pid}/root{}/ballast", state.display()));
-    let limit = |size: &str| succeeds("prlimit", &["--pid", &pid.to_string(), &format!("--fsize={size}:")]);
+    let limit = |size: &str| assert_succeeds("prlimit", &["--pid", &pid.to_string(), &format!("--fsize={size}:")]);
     let fill = || {
         if disk {
             let _ = fs::write(&ballast, vec![1; 32 << 20]);
@@ -124,14 +124,14 @@ async fn on_a_full_disk_it_waits_for_room() {
         }
     };
     let empty = || if disk { fs::remove_file(&ballast).unwrap() } else { limit("unlimited") };
-    reopened(&mut running, &gateway, fill, empty).await;
+    break_and_mend(&mut running, &gateway, fill, empty).await;
     if !disk {
-        comes_back(&file, &gateway).await;
+        assert_equal_after_restart(&file, &gateway).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_somebody_else_writes_into_the_file_it_waits() {
+async fn counters_pause_while_the_state_file_is_locked_and_catch_up() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = gateway().await;
     let file = config(folder.path(), &gateway);
@@ -140,45 +140,47 @@ async fn while_somebody_else_writes_into_the_file_it_waits() {
     shell.busy_timeout(Duration::from_secs(5)).unwrap();
     let (lock, unlock) = ("begin immediate", "rollback");
     let run = |sql: &str| shell.execute_batch(sql).unwrap();
-    reopened(&mut running, &gateway, || run(lock), || run(unlock)).await;
-    comes_back(&file, &gateway).await;
+    break_and_mend(&mut running, &gateway, || run(lock), || run(unlock)).await;
+    assert_equal_after_restart(&file, &gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_process_and_a_damaged_state_are_refused_before_anything_is_served() {
+async fn a_second_process_and_a_damaged_state_are_rejected_before_listening() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = gateway().await;
     let file = config(folder.path(), &gateway);
     let mut running = Running::start(&file);
-    until(&running, "some have ended", |page| finished(page) > 10.0).await;
+    wait_until(&running, "some tasks ended", |page| finished(page) > 10.0).await;
     let start = || {
         let mut command = program();
         command.args(["--web.listen-address=127.0.0.1:0", &format!("--config.file={}", file.display())]);
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (code, told) = start();
-    assert_eq!(code, Some(3), "{told}");
-    assert!(told.contains("is in use by another videogen-exporter") && !told.contains("listening"), "{told}");
-    until(&running, "right in the end", |page| gateway.wrong(page).is_empty()).await;
+    let (code, stderr) = start();
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("is in use by another videogen-exporter") && !stderr.contains("listening"), "{stderr}");
+    wait_until(&running, "all counters are right", |page| gateway.mismatches(page).is_empty()).await;
     running.signal("TERM");
-    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
+    assert_eq!(running.wait_for_exit(PATIENCE), Some(0));
 
     let state = folder.path().join("state/s.db");
-    assert!(!state.with_file_name("s.db-wal").exists(), "a clean end leaves one file");
+    assert!(!state.with_file_name("s.db-wal").exists(), "a clean shutdown leaves one file");
     let mut bytes = fs::read(&state).unwrap();
     bytes[8192..16_384].fill(0xA5);
     fs::write(&state, &bytes).unwrap();
-    let (code, told) = start();
-    assert_eq!(code, Some(3), "{told}");
+    let (code, stderr) = start();
+    assert_eq!(code, Some(3), "{stderr}");
     assert!(
-        told.contains("is damaged") && told.contains("Move it and its -wal file away") && !told.contains("listening"),
-        "{told}"
+        stderr.contains("is damaged")
+            && stderr.contains("Move it and its -wal file away")
+            && !stderr.contains("listening"),
+        "{stderr}"
     );
-    assert!(fs::read(&state).unwrap() == bytes, "it was left as it is");
+    assert!(fs::read(&state).unwrap() == bytes, "a damaged file is not changed");
 }
 
-/// Replaces `fdatasync` and `fsync`: while the file that `HANG_FILE` names exists, they do not return.
+/// Replaces `fdatasync` and `fsync`: they block while the file `HANG_FILE` exists.
 const HANGING_SYNC: &str = r#"
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -190,40 +192,40 @@ int fsync(int fd) { hang(); return syscall(SYS_fsync, fd); }
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_hangs_at_the_last_save_does_not_hang_the_shutdown() {
+async fn a_disk_that_hangs_does_not_block_the_shutdown() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     fs::write(at("hang.c"), HANGING_SYNC).unwrap();
-    succeeds("cc", &["-shared", "-fPIC", "-o", &at("hang.so"), &at("hang.c")]);
+    assert_succeeds("cc", &["-shared", "-fPIC", "-o", &at("hang.so"), &at("hang.c")]);
     let gateway = gateway().await;
     let file = config(folder.path(), &gateway);
     let mut command = program();
     command.args(["--web.listen-address=127.0.0.1:0", &format!("--config.file={}", file.display())]);
-    let mut running = Running::of(command.env("LD_PRELOAD", at("hang.so")).env("HANG_FILE", at("hangs")));
-    until(&running, "some have ended", |page| finished(page) > 10.0).await;
+    let mut running = Running::spawn(command.env("LD_PRELOAD", at("hang.so")).env("HANG_FILE", at("hangs")));
+    wait_until(&running, "some tasks ended", |page| finished(page) > 10.0).await;
     fs::write(at("hangs"), "").unwrap();
-    until(&running, "a page while the disk hangs", |page| requests(page) > 0.0).await;
+    wait_until(&running, "a page while the disk hangs", |page| requests(page) > 0.0).await;
     running.signal("TERM");
-    let code = running.ended(Duration::from_secs(60));
-    assert_eq!(code, Some(3), "the last writes may be lost, which is no clean end");
+    let code = running.wait_for_exit(PATIENCE);
+    assert_eq!(code, Some(3), "the last writes may be lost, so the shutdown is not clean");
 
-    // What was committed before is still there, and what was not is read again.
+    // Committed data is loaded; the rest is polled again.
     fs::remove_file(at("hangs")).unwrap();
     let mut running = Running::start(&file);
-    until(&running, "right in the end", |page| gateway.wrong(page).is_empty()).await;
+    wait_until(&running, "all counters are right", |page| gateway.mismatches(page).is_empty()).await;
     running.signal("TERM");
-    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
+    assert_eq!(running.wait_for_exit(PATIENCE), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
+async fn an_unreadable_row_is_skipped_and_the_other_tasks_continue() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = gateway().await;
     let file = config(folder.path(), &gateway);
     let mut running = Running::start(&file);
-    until(&running, "some have ended", |page| finished(page) > 10.0).await;
+    wait_until(&running, "some tasks ended", |page| finished(page) > 10.0).await;
     running.signal("TERM");
-    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
+    assert_eq!(running.wait_for_exit(PATIENCE), Some(0));
     let state = rusqlite::Connection::open(folder.path().join("state/s.db")).unwrap();
     let id: String =
         state.query_row("select task_id from tasks where ended is null limit 1", [], |row| row.get(0)).unwrap();
@@ -232,14 +234,14 @@ async fn a_row_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
     drop(state);
 
     let ends = |(series, _): &(String, f64)| series.starts_with("videogen_tasks_finished_total");
-    let all: f64 = gateway.truth().into_iter().filter(ends).map(|(_, count)| count).sum();
+    let all: f64 = gateway.expected_samples().into_iter().filter(ends).map(|(_, count)| count).sum();
     let mut running = Running::start(&file);
-    let page = until(&running, "all others have ended", |page| finished(page) >= all - 1.0).await;
+    let page = wait_until(&running, "all other tasks ended", |page| finished(page) >= all - 1.0).await;
     assert_eq!(value(&page, "videogen_exporter_state_rows_skipped"), Some(1.0), "{page}");
     running.signal("TERM");
-    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
+    assert_eq!(running.wait_for_exit(PATIENCE), Some(0));
     let state = rusqlite::Connection::open(folder.path().join("state/s.db")).unwrap();
     let record: String =
         state.query_row("select record from tasks where task_id = ?1", [&id], |row| row.get(0)).unwrap();
-    assert_eq!(record, later, "a later version may read it again");
+    assert_eq!(record, later, "the row is kept for a later version");
 }

@@ -1,4 +1,4 @@
-//! The three formats and their compressions, read by those who will read them: the reference parsers, Prometheus, VictoriaMetrics.
+//! The formats and compressions of the page, read by the reference parsers, Prometheus and VictoriaMetrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,21 +11,21 @@ use serde_json::{Value, json};
 
 use crate::exporter::{Exporter, PATIENCE, QUICK, client};
 use crate::known::now;
-use crate::prometheus::{Killed, free_port, peer, start};
+use crate::prometheus::{KillOnDrop, free_port, peer, start};
 use crate::upstream::{Upstream, row};
 
-/// What is counted of the tasks here: all have ended, so that every page says the same.
+/// The counter after all tasks ended; then every page has the same values.
 const ENDED: &str = "videogen_tasks_finished_total{upstream=\"g\\\"w\\\\\",provider=\"new_api\",model=\"m\\\"\\\\\",label_team=\"a\\\"b\\\\c é\",status=\"succeeded\"} 24";
 
-/// Ids as hostile as they may be, and one that is too long for an exemplar.
+/// Ids with special characters, and one that is too long for an exemplar.
 fn ids() -> Vec<String> {
     let mut ids: Vec<String> = (0..22).map(|n| format!("t{n}")).collect();
     ids.extend(["q\"\\{}".to_owned(), "x".repeat(200), "bad".to_owned()]);
     ids
 }
 
-/// An exporter whose tasks have ended: 24 after 70 s, one failed.
-async fn ended(folder: &Path) -> (Exporter, Upstream) {
+/// An exporter whose tasks have ended: 24 succeeded after 70 s, one failed.
+async fn start_with_ended_tasks(folder: &Path) -> (Exporter, Upstream) {
     let gateway = Upstream::start("127.0.0.1:0").await;
     let finished = now() / 1000 - 5;
     for id in ids() {
@@ -43,7 +43,7 @@ async fn ended(folder: &Path) -> (Exporter, Upstream) {
     let quick = QUICK.replace("zero_hold: 0s", "zero_hold: 0s, created_lines: true, aggregate_labels: [team]");
     let config = format!("{quick}tasks: {{recheck_ended: 0s, count_since: always}}\nupstreams: {upstreams}\n");
     let exporter = Exporter::start(&config, folder).await;
-    exporter.until(&[ENDED]).await;
+    exporter.wait_for(&[ENDED]).await;
     (exporter, gateway)
 }
 
@@ -52,10 +52,10 @@ fn percent(id: &str) -> String {
     id.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
-/// One scrape as it is on the wire, with its headers.
+/// The headers and the raw body of a scrape.
 async fn scrape(address: SocketAddr, accept: &str, coding: &str) -> (BTreeMap<String, String>, Vec<u8>) {
-    let ask = reqwest::Client::new().get(format!("http://{address}/metrics"));
-    let answer = ask.header("Accept", accept).header("Accept-Encoding", coding).send().await.unwrap();
+    let request = reqwest::Client::new().get(format!("http://{address}/metrics"));
+    let answer = request.header("Accept", accept).header("Accept-Encoding", coding).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
     (headers.collect(), answer.bytes().await.unwrap().to_vec())
@@ -64,8 +64,8 @@ async fn scrape(address: SocketAddr, accept: &str, coding: &str) -> (BTreeMap<St
 const OPEN: &str = "application/openmetrics-text;version=1.0.0";
 const PROTO: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
 
-/// True for what is not the same from one moment to the next.
-fn moves(name: &str) -> bool {
+/// Whether a metric differs from scrape to scrape.
+fn is_volatile(name: &str) -> bool {
     name.starts_with("process_")
         || name.contains("_render_")
         || name.contains("_exposition_")
@@ -74,36 +74,36 @@ fn moves(name: &str) -> bool {
 
 type Samples = BTreeMap<String, Value>;
 
-/// The samples of a page as the reference parser reads it: by series, the value; and those with an exemplar.
+/// A page in the reference parser: value by series, exemplar by series, and all rows.
 fn read(folder: &Path, form: &str, coding: &str, body: &[u8]) -> (Samples, BTreeMap<String, Value>, Vec<Value>) {
     let file = folder.join("page");
     fs::write(&file, body).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate::prometheus::assert_is_real_test();
     let python = root.join(".peers/python/bin/python");
-    let ran = Command::new(python).arg(root.join("tests/it/read_page.py")).args([form, coding]).arg(file).output();
-    let ran = ran.expect("Python is not here: tests/peers fetches it");
-    assert!(ran.status.success(), "{form} {coding}: {}", String::from_utf8_lossy(&ran.stderr));
+    let output = Command::new(python).arg(root.join("tests/it/read_page.py")).args([form, coding]).arg(file).output();
+    let output = output.expect("Python packages are missing; run ./tests/peers");
+    assert!(output.status.success(), "{form} {coding}: {}", String::from_utf8_lossy(&output.stderr));
     let (mut samples, mut exemplars) = (BTreeMap::new(), BTreeMap::new());
-    let rows: Vec<Value> = serde_json::from_slice(&ran.stdout).unwrap();
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     for row in &rows {
         let name = row[0].as_str().unwrap();
-        if moves(name) || name.ends_with("_created") {
+        if is_volatile(name) || name.ends_with("_created") {
             continue;
         }
         let series = format!("{name}{}", row[1]);
         if !row[3].is_null() {
             exemplars.insert(series.clone(), row[3].clone());
         }
-        assert!(samples.insert(series, row[2].clone()).is_none(), "twice: {row}");
+        assert!(samples.insert(series, row[2].clone()).is_none(), "duplicate series: {row}");
     }
     (samples, exemplars, rows)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_reference_parsers_read_the_same_from_both_text_formats_with_and_without_gzip() {
+async fn real_reference_parsers_read_equal_samples_from_both_text_formats_and_from_gzip() {
     let folder = tempfile::tempdir().unwrap();
-    let (exporter, _gateway) = ended(folder.path()).await;
+    let (exporter, _gateway) = start_with_ended_tasks(folder.path()).await;
     let (headers, plain) = scrape(exporter.address, "*/*", "identity").await;
     assert_eq!(headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     assert_eq!((headers.get("content-encoding"), headers["vary"].as_str()), (None, "Accept, Accept-Encoding"));
@@ -118,7 +118,7 @@ async fn real_reference_parsers_read_the_same_from_both_text_formats_with_and_wi
         let (open, exemplars, rows) = read(folder.path(), "openmetrics", coding, &body);
         assert_eq!(open.keys().collect::<Vec<_>>(), text.keys().collect::<Vec<_>>(), "{coding}");
         assert_eq!(open, text, "{coding}");
-        // From a number to a task: of each kind one, and none for the id that is too long.
+        // Each kind of counter has exemplars; the id that is too long has none.
         let named: BTreeSet<(&str, &str)> = exemplars
             .iter()
             .map(|(series, exemplar)| (series.split('{').next().unwrap(), exemplar[0]["task_id"].as_str().unwrap()))
@@ -138,7 +138,7 @@ async fn real_reference_parsers_read_the_same_from_both_text_formats_with_and_wi
         assert_eq!(latency.map(|(_, exemplar)| exemplar[1].as_f64().unwrap()), Some(70.0));
         let created = rows.iter().filter(|row| row[0].as_str().unwrap().ends_with("_created"));
         assert!(created.clone().count() > 50 && created.clone().all(|row| row[2].as_f64().unwrap() > 1.7e9));
-        // Nothing is there that its family has not: a gauge has no time of creation.
+        // Every sample belongs to a family; for example, gauges have no `_created`.
         assert!(rows.iter().all(|row| row[4] != "unknown"), "{rows:?}");
         let unit = |name: &str| rows.iter().find(|row| row[0] == name).map(|row| row[5].as_str().unwrap().to_owned());
         assert_eq!(unit("videogen_task_duration_seconds").as_deref(), Some("seconds"));
@@ -149,7 +149,7 @@ async fn real_reference_parsers_read_the_same_from_both_text_formats_with_and_wi
             assert!(body.len() * 5 < plain.len(), "{coding}: {} of {}", body.len(), plain.len());
         }
     }
-    // Families in protobuf, each behind its length, with nothing between or behind them.
+    // Protobuf families are delimited by their lengths, without other bytes.
     let (headers, proto) = scrape(exporter.address, PROTO, "gzip;q=0").await;
     assert!(headers["content-type"].starts_with("application/vnd.google.protobuf; proto=io.prometheus.client"));
     let (mut at, mut families) = (0, 0);
@@ -167,14 +167,14 @@ async fn real_reference_parsers_read_the_same_from_both_text_formats_with_and_wi
         families += 1;
     }
     assert!(at == proto.len() && families > 40, "{families} families end at {at} of {}", proto.len());
-    // What the page says of itself.
+    // Metrics about the page itself.
     let page = exporter.page().await;
     assert!(page.contains("videogen_exporter_exposition_bytes{format=\"openmetrics\"}"), "{page}");
     assert!(page.contains("videogen_exporter_render_duration_seconds "), "{page}");
     exporter.stop().await;
 }
 
-/// Asks an API of Prometheus's kind; nothing while it is not ready.
+/// Requests the API of Prometheus; `None` while it is not ready.
 async fn api(port: u16, path: &str, query: &[(&str, &str)]) -> Option<Value> {
     let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let request = videogen_exporter::http::Request { query, ..videogen_exporter::http::Request::get(path.split('/')) };
@@ -183,7 +183,7 @@ async fn api(port: u16, path: &str, query: &[(&str, &str)]) -> Option<Value> {
     (answer["status"] == "success").then(|| answer["data"].clone())
 }
 
-/// The values of an instant query, by series without its job; native histograms are left out.
+/// The values of an instant query, by series without its job; native histograms are omitted.
 async fn values(port: u16, promql: &str) -> BTreeMap<String, String> {
     let data = api(port, "api/v1/query", &[("query", promql)]).await.unwrap_or_default();
     let rows = data["result"].as_array().cloned().unwrap_or_default();
@@ -196,10 +196,10 @@ async fn values(port: u16, promql: &str) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_prometheus_reads_the_same_from_each_format_and_finds_the_task_of_an_exemplar() {
+async fn real_prometheus_reads_equal_samples_from_each_format_and_the_exemplars() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let (exporter, _gateway) = ended(folder.path()).await;
+    let (exporter, _gateway) = start_with_ended_tasks(folder.path()).await;
     let job = |name: &str, protocol: &str, more: &str| {
         format!(
             "- {{job_name: {name}, scrape_protocols: [{protocol}], {more} static_configs: [{{targets: ['{}']}}]}}\n",
@@ -214,7 +214,7 @@ async fn real_prometheus_reads_the_same_from_each_format_and_finds_the_task_of_a
     );
     fs::write(at("p.yml"), config).unwrap();
     let port = free_port();
-    let _prometheus: Killed = start(
+    let _prometheus: KillOnDrop = start(
         peer("prometheus")
             .args(["--enable-feature=native-histograms,exemplar-storage"])
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
@@ -223,14 +223,14 @@ async fn real_prometheus_reads_the_same_from_each_format_and_finds_the_task_of_a
         &at("prometheus.log"),
     );
     let deadline = Instant::now() + PATIENCE;
-    // Twice at least, so that nothing is in the middle of it.
+    // Several scrapes of each job, so that none is incomplete.
     while values(port, "count(count_over_time(up[1m]) >= 3 and up == 1) == 3").await.is_empty() {
         let log = || fs::read_to_string(at("prometheus.log")).unwrap();
         assert!(Instant::now() < deadline, "not every job is up: {}", log());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let of = |job: &str| {
-        // What moves, and what only one of the formats has.
+        // Without metrics that differ from scrape to scrape or exist in one format only.
         format!(
             "{{job=\"{job}\",__name__=~\"videogen_.+\",__name__!~\".*_created|.*commit_duration.*|.*_render_.*|.*_exposition_.*\"}}"
         )
@@ -250,7 +250,7 @@ async fn real_prometheus_reads_the_same_from_each_format_and_finds_the_task_of_a
         assert!(ids().contains(&id), "{job}: {found}");
     }
 
-    // The native histogram says what the classic one does.
+    // The native and the classic histogram agree.
     let one = async |promql: &str| -> f64 {
         let found = values(port, promql).await;
         found.values().next().unwrap_or_else(|| panic!("{promql}")).parse().unwrap()
@@ -266,10 +266,10 @@ async fn real_prometheus_reads_the_same_from_each_format_and_finds_the_task_of_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_victoriametrics_reads_what_prometheus_reads() {
+async fn real_victoriametrics_reads_the_page() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let (exporter, _gateway) = ended(folder.path()).await;
+    let (exporter, _gateway) = start_with_ended_tasks(folder.path()).await;
     let config = format!(
         "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: v, static_configs: [{{targets: ['{}']}}]}}]\n",
         exporter.address
@@ -301,7 +301,7 @@ async fn real_victoriametrics_reads_what_prometheus_reads() {
     exporter.stop().await;
 }
 
-/// VictoriaMetrics, which has no `--version` of the usual kind.
+/// VictoriaMetrics; `peer` cannot be used because it has no `--version`.
 fn victoria() -> Command {
     crate::prometheus::assert_is_real_test();
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers/usr/bin/victoria-metrics");

@@ -1,4 +1,4 @@
-//! The three formats to the last byte.
+//! Golden files of the page in each format.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn id(text: &str) -> TaskId {
     TaskId::parse(text).unwrap()
 }
 
-/// One task that is at work, and one with an id that has to be escaped, of a source with a label.
+/// A running task, and a failed task with an id and a label that need escapes.
 fn tasks() -> [Task; 2] {
     let at = Timestamp::from_millis(1_795_000_000_250);
     let mut running = Task::new("tokenhot".into(), "tokenhot", NewTask::new(id("task_1")), at);
@@ -53,12 +53,14 @@ fn page(format: Format) -> Vec<u8> {
     };
     out.histogram(&labels, &row);
     let mut rows = TaskRows::default();
-    tasks().into_iter().for_each(|task| _ = rows.insert(task));
+    for task in tasks() {
+        rows.insert(task);
+    }
     Page::new(out, TaskStatusForm::Set, &rows.chunks(), &SeriesSelection::ALL).flatten().collect()
 }
 
 #[test]
-fn a_page_is_the_same_to_the_last_byte() {
+fn a_page_equals_its_golden_file() {
     for format in Format::ALL {
         let path = crate::documents::root().join(format!("tests/fixtures/pages/{}", format.as_str()));
         let now = page(format);
@@ -67,6 +69,6 @@ fn a_page_is_the_same_to_the_last_byte() {
             std::fs::write(&path, &now).unwrap();
         }
         let golden = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(golden == now, "{} is not what is written now:\n{}", path.display(), String::from_utf8_lossy(&now));
+        assert!(golden == now, "{} differs from the page:\n{}", path.display(), String::from_utf8_lossy(&now));
     }
 }

@@ -1,4 +1,4 @@
-//! `kill -9`, again and again, while thousands of tasks end and a real Prometheus looks on: nothing is lost, nothing is doubled.
+//! Repeated `kill -9` while thousands of tasks end and a real Prometheus scrapes: no count is lost or doubled.
 
 use std::fs;
 use std::path::Path;
@@ -8,28 +8,29 @@ use serde_json::Value;
 
 use videogen_exporter::http::Request;
 
-use crate::exporter::{client, get, value};
-use crate::known::Known;
+use crate::exporter::{PATIENCE, client, get, value};
+use crate::known::PlannedGateway;
 use crate::program::Running;
 use crate::prometheus::{free_port, peer, start};
 
-/// How often it is killed.
+/// How often the exporter is killed.
 const KILLS: u32 = 60;
 
 /// How many tasks end meanwhile.
 const TASKS: u64 = 3000;
 
-/// Writes the ids that a source names.
-fn name(file: &Path, ids: &[String]) {
+/// Replaces the target file of a source.
+fn write_ids(file: &Path, ids: &[String]) {
     let text = serde_json::json!([{"targets": ids}]).to_string();
     fs::write(file.with_extension("new"), text).unwrap();
     fs::rename(file.with_extension("new"), file).unwrap();
 }
 
-/// Asks Prometheus; nothing while it is not listening yet.
+/// The result of an instant query; empty while Prometheus is not ready.
 async fn query(port: u16, promql: &str) -> Vec<(Value, f64)> {
-    let ask = Request { query: vec![("query".to_owned(), promql.to_owned())], ..Request::get(["api", "v1", "query"]) };
-    let Ok(response) = client(([127, 0, 0, 1], port).into()).send(&ask, None).await else { return Vec::new() };
+    let request =
+        Request { query: vec![("query".to_owned(), promql.to_owned())], ..Request::get(["api", "v1", "query"]) };
+    let Ok(response) = client(([127, 0, 0, 1], port).into()).send(&request, None).await else { return Vec::new() };
     if response.status == 503 {
         return Vec::new();
     }
@@ -40,7 +41,7 @@ async fn query(port: u16, promql: &str) -> Vec<(Value, f64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_prometheus_sees_every_end_exactly_once_whenever_the_exporter_is_killed() {
+async fn real_prometheus_counts_every_end_once_while_the_exporter_is_killed_repeatedly() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let (exporter_port, prometheus_port) = (free_port(), free_port());
@@ -57,17 +58,17 @@ async fn real_prometheus_sees_every_end_exactly_once_whenever_the_exporter_is_ki
             .arg(format!("--storage.tsdb.path={}", at("data").display())),
         &at("prometheus.log"),
     );
-    // It takes its time to begin; tasks that were counted before its first scrape would not be seen to rise.
-    let deadline = Instant::now() + Duration::from_mins(1);
+    // Wait for Prometheus: it cannot see increases before its first scrape.
+    let deadline = Instant::now() + PATIENCE;
     while query(prometheus_port, "up").await.is_empty() {
         assert!(Instant::now() < deadline, "{}", fs::read_to_string(at("prometheus.log")).unwrap());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
-    let gateway = Known::start(TASKS, Duration::from_secs(4), Duration::from_secs(40)).await;
+    let gateway = PlannedGateway::start(TASKS, Duration::from_secs(4), Duration::from_secs(40)).await;
     let (early, late) = (gateway.ids(false), gateway.ids(true));
     assert!(late.len() > 100);
-    name(&at("ids.json"), &early);
+    write_ids(&at("ids.json"), &early);
     fs::write(
         at("c.yml"),
         format!(
@@ -84,31 +85,30 @@ async fn real_prometheus_sees_every_end_exactly_once_whenever_the_exporter_is_ki
         let mut running = Running::start_at(&at("c.yml"), &address);
         tokio::time::sleep(Duration::from_millis(chance.u64(20..700))).await;
         if kill == KILLS / 2 {
-            name(&at("ids.json"), &[early.clone(), late.clone()].concat());
+            write_ids(&at("ids.json"), &[early.clone(), late.clone()].concat());
         }
         running.child.kill().unwrap();
         running.child.wait().unwrap();
     }
 
     let mut running = Running::start_at(&at("c.yml"), &address);
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + PATIENCE;
     let page = loop {
         let page = get(running.address, "metrics").await.1;
-        let wrong = gateway.wrong(&page);
-        if wrong.is_empty() {
+        let mismatches = gateway.mismatches(&page);
+        if mismatches.is_empty() {
             break page;
         }
-        assert!(Instant::now() < deadline, "{wrong:#?}\n{page}");
+        assert!(Instant::now() < deadline, "{mismatches:#?}\n{page}");
         tokio::time::sleep(Duration::from_millis(300)).await;
     };
     let discovered = "videogen_tasks_discovered_total{upstream=\"gw\",source=\"file/0\"}";
     assert_eq!(value(&page, discovered), Some(3000.0), "{page}");
-    // Nothing comes on top, and the end is a clean one.
+    // The counters stay the same.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(gateway.wrong(&get(running.address, "metrics").await.1), Vec::<String>::new());
+    assert_eq!(gateway.mismatches(&get(running.address, "metrics").await.1), Vec::<String>::new());
 
-    // What Prometheus made of it. Asked at the time of its last sample, and with a first sample of 0, `increase()` has nothing
-    // to extrapolate: it has to be the truth.
+    // At the time of the last sample and with a first sample of 0, `increase()` does not extrapolate: it is exact.
     let last = query(prometheus_port, "max(timestamp(videogen_tasks_submitted_total))").await[0].1;
     for family in [
         "videogen_tasks_submitted_total",
@@ -129,17 +129,17 @@ async fn real_prometheus_sees_every_end_exactly_once_whenever_the_exporter_is_ki
         assert!(resets.len() == 1 && resets[0].1 == 0.0, "{family} fell: {resets:?}");
     }
     let mut compared = 0;
-    for (sample, expected) in gateway.truth() {
+    for (sample, expected) in gateway.expected_samples() {
         let found = query(prometheus_port, &format!("increase({sample}[10m] @ {last:.3})")).await;
         compared += found.len();
         assert!(
             found.len() == 1 && (found[0].1 - expected).abs() <= 1e-6 * expected,
-            "{sample}: {found:?} instead of {expected}"
+            "{sample}: {found:?}, expected {expected}"
         );
     }
     let first_failure = "sum(increase(videogen_task_failures_total{model=\"late\"}[10m]))";
     assert!(query(prometheus_port, first_failure).await[0].1 > 1.0);
     assert!(compared > 50, "{compared}");
     running.signal("TERM");
-    assert_eq!(running.ended(Duration::from_secs(20)), Some(0));
+    assert_eq!(running.wait_for_exit(PATIENCE), Some(0));
 }

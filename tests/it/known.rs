@@ -1,4 +1,4 @@
-//! A gateway of known truth: every task's life is decided beforehand, and so is what has to be counted in the end.
+//! A gateway whose tasks are planned in advance, so that the final counters are known.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::exporter::value;
 
-/// How a life ends, with the words of status and class.
+/// Final statuses with their failure classes.
 const ENDS: [(&str, &str); 10] = [
     ("succeeded", ""),
     ("succeeded", ""),
@@ -29,9 +29,9 @@ const ENDS: [(&str, &str); 10] = [
     ("succeeded", ""),
 ];
 
-/// One task.
+/// A planned task.
 #[derive(Debug, Clone, Copy)]
-pub struct Life {
+pub struct PlannedTask {
     model: &'static str,
     /// Unix milliseconds.
     submit: u64,
@@ -42,9 +42,9 @@ pub struct Life {
 }
 
 /// The gateway; it stops when it is dropped.
-pub struct Known {
+pub struct PlannedGateway {
     pub address: SocketAddr,
-    lives: Arc<HashMap<String, Life>>,
+    tasks_by_id: Arc<HashMap<String, PlannedTask>>,
     server: JoinHandle<()>,
 }
 
@@ -53,46 +53,50 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap()
 }
 
-impl Known {
-    /// Tasks `t0000`, `t0001`, ..., that end one after the other between `first` and `last` from now; the later half of those
-    /// with a number that ends in 9 are of another model.
+impl PlannedGateway {
+    /// Tasks `t0000`, `t0001`, … that end between `first` and `last` from now. The later half of the tasks whose number ends
+    /// in 9 has the model `late`.
     pub async fn start(tasks: u64, first: Duration, last: Duration) -> Self {
         let now = now();
-        let life = |n: u64| {
+        let task = |n: u64| {
             let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap();
-            // Spread, but in no order that a file or a hash would have.
+            // The order of the ends differs from the order of the ids.
             let place = (n * 7919) % tasks;
             let finish = now + millis(first) + (millis(last) - millis(first)) * place / tasks;
             let (run, queue) = (5000 + 1000 * (n * 31 % 400), 1000 * (n % 20));
             let model = if is_late(n) && place > tasks / 2 { "late" } else { ["m-0", "m-1", "m-2"][(n % 3) as usize] };
             let end = ENDS[((n / 10 + n) % 10) as usize];
             let start = finish - run;
-            (id(n), Life { model, submit: start - queue, start, finish, end, tokens: 1000 + n % 777 })
+            (id(n), PlannedTask { model, submit: start - queue, start, finish, end, tokens: 1000 + n % 777 })
         };
-        let lives: Arc<HashMap<_, _>> = Arc::new((0..tasks).map(life).collect());
+        let tasks_by_id: Arc<HashMap<_, _>> = Arc::new((0..tasks).map(task).collect());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/v1/video/generations/{id}", get(answer)).with_state(lives.clone());
+        let router = Router::new().route("/v1/video/generations/{id}", get(answer)).with_state(tasks_by_id.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, lives, server }
+        Self { address, tasks_by_id, server }
     }
 
-    /// Ids of the tasks whose model is, or is not, the late one; sorted.
+    /// Sorted ids of the tasks whose model is `late`, or is not.
     pub fn ids(&self, late: bool) -> Vec<String> {
-        let mut ids: Vec<_> =
-            self.lives.iter().filter(|(_, life)| (life.model == "late") == late).map(|(id, _)| id.clone()).collect();
+        let mut ids: Vec<_> = self
+            .tasks_by_id
+            .iter()
+            .filter(|(_, task)| (task.model == "late") == late)
+            .map(|(id, _)| id.clone())
+            .collect();
         ids.sort();
         ids
     }
 
-    /// Every sample that has to be on the page of an exporter that calls this upstream `gw`, when all tasks have ended.
-    pub fn truth(&self) -> BTreeMap<String, f64> {
-        let mut truth: BTreeMap<String, f64> = BTreeMap::new();
-        for life in self.lives.values() {
-            let mut add = |family: &str, own: &str, more: f64| {
-                *truth.entry(series(family, life.model, own)).or_default() += more;
+    /// The expected samples of upstream `gw` after all tasks ended.
+    pub fn expected_samples(&self) -> BTreeMap<String, f64> {
+        let mut expected_samples: BTreeMap<String, f64> = BTreeMap::new();
+        for task in self.tasks_by_id.values() {
+            let mut add = |family: &str, labels: &str, more: f64| {
+                *expected_samples.entry(series(family, task.model, labels)).or_default() += more;
             };
-            let (status, class) = life.end;
+            let (status, class) = task.end;
             add("videogen_tasks_submitted_total", "", 1.0);
             add("videogen_tasks_finished_total", &format!(",status=\"{status}\""), 1.0);
             if !class.is_empty() {
@@ -100,39 +104,39 @@ impl Known {
             }
             #[expect(clippy::cast_precision_loss, reason = "small numbers")]
             let seconds = |from: u64, to: u64| (to / 1000 - from / 1000) as f64;
-            let latency = seconds(life.submit, life.finish);
-            let own = format!(",status=\"{status}\"");
-            add("videogen_task_latency_seconds_count", &own, 1.0);
-            add("videogen_task_latency_seconds_sum", &own, latency);
+            let latency = seconds(task.submit, task.finish);
+            let labels = format!(",status=\"{status}\"");
+            add("videogen_task_latency_seconds_count", &labels, 1.0);
+            add("videogen_task_latency_seconds_sum", &labels, latency);
             for bound in [60.0, 120.0, 300.0] {
                 let within = f64::from(u8::from(latency <= bound));
-                add("videogen_task_latency_seconds_bucket", &format!("{own},le=\"{bound:?}\""), within);
+                add("videogen_task_latency_seconds_bucket", &format!("{labels},le=\"{bound:?}\""), within);
             }
             if status == "succeeded" {
                 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-                add("videogen_tokens_total", ",token_type=\"output\"", life.tokens as f64);
+                add("videogen_tokens_total", ",token_type=\"output\"", task.tokens as f64);
                 add("videogen_quota_total", "", 500.5);
                 add("videogen_video_seconds_total", ",resolution=\"720p\"", 5.0);
             }
             if matches!(status, "succeeded" | "failed") {
-                add("videogen_task_queue_seconds_sum", "", seconds(life.submit, life.start));
-                add("videogen_task_run_seconds_sum", &own, seconds(life.start, life.finish));
+                add("videogen_task_queue_seconds_sum", "", seconds(task.submit, task.start));
+                add("videogen_task_run_seconds_sum", &labels, seconds(task.start, task.finish));
             }
         }
-        truth
+        expected_samples
     }
 
-    /// What a page has otherwise than the truth.
-    pub fn wrong(&self, page: &str) -> Vec<String> {
-        let wrong = |(series, expected): (String, f64)| {
+    /// Differences of a page from the expected samples.
+    pub fn mismatches(&self, page: &str) -> Vec<String> {
+        let compare = |(series, expected): (String, f64)| {
             let found = value(page, &series);
-            (found != Some(expected)).then(|| format!("{series}: {found:?} instead of {expected}"))
+            (found != Some(expected)).then(|| format!("{series}: {found:?}, expected {expected}"))
         };
-        self.truth().into_iter().filter_map(wrong).collect()
+        self.expected_samples().into_iter().filter_map(compare).collect()
     }
 }
 
-impl Drop for Known {
+impl Drop for PlannedGateway {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -146,34 +150,34 @@ fn is_late(n: u64) -> bool {
     n % 10 == 9
 }
 
-/// A sample as the page writes it.
-pub fn series(family: &str, model: &str, own: &str) -> String {
-    format!("{family}{{upstream=\"gw\",provider=\"new_api\",model=\"{model}\"{own}}}")
+/// A series as the page writes it.
+pub fn series(family: &str, model: &str, labels: &str) -> String {
+    format!("{family}{{upstream=\"gw\",provider=\"new_api\",model=\"{model}\"{labels}}}")
 }
 
-async fn answer(State(lives): State<Arc<HashMap<String, Life>>>, Path(id): Path<String>) -> Response {
-    let Some(life) = lives.get(&id) else { return axum::http::StatusCode::NOT_FOUND.into_response() };
+async fn answer(State(tasks_by_id): State<Arc<HashMap<String, PlannedTask>>>, Path(id): Path<String>) -> Response {
+    let Some(task) = tasks_by_id.get(&id) else { return axum::http::StatusCode::NOT_FOUND.into_response() };
     let secs = |millis: u64| millis / 1000;
     let now = now();
-    let (submit, start, finish) = (secs(life.submit), secs(life.start), secs(life.finish));
-    let properties = json!({"origin_model_name": life.model, "upstream_model_name": life.model});
+    let (submit, start, finish) = (secs(task.submit), secs(task.start), secs(task.finish));
+    let properties = json!({"origin_model_name": task.model, "upstream_model_name": task.model});
     let row = |status: &str, finish: u64, data: serde_json::Value| {
         json!({"task_id": id, "status": status, "progress": "50%", "quota": 500.5, "submit_time": submit, "start_time": start,
             "finish_time": finish, "properties": properties, "data": data})
     };
-    let inner = |word: &str| json!({"status": word, "created_at": submit, "updated_at": finish, "model": life.model});
-    let row = match life.end.0 {
-        _ if now < life.start => row("QUEUED", 0, json!(null)),
-        _ if now < life.finish => row("IN_PROGRESS", 0, json!(null)),
+    let inner = |word: &str| json!({"status": word, "created_at": submit, "updated_at": finish, "model": task.model});
+    let row = match task.end.0 {
+        _ if now < task.start => row("QUEUED", 0, json!(null)),
+        _ if now < task.finish => row("IN_PROGRESS", 0, json!(null)),
         "succeeded" => {
-            let usage = json!({"completion_tokens": life.tokens, "total_tokens": life.tokens});
+            let usage = json!({"completion_tokens": task.tokens, "total_tokens": task.tokens});
             row("SUCCESS", finish, json!({"status": "succeeded", "duration": 5, "resolution": "720p", "usage": usage}))
         }
         "failed" => {
-            let code = if life.end.1 == "other" { "Mystery" } else { "OutputVideoSensitiveContentDetected" };
+            let code = if task.end.1 == "other" { "Mystery" } else { "OutputVideoSensitiveContentDetected" };
             row("FAILURE", finish, json!({"status": "failed", "error": {"code": code, "message": "no"}}))
         }
-        // The gateway has not noticed.
+        // The gateway still reports a running task.
         word => row("IN_PROGRESS", 0, inner(word)),
     };
     json!({"code": "success", "message": "", "data": row}).to_string().into_response()

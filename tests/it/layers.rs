@@ -1,10 +1,10 @@
-//! The house keeps its shape: who may import whom, and which outside crate belongs to which module.
+//! The rules of the architecture: imports between modules, and the owners of external crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the ground up; a module imports only from layers below its own.
+/// From the lowest layer up; a module imports only from lower layers.
 const LAYERS: &[&[&str]] = &[
     &["domain", "clock", "secret", "supervise", "telemetry"],
     &["counters", "http"],
@@ -18,10 +18,10 @@ const LAYERS: &[&[&str]] = &[
     &["lib", "main"],
 ];
 
-/// Imports within the ground layer that are part of the picture.
+/// Allowed imports within the lowest layer.
 const GROUND: &[(&str, &str)] = &[("secret", "clock"), ("clock", "domain")];
 
-/// Outside crates and the only modules that may name them.
+/// External crates and the only modules that may use them.
 const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest", &["http"]),
     ("rustls", &["http"]),
@@ -65,7 +65,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Every source file with the module it belongs to and its text without comments.
+/// Every source file with its module and its code without comments.
 fn sources() -> Vec<(PathBuf, String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let read = |path: PathBuf| {
@@ -78,7 +78,7 @@ fn sources() -> Vec<(PathBuf, String, String)> {
 }
 
 fn rank(module: &str) -> usize {
-    LAYERS.iter().position(|layer| layer.contains(&module)).unwrap_or_else(|| panic!("{module} is in no layer"))
+    LAYERS.iter().position(|layer| layer.contains(&module)).unwrap_or_else(|| panic!("{module} has no layer"))
 }
 
 fn word(text: &str) -> &str {
@@ -87,7 +87,7 @@ fn word(text: &str) -> &str {
 }
 
 #[test]
-fn imports_point_down() {
+fn modules_import_only_from_lower_layers() {
     let mut arrows = 0;
     for (path, own, code) in sources() {
         for used in code.split("crate::").skip(1).map(word).filter(|used| *used != "VERSION") {
@@ -99,7 +99,7 @@ fn imports_point_down() {
     assert!(arrows > 50, "only {arrows} imports were checked");
 }
 
-/// A file by its module path: `agent/queue.rs` is `agent::queue`, `agent/mod.rs` is `agent`.
+/// The module path of a file: `agent/queue.rs` is `agent::queue`, `agent/mod.rs` is `agent`.
 fn module(path: &Path) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let path = path.strip_prefix(&root).unwrap().with_extension("");
@@ -152,7 +152,7 @@ fn statements(code: &str) -> (Vec<(bool, String)>, String) {
     (uses, rest)
 }
 
-/// A path of a module as one from the root.
+/// The absolute form of a path in a module.
 fn absolute(own: &str, path: &str) -> String {
     let path = path.split(" as ").next().unwrap().trim_end_matches("::self");
     if let Some(whole) = path.strip_prefix("crate::") {
@@ -178,22 +178,22 @@ fn has_word(code: &str, word: &str, after: &str) -> bool {
     })
 }
 
-/// Which file uses which other one. A name that a `mod.rs` only passes on belongs to its owner.
+/// Pairs of files: user and used. A re-export counts as its original file.
 fn arrows() -> BTreeSet<(String, String)> {
     let files: BTreeMap<String, String> = sources().into_iter().map(|(path, _, code)| (module(&path), code)).collect();
-    let mut passed_on: BTreeMap<String, String> = BTreeMap::new();
+    let mut reexports: BTreeMap<String, String> = BTreeMap::new();
     let mut used: Vec<(String, String)> = Vec::new();
     for (own, code) in &files {
         let (uses, rest) = statements(code);
         for (is_public, path) in uses {
             let target = absolute(own, &path);
             let name = target.rsplit("::").next().unwrap().to_owned();
-            // What is passed on may be used as well.
+            // A re-export may be used as well.
             if !is_public || has_word(&rest, &name, "") {
                 used.push((own.clone(), target.clone()));
             }
             if is_public {
-                passed_on.insert(format!("{own}::{name}"), target);
+                reexports.insert(format!("{own}::{name}"), target);
             }
         }
         let child =
@@ -211,10 +211,10 @@ fn arrows() -> BTreeSet<(String, String)> {
         loop {
             if files.contains_key(&target) {
                 break;
-            } else if let Some(owner) = passed_on.get(&target) {
+            } else if let Some(owner) = reexports.get(&target) {
                 target.clone_from(owner);
             } else if let Some((above, _)) = target.rsplit_once("::") {
-                target = above.to_owned();
+                target.truncate(above.len());
             } else {
                 break;
             }
@@ -229,16 +229,16 @@ fn arrows() -> BTreeSet<(String, String)> {
 #[test]
 fn no_two_files_import_each_other() {
     let arrows = arrows();
-    assert!(arrows.len() > 300, "only {} imports were seen", arrows.len());
-    let seen = |from: &str, to: &str| arrows.contains(&(from.to_owned(), to.to_owned()));
-    assert!(seen("agent::poller", "agent::queue") && seen("agent::tracker", "domain::advance"), "{arrows:?}");
+    assert!(arrows.len() > 300, "only {} imports were found", arrows.len());
+    let has = |from: &str, to: &str| arrows.contains(&(from.to_owned(), to.to_owned()));
+    assert!(has("agent::poller", "agent::queue") && has("agent::tracker", "domain::advance"), "{arrows:?}");
     let mutual = arrows.iter().filter(|(a, b)| a < b && arrows.contains(&(b.clone(), a.clone())));
     let mutual: Vec<_> = mutual.collect();
     assert!(mutual.is_empty(), "{mutual:#?}");
 }
 
 #[test]
-fn each_outside_crate_has_its_owner() {
+fn external_crates_are_used_only_by_their_owners() {
     let mut uses = 0;
     for (path, own, code) in sources() {
         for (name, owners) in OWNERS {
@@ -250,14 +250,14 @@ fn each_outside_crate_has_its_owner() {
             uses += usize::from(named);
         }
     }
-    assert!(uses > OWNERS.len(), "only {uses} uses of outside crates were seen");
+    assert!(uses > OWNERS.len(), "only {uses} uses of external crates were found");
 }
 
 #[test]
-fn no_file_is_a_maze() {
+fn files_are_short_and_begin_with_a_description() {
     for (path, _, _) in sources() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.lines().count() <= 400, "{} has over 400 lines", path.display());
-        assert!(text.starts_with("//!"), "{} does not say what lives in it", path.display());
+        assert!(text.starts_with("//!"), "{} does not begin with a description", path.display());
     }
 }

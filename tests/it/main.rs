@@ -1,10 +1,10 @@
-//! The exporter as its users meet it: its page, its files, its programs and the servers it talks to.
+//! Integration tests: the page, the files, the program and the servers it talks to.
 
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::format_collect,
-    reason = "tests fail by panicking, and live in real time"
+    reason = "tests fail by panics and run in real time"
 )]
 
 mod allocations;

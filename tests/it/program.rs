@@ -1,4 +1,4 @@
-//! The program itself: its exit codes, its messages, its signals.
+//! The program: exit codes, messages and signals.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -21,11 +21,11 @@ fn run(args: &[&str]) -> Output {
     program().args(args).output().unwrap()
 }
 
-fn out(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn err(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -36,36 +36,39 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it under `config` with a free port and waits until it listens.
+    /// Starts the program with `config` on a free port and waits until it listens.
     pub fn start(config: &Path) -> Self {
         Self::start_at(config, "127.0.0.1:0")
     }
 
-    /// The same at a given address.
+    /// Starts the program at an address.
     pub fn start_at(config: &Path, address: &str) -> Self {
         let mut command = program();
         command.arg(format!("--web.listen-address={address}")).arg(format!("--config.file={}", config.display()));
-        Self::of(&mut command)
+        Self::spawn(&mut command)
     }
 
-    /// The same with a command of one's own.
-    pub fn of(command: &mut Command) -> Self {
+    /// Runs a command and waits until it listens.
+    pub fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let line = lines.find(|line| line.as_ref().unwrap().contains("listening")).expect("it never listens").unwrap();
+        let line = lines
+            .find(|line| line.as_ref().unwrap().contains("listening"))
+            .expect("the program does not listen")
+            .unwrap();
         let address = line.rsplit("address=").next().unwrap().trim().parse().unwrap();
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, address }
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let done = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(done.success());
     }
 
-    /// Its exit code.
-    pub fn ended(&mut self, within: Duration) -> Option<i32> {
+    /// Waits for the exit and returns the code.
+    pub fn wait_for_exit(&mut self, within: Duration) -> Option<i32> {
         let deadline = Instant::now() + within;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -73,7 +76,7 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("it did not end within {within:?}");
+        panic!("no exit within {within:?}");
     }
 }
 
@@ -88,7 +91,7 @@ fn decode(args: &[&str], body: &[u8]) -> Output {
     let mut child = program().stdin(Stdio::piped()).arg("decode").args(args).arg("-").spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let body = body.to_vec();
-    // The program may stop reading before the end, which is its right.
+    // The program may stop reading before the end.
     let writer = std::thread::spawn(move || drop(stdin.write_all(&body)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -96,14 +99,14 @@ fn decode(args: &[&str], body: &[u8]) -> Output {
 }
 
 #[test]
-fn decode_answers_whatever_it_is_given() {
+fn decode_prints_a_result_for_any_input() {
     let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/providers/tikhub_seedance/seed_success.json");
     let whole = fs::read(&seed).unwrap();
-    let said = run(&["decode", "--provider=tikhub_seedance", seed.to_str().unwrap()]);
-    assert!(said.status.success());
-    assert!(out(&said).starts_with("{\"kind\":\"task\""), "{}", out(&said));
-    assert_eq!(out(&said).lines().count(), 1);
-    assert!(!out(&said).contains("example.com"), "the result URL is not shown");
+    let output = run(&["decode", "--provider=tikhub_seedance", seed.to_str().unwrap()]);
+    assert!(output.status.success());
+    assert!(stdout(&output).starts_with("{\"kind\":\"task\""), "{}", stdout(&output));
+    assert_eq!(stdout(&output).lines().count(), 1);
+    assert!(!stdout(&output).contains("example.com"), "the result URL is shown");
     let huge = [b"{\"x\":\"".as_slice(), &vec![b'a'; 5 << 20], b"\"}"].concat();
     let deep = "[".repeat(100_000);
     for (body, kind) in [
@@ -114,17 +117,17 @@ fn decode_answers_whatever_it_is_given() {
         (deep.as_bytes(), "invalid_body"),
         (&huge, "body_too_large"),
     ] {
-        let said = decode(&["--provider=tokenhot"], body);
-        assert_eq!(said.status.code(), Some(0), "{}", err(&said));
-        assert!(out(&said).contains(&format!("\"kind\":\"{kind}\"")), "{}", out(&said));
+        let output = decode(&["--provider=tokenhot"], body);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).contains(&format!("\"kind\":\"{kind}\"")), "{}", stdout(&output));
     }
     let limited =
         decode(&["--provider=new_api", "--http-status=429", "--header=Retry-After: 5", "--header=X-Empty:"], b"");
-    assert_eq!(out(&limited).trim(), r#"{"error":{"kind":"rate_limited"},"kind":"error"}"#);
+    assert_eq!(stdout(&limited).trim(), r#"{"error":{"kind":"rate_limited"},"kind":"error"}"#);
 }
 
 #[test]
-fn wrong_usage_and_wrong_input_have_their_exit_codes() {
+fn wrong_usage_and_invalid_input_have_their_exit_codes() {
     for (args, code, message) in [
         (vec!["decode", "--provider=acne", "-"], 2, "known providers: ark, custom, dashscope, kling"),
         (vec!["decode", "--provider=tokenhot", "--http-status=9", "-"], 2, "9 is not in 100..=599"),
@@ -140,30 +143,30 @@ fn wrong_usage_and_wrong_input_have_their_exit_codes() {
         (vec!["simulate", "--speed=-1"], 2, "expected 0.001 to 1000"),
         (vec!["--no-such-flag"], 2, "unexpected argument"),
     ] {
-        let said = run(&args);
-        assert_eq!(said.status.code(), Some(code), "{args:?}: {}", err(&said));
-        assert!(err(&said).contains(message), "{args:?}: {}", err(&said));
-        assert!(!err(&said).contains("panicked"), "{args:?}");
+        let output = run(&args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(message), "{args:?}: {}", stderr(&output));
+        assert!(!stderr(&output).contains("panicked"), "{args:?}");
     }
     let version = run(&["--version"]);
-    assert!(version.status.success() && out(&version).starts_with("videogen-exporter 0."), "{}", out(&version));
+    assert!(version.status.success() && stdout(&version).starts_with("videogen-exporter 0."), "{}", stdout(&version));
     let help = run(&["--help"]);
     for part in ["demo", "simulate", "decode", "probe", "check", "--config.file", "--web.listen-address", "Exit codes"]
     {
-        assert!(out(&help).contains(part), "no {part} in\n{}", out(&help));
+        assert!(stdout(&help).contains(part), "no {part} in\n{}", stdout(&help));
     }
 }
 
 #[test]
-fn check_says_what_would_run_or_every_problem() {
+fn check_prints_the_setup_or_every_problem() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.yml");
     let check = || run(&["check", &format!("--config.file={}", config.display())]);
     let good = "upstreams:\n- {name: gw, provider: tokenhot, static_configs: [{targets: [a, b]}], file_sd_configs: [{files: [ids.json]}]}\n";
     fs::write(&config, good).unwrap();
     fs::write(folder.path().join("ids.json"), r#"[{"targets": ["c"]}]"#).unwrap();
-    let said = check();
-    assert_eq!(said.status.code(), Some(0), "{}", err(&said));
+    let output = check();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     for part in [
         "upstream gw: provider tokenhot",
         "source static/0: 2 tasks",
@@ -172,56 +175,67 @@ fn check_says_what_would_run_or_every_problem() {
         "/videogen-exporter.db",
         "3 tasks; up to 69 series",
     ] {
-        assert!(out(&said).contains(part), "no {part:?} in\n{}", out(&said));
+        assert!(stdout(&output).contains(part), "no {part:?} in\n{}", stdout(&output));
     }
     fs::write(folder.path().join("ids.json"), "[{").unwrap();
-    let said = check();
-    assert_eq!(said.status.code(), Some(1));
-    assert!(err(&said).contains("ids.json: 1:2: not a list of target groups"), "{}", err(&said));
+    let output = check();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("ids.json: 1:2: not a list of target groups"), "{}", stderr(&output));
     fs::write(&config, format!("pooling: {{}}\n{good}- {{name: gw, provider: x}}\n")).unwrap();
-    let said = check();
-    assert_eq!(said.status.code(), Some(1));
+    let output = check();
+    assert_eq!(output.status.code(), Some(1));
     for part in ["c.yml:1:1: pooling", "upstreams.1.name", "upstreams.1.provider"] {
-        assert!(err(&said).contains(part), "no {part:?} in\n{}", err(&said));
+        assert!(stderr(&output).contains(part), "no {part:?} in\n{}", stderr(&output));
     }
 }
 
 #[test]
-fn a_variable_overrides_one_value_and_is_named_when_it_is_wrong() {
+fn an_environment_variable_overrides_a_value_and_is_named_in_errors() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.yml");
     fs::write(&config, "upstreams: [{name: gw, provider: tokenhot}]\n").unwrap();
     let check = |name: &str, value: &str| {
         program().args(["check", &format!("--config.file={}", config.display())]).env(name, value).output().unwrap()
     };
-    let said = check("VGX__POLLING__INTERVAL", "42s");
-    assert!(out(&said).contains("polled every 42s"), "{}", out(&said));
-    let said = check("VGX__POLLING__INTERVAL", "soon");
-    assert_eq!(said.status.code(), Some(1));
-    assert!(err(&said).contains("environment variable VGX__POLLING__INTERVAL: polling.interval:"), "{}", err(&said));
-    let said = check("VGX__POOLING__INTERVAL", "5s");
-    assert!(err(&said).contains("environment variable VGX__POOLING"), "{}", err(&said));
-    let said = check("VGX__UPSTREAMS__0__POLLING__INTERVAL", "43s");
-    assert!(out(&said).contains("polled every 43s"), "{}{}", out(&said), err(&said));
-    let said = check("VGX__UPSTREAMS__7__NAME", "x");
+    let output = check("VGX__POLLING__INTERVAL", "42s");
+    assert!(stdout(&output).contains("polled every 42s"), "{}", stdout(&output));
+    let output = check("VGX__POLLING__INTERVAL", "soon");
+    assert_eq!(output.status.code(), Some(1));
     assert!(
-        err(&said).contains("variable VGX__UPSTREAMS__7__NAME: upstreams.7.name: the list in the file has no"),
+        stderr(&output).contains("environment variable VGX__POLLING__INTERVAL: polling.interval:"),
         "{}",
-        err(&said)
+        stderr(&output)
     );
-    let said = check("VIDEOGEN_EXPORTER_PORT", "tcp://10.0.0.1:80");
-    assert!(said.status.success(), "a Kubernetes Service's variables do no harm");
+    let output = check("VGX__POOLING__INTERVAL", "5s");
+    assert!(stderr(&output).contains("environment variable VGX__POOLING"), "{}", stderr(&output));
+    let output = check("VGX__UPSTREAMS__0__POLLING__INTERVAL", "43s");
+    assert!(stdout(&output).contains("polled every 43s"), "{}{}", stdout(&output), stderr(&output));
+    let output = check("VGX__UPSTREAMS__7__NAME", "x");
+    assert!(
+        stderr(&output).contains("variable VGX__UPSTREAMS__7__NAME: upstreams.7.name: the list in the file has no"),
+        "{}",
+        stderr(&output)
+    );
+    let output = check("VIDEOGEN_EXPORTER_PORT", "tcp://10.0.0.1:80");
+    assert!(output.status.success(), "variables of a Kubernetes Service are ignored");
 }
 
 #[test]
-fn decode_reads_lists_and_as_an_upstream_is_configured() {
+fn decode_reads_lists_and_uses_the_upstream_configuration() {
     let fixture = |file: &str| format!("{}/tests/fixtures/providers/{file}", env!("CARGO_MANIFEST_DIR"));
-    let said = run(&["decode", "--provider=ark", "--list", &fixture("ark/list.json")]);
-    assert!(out(&said).starts_with("{\"kind\":\"list\",\"tasks\":[{") && said.status.success(), "{}", out(&said));
-    let said = run(&["decode", "--provider=veo", "--list", &fixture("veo/running.json")]);
-    assert_eq!((said.status.code(), err(&said).trim()), (Some(1), "videogen-exporter: provider veo has no task list"));
-    let said = run(&["decode", "--provider=veo", "--list", "--http-status=404", &fixture("veo/not_found.json")]);
-    assert!(out(&said).contains("\"kind\":\"not_found\""), "{}", out(&said));
+    let output = run(&["decode", "--provider=ark", "--list", &fixture("ark/list.json")]);
+    assert!(
+        stdout(&output).starts_with("{\"kind\":\"list\",\"tasks\":[{") && output.status.success(),
+        "{}",
+        stdout(&output)
+    );
+    let output = run(&["decode", "--provider=veo", "--list", &fixture("veo/running.json")]);
+    assert_eq!(
+        (output.status.code(), stderr(&output).trim()),
+        (Some(1), "videogen-exporter: provider veo has no task list")
+    );
+    let output = run(&["decode", "--provider=veo", "--list", "--http-status=404", &fixture("veo/not_found.json")]);
+    assert!(stdout(&output).contains("\"kind\":\"not_found\""), "{}", stdout(&output));
 
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.yml");
@@ -231,21 +245,21 @@ fn decode_reads_lists_and_as_an_upstream_is_configured() {
     let file = format!("--config.file={}", config.display());
     let answer = folder.path().join("a.json");
     fs::write(&answer, "{\"data\": {\"state\": \"DONE\"}}").unwrap();
-    let said = run(&["decode", &file, "--upstream=own", &answer.display().to_string()]);
-    assert!(out(&said).contains("\"status\":\"succeeded\""), "{} {}", out(&said), err(&said));
-    let said = run(&["decode", &file, "--upstream=wan", "--provider=dashscope", &fixture("dashscope/running.json")]);
-    assert!(out(&said).contains("\"submit\":17951616"), "8 hours later: {}", out(&said));
-    let said = run(&["decode", &file, "--upstream=wan", "--provider=ark", "-"]);
+    let output = run(&["decode", &file, "--upstream=own", &answer.display().to_string()]);
+    assert!(stdout(&output).contains("\"status\":\"succeeded\""), "{} {}", stdout(&output), stderr(&output));
+    let output = run(&["decode", &file, "--upstream=wan", "--provider=dashscope", &fixture("dashscope/running.json")]);
+    assert!(stdout(&output).contains("\"submit\":17951616"), "the offset of 8 hours is applied: {}", stdout(&output));
+    let output = run(&["decode", &file, "--upstream=wan", "--provider=ark", "-"]);
     assert_eq!(
-        (said.status.code(), err(&said).trim()),
+        (output.status.code(), stderr(&output).trim()),
         (Some(1), "videogen-exporter: upstream wan has provider dashscope; --provider must be the same")
     );
-    let said = run(&["decode", &file, "--upstream=other", "-"]);
+    let output = run(&["decode", &file, "--upstream=other", "-"]);
     assert_eq!(
-        (said.status.code(), err(&said).contains("known upstreams: own, wan")),
+        (output.status.code(), stderr(&output).contains("known upstreams: own, wan")),
         (Some(1), true),
         "{}",
-        err(&said)
+        stderr(&output)
     );
 }
 
@@ -264,8 +278,8 @@ async fn probe_shows_everything_but_secrets() {
     fs::write(&config, text).unwrap();
     let file = format!("--config.file={}", config.display());
     let probe = |upstream: &str, id: &str| run(&["probe", &file, upstream, id]);
-    let said = probe("gw", "t");
-    assert_eq!(said.status.code(), Some(0), "{}", err(&said));
+    let output = probe("gw", "t");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     for part in [
         "/v1/video/generations/t",
         "Authorization: Bearer <redacted>",
@@ -274,17 +288,17 @@ async fn probe_shows_everything_but_secrets() {
         "differs from the provider's documentation: progress is missing",
         "videogen_task_status{upstream=\"gw\",task_id=\"t\",status=\"succeeded\"} 1",
     ] {
-        assert!(out(&said).contains(part), "no {part:?} in\n{}", out(&said));
+        assert!(stdout(&output).contains(part), "no {part:?} in\n{}", stdout(&output));
     }
-    assert!(!out(&said).contains("S3CRET"), "{}", out(&said));
-    let said = probe("gw", "unknown");
-    assert!(out(&said).contains("task_not_exist") && said.status.success(), "{}", out(&said));
+    assert!(!stdout(&output).contains("S3CRET"), "{}", stdout(&output));
+    let output = probe("gw", "unknown");
+    assert!(stdout(&output).contains("task_not_exist") && output.status.success(), "{}", stdout(&output));
     assert_eq!(probe("other", "t").status.code(), Some(1));
     assert_eq!(probe("gw", "..").status.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signals_stop_and_reload_it() {
+async fn signals_stop_and_reload_the_program() {
     let gateway = Upstream::start("127.0.0.1:0").await;
     gateway.script("t", vec![status("IN_PROGRESS")]);
     gateway.script("u", vec![status("QUEUED")]);
@@ -308,7 +322,7 @@ async fn signals_stop_and_reload_it() {
             if page.lines().any(|found| found == line) {
                 return;
             }
-            assert!(Instant::now() < deadline, "never shown: {line}\n{page}");
+            assert!(Instant::now() < deadline, "missing line: {line}\n{page}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -322,11 +336,11 @@ async fn signals_stop_and_reload_it() {
     until("videogen_exporter_config_last_reload_successful 1").await;
     until("videogen_task_status{upstream=\"gw\",task_id=\"u\",status=\"queued\"} 1").await;
     running.signal("TERM");
-    assert_eq!(running.ended(PATIENCE), Some(0), "a poll that hangs does not keep it from ending well");
+    assert_eq!(running.wait_for_exit(PATIENCE), Some(0), "a hanging poll does not block a clean shutdown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_needs_nothing_and_shows_tasks() {
+async fn the_demo_shows_tasks_without_configuration() {
     let mut child = program().args(["demo", "--listen=127.0.0.1:0", "--speed=60", "--tasks=10"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = lines.next().unwrap().unwrap();
@@ -343,11 +357,11 @@ async fn the_demo_needs_nothing_and_shows_tasks() {
     }
     assert_eq!(get(address, "-/healthy").await.0, 200);
     running.signal("INT");
-    assert_eq!(running.ended(PATIENCE), Some(0));
+    assert_eq!(running.wait_for_exit(PATIENCE), Some(0));
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
+fn a_closed_output_pipe_is_not_a_failure() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.yml");
     fs::write(&config, "upstreams: [{ name: u, provider: tokenhot, static_configs: [{ targets: [t] }] }]").unwrap();
@@ -356,14 +370,14 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     for args in [vec!["check", &config], vec!["decode", "--provider=tokenhot", answer], vec!["--help"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let ran = program().args(&args).stdout(writer).output().unwrap();
-        assert_eq!((ran.status.code(), err(&ran).as_str()), (Some(0), ""), "{args:?}");
+        let output = program().args(&args).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{args:?}");
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
-        let ran = program().args(&args).stdout(full).output().unwrap();
-        let (code, said) = (ran.status.code(), err(&ran));
-        assert!(!said.contains("panicked") && (args == ["--help"] || code == Some(3)), "{args:?}: {code:?} {said}");
+        let output = program().args(&args).stdout(full).output().unwrap();
+        let (code, text) = (output.status.code(), stderr(&output));
+        assert!(!text.contains("panicked") && (args == ["--help"] || code == Some(3)), "{args:?}: {code:?} {text}");
     }
-    // The place where complaints go is gone as well.
+    // Standard error is closed as well.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let code = program().args(["check", "--config.file=/nowhere"]).stderr(writer).status().unwrap();

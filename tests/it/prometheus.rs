@@ -1,4 +1,4 @@
-//! The whole way with the real programs: Prometheus scrapes, rules fire, Alertmanager delivers.
+//! End to end with real programs: Prometheus scrapes, rules fire, Alertmanager notifies.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 use crate::exporter::{QUICK, get};
 use crate::program::Running;
 
-/// How long the alerts may take from the start of everything.
-const BOUND: Duration = Duration::from_secs(90);
+/// The time limit for the alerts.
+const ALERT_TIMEOUT: Duration = Duration::from_mins(4);
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -27,10 +27,10 @@ fn root() -> &'static Path {
 pub fn assert_is_real_test() {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or_default();
-    assert!(test.contains("real_"), "{test} starts a real program, so its name has to begin with real_");
+    assert!(test.contains("real_"), "{test} starts a real program, so its name must begin with real_");
 }
 
-/// A real program. Without it the test fails and says what to do.
+/// A real program; the test fails with advice when it is not installed.
 pub fn peer(name: &str) -> Command {
     assert_is_real_test();
     let peers = root().join(".peers");
@@ -38,38 +38,38 @@ pub fn peer(name: &str) -> Command {
     let is_fetched = fetched.exists();
     let program = if is_fetched { fetched } else { PathBuf::from(name) };
     let version = Command::new(&program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    assert!(version.is_ok_and(|status| status.success()), "{name} is not on PATH; ./tests/peers fetches it");
+    assert!(version.is_ok_and(|status| status.success()), "{name} is not installed; run ./tests/peers");
     let mut command = Command::new(program);
     if is_fetched {
-        // Alertmanager reads its templates there.
+        // Alertmanager reads its templates in this folder.
         command.current_dir(peers);
     }
     command
 }
 
-/// A program that goes with its test.
-pub struct Killed(pub Child);
+/// A program that is killed when it is dropped.
+pub struct KillOnDrop(pub Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Starts it, with all that it says in `log`.
-pub fn start(command: &mut Command, log: &Path) -> Killed {
+/// Starts a program with its output in `log`.
+pub fn start(command: &mut Command, log: &Path) -> KillOnDrop {
     let log = fs::File::create(log).unwrap();
-    Killed(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
+    KillOnDrop(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
 }
 
-fn succeeds(command: &mut Command) {
+fn assert_succeeds(command: &mut Command) {
     let output = command.output().unwrap();
-    let said = [output.stdout.as_slice(), &output.stderr].concat();
-    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&said));
+    let messages = [output.stdout.as_slice(), &output.stderr].concat();
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&messages));
 }
 
-/// A port that was free a moment ago.
+/// A free port; another program may take it before its use.
 pub fn free_port() -> u16 {
     StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -78,20 +78,20 @@ pub fn free_port() -> u16 {
 fn real_promtool_and_amtool_accept_every_shipped_file() {
     let config = root().join("config");
     let rules = [config.join("rules/alerts.yml"), config.join("rules/recording.yml")];
-    succeeds(peer("promtool").args(["check", "rules", "--lint=all", "--lint-fatal"]).args(&rules));
-    succeeds(peer("promtool").args(["check", "config"]).arg(config.join("prometheus.yml")));
-    succeeds(peer("amtool").arg("check-config").arg(config.join("alertmanager.yml")));
+    assert_succeeds(peer("promtool").args(["check", "rules", "--lint=all", "--lint-fatal"]).args(&rules));
+    assert_succeeds(peer("promtool").args(["check", "config"]).arg(config.join("prometheus.yml")));
+    assert_succeeds(peer("amtool").arg("check-config").arg(config.join("alertmanager.yml")));
     let tests: Vec<_> = fs::read_dir(config.join("rules/tests")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(tests.len() >= 3, "{tests:?}");
-    succeeds(peer("promtool").args(["test", "rules"]).args(&tests));
+    assert_succeeds(peer("promtool").args(["test", "rules"]).args(&tests));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_alertmanager_sends_a_failed_and_an_expired_task_to_a_webhook() {
+async fn real_alertmanager_notifies_a_webhook_of_failed_and_expired_tasks() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
 
-    // The fake gateway, fast and with some faults, and the exporter that watches it.
+    // A fake gateway with some faults, and the exporter.
     let gateway_port = free_port();
     let _gateway = start(
         Command::new(env!("CARGO_BIN_EXE_videogen-exporter"))
@@ -106,7 +106,7 @@ async fn real_alertmanager_sends_a_failed_and_an_expired_task_to_a_webhook() {
     fs::write(at("exporter.yml"), exporter_config).unwrap();
     let exporter = Running::start(&at("exporter.yml"));
 
-    // A webhook receiver that remembers what fired.
+    // A webhook receiver that records alerts.
     let fired: Arc<Mutex<BTreeSet<(String, String)>>> = Arc::default();
     let seen = fired.clone();
     let hook = Router::new().route(
@@ -146,7 +146,7 @@ async fn real_alertmanager_sends_a_failed_and_an_expired_task_to_a_webhook() {
         &at("alertmanager.log"),
     );
 
-    // The shipped rules, looked at every second.
+    // The shipped rules, evaluated every second.
     let prometheus_port = free_port();
     let prometheus_config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}/config/rules/*.yml']\n\
@@ -164,7 +164,7 @@ async fn real_alertmanager_sends_a_failed_and_an_expired_task_to_a_webhook() {
         &at("prometheus.log"),
     );
 
-    let deadline = Instant::now() + BOUND;
+    let deadline = Instant::now() + ALERT_TIMEOUT;
     loop {
         let fired = fired.lock().unwrap().clone();
         let has = |name: &str| fired.iter().any(|(alert, id)| alert == name && id.starts_with("task_sim"));
@@ -172,11 +172,16 @@ async fn real_alertmanager_sends_a_failed_and_an_expired_task_to_a_webhook() {
             break;
         }
         let log = |name: &str| fs::read_to_string(at(name)).unwrap_or_default();
-        assert!(Instant::now() < deadline, "only {fired:?}\n{}\n{}", log("prometheus.log"), log("alertmanager.log"));
+        assert!(
+            Instant::now() < deadline,
+            "only these alerts fired: {fired:?}\n{}\n{}",
+            log("prometheus.log"),
+            log("alertmanager.log")
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
-    // What Prometheus took in is what the exporter shows, and promtool has nothing to say about it.
+    // Prometheus has no scrape error, and promtool no complaint about the page.
     let (_, targets) = get(format!("127.0.0.1:{prometheus_port}").parse().unwrap(), "api/v1/targets").await;
     let targets: Value = serde_json::from_str(&targets).unwrap();
     let target = &targets["data"]["activeTargets"][0];
@@ -185,7 +190,7 @@ async fn real_alertmanager_sends_a_failed_and_an_expired_task_to_a_webhook() {
     fs::write(at("page.txt"), &page).unwrap();
     let checked =
         peer("promtool").args(["check", "metrics"]).stdin(fs::File::open(at("page.txt")).unwrap()).output().unwrap();
-    let said = String::from_utf8_lossy(&[checked.stdout.as_slice(), &checked.stderr].concat()).into_owned();
-    assert!(checked.status.success() && said.trim().is_empty(), "{said}");
+    let messages = String::from_utf8_lossy(&[checked.stdout.as_slice(), &checked.stderr].concat()).into_owned();
+    assert!(checked.status.success() && messages.trim().is_empty(), "{messages}");
     hook_server.abort();
 }

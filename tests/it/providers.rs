@@ -1,4 +1,4 @@
-//! Every dialect against its recorded answers, and against everything else that could come over a wire.
+//! Every dialect with recorded responses, and the rules for others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use videogen_exporter::cli::{answer_json, list_json};
 use videogen_exporter::domain::{Answer, ApiError, FailureClass, TaskId};
 use videogen_exporter::provider::{self, Dialect, PROVIDERS};
 
-/// A recorded answer and what it says.
+/// A recorded response and its expected result.
 #[derive(Deserialize)]
 pub struct Entry {
     pub file: String,
@@ -20,22 +20,22 @@ pub struct Entry {
     pub expect: Value,
 }
 
-/// Where the recorded answers are.
+/// The folder of the recorded responses.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/providers")
 }
 
-/// All of them.
+/// All recorded responses.
 pub fn manifest() -> Vec<Entry> {
     serde_json::from_str(&fs::read_to_string(folder().join("manifest.json")).unwrap()).unwrap()
 }
 
-/// A provider as it is without a configuration; a described one is none.
+/// The dialect of a provider without configuration; `custom` has none.
 pub fn dialect(name: &str) -> Dialect {
     Dialect::from_provider(provider::by_name(name).unwrap()).unwrap()
 }
 
-/// Every provider that is something without a configuration.
+/// Every dialect that needs no configuration.
 pub fn dialects() -> impl Iterator<Item = Dialect> {
     PROVIDERS.iter().filter_map(|provider| Dialect::from_provider(provider).ok())
 }
@@ -48,20 +48,20 @@ fn read(provider: &str, status: u16, body: &[u8]) -> Value {
     answer_json(&dialect(provider).read(status, body))
 }
 
-/// The three fields that the manifest leaves out.
-fn without_extras(mut said: Value) -> Value {
+/// Removes the three fields that the manifest omits.
+fn without_extras(mut decoded: Value) -> Value {
     let without = |task: &mut Value| {
         for extra in ["expires_at", "gateway_status", "upstream_status"] {
             task.as_object_mut().unwrap().remove(extra);
         }
     };
-    said.get_mut("task").into_iter().for_each(without);
-    said.get_mut("tasks").and_then(Value::as_array_mut).into_iter().flatten().for_each(without);
-    said
+    decoded.get_mut("task").into_iter().for_each(without);
+    decoded.get_mut("tasks").and_then(Value::as_array_mut).into_iter().flatten().for_each(without);
+    decoded
 }
 
 #[test]
-fn recorded_answers_come_out_exactly() {
+fn recorded_responses_are_decoded_as_expected() {
     let mut checked: BTreeMap<String, usize> = BTreeMap::new();
     for entry in manifest() {
         let body = fs::read(folder().join(&entry.file)).unwrap();
@@ -90,22 +90,22 @@ fn recorded_answers_come_out_exactly() {
         "tokenhot",
         "veo",
     ] {
-        assert!(checked.get(name).is_some_and(|n| *n >= 15), "{name} has too few answers");
+        assert!(checked.get(name).is_some_and(|n| *n >= 15), "{name} has too few responses");
     }
 }
 
-/// A vendor's answers are also what stands inside an envelope: the gateways' dialect knows them by shape alone.
+/// Gateways put responses of providers into an envelope; their dialect recognizes them by shape.
 #[test]
-fn a_gateway_reads_a_vendors_own_answers_by_their_shape() {
+fn a_gateway_decodes_the_responses_of_providers_by_their_shape() {
     for entry in manifest().iter().filter(|entry| entry.expect["kind"] != "list") {
         let body = fs::read(folder().join(&entry.file)).unwrap();
         assert_eq!(without_extras(read("new_api", entry.http_status, &body)), entry.expect, "{}", entry.file);
     }
 }
 
-/// A vendor's answer, and the same answer in the `data` of a gateway that still says that the task runs.
+/// Each response of a provider in the `data` of a gateway that still reports a running task.
 #[test]
-fn inside_an_envelope_a_vendors_end_wins_over_a_gateway_that_has_not_noticed() {
+fn the_final_status_of_the_provider_wins_over_a_running_gateway() {
     let mut checked = 0;
     for entry in manifest() {
         let task = &entry.expect["task"];
@@ -123,14 +123,14 @@ fn inside_an_envelope_a_vendors_end_wins_over_a_gateway_that_has_not_noticed() {
             row
         }] {
             let envelope = json!({"code": "success", "message": "", "data": data});
-            let said = read("new_api", 200, envelope.to_string().as_bytes());
-            let status = said["task"]["status"].as_str().unwrap();
+            let decoded = read("new_api", 200, envelope.to_string().as_bytes());
+            let status = decoded["task"]["status"].as_str().unwrap();
             let wanted = match end {
                 "failed" | "cancelled" | "expired" | "queued" => end,
                 _ => "running",
             };
             assert_eq!(status, wanted, "{}", entry.file);
-            assert_eq!(said["task"]["task_id"], "t", "{}", entry.file);
+            assert_eq!(decoded["task"]["task_id"], "t", "{}", entry.file);
             checked += 1;
         }
     }
@@ -138,14 +138,14 @@ fn inside_an_envelope_a_vendors_end_wins_over_a_gateway_that_has_not_noticed() {
 }
 
 #[test]
-fn an_id_stays_one_segment_of_the_path() {
+fn an_id_is_one_segment_of_the_path() {
     let id = TaskId::parse("../keys?all=1").unwrap();
     for dialect in dialects().filter(|dialect| !dialect.name().contains("veo")) {
         let request = dialect.request(&id).unwrap();
         let in_query = request.query.iter().any(|(_, value)| value == "../keys?all=1");
         let in_path = request.segments.last().is_some_and(|segment| segment == "../keys?all=1");
         assert!(in_path || in_query, "{}", dialect.name());
-        assert!(!request.segments.iter().any(|segment| segment == "content"), "the video itself is never fetched");
+        assert!(!request.segments.iter().any(|segment| segment == "content"), "the video is fetched");
     }
     for (provider, id, fine) in [
         ("veo", "models/veo-3/operations/x", true),
@@ -162,7 +162,7 @@ fn an_id_stays_one_segment_of_the_path() {
 }
 
 #[test]
-fn reading_has_a_side_effect_only_where_the_gateway_asks_google_itself() {
+fn polling_has_a_side_effect_only_where_the_gateway_polls_google() {
     let body = |file: &str| fs::read(folder().join(file)).unwrap();
     let veo = |data: &Value| json!({"code": "success", "data": data}).to_string().into_bytes();
     for (answer, has) in [
@@ -184,9 +184,9 @@ fn reading_has_a_side_effect_only_where_the_gateway_asks_google_itself() {
     }
 }
 
-/// Rows of the rule "which word wins", as (gateway, inner, `fail_reason`, ours).
+/// Rows are (gateway status, provider status, `fail_reason`, expected status).
 #[test]
-fn the_winning_word_is_the_one_of_the_table() {
+fn the_status_is_chosen_by_the_documented_rules() {
     for (gateway, inner, reason, ours) in [
         ("SUCCESS", "failed", "", "succeeded"),
         ("SUCCESS", "running", "http://x.y/v.mp4", "succeeded"),
@@ -208,14 +208,14 @@ fn the_winning_word_is_the_one_of_the_table() {
     ] {
         let body = json!({"code": "success", "data": {
             "task_id": "t", "status": gateway, "fail_reason": reason, "data": {"id": "cgt", "status": inner}}});
-        let said = read("tokenhot", 200, body.to_string().as_bytes());
-        assert_eq!(said["task"]["status"], ours, "{gateway} over {inner} with {reason:?}");
+        let decoded = read("tokenhot", 200, body.to_string().as_bytes());
+        assert_eq!(decoded["task"]["status"], ours, "{gateway} over {inner} with {reason:?}");
     }
 }
 
-/// Answers that are easily taken for something else.
+/// Responses that are easily misread.
 #[test]
-fn an_error_is_no_task_and_a_flat_row_is_no_envelope() {
+fn errors_and_flat_rows_are_recognized() {
     let error = |body: Value| read("tokenhot", 200, body.to_string().as_bytes())["error"].clone();
     for (body, kind) in [
         (json!({"status": "error", "code": "get_task_failed", "message": "db down"}), "api_error"),
@@ -229,11 +229,11 @@ fn an_error_is_no_task_and_a_flat_row_is_no_envelope() {
     let flat = json!({"task_id": "t1", "platform": "54", "status": "FAILURE", "progress": "100%", "fail_reason": "boom",
         "submit_time": 1_772_095_377, "finish_time": 1_772_095_426, "quota": 7,
         "data": {"id": "cgt-1", "status": "running", "created_at": 1_772_095_375}});
-    let said = read("new_api", 200, flat.to_string().as_bytes())["task"].clone();
+    let decoded = read("new_api", 200, flat.to_string().as_bytes())["task"].clone();
     for (key, value) in
         [("task_id", json!("t1")), ("status", json!("failed")), ("finish", json!(1_772_095_426)), ("credits", json!(7))]
     {
-        assert_eq!(said[key], value, "{said}");
+        assert_eq!(decoded[key], value, "{decoded}");
     }
     let words = |gateway: &str, inner: &str| {
         let body =
@@ -242,35 +242,35 @@ fn an_error_is_no_task_and_a_flat_row_is_no_envelope() {
     };
     assert_eq!(words("UPSCALING", "running").as_deref(), Some("UPSCALING"));
     assert_eq!(words("IN_PROGRESS", "upscaling").as_deref(), Some("upscaling"));
-    assert_eq!(words("UNKNOWN", "running"), None, "that word is known");
+    assert_eq!(words("UNKNOWN", "running"), None, "`UNKNOWN` is a known word");
 }
 
 #[test]
-fn times_come_from_one_clock() {
+fn times_are_taken_from_one_clock() {
     let task = |row: Value| {
         read("new_api", 200, json!({"code": "success", "data": row}).to_string().as_bytes())["task"].clone()
     };
     let inner = json!({"status": "succeeded", "created_at": 100, "updated_at": 200});
-    // Both of the gateway: the gateway's.
+    // The gateway has submit and finish: its times are used.
     let both =
         task(json!({"status": "SUCCESS", "submit_time": 110, "start_time": 120, "finish_time": 210, "data": inner}));
     assert_eq!((&both["submit"], &both["start"], &both["finish"]), (&json!(110), &json!(120), &json!(210)));
-    // The gateway's finish is missing: the provider's pair, and not the gateway's start with it.
+    // The gateway has no finish: the times of the provider are used, without the start of the gateway.
     let pair =
         task(json!({"status": "SUCCESS", "submit_time": 110, "start_time": 120, "finish_time": 0, "data": inner}));
     assert_eq!((&pair["submit"], &pair["start"], &pair["finish"]), (&json!(100), &Value::Null, &json!(200)));
-    // Neither pair is complete.
+    // Neither has both times.
     let rest = task(json!({"status": "FAILURE", "submit_time": 0, "created_at": 90, "updated_at": 300, "data": null}));
     assert_eq!((&rest["submit"], &rest["finish"]), (&json!(90), &json!(300)));
 }
 
-/// The answers that this copy was taken from, where they are at hand: the copy must not have drifted.
+/// Compares the recorded responses with the originals, if these exist.
 #[test]
-fn the_copied_answers_are_those_of_the_contract() {
+fn the_recorded_responses_equal_those_of_the_contract() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures");
     if !shared.is_dir() {
-        // Written past the test runner, which would keep it to itself.
-        let message = b"SKIPPED: the contract's own answers are not beside this checkout; the copy is checked alone\n";
+        // The test runner hides output of `eprintln!`.
+        let message = b"SKIPPED: the originals of the recorded responses are not beside this checkout\n";
         std::io::stderr().write_all(message).unwrap();
         return;
     }
@@ -280,18 +280,21 @@ fn the_copied_answers_are_those_of_the_contract() {
     let (ours, theirs) = (read(&folder()), read(&shared));
     for entry in &ours {
         let file = entry["file"].as_str().unwrap();
-        assert!(theirs.contains(entry), "{file}: the contract has another expectation, or none");
+        assert!(theirs.contains(entry), "{file}: the contract has no equal entry");
         assert_eq!(fs::read(folder().join(file)).unwrap(), fs::read(shared.join(file)).unwrap(), "{file}");
     }
     let missing = theirs.len() - ours.len();
-    let message =
-        format!("{} of the contract's {} answers are here, {missing} are missing\n", ours.len(), theirs.len());
+    let message = format!(
+        "{} of the {} responses of the contract are recorded, {missing} are missing\n",
+        ours.len(),
+        theirs.len()
+    );
     std::io::stderr().write_all(message.as_bytes()).unwrap();
 }
 
-/// Each provider's table over its own codes and texts, alone and, for gateways, as they hand them on.
+/// The tables of codes and texts, for providers and for gateways that forward them.
 #[test]
-fn a_failure_has_the_class_of_its_providers_table() {
+fn a_failure_has_the_class_of_its_provider_table() {
     let mut checked = 0;
     for entry in manifest().iter().filter(|entry| entry.expect["task"]["status"] == "failed") {
         let class = answer(&entry.provider, &fs::read(folder().join(&entry.file)).unwrap()).unwrap().failure;
@@ -299,7 +302,7 @@ fn a_failure_has_the_class_of_its_providers_table() {
             "dashscope/failed.json" => Some(FailureClass::InvalidInput),
             "new_api/failed.json" => Some(FailureClass::ProviderError),
             "new_api/upstream_error_failed.json" => Some(FailureClass::GatewayError),
-            // Neither a code nor a text.
+            // These have neither a code nor a text.
             "new_api/null_upstream_id.json" | "minimax_hailuo/failed.json" => None,
             _ => Some(FailureClass::ContentPolicy),
         };
@@ -371,12 +374,12 @@ fn a_failure_has_the_class_of_its_providers_table() {
     }
 }
 
-/// Answers of kinds that nobody has recorded, by the rules of docs/upstreams.md.
+/// Responses by the rules of docs/upstreams.md.
 #[test]
-fn what_is_no_task_is_no_task_and_what_is_one_is_read_whole() {
+fn unrecorded_kinds_of_responses_follow_the_documented_rules() {
     let kind = |provider: &str, body: Value| {
-        let said = read(provider, 200, body.to_string().as_bytes());
-        said["error"]["kind"].as_str().unwrap_or_else(|| said["task"]["status"].as_str().unwrap()).to_owned()
+        let decoded = read(provider, 200, body.to_string().as_bytes());
+        decoded["error"]["kind"].as_str().unwrap_or_else(|| decoded["task"]["status"].as_str().unwrap()).to_owned()
     };
     let kling =
         |code: u32| json!({"code": code, "message": "x", "data": {"task_id": "1", "task_status": "processing"}});

@@ -1,4 +1,4 @@
-"""Reads a page with the reference parsers and prints its samples as JSON: the tests compare what the formats say.
+"""Reads a page with the reference parsers and prints its samples as JSON. The tests compare the formats.
 
     python read_page.py FORMAT CODING FILE
 """
@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 def body(coding, path):
     data = open(path, "rb").read()
-    # Browsers and curl read one member and no more.
+    # Browsers and curl read only the first member.
     if coding == "gzip":
         member = zlib.decompressobj(31)
         page = member.decompress(data)
-        assert member.eof and not member.unused_data, "more than one member, or less"
+        assert member.eof and not member.unused_data, "not exactly one complete gzip member"
         return page
     return data
 

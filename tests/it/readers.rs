@@ -1,4 +1,4 @@
-//! A hundred readers at once, twenty of which hardly read: pages come whole, polls go on, and memory stays where it was.
+//! Slow and stalled scrapes: pages are complete, polls continue, and memory is bounded.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -19,17 +19,17 @@ use crate::upstream::Upstream;
 
 const TASKS: usize = 1500;
 
-/// How long the readers go on: a few times the interval between two polls of a task.
-const WHILE: Duration = Duration::from_secs(12);
+/// How long the scrapes continue: several poll intervals.
+const DURATION: Duration = Duration::from_secs(12);
 
-/// Pages that may be on their way at the same time.
-const PLACES: usize = 64;
+/// The limit on concurrent scrapes.
+const MAX_SCRAPES: usize = 64;
 
-/// A reader that takes nothing is left after 15 s; and a little.
-const LEFT_AFTER: Duration = Duration::from_secs(18);
+/// A stalled scrape is dropped after 15 s; with a margin.
+const STALL_TIMEOUT: Duration = Duration::from_secs(18);
 
-/// Asks for a page with the smallest of buffers for it.
-async fn ask(address: SocketAddr) -> TcpStream {
+/// Requests a page with a small receive buffer.
+async fn start_scrape(address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut socket = socket.connect(address).await.unwrap();
@@ -37,22 +37,22 @@ async fn ask(address: SocketAddr) -> TcpStream {
     socket
 }
 
-/// Takes what fits into the buffer, and from then on a byte a second.
-async fn slow(address: SocketAddr) {
-    let mut socket = ask(address).await;
+/// Reads one byte per second after the buffer is full.
+async fn read_slowly(address: SocketAddr) {
+    let mut socket = start_scrape(address).await;
     while socket.read_u8().await.is_ok() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// Reads whole pages, one after the other, for so long; how many.
-async fn quick(address: SocketAddr, coding: &'static str, until: Instant) -> usize {
+/// Reads whole pages until a deadline; returns their number.
+async fn scrape_repeatedly(address: SocketAddr, coding: &'static str, until: Instant) -> usize {
     let client = reqwest::Client::new();
     let mut pages = 0;
     while Instant::now() < until {
-        let ask = client.get(format!("http://{address}/metrics")).header("Accept-Encoding", coding);
-        let answer = ask.send().await.unwrap();
-        // There may be no place for a moment, while the slow ones have theirs.
+        let request = client.get(format!("http://{address}/metrics")).header("Accept-Encoding", coding);
+        let answer = request.send().await.unwrap();
+        // The slow scrapes may use up the limit for a moment.
         if answer.status() == 503 {
             continue;
         }
@@ -75,7 +75,7 @@ fn mebibytes(pid: u32, size: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_readers_of_which_twenty_hardly_read_hold_up_nobody() {
+async fn a_hundred_scrapes_with_twenty_slow_ones_do_not_block_polls_or_grow_memory() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Gateway::new(&Settings { tasks: TASKS, seed: 7, speed: 0.01, faults: Faults::default() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -97,41 +97,40 @@ async fn a_hundred_readers_of_which_twenty_hardly_read_hold_up_nobody() {
     let deadline = Instant::now() + PATIENCE;
     let polled = |page: &str| page.matches("\nvideogen_task_last_poll_timestamp_seconds{").count();
     while polled(&page().await) < TASKS {
-        assert!(Instant::now() < deadline, "not all tasks were asked");
+        assert!(Instant::now() < deadline, "not all tasks were polled");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
     let (before, begun) = (mebibytes(pid, "VmRSS"), Timestamp::from(SystemTime::now()).as_secs_f64());
-    let (mut slow_ones, mut quick_ones) = (JoinSet::new(), JoinSet::new());
+    let (mut slow_scrapes, mut quick_scrapes) = (JoinSet::new(), JoinSet::new());
     for _ in 0..20 {
-        slow_ones.spawn(slow(address));
+        slow_scrapes.spawn(read_slowly(address));
     }
-    let until = Instant::now() + WHILE;
+    let until = Instant::now() + DURATION;
     for n in 0..80 {
-        quick_ones.spawn(quick(address, ["identity", "gzip"][n % 2], until));
+        quick_scrapes.spawn(scrape_repeatedly(address, ["identity", "gzip"][n % 2], until));
     }
-    let pages = quick_ones.join_all().await;
+    let pages = quick_scrapes.join_all().await;
     assert!(pages.iter().all(|pages| *pages > 0), "{pages:?}");
     let after = page().await;
-    let asked = value(&after, oldest).unwrap();
-    assert!(asked > begun, "while they read, some task was not asked at all: {asked}");
+    let oldest_poll = value(&after, oldest).unwrap();
+    assert!(oldest_poll > begun, "a task was not polled during the scrapes: {oldest_poll}");
     let most = mebibytes(pid, "VmHWM");
-    // A page has 3 MB: were each of the hundred there as a whole, there would be 300.
+    // A page has 3 MB: a hundred complete pages in memory would be 300 MB.
     assert!(
         most < before + 100,
         "{before} MiB grew to {most} for {} pages of {} bytes",
         pages.iter().sum::<usize>(),
         after.len()
     );
-    slow_ones.shutdown().await;
+    slow_scrapes.shutdown().await;
     stop.cancel();
     serving.await.unwrap().unwrap();
 }
 
-/// As many as there are places for ask for pages and take nothing of them: who comes then is told to come again, and finds a place
-/// when they have been left.
+/// Stalled scrapes fill the limit: the next scrape gets 503, and 200 after they were dropped.
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_that_take_nothing_are_left_and_others_are_told_meanwhile() {
+async fn stalled_scrapes_are_dropped_and_others_are_served() {
     let gateway = Upstream::start("127.0.0.1:0").await;
     let targets: Vec<_> = (0..TASKS).map(|task| format!("task-{task}")).collect();
     let config = format!(
@@ -141,11 +140,11 @@ async fn readers_that_take_nothing_are_left_and_others_are_told_meanwhile() {
         targets.join(", ")
     );
     let exporter = Exporter::start(&config, Path::new(".")).await;
-    let page = exporter.until(&[&format!("videogen_exporter_task_series_tasks {TASKS}")]).await;
+    let page = exporter.wait_for(&[&format!("videogen_exporter_task_series_tasks {TASKS}")]).await;
     let mut stalled = Vec::new();
-    for _ in 0..PLACES {
-        let mut socket = ask(exporter.address).await;
-        // Its page has begun: it has its place.
+    for _ in 0..MAX_SCRAPES {
+        let mut socket = start_scrape(exporter.address).await;
+        // The response has begun, so the scrape counts towards the limit.
         assert_eq!(socket.read_u8().await.unwrap(), b'H');
         stalled.push(socket);
     }
@@ -157,13 +156,13 @@ async fn readers_that_take_nothing_are_left_and_others_are_told_meanwhile() {
     assert_eq!(answer.headers()["retry-after"], "5");
     assert!(answer.text().await.unwrap().contains("too many scrapes"));
     let answer = client.get(&url).send().await.unwrap();
-    assert_eq!(answer.status(), 200, "the places are free again");
+    assert_eq!(answer.status(), 200, "the stalled scrapes were dropped");
     assert!(answer.text().await.unwrap().len() > page.len() / 2);
-    // Whoever begins to read before it is left is not left.
-    tokio::time::sleep_until((stalled_since + LEFT_AFTER).into()).await;
+    // A scrape that reads before the timeout is not dropped.
+    tokio::time::sleep_until((stalled_since + STALL_TIMEOUT).into()).await;
     for mut socket in stalled {
         let mut taken = Vec::new();
-        // It was left in the middle: the page ends, or the connection does.
+        // The page was cut: the body or the connection ends.
         let _ = socket.read_to_end(&mut taken).await;
         assert!(taken.len() < page.len() / 2, "{} of {} bytes", taken.len(), page.len());
     }

@@ -1,4 +1,4 @@
-//! Every reason why a request gives no task, and that the next good answer heals it.
+//! Every error reason of a poll, and the recovery with the next good response.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn body(status: u16, value: &serde_json::Value) -> Reply {
     Reply::Body(status, value.to_string())
 }
 
-/// Every fault that an answer can be, with its reason; each is followed by a good answer.
+/// Every faulty response with its reason; a good response follows each.
 fn faults() -> Vec<(Reason, Reply)> {
     let error = |code: &str, kind: &str| json!({"error": {"code": code, "message": "m", "type": kind}});
     vec![
@@ -38,7 +38,7 @@ fn faults() -> Vec<(Reason, Reply)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_reason_is_counted_once_and_the_next_good_answer_heals() {
+async fn every_error_reason_is_counted_once_and_ends_with_the_next_good_response() {
     let mut servers = Vec::new();
     let mut text = format!("{QUICK}upstreams:\n").replace("timeout: 1s", "timeout: 500ms, max_body_size: 64KiB");
     let entry = |reason: Reason, url: &str| {
@@ -53,7 +53,7 @@ async fn every_reason_is_counted_once_and_the_next_good_answer_heals() {
         text += &entry(reason, &format!("http://{}", server.address));
         servers.push((reason, server));
     }
-    // Without a server: a name that cannot exist, a port where nobody listens yet, and no TLS where TLS is asked for.
+    // Without a fake server: an invalid name, a closed port, and a server without TLS.
     let later = Upstream::start("127.0.0.1:0").await;
     let address = later.address.to_string();
     drop(later);
@@ -73,7 +73,7 @@ async fn every_reason_is_counted_once_and_the_next_good_answer_heals() {
     for reason in [Reason::Dns, Reason::Connect, Reason::Tls] {
         let deadline = std::time::Instant::now() + crate::exporter::PATIENCE;
         while value(&exporter.page().await, &error(reason, reason)).is_none_or(|n| n < 2.0) {
-            assert!(std::time::Instant::now() < deadline, "{reason:?} is not counted: {}", exporter.page().await);
+            assert!(std::time::Instant::now() < deadline, "{reason:?} was not counted: {}", exporter.page().await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(value(&exporter.page().await, &up(reason)), Some(0.0), "{reason:?}");
@@ -85,7 +85,7 @@ async fn every_reason_is_counted_once_and_the_next_good_answer_heals() {
         let name = reason.as_str();
         let running = format!("videogen_task_status{{upstream=\"{name}\",task_id=\"t\",status=\"running\"}} 1");
         let failures = format!("videogen_task_consecutive_poll_failures{{upstream=\"{name}\",task_id=\"t\"}} 0");
-        let page = exporter.until(&[&running, &failures, &format!("{} 1", up(reason))]).await;
+        let page = exporter.wait_for(&[&running, &failures, &format!("{} 1", up(reason))]).await;
         for other in Reason::ALL {
             let count = value(&page, &error(*other, reason)).expect("every reason is shown from the start");
             let right = if *other == reason { count >= 1.0 } else { count == 0.0 };
@@ -95,7 +95,7 @@ async fn every_reason_is_counted_once_and_the_next_good_answer_heals() {
             assert_eq!(value(&page, &error(reason, reason)), Some(1.0), "{name}");
         }
     }
-    // A back-off that is over is not shown any more, also when nothing is due.
+    // The back-off is removed when it ends, even if no poll is due.
     let deadline = std::time::Instant::now() + crate::exporter::PATIENCE;
     loop {
         let page = exporter.page().await;

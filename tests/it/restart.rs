@@ -1,4 +1,4 @@
-//! What a restart or another configuration leaves as it was.
+//! Tasks, series and counters after restarts and reloads.
 
 use std::fs;
 use std::path::Path;
@@ -25,12 +25,12 @@ fn failed(finish: Option<u64>) -> Reply {
         "properties": {"origin_model_name": "m"}, "data": null}))
 }
 
-fn label_set(family: &str, own: &str) -> String {
+fn model_series(family: &str, own: &str) -> String {
     format!("{family}{{upstream=\"gw\",provider=\"new_api\",model=\"m\"{own}}}")
 }
 
 fn ends(count: u32) -> String {
-    format!("{} {count}", label_set("videogen_tasks_finished_total", ",status=\"failed\""))
+    format!("{} {count}", model_series("videogen_tasks_finished_total", ",status=\"failed\""))
 }
 
 const FILES: &str = "file_sd_configs: [{files: [ids.json], refresh_interval: 1s}]";
@@ -40,7 +40,7 @@ fn discovered(count: u32) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tasks_series_and_counters_go_on() {
+async fn tasks_series_and_counters_continue_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
     let running = |progress: &str| {
@@ -55,10 +55,10 @@ async fn tasks_series_and_counters_go_on() {
     let file = folder.path().join("c.yml");
     let exporter = Exporter::start_file(&file).await;
     let progress = "videogen_task_progress_ratio{upstream=\"gw\",task_id=\"on\"} 0.47";
-    let before = exporter.until(&[progress, &ends(1)]).await;
+    let before = exporter.wait_for(&[progress, &ends(1)]).await;
     exporter.stop().await;
 
-    // Nobody is there to ask: what is shown now is what was kept.
+    // The upstream is down: the page shows the stored data.
     drop(gateway);
     let exporter = Exporter::start_file(&file).await;
     let after = exporter.page().await;
@@ -74,7 +74,7 @@ async fn tasks_series_and_counters_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ended_while_it_was_down_is_counted_and_what_is_history_is_not() {
+async fn tasks_that_ended_during_downtime_are_counted_and_history_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
     let day_ago = now() - 86_400_000;
@@ -88,7 +88,7 @@ async fn what_ended_while_it_was_down_is_counted_and_what_is_history_is_not() {
     let file = folder.path().join("c.yml");
     let exporter = Exporter::start_file(&file).await;
     exporter
-        .until(&[
+        .wait_for(&[
             &discovered(3),
             "videogen_task_status{upstream=\"gw\",task_id=\"old\",status=\"failed\"} 1",
             "videogen_task_status{upstream=\"gw\",task_id=\"timeless\",status=\"failed\"} 1",
@@ -104,11 +104,11 @@ async fn what_ended_while_it_was_down_is_counted_and_what_is_history_is_not() {
     gateway.script("new-timeless", vec![failed(None)]);
     ids(&["old", "timeless", "watched", "new", "new-old", "new-timeless"]);
     let exporter = Exporter::start_file(&file).await;
-    // Watched before, finished after the first start, brought after the source's first load; the fourth is history.
-    let page = exporter.until(&[&discovered(6), &ends(3)]).await;
+    // Counted: tracked before, finished after the first start, discovered after the first load. `new-old` is history.
+    let page = exporter.wait_for(&[&discovered(6), &ends(3)]).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(
-        value(&exporter.page().await, &label_set("videogen_tasks_finished_total", ",status=\"failed\"")),
+        value(&exporter.page().await, &model_series("videogen_tasks_finished_total", ",status=\"failed\"")),
         Some(3.0),
         "{page}"
     );
@@ -116,7 +116,7 @@ async fn what_ended_while_it_was_down_is_counted_and_what_is_history_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_is_named_is_known_however_long_and_whatever_happens_to_its_file() {
+async fn a_listed_id_stays_known_until_it_is_absent_for_forget_after() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
     for id in ["a", "b"] {
@@ -127,43 +127,43 @@ async fn an_id_that_is_named_is_known_however_long_and_whatever_happens_to_its_f
     let (file, ids) = (folder.path().join("c.yml"), folder.path().join("ids.json"));
     fs::write(&ids, json!([{"targets": ["a", "b"]}]).to_string()).unwrap();
     let exporter = Exporter::start_file(&file).await;
-    exporter.until(&[&discovered(2), &ends(2)]).await;
+    exporter.wait_for(&[&discovered(2), &ends(2)]).await;
     tokio::time::sleep(Duration::from_secs(9)).await;
     let page = exporter.page().await;
     assert!(page.contains(&ends(2)) && page.contains(&discovered(2)), "{page}");
-    assert!(!page.contains("task_id="), "they are past their retention: {page}");
+    assert!(!page.contains("task_id="), "tasks are on the page after their retention: {page}");
     exporter.stop().await;
 
-    // After the restart the file comes late.
+    // The file appears some time after the restart.
     fs::rename(&ids, folder.path().join("away")).unwrap();
     let exporter = Exporter::start_file(&file).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     fs::rename(folder.path().join("away"), &ids).unwrap();
-    exporter.until(&["videogen_discovery_tasks{source=\"file/0\",upstream=\"gw\"} 2"]).await;
+    exporter.wait_for(&["videogen_discovery_tasks{source=\"file/0\",upstream=\"gw\"} 2"]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let page = exporter.page().await;
     assert!(page.contains(&ends(2)) && page.contains(&discovered(2)), "{page}");
 
-    // And nobody names them any more, for long enough: then they are new again.
+    // Ids that are absent for `forget_after` are new again.
     fs::write(&ids, "[]").unwrap();
     tokio::time::sleep(Duration::from_secs(9)).await;
     fs::write(&ids, json!([{"targets": ["a"]}]).to_string()).unwrap();
-    exporter.until(&[&discovered(3)]).await;
+    exporter.wait_for(&[&discovered(3)]).await;
     exporter.stop().await;
 }
 
-async fn reloads(exporter: &Exporter, folder: &Path, done: impl Fn(&str) -> bool) {
+async fn reload_until(exporter: &Exporter, folder: &Path, done: impl Fn(&str) -> bool) {
     let _ = folder;
     exporter.reload().await;
     let deadline = Instant::now() + PATIENCE;
     while !done(&exporter.page().await) {
-        assert!(Instant::now() < deadline, "the new configuration is not in force:\n{}", exporter.page().await);
+        assert!(Instant::now() < deadline, "the new configuration is not active:\n{}", exporter.page().await);
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_comes_back_and_labels_that_come_back_go_on_counting() {
+async fn counters_continue_when_an_upstream_or_its_labels_are_configured_again() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
     gateway.script("a", vec![status("QUEUED"), failed(Some(now() + 1000))]);
@@ -174,7 +174,7 @@ async fn an_upstream_that_comes_back_and_labels_that_come_back_go_on_counting() 
     config(folder.path(), &gateway, &with("[]"), one);
     let exporter = Exporter::start_file(&folder.path().join("c.yml")).await;
     let running = "videogen_task_status{upstream=\"gw\",task_id=\"b\",status=\"running\"} 1";
-    exporter.until(&[&ends(1), running]).await;
+    exporter.wait_for(&[&ends(1), running]).await;
 
     let other = format!(
         "{}state: {{sqlite: {{path: s.db}}}}\nupstreams: [{{name: other, provider: new_api, base_url: 'http://{}'}}]\n",
@@ -182,44 +182,44 @@ async fn an_upstream_that_comes_back_and_labels_that_come_back_go_on_counting() 
         gateway.address
     );
     fs::write(folder.path().join("c.yml"), other).unwrap();
-    reloads(&exporter, folder.path(), |page| !page.contains("upstream=\"gw\"")).await;
+    reload_until(&exporter, folder.path(), |page| !page.contains("upstream=\"gw\"")).await;
     config(folder.path(), &gateway, &with("[]"), one);
-    reloads(&exporter, folder.path(), |page| page.contains(&ends(1)) && page.contains(running)).await;
+    reload_until(&exporter, folder.path(), |page| page.contains(&ends(1)) && page.contains(running)).await;
     gateway.script("b", vec![failed(Some(now() + 1000))]);
-    exporter.until(&[&ends(2)]).await;
+    exporter.wait_for(&[&ends(2)]).await;
 
     let labelled = |team: &str, count: u32| {
         format!(
             "{} {count}",
-            label_set(
+            model_series(
                 "videogen_tasks_finished_total",
                 &format!(",label_app=\"web\",label_team=\"{team}\",status=\"failed\"")
             )
         )
     };
     config(folder.path(), &gateway, &with("[team, app]"), one);
-    reloads(&exporter, folder.path(), |page| page.contains(&labelled("red", 0)) && !page.contains(&ends(2))).await;
+    reload_until(&exporter, folder.path(), |page| page.contains(&labelled("red", 0)) && !page.contains(&ends(2))).await;
     config(folder.path(), &gateway, &with("[app, team]"), one);
-    reloads(&exporter, folder.path(), |page| page.contains(&labelled("red", 0))).await;
+    reload_until(&exporter, folder.path(), |page| page.contains(&labelled("red", 0))).await;
     config(folder.path(), &gateway, &with("[]"), one);
-    reloads(&exporter, folder.path(), |page| page.contains(&ends(2))).await;
+    reload_until(&exporter, folder.path(), |page| page.contains(&ends(2))).await;
     exporter.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_state_is_locked_it_reloads_restarts_and_ends_quickly() {
+async fn reload_restart_and_shutdown_work_while_the_state_is_locked() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
     gateway.script("a", vec![status("IN_PROGRESS")]);
     config(folder.path(), &gateway, QUICK, "static_configs: [{targets: [a]}]");
     let exporter = Exporter::start_file(&folder.path().join("c.yml")).await;
     let running = "videogen_task_status{upstream=\"gw\",task_id=\"a\",status=\"running\"} 1";
-    exporter.until(&[running]).await;
+    exporter.wait_for(&[running]).await;
     let shell = rusqlite::Connection::open(folder.path().join("s.db")).unwrap();
     shell.busy_timeout(Duration::from_secs(5)).unwrap();
     shell.execute_batch("begin immediate").unwrap();
     gateway.script("a", vec![failed(Some(now() + 1000))]);
-    exporter.until(&["videogen_exporter_store_up 0"]).await;
+    exporter.wait_for(&["videogen_exporter_store_up 0"]).await;
     let wide = "videogen_exporter_task_series_limit 77";
     config(
         folder.path(),
@@ -227,17 +227,15 @@ async fn while_the_state_is_locked_it_reloads_restarts_and_ends_quickly() {
         &QUICK.replace("zero_hold: 0s", "zero_hold: 0s, max_task_series: 77"),
         "static_configs: [{targets: [a]}]",
     );
-    reloads(&exporter, folder.path(), |page| page.contains(wide)).await;
+    reload_until(&exporter, folder.path(), |page| page.contains(wide)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let page = exporter.page().await;
     assert!(page.contains(running) && page.contains(&ends(0)), "{page}");
-    let begun = Instant::now();
-    exporter.stop().await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    tokio::time::timeout(PATIENCE, exporter.stop()).await.expect("the shutdown hangs");
 
     let exporter = Exporter::start_file(&folder.path().join("c.yml")).await;
-    exporter.until(&[running, &ends(0), "videogen_exporter_store_up 0"]).await;
+    exporter.wait_for(&[running, &ends(0), "videogen_exporter_store_up 0"]).await;
     shell.execute_batch("rollback").unwrap();
-    exporter.until(&[&ends(1), "videogen_exporter_store_up 1"]).await;
+    exporter.wait_for(&[&ends(1), "videogen_exporter_store_up 1"]).await;
     exporter.stop().await;
 }

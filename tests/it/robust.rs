@@ -1,5 +1,4 @@
-//! Every dialect against what could come over a wire beside what is documented: nothing panics, nothing leaks, and what is
-//! not as documented is counted.
+//! Every dialect with undocumented input: no panics, no leaked URLs, and drift is counted.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +13,7 @@ use videogen_exporter::provider::Dialect;
 use super::providers::{dialect, folder, manifest};
 use super::sane;
 
-/// Any JSON, a few levels deep, with the keys that the dialects look for.
+/// Any JSON, a few levels deep, with keys that the dialects read.
 fn any_json() -> impl Strategy<Value = Value> {
     let key = prop_oneof![
         Just("code"),
@@ -80,17 +79,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_json_is_read_without_a_panic_and_without_a_url(body in any_json()) {
+    fn any_json_is_decoded_without_panics_or_urls(body in any_json()) {
         sane::check(body.to_string().as_bytes());
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_decoded_without_panics(body in prop::collection::vec(any::<u8>(), 0..300)) {
         sane::check(&body);
     }
 
     #[test]
-    fn a_good_answer_with_a_field_changed_is_still_read(pick in any::<prop::sample::Index>(), field in any::<prop::sample::Index>(), new in any_json()) {
+    fn a_response_with_any_field_changed_is_decoded_without_panics(pick in any::<prop::sample::Index>(), field in any::<prop::sample::Index>(), new in any_json()) {
         let good: Vec<_> = manifest().into_iter().filter(|e| e.expect["kind"] == "task").collect();
         let entry = &good[pick.index(good.len())];
         let mut body: Value = serde_json::from_slice(&fs::read(folder().join(&entry.file)).unwrap()).unwrap();
@@ -110,9 +109,8 @@ fn paths(value: &Value, at: &str) -> Vec<String> {
     inner.into_iter().flat_map(|(path, value)| [vec![path.clone()], paths(value, &path)].concat()).collect()
 }
 
-/// What the fuzzer has found worth keeping.
 #[test]
-fn the_fuzzers_corpus_is_read_without_a_panic() {
+fn the_fuzzing_corpus_is_decoded_without_panics() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/read");
     let mut checked = 0;
     for entry in fs::read_dir(corpus).unwrap() {
@@ -122,9 +120,9 @@ fn the_fuzzers_corpus_is_read_without_a_panic() {
     assert!(checked >= 100, "only {checked} inputs");
 }
 
-/// Deep nesting, long texts and many entries: bounded work, and no stack that overflows.
+/// Deep nesting, long texts and many entries: bounded work and no stack overflow.
 #[test]
-fn huge_and_deep_bodies_are_read_in_bounded_space() {
+fn huge_and_deep_bodies_are_decoded_in_bounded_space() {
     let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
     sane::check(deep("[", "]").as_bytes());
     sane::check(deep("{\"data\":", "}").as_bytes());
@@ -140,10 +138,10 @@ fn huge_and_deep_bodies_are_read_in_bounded_space() {
     sane::check(json!({"items": vec![json!({"id": "a", "status": "running"}); 10_000]}).to_string().as_bytes());
 }
 
-/// Recorded to be odd: read all the same, and what is not there is counted.
+/// Recorded responses with errors: they are decoded, and missing fields are counted.
 const ODD: [&str; 5] = ["missing_fields", "zero_timestamps", "string_numbers", "null_data", "lower_case_status"];
 
-/// Compatible servers that leave out what `OpenAI` itself always says.
+/// Compatible servers that omit fields that `OpenAI` always sends.
 const LACKING: [&str; 2] = ["openai_videos/milliseconds", "openai_videos/compat_processing"];
 
 fn drift_of(result: &Result<Answer, ApiError>) -> Drift {
@@ -153,8 +151,8 @@ fn drift_of(result: &Result<Answer, ApiError>) -> Drift {
     }
 }
 
-/// A recorded answer with its dialect, what it is read as, and its JSON.
-fn good(which: impl Fn(&str) -> bool) -> Vec<(String, Dialect, Value, Value)> {
+/// Recorded responses without errors: file, dialect, body and decoded result.
+fn clean_responses(which: impl Fn(&str) -> bool) -> Vec<(String, Dialect, Value, Value)> {
     let entries = manifest().into_iter().filter(|entry| entry.expect["kind"] == "task");
     let entries = entries.filter(|entry| which(entry.expect["task"]["status"].as_str().unwrap()));
     let clean = entries.filter(|entry| !ODD.iter().any(|odd| entry.file.contains(odd)));
@@ -162,14 +160,14 @@ fn good(which: impl Fn(&str) -> bool) -> Vec<(String, Dialect, Value, Value)> {
         .map(|entry| {
             let body: Value = serde_json::from_slice(&fs::read(folder().join(&entry.file)).unwrap()).unwrap();
             let dialect = dialect(&entry.provider);
-            let said = answer_json(&dialect.read(200, body.to_string().as_bytes()));
-            (entry.file, dialect, body, said)
+            let decoded = answer_json(&dialect.read(200, body.to_string().as_bytes()));
+            (entry.file, dialect, body, decoded)
         })
         .collect()
 }
 
-/// The names of what was said before and is not said now.
-fn lost(before: &Value, after: &Value) -> Vec<String> {
+/// The fields of the result before that are missing or different now.
+fn lost_fields(before: &Value, after: &Value) -> Vec<String> {
     let Some(before) = before["task"].as_object() else { return Vec::new() };
     let gone = |key: &str, value: &Value| after["task"].get(key) != Some(value);
     before.iter().filter(|(key, value)| gone(key, value)).map(|(key, _)| key.clone()).collect()
@@ -193,7 +191,7 @@ fn with(body: &Value, path: &str, new: Value) -> Value {
 }
 
 #[test]
-fn an_answer_as_documented_counts_no_drift() {
+fn documented_responses_have_no_drift() {
     let (mut checked, mut odd) = (0, 0);
     for entry in manifest().iter().filter(|entry| entry.expect["kind"] == "task") {
         let body = fs::read(folder().join(&entry.file)).unwrap();
@@ -208,9 +206,8 @@ fn an_answer_as_documented_counts_no_drift() {
     assert!(checked > 80 && odd > 12, "{checked} {odd}");
 }
 
-/// Shapes that hold a part of a row are documented to.
 #[test]
-fn a_part_of_a_row_is_no_drift() {
+fn a_documented_partial_row_has_no_drift() {
     for body in [
         json!({"task_id": "t", "platform": "54", "status": "SUCCESS", "progress": "100%", "fail_reason": "", "created_at": 1, "finished_at": 9}),
         json!({"task_id": "t", "status": "completed", "url": "https://x.y/v.mp4", "format": "mp4"}),
@@ -222,7 +219,7 @@ fn a_part_of_a_row_is_no_drift() {
 }
 
 #[test]
-fn an_error_is_no_drift() {
+fn error_responses_have_no_drift() {
     for entry in manifest().iter().filter(|entry| entry.expect["kind"] == "error") {
         let body = fs::read(folder().join(&entry.file)).unwrap();
         let drift = drift_of(&dialect(&entry.provider).read(entry.http_status, &body));
@@ -235,11 +232,11 @@ fn an_error_is_no_drift() {
     }
 }
 
-/// Nothing is lost unseen because it is of another type.
+/// No field is lost silently because its type changed.
 #[test]
-fn a_field_of_another_type_is_counted_wherever_it_costs_something() {
+fn a_lost_field_of_the_wrong_type_is_counted_as_drift() {
     let mut changes = 0;
-    for (file, dialect, body, said) in good(|status| status == "succeeded") {
+    for (file, dialect, body, decoded) in clean_responses(|status| status == "succeeded") {
         for path in paths(&body, "") {
             for wrong in [json!(true), json!({"odd": 1}), json!(["odd"])] {
                 let is_parent = body.pointer(&path).is_some_and(|value| value.is_object() || value.is_array());
@@ -247,21 +244,20 @@ fn a_field_of_another_type_is_counted_wherever_it_costs_something() {
                     continue;
                 }
                 let result = dialect.read(200, with(&body, &path, wrong.clone()).to_string().as_bytes());
-                let lost = lost(&said, &answer_json(&result));
+                let lost = lost_fields(&decoded, &answer_json(&result));
                 let drift = drift_of(&result);
-                assert!(lost.is_empty() || !drift.is_none(), "{file} {path} = {wrong}: lost {lost:?} unseen");
+                assert!(lost.is_empty() || !drift.is_none(), "{file} {path} = {wrong}: lost {lost:?} without drift");
                 changes += usize::from(!lost.is_empty());
             }
         }
     }
-    assert!(changes > 500, "only {changes} changes cost something");
+    assert!(changes > 500, "only {changes} changes lost a field");
 }
 
-/// What is documented of every success, and which of the recorded ones lack it by contract: a reduced row has a URL alone, a
-/// gateway's video object need not tell its length,
-/// Veo's times are not guaranteed, and usage in tokens is only for some of `MiniMax`'s types.
+/// Excused by the contract: a reduced row has only a URL, a video object of a gateway may have no length, times of Veo are not
+/// guaranteed, and only some types of `MiniMax` have tokens.
 #[test]
-fn a_field_that_is_gone_or_null_is_counted_where_it_is_documented() {
+fn a_missing_or_null_documented_field_is_counted_as_drift() {
     let mut changes = 0;
     let excused = [
         "gateway_succeeded.json /data/url",
@@ -270,15 +266,15 @@ fn a_field_that_is_gone_or_null_is_counted_where_it_is_documented() {
         "tokens.json /task/usage",
         "sora_openai_shape.json /seconds",
     ];
-    for (file, dialect, body, said) in good(|status| status == "succeeded") {
+    for (file, dialect, body, decoded) in clean_responses(|status| status == "succeeded") {
         if LACKING.iter().any(|lacking| file.contains(lacking)) {
             continue;
         }
         for path in paths(&body, "") {
             for (what, body) in [("gone", without(&body, &path)), ("null", with(&body, &path, Value::Null))] {
                 let result = dialect.read(200, body.to_string().as_bytes());
-                let mut lost = lost(&said, &answer_json(&result));
-                // A gateway may hold no body of its vendor's at all, and says so with null.
+                let mut lost = lost_fields(&decoded, &answer_json(&result));
+                // `data` may be null: the gateway has no response of the provider.
                 let holds_nothing = what == "null" && path == "/data/data";
                 lost.retain(|key| {
                     matches!(
@@ -290,18 +286,20 @@ fn a_field_that_is_gone_or_null_is_counted_where_it_is_documented() {
                 if lost.is_empty() || holds_nothing || excused.iter().any(|excuse| place.contains(excuse)) {
                     continue;
                 }
-                assert!(!drift_of(&result).is_none(), "{place} {what}: lost {lost:?} unseen");
+                assert!(!drift_of(&result).is_none(), "{place} {what}: lost {lost:?} without drift");
                 changes += 1;
             }
         }
     }
-    assert!(changes > 150, "only {changes} changes cost something");
+    assert!(changes > 150, "only {changes} changes lost a field");
 }
 
 #[test]
-fn drift_names_field_and_problem() {
-    let (_, ark, body, _) =
-        good(|status| status == "succeeded").into_iter().find(|(file, ..)| file.starts_with("ark/")).unwrap();
+fn drift_has_its_field_and_problem() {
+    let (_, ark, body, _) = clean_responses(|status| status == "succeeded")
+        .into_iter()
+        .find(|(file, ..)| file.starts_with("ark/"))
+        .unwrap();
     let read = |body: &Value| drift_of(&ark.read(200, body.to_string().as_bytes())).iter().collect::<Vec<_>>();
     for (path, new, field, problem) in [
         ("/created_at", Value::Null, Field::Submit, FieldProblem::Missing),

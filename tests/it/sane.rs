@@ -1,4 +1,4 @@
-//! What holds of any bytes whatever, read as the answer of any provider; also what the fuzzer looks for.
+//! Properties of any bytes decoded as a response of any provider; the fuzz target uses them too.
 
 use std::sync::LazyLock;
 
@@ -6,14 +6,14 @@ use videogen_exporter::cli::{answer_json, list_json};
 use videogen_exporter::domain::{Answer, Status};
 use videogen_exporter::provider::{Dialect, PROVIDERS};
 
-/// Every provider that is something without a configuration.
+/// Every dialect that needs no configuration.
 static DIALECTS: LazyLock<Vec<Dialect>> =
     LazyLock::new(|| PROVIDERS.iter().filter_map(|provider| Dialect::from_provider(provider).ok()).collect());
 
-/// Reads `body` in every dialect, as a task and as a list, from a good answer and from bad ones.
+/// Decodes `body` in every dialect, as a task and as a list, with good and bad HTTP statuses.
 ///
 /// # Panics
-/// When something is read that cannot be, or a URL comes through.
+/// When a result is impossible or has a URL.
 pub fn check(body: &[u8]) {
     for dialect in DIALECTS.iter() {
         for http_status in [200, 400, 404, 429, 503] {
@@ -22,30 +22,30 @@ pub fn check(body: &[u8]) {
                 assert_eq!(http_status, 200, "{}: an error read as a task", dialect.name());
                 check_answer(answer, dialect);
             }
-            check_said(&answer_json(&read).to_string(), body, dialect);
+            check_output(&answer_json(&read).to_string(), body, dialect);
         }
         let list = dialect.read_list(200, body).map(|list| list.tasks);
         list.iter().flatten().for_each(|answer| check_answer(answer, dialect));
-        check_said(&list_json(&list).to_string(), body, dialect);
+        check_output(&list_json(&list).to_string(), body, dialect);
     }
 }
 
 fn check_answer(answer: &Answer, dialect: &Dialect) {
     let name = dialect.name();
-    assert!(answer.status() != Status::Lost, "{name}: lost is ours to say");
+    assert!(answer.status() != Status::Lost, "{name}: no response means lost");
     assert!(answer.progress.is_none_or(|progress| (0.0..=1.0).contains(&progress)), "{name}: {:?}", answer.progress);
-    assert!(answer.status().is_end() || answer.times.finish.is_none(), "{name}: finished and not ended");
+    assert!(answer.status().is_end() || answer.times.finish.is_none(), "{name}: a finish time without an end");
     assert!(answer.failure.is_none() || answer.status() == Status::Failed, "{name}: a class without a failure");
     let numbers =
         [answer.video_seconds, answer.credits].into_iter().chain(answer.tokens.parts().map(|(_, tokens)| tokens));
-    assert!(numbers.flatten().all(|number| number >= 0.0 && number.is_finite()), "{name}: a number that is none");
+    assert!(numbers.flatten().all(|number| number >= 0.0 && number.is_finite()), "{name}: an invalid number");
     let message = answer.error_message.as_deref().unwrap_or("");
     assert!(message.chars().count() <= 256, "{name}: a long message");
 }
 
-fn check_said(said: &str, body: &[u8], dialect: &Dialect) {
-    let lower = said.to_ascii_lowercase();
-    assert!(!lower.contains("http://") && !lower.contains("https://"), "{}: a URL in {said}", dialect.name());
-    // Every byte may be escaped, and a gateway's word said twice.
-    assert!(said.len() <= 16 * body.len() + 4096, "{}: {} bytes of {}", dialect.name(), said.len(), body.len());
+fn check_output(output: &str, body: &[u8], dialect: &Dialect) {
+    let lower = output.to_ascii_lowercase();
+    assert!(!lower.contains("http://") && !lower.contains("https://"), "{}: a URL in {output}", dialect.name());
+    // Each byte may be escaped, and the status of a gateway appears twice.
+    assert!(output.len() <= 16 * body.len() + 4096, "{}: {} bytes of {}", dialect.name(), output.len(), body.len());
 }

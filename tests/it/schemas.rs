@@ -1,4 +1,4 @@
-//! States as each schema had them, recorded once and never changed: they open, and everything that was in them is there.
+//! Recorded states of every schema version open with all their data. The recordings never change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use videogen_exporter::domain::Timestamp;
 use videogen_exporter::store::{self, Cursor, Location, Output, Store};
 
-/// What a state counted, by model and cell, and its tasks with the end that each has: read off the tables themselves.
+/// The counters by model and key, and the tasks with their time of end.
 type Content = (BTreeMap<(String, String), i64>, BTreeMap<String, Option<i64>>);
 
 fn recorded(state: &Connection) -> Content {
@@ -22,7 +22,7 @@ fn recorded(state: &Connection) -> Content {
 
 async fn loaded(store: &Store) -> Content {
     let load = store::Command::Load(("sim".into(), "new_api"), vec!["label_team".into()]);
-    let Output::Loaded(loaded) = store.execute(load).await.unwrap() else { panic!("another output") };
+    let Output::Loaded(loaded) = store.execute(load).await.unwrap() else { panic!("unexpected output") };
     assert_eq!(loaded.skipped, 0);
     let cells = loaded.counters.iter().flat_map(|snapshot| {
         assert_eq!(*snapshot.label_set.labels, [("label_team".into(), "demo".into())]);
@@ -40,19 +40,19 @@ async fn loaded(store: &Store) -> Content {
     (cells.collect(), tasks.collect())
 }
 
-/// Text of the project.
+/// A text file of the project.
 fn project(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// The newest schema.
+/// The newest schema version.
 fn newest(folder: &Path) -> i64 {
     let path = folder.join("newest.db");
     drop(Store::open(&Location::File(path.clone()), Timestamp::from_secs(1), |_| {}).unwrap());
     Connection::open(path).unwrap().query_row("pragma user_version", [], |row| row.get(0)).unwrap()
 }
 
-/// A file as that schema had it.
+/// The recorded state of a schema version.
 fn restored(folder: &Path, schema: i64) -> PathBuf {
     let path = folder.join(format!("v{schema}.db"));
     let sql = project(&format!("tests/fixtures/state/v{schema}.sql"));
@@ -61,7 +61,7 @@ fn restored(folder: &Path, schema: i64) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_state_of_every_schema_opens_with_all_that_is_in_it() {
+async fn a_state_of_every_schema_version_opens_with_all_its_data() {
     let folder = tempfile::tempdir().unwrap();
     for schema in 1..=newest(folder.path()) {
         let name = format!("v{schema}");
@@ -79,13 +79,13 @@ async fn a_state_of_every_schema_opens_with_all_that_is_in_it() {
         assert_eq!(store.first_start().as_millis(), first, "{name}");
         let named_before = Timestamp::from_secs(i64::MAX / 1000);
         let known = store::Command::KnownIds { named_before, after: Cursor::default(), limit: 1_000_000 };
-        let Output::KnownIds(page) = store.execute(known).await.unwrap() else { panic!("another output") };
+        let Output::KnownIds(page) = store.execute(known).await.unwrap() else { panic!("unexpected output") };
         assert_eq!(i64::try_from(page.ids.len()), Ok(ids), "{name}");
     }
 }
 
 #[tokio::test]
-async fn real_sqlite3_repairs_a_state_as_the_docs_show_and_keeps_what_can_be_read() {
+async fn real_sqlite3_repairs_a_state_with_the_documented_commands() {
     let folder = tempfile::tempdir().unwrap();
     let docs = project("docs/state.md");
     let command = docs.split("```").find(|block| block.contains("mended.db")).unwrap().strip_prefix("sh\n").unwrap();

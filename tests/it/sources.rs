@@ -1,4 +1,4 @@
-//! Where task ids come from, against real servers: groups over HTTP, lists that move while they are read, databases.
+//! Sources of task ids with real servers: HTTP, lists that change while they are read, databases.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +26,7 @@ use crate::upstream::{Upstream, status};
 
 type Answer = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
 
-/// A server that answers every request with what a function makes of it; it stops when it is dropped.
+/// A server that answers requests with a function; it stops when it is dropped.
 struct Server(SocketAddr, JoinHandle<()>);
 
 impl Server {
@@ -48,14 +48,14 @@ impl Drop for Server {
     }
 }
 
-/// The one source of an upstream that is written like this.
+/// The source of an upstream with this configuration.
 fn source(folder: &Path, provider: &str, address: SocketAddr, source: &str) -> Source {
     let text = format!("upstreams: [{{name: u, provider: {provider}, base_url: 'http://{address}', {source}}}]\n");
     let config = config::parse(&text, &folder.join("c.yml")).unwrap_or_else(|error| panic!("{error}"));
     Source::from_upstream(&config.upstreams[0]).remove(0).1
 }
 
-/// Reads a source to the end of the pass: all of it in one listing.
+/// Reads all pages of a source into one listing.
 async fn read_all(source: &mut Source) -> Listing {
     let mut whole = Listing { has_more: true, ..Listing::default() };
     while whole.has_more {
@@ -81,17 +81,17 @@ fn set(ids: &[&str]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn a_server_of_ids_is_asked_again_and_its_last_good_list_stays() {
-    let said: Arc<Mutex<(u16, String)>> = Arc::new(Mutex::new((
+async fn an_http_source_is_refreshed_and_keeps_its_last_valid_list() {
+    let reply: Arc<Mutex<(u16, String)>> = Arc::new(Mutex::new((
         200,
         r#"[{"targets": ["a", "b"], "labels": {"team": "x"}}, {"targets": ["c", ""]}]"#.into(),
     )));
-    let asked: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
-    let (says, seen) = (said.clone(), asked.clone());
+    let requests: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
+    let (current_reply, seen) = (reply.clone(), requests.clone());
     let server = Server::start(move |request| {
         seen.lock().unwrap().push(request.headers().clone());
         assert_eq!(request.uri(), "/ids/of%2Fours?kind=video");
-        let (status, body) = says.lock().unwrap().clone();
+        let (status, body) = current_reply.lock().unwrap().clone();
         let etag = format!("\"{}\"", body.len());
         if status == 200 && request.headers().get(header::IF_NONE_MATCH).is_some_and(|known| *known == *etag) {
             return StatusCode::NOT_MODIFIED.into_response();
@@ -112,50 +112,50 @@ async fn a_server_of_ids_is_asked_again_and_its_last_good_list_stays() {
     let again = source.read().await;
     assert_eq!((ids(&again), again.is_complete), (set(&["a", "b", "c"]), true));
     {
-        let asked = asked.lock().unwrap();
-        assert_eq!(asked[0]["x-prometheus-refresh-interval-seconds"], "7");
-        assert_eq!(asked[0][header::AUTHORIZATION], "Bearer sd-key");
-        assert!(asked[1].contains_key(header::IF_NONE_MATCH), "what has not changed is not sent again");
+        let requests = requests.lock().unwrap();
+        assert_eq!(requests[0]["x-prometheus-refresh-interval-seconds"], "7");
+        assert_eq!(requests[0][header::AUTHORIZATION], "Bearer sd-key");
+        assert!(requests[1].contains_key(header::IF_NONE_MATCH), "the request has the ETag of the last list");
     }
     for (status, body) in
         [(200, "[{\"targets\": [\"z\""), (500, "[]"), (404, "[]"), (200, "{}"), (200, "<html>"), (304, "")]
     {
-        *said.lock().unwrap() = (status, body.to_owned());
+        *reply.lock().unwrap() = (status, body.to_owned());
         let bad = source.read().await;
         let expected = u64::from(status != 304);
         assert_eq!((ids(&bad), bad.errors), (set(&["a", "b", "c"]), expected), "{status} {body}");
         assert_eq!(bad.is_complete, status == 304, "{status} {body}");
     }
-    *said.lock().unwrap() = (200, "[]".to_owned());
+    *reply.lock().unwrap() = (200, "[]".to_owned());
     let none = source.read().await;
     assert_eq!((ids(&none), none.errors, none.is_complete), (set(&[]), 0, true));
     assert!(!source.identity().contains("ours"), "a URL may hold a secret");
 }
 
-/// A list of tasks that grows, and shrinks at its far end, while its pages are read.
-struct Moving {
+/// A list of tasks that grows while its pages are read.
+struct ChangingList {
     /// Newest first: id and submit time, in seconds.
     tasks: Vec<(String, u64)>,
-    born: usize,
-    /// How far the list's clock is off, in seconds.
+    created: usize,
+    /// The clock skew of the server, in seconds.
     skew: i64,
-    /// How many are born before each page.
-    births: usize,
+    /// The most new tasks before each page.
+    max_new_per_page: usize,
     chance: fastrand::Rng,
 }
 
-impl Moving {
-    fn bear(&mut self, count: usize, ago: u64) {
+impl ChangingList {
+    fn add_tasks(&mut self, count: usize, ago: u64) {
         for _ in 0..count {
             let at = (now() / 1000).checked_add_signed(self.skew).unwrap() - ago;
-            self.tasks.insert(0, (format!("t{}", self.born), at));
-            self.born += 1;
+            self.tasks.insert(0, (format!("t{}", self.created), at));
+            self.created += 1;
         }
     }
 
     fn page(&mut self, request: &Request) -> (Vec<(String, u64)>, usize) {
-        let births = self.chance.usize(0..=self.births);
-        self.bear(births, 0);
+        let count = self.chance.usize(0..=self.max_new_per_page);
+        self.add_tasks(count, 0);
         let query = request.uri().query().unwrap_or_default();
         let text = |name: &str| {
             let found = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -170,7 +170,7 @@ impl Moving {
             u64::try_from(at.as_second()).ok()
         };
         let (since, until) = (window("start_time").unwrap_or(since), window("end_time").unwrap_or(u64::MAX));
-        assert!(until.saturating_sub(since) <= 86_400 || until == u64::MAX, "no more than a day");
+        assert!(until.saturating_sub(since) <= 86_400 || until == u64::MAX, "a window is at most a day");
         let wanted = |at: &u64| (since..=until).contains(at);
         let there: Vec<_> = self.tasks.iter().filter(|(_, at)| wanted(at)).cloned().collect();
         let from = match text("after") {
@@ -181,7 +181,7 @@ impl Moving {
     }
 }
 
-/// A page in a provider's words.
+/// A page in the format of a provider.
 fn page(provider: &str, tasks: &[(String, u64)], total: usize) -> Value {
     let each = |entry: fn(&str, u64) -> Value| tasks.iter().map(|(id, at)| entry(id, *at)).collect::<Vec<_>>();
     match provider {
@@ -211,21 +211,27 @@ fn page(provider: &str, tasks: &[(String, u64)], total: usize) -> Value {
 const LISTS: [&str; 6] = ["new_api", "ark", "kling", "openai_videos", "minimax_hailuo", "dashscope"];
 
 #[tokio::test]
-async fn every_task_of_a_list_that_moves_is_found_and_none_twice() {
+async fn every_task_of_a_changing_list_is_found_once() {
     let folder = tempfile::tempdir().unwrap();
     for provider in LISTS {
         for skew in [0, -3600, 3600] {
-            let moving = Moving { tasks: Vec::new(), born: 0, skew, births: 3, chance: fastrand::Rng::with_seed(7) };
-            let moving = Arc::new(Mutex::new(moving));
-            // Old ones lie before the lookback; the others are spread over it.
-            moving.lock().unwrap().bear(15, 3 * 86_400);
+            let list = ChangingList {
+                tasks: Vec::new(),
+                created: 0,
+                skew,
+                max_new_per_page: 3,
+                chance: fastrand::Rng::with_seed(7),
+            };
+            let list = Arc::new(Mutex::new(list));
+            // 15 tasks are older than the lookback; the others are within it.
+            list.lock().unwrap().add_tasks(15, 3 * 86_400);
             for n in 0..95 {
-                moving.lock().unwrap().bear(1, 86_000 - 3800 - n * 800);
+                list.lock().unwrap().add_tasks(1, 86_000 - 3800 - n * 800);
             }
-            let shown = moving.clone();
+            let shown = list.clone();
             let server = Server::start(move |request| {
                 let (tasks, total) = shown.lock().unwrap().page(request);
-                // Ark shows the other tier only when asked.
+                // Ark lists the other service tier only on request.
                 let other = request.uri().query().is_some_and(|query| query.contains("flex"));
                 let tasks = if other { Vec::new() } else { tasks };
                 let total = if other { 0 } else { total };
@@ -234,17 +240,17 @@ async fn every_task_of_a_list_that_moves_is_found_and_none_twice() {
                 ([(header::DATE, date)], page(provider, &tasks, total).to_string()).into_response()
             })
             .await;
-            let mut source_of_it = source(folder.path(), provider, server.0, "list_configs: [{}]");
+            let mut list_source = source(folder.path(), provider, server.0, "list_configs: [{}]");
             for round in 0..6 {
                 if round == 3 {
-                    // A restart: what was known of the list is gone.
-                    source_of_it = source(folder.path(), provider, server.0, "list_configs: [{}]");
+                    // A restart loses what is known of the list.
+                    list_source = source(folder.path(), provider, server.0, "list_configs: [{}]");
                 }
-                let before = moving.lock().unwrap().tasks.clone();
-                let listing = read_all(&mut source_of_it).await;
+                let before = list.lock().unwrap().tasks.clone();
+                let listing = read_all(&mut list_source).await;
                 assert_eq!((listing.errors, listing.is_complete), (0, true), "{provider} {:?}", listing.messages);
                 let found = ids(&listing);
-                assert_eq!(found.len(), listing.tasks.len(), "{provider}: none twice");
+                assert_eq!(found.len(), listing.tasks.len(), "{provider}: duplicate ids");
                 let wanted: BTreeSet<String> = before
                     .iter()
                     .filter(|(id, _)| id[1..].parse::<usize>().unwrap() >= 15)
@@ -252,12 +258,12 @@ async fn every_task_of_a_list_that_moves_is_found_and_none_twice() {
                     .collect();
                 let missing: Vec<_> = wanted.difference(&found).collect();
                 assert!(missing.is_empty(), "{provider} {skew} round {round}: {missing:?} of {}", wanted.len());
-                assert!(!found.contains("t0"), "{provider}: older than the lookback");
-                // Later reads go back only as far as they have to.
+                assert!(!found.contains("t0"), "{provider}: a task is older than the lookback");
+                // Later reads need few pages.
                 let pages = listing.requests.len();
                 if provider != "dashscope" && ![0, 3].contains(&round) {
-                    let young = moving.lock().unwrap().born - 110;
-                    assert!(pages <= young / 10 + 5, "{provider} round {round}: {pages} pages for {young} young tasks");
+                    let young = list.lock().unwrap().created - 110;
+                    assert!(pages <= young / 10 + 5, "{provider} round {round}: {pages} pages for {young} new tasks");
                 }
             }
         }
@@ -265,7 +271,7 @@ async fn every_task_of_a_list_that_moves_is_found_and_none_twice() {
 }
 
 #[tokio::test]
-async fn a_list_in_trouble_keeps_what_it_had_and_what_is_asked_of_it_is_counted() {
+async fn a_failing_list_keeps_its_tasks_and_its_requests_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let row = |id: &str| json!({"task_id": id, "status": "IN_PROGRESS", "submit_time": now() / 1000 - 50});
     let list = |rows: Value| json!({"success": true, "data": {"total": 2, "items": rows}}).to_string();
@@ -293,7 +299,7 @@ async fn a_list_in_trouble_keeps_what_it_had_and_what_is_asked_of_it_is_counted(
     assert_eq!(
         (ids(&first), first.is_absent, first.is_complete),
         (set(&[]), true, true),
-        "an empty list is no first load"
+        "an empty list is not the first load"
     );
     let found = read_all(&mut source).await;
     assert_eq!((ids(&found), found.is_absent), (set(&["a", "b"]), false));
@@ -304,7 +310,7 @@ async fn a_list_in_trouble_keeps_what_it_had_and_what_is_asked_of_it_is_counted(
         assert!(bad.requests[0].reason.is_some());
     }
     let empty = read_all(&mut source).await;
-    assert_eq!((ids(&empty), empty.errors), (set(&["a", "b"]), 0), "an empty list proves nothing");
+    assert_eq!((ids(&empty), empty.errors), (set(&["a", "b"]), 0), "an empty list removes no tasks");
     let headers = headers.lock().unwrap();
     assert!(headers.iter().all(|(path, sent)| path == "/api/task/self"
         && sent["new-api-user"] == "42"
@@ -312,15 +318,15 @@ async fn a_list_in_trouble_keeps_what_it_had_and_what_is_asked_of_it_is_counted(
 }
 
 #[tokio::test]
-async fn a_list_that_wants_to_be_left_alone_is_read_on_where_it_was() {
+async fn a_rate_limited_list_continues_at_the_same_page() {
     let folder = tempfile::tempdir().unwrap();
     let count = Arc::new(Mutex::new(0));
-    let asked = count.clone();
+    let requests = count.clone();
     let server = Server::start(move |request| {
-        let mut asked = asked.lock().unwrap();
-        *asked += 1;
+        let mut requests = requests.lock().unwrap();
+        *requests += 1;
         let number = usize::from(!request.uri().query().unwrap().starts_with("p=1&"));
-        if *asked == 2 {
+        if *requests == 2 {
             return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], "").into_response();
         }
         let rows: Vec<_> = (0..100)
@@ -333,11 +339,11 @@ async fn a_list_that_wants_to_be_left_alone_is_read_on_where_it_was() {
     let begun = Instant::now();
     let listing = read_all(&mut source).await;
     assert_eq!((listing.tasks.len(), listing.errors, listing.requests.len()), (200, 0, 3));
-    assert!(begun.elapsed() >= Duration::from_secs(1), "as long as it was asked to wait");
+    assert!(begun.elapsed() >= Duration::from_secs(1), "Retry-After is obeyed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_list_names_is_polled_and_counted_once_though_a_file_names_it_too() {
+async fn a_task_in_a_list_and_a_file_is_polled_and_counted_once() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
     let rows = json!([{"task_id": "a", "status": "IN_PROGRESS", "submit_time": now() / 1000}]);
@@ -352,7 +358,7 @@ async fn what_a_list_names_is_polled_and_counted_once_though_a_file_names_it_too
     );
     let exporter = Exporter::start(&text, folder.path()).await;
     exporter
-        .until(&[
+        .wait_for(&[
             "videogen_tasks_finished_total{upstream=\"gw\",provider=\"new_api\",model=\"m\",status=\"failed\"} 1",
             "videogen_discovery_tasks{source=\"list/0\",upstream=\"gw\"} 1",
             "videogen_discovery_tasks{source=\"file/0\",upstream=\"gw\"} 1",
@@ -368,10 +374,10 @@ async fn what_a_list_names_is_polled_and_counted_once_though_a_file_names_it_too
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_obeys_the_rate_limit_is_known_page_by_page_and_goes_on_over_a_reload() {
+async fn a_list_is_rate_limited_discovered_page_by_page_and_continued_after_a_reload() {
     const PAGES: usize = 30;
-    let asked: Arc<Mutex<Vec<usize>>> = Arc::default();
-    let pages = asked.clone();
+    let requests: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let pages = requests.clone();
     let server = Server::start(move |request| {
         if request.uri().path() != "/api/task/self" {
             return json!({"code": "success", "data": {"task_id": "t", "status": "QUEUED"}})
@@ -403,32 +409,33 @@ async fn a_list_obeys_the_rate_limit_is_known_page_by_page_and_goes_on_over_a_re
     let mut partly = false;
     loop {
         let page = exporter.page().await;
-        let (found, named) = (known(&page), value(&page, "videogen_discovery_tasks{source=\"list/0\",upstream=\"u\"}"));
-        partly |= found > 0.0 && named == Some(0.0);
-        if named == Some(300.0) && found > 299.0 {
+        let (found, listed) =
+            (known(&page), value(&page, "videogen_discovery_tasks{source=\"list/0\",upstream=\"u\"}"));
+        partly |= found > 0.0 && listed == Some(0.0);
+        if listed == Some(300.0) && found > 299.0 {
             break;
         }
-        assert!(begun.elapsed() < PATIENCE, "{named:?} named, {found} found");
+        assert!(begun.elapsed() < PATIENCE, "{listed:?} listed, {found} discovered");
         if reloads < 4 && found > 50.0 * f64::from(reloads) {
-            exporter.reloaded().await;
+            exporter.reload_and_wait().await;
             reloads += 1;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let asked = asked.lock().unwrap().clone();
-    assert!(partly && reloads == 4, "{reloads} reloads while it was read, {asked:?}");
-    // A reload costs the page that was on its way.
-    assert!((PAGES..=PAGES + 4).contains(&asked.len()) && asked.is_sorted(), "{asked:?}");
+    let requests = requests.lock().unwrap().clone();
+    assert!(partly && reloads == 4, "{reloads} reloads while the list was read, {requests:?}");
+    // A reload repeats the page that is in flight.
+    assert!((PAGES..=PAGES + 4).contains(&requests.len()) && requests.is_sorted(), "{requests:?}");
     let page = exporter.page().await;
     let counted = value(&page, "videogen_upstream_requests_total{code=\"200\",operation=\"list\",upstream=\"u\"}");
     assert!(counted.is_some_and(|counted| (30.0..=34.0).contains(&counted)), "{counted:?}");
     let waited = value(&page, "videogen_upstream_throttle_wait_seconds_total{upstream=\"u\"}").unwrap();
-    assert!(waited > 0.1, "nothing waited for the rate limit: {waited}");
+    assert!(waited > 0.1, "no request waited for the rate limit: {waited}");
     exporter.stop().await;
 }
 
 #[tokio::test]
-async fn a_file_of_sqlite_is_asked_and_never_written() {
+async fn a_sqlite_file_is_queried_and_never_written() {
     let folder = tempfile::tempdir().unwrap();
     let jobs = folder.path().join("jobs.db");
     let shell = rusqlite::Connection::open(&jobs).unwrap();
@@ -437,7 +444,7 @@ async fn a_file_of_sqlite_is_asked_and_never_written() {
         .unwrap();
     fs::write(folder.path().join("url"), "sqlite:jobs.db").unwrap();
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
-    let of = |query: &str| {
+    let source_of = |query: &str| {
         source(
             folder.path(),
             "new_api",
@@ -445,41 +452,45 @@ async fn a_file_of_sqlite_is_asked_and_never_written() {
             &format!("sql_sd_configs: [{{url_file: url, timeout: 1s, query: {query:?}}}]"),
         )
     };
-    let mut good = of("select task_id, team from jobs;");
+    let mut good = source_of("select task_id, team from jobs;");
     let listing = good.read().await;
     assert_eq!((ids(&listing), listing.errors, listing.is_complete), (set(&["a", "b"]), 0, true));
     shell.execute_batch("alter table jobs rename to jobs2").unwrap();
     let kept = good.read().await;
-    assert_eq!((ids(&kept), kept.errors, kept.is_complete), (set(&["a", "b"]), 1, false), "its last good list");
+    assert_eq!(
+        (ids(&kept), kept.errors, kept.is_complete),
+        (set(&["a", "b"]), 1, false),
+        "the last valid list is kept"
+    );
     let endless = "with recursive n (task_id) as (select 1 union all select task_id + 1 from n) select max(task_id) as task_id from n";
     let begun = Instant::now();
-    let slow = of(endless).read().await;
+    let slow = source_of(endless).read().await;
     assert!(slow.messages[0].contains("did not finish within `timeout`"), "{:?}", slow.messages);
-    assert!(begun.elapsed() < Duration::from_secs(20), "it is interrupted");
+    assert!(begun.elapsed() < PATIENCE, "the query is interrupted");
 }
 
-/// A `PostgreSQL` of its own; it ends when it is dropped.
+/// A `PostgreSQL` server; it stops when it is dropped.
 struct Postgres {
     folder: tempfile::TempDir,
     server: Child,
     port: u16,
 }
 
-/// Where Debian puts the server's programs.
+/// A program of the server in the folder of Debian.
 fn postgres_program(name: &str) -> PathBuf {
     crate::prometheus::assert_is_real_test();
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> =
         versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.is_file()).collect();
     found.sort();
-    found.pop().unwrap_or_else(|| panic!("PostgreSQL is not installed: tests/run installs it"))
+    found.pop().unwrap_or_else(|| panic!("PostgreSQL is not installed; ./tests/run installs it"))
 }
 
 impl Postgres {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-        // The server does not run as root: then it is nobody's.
+        // The server refuses to run as root.
         let nobody = 65_534;
         if is_root {
             std::os::unix::fs::chown(folder.path(), Some(nobody), Some(nobody)).unwrap();
@@ -517,7 +528,7 @@ impl Postgres {
     }
 
     async fn client(&self) -> tokio_postgres::Client {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             match tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await {
                 Ok((client, connection)) => {
@@ -552,7 +563,7 @@ async fn real_postgresql_is_queried_and_never_written() {
     client.batch_execute(made).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
-    let of = |url: &str, query: &str| {
+    let source_of = |url: &str, query: &str| {
         fs::write(folder.path().join("url"), url).unwrap();
         source(
             folder.path(),
@@ -561,7 +572,7 @@ async fn real_postgresql_is_queried_and_never_written() {
             &format!("sql_sd_configs: [{{url_file: url, timeout: 1s, query: {query:?}}}]"),
         )
     };
-    let mut good = of(&database.url(), "select task_id, submit_time, team, tries from jobs; ");
+    let mut good = source_of(&database.url(), "select task_id, submit_time, team, tries from jobs; ");
     let listing = good.read().await;
     assert_eq!(
         (ids(&listing), listing.errors, listing.is_complete),
@@ -582,21 +593,25 @@ async fn real_postgresql_is_queried_and_never_written() {
         ("select 'a' as id", "no column task_id"),
         ("select 'a' as task_id, 1 as \"a b\"", "a column name is not a label name"),
     ] {
-        let told = of(&database.url(), query).read().await;
-        assert!(told.messages.iter().any(|message| message.contains(why)), "{query}: {:?}", told.messages);
+        let listing = source_of(&database.url(), query).read().await;
+        assert!(listing.messages.iter().any(|message| message.contains(why)), "{query}: {:?}", listing.messages);
     }
     let wrong = database.url().replace("se%3Acr", "wrong");
-    let told = of(&wrong, "select 'a' as task_id").read().await;
-    assert!(told.messages[0].contains("28P01") && !told.messages[0].contains("wrong"), "{:?}", told.messages);
+    let listing = source_of(&wrong, "select 'a' as task_id").read().await;
+    assert!(listing.messages[0].contains("28P01") && !listing.messages[0].contains("wrong"), "{:?}", listing.messages);
     for url in ["mysql://reader@127.0.0.1/x", "postgres://reader@127.0.0.1:port/x"] {
-        let told = of(url, "select 'a' as task_id").read().await;
-        assert_eq!((told.errors, told.is_complete), (1, false), "{url}");
+        let listing = source_of(url, "select 'a' as task_id").read().await;
+        assert_eq!((listing.errors, listing.is_complete), (1, false), "{url}");
     }
     let count: i64 = client.query_one("select count(*) from jobs", &[]).await.unwrap().get(0);
-    assert_eq!(count, 3, "nothing was written");
+    assert_eq!(count, 3, "the database was not changed");
 
     drop(client);
     drop(database);
     let kept = good.read().await;
-    assert_eq!((ids(&kept), kept.errors, kept.is_complete), (set(&["a", "b"]), 1, false), "its last good list");
+    assert_eq!(
+        (ids(&kept), kept.errors, kept.is_complete),
+        (set(&["a", "b"]), 1, false),
+        "the last valid list is kept"
+    );
 }

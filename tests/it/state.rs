@@ -1,4 +1,4 @@
-//! The state by itself: what is committed stays, all of it or nothing, for one process, in a file that is never harmed.
+//! The state store: atomic commits, one process per file, and files that are never damaged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,11 +32,11 @@ fn task(id: &str) -> Arc<Task> {
     Arc::new(Task { video, ..Task::new("u".into(), "new_api", new, at(900)) })
 }
 
-fn found(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp) -> Arc<Discovery> {
-    found_in(tasks, gone, now, None)
+fn discovery(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp) -> Arc<Discovery> {
+    first_discovery(tasks, gone, now, None)
 }
 
-fn found_in(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp, identity: Option<&str>) -> Arc<Discovery> {
+fn first_discovery(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp, identity: Option<&str>) -> Arc<Discovery> {
     Arc::new(Discovery {
         upstream: "u".into(),
         source: "file/0".to_owned(),
@@ -50,7 +50,7 @@ fn found_in(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp, identity: Opti
     })
 }
 
-/// What a task does when it is read like this.
+/// The transition of a task for a reading.
 fn read(task: &Task, status: Status) -> Transition {
     let mut answer = Answer::new(status);
     if status.is_end() {
@@ -69,13 +69,13 @@ async fn close((store, ended): (Store, oneshot::Receiver<()>)) {
     ended.await.unwrap();
 }
 
-/// What the store says to a command.
-async fn done(store: &Store, command: Command) -> Output {
+/// Executes a command and returns its output.
+async fn execute(store: &Store, command: Command) -> Output {
     store.execute(command).await.unwrap()
 }
 
 async fn add(store: &Store, discovery: Arc<Discovery>) -> (Vec<Arc<Task>>, Vec<Arc<Task>>) {
-    match done(store, Command::Add(discovery)).await {
+    match execute(store, Command::Add(discovery)).await {
         Output::Added { new, known } => (new, known),
         other => panic!("{other:?}"),
     }
@@ -89,17 +89,17 @@ async fn load(store: &Store, labels: Vec<Arc<str>>) -> Result<Loaded, StoreError
 }
 
 async fn known_ids(store: &Store, named_before: Timestamp, after: Cursor, limit: usize) -> KnownIdsPage {
-    match done(store, Command::KnownIds { named_before, after, limit }).await {
+    match execute(store, Command::KnownIds { named_before, after, limit }).await {
         Output::KnownIds(page) => page,
         other => panic!("{other:?}"),
     }
 }
 
 async fn update(store: &Store, named: Vec<KnownId>, now: Timestamp, forgotten: Vec<KnownId>, before: Timestamp) {
-    done(store, Command::UpdateKnownIds { named, now, forgotten, before }).await;
+    execute(store, Command::UpdateKnownIds { named, now, forgotten, before }).await;
 }
 
-/// Sends a commit at once; its end is waited for.
+/// Sends a commit; the future waits for its result.
 fn send(store: &Store, transitions: Vec<Transition>) -> impl Future<Output = Settled> + use<> {
     let replied = store.send(Command::Commit(transitions, HOLD));
     async move { Settled::from_reply(replied.await.unwrap()).unwrap() }
@@ -126,7 +126,7 @@ async fn all(store: &Store) -> (Vec<Arc<Task>>, Counts) {
     (loaded.tasks, counts)
 }
 
-/// What has to be counted of tasks as they are.
+/// The expected counters of tasks.
 fn counts_of(tasks: &[Arc<Task>]) -> Counts {
     let mut counts = Counts::new();
     for task in tasks {
@@ -137,7 +137,7 @@ fn counts_of(tasks: &[Arc<Task>]) -> Counts {
         if task.status.is_end() {
             add(format!("finished/{}", task.status.as_str()), 1);
             add(format!("latency/{}/le=30", task.status.as_str()), 1);
-            // 30 s are above 2^(39/8) and not above 2^(40/8).
+            // 2^(39/8) < 30 s <= 2^(40/8).
             add(format!("latency/{}/native=40", task.status.as_str()), 1);
             add(format!("latency/{}/sum", task.status.as_str()), 30_000);
             add("tokens/unspecified".into(), 100_500);
@@ -149,82 +149,82 @@ fn counts_of(tasks: &[Arc<Task>]) -> Counts {
     counts
 }
 
-/// Without the changes of status, of which a task has had more than one.
-fn without_moves(counts: Counts) -> Counts {
+/// Without status transitions, which a task may have several times.
+fn without_transitions(counts: Counts) -> Counts {
     counts.into_iter().filter(|(cell, _)| !cell.starts_with("transitions")).collect()
 }
 
 #[tokio::test]
-async fn what_is_committed_is_there_after_a_restart() {
+async fn committed_data_is_loaded_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");
     let state = open(&path);
-    let added = add(&state.0, found_in(vec![task("a"), task("b")], &[], at(1000), Some("file a"))).await;
+    let added = add(&state.0, first_discovery(vec![task("a"), task("b")], &[], at(1000), Some("file a"))).await;
     assert_eq!(added, (vec![task("a"), task("b")], vec![]));
-    let again = add(&state.0, found(vec![task("a")], &[], at(1000))).await;
-    assert_eq!(again, (vec![], vec![task("a")]), "another source names it: not new, but to be watched");
+    let again = add(&state.0, discovery(vec![task("a")], &[], at(1000))).await;
+    assert_eq!(again, (vec![], vec![task("a")]), "known from another source, and now tracked");
     let running = commit(&state.0, vec![read(&task("a"), Status::Running)]).await;
     let ended = commit(&state.0, vec![read(&running[0], Status::Failed)]).await;
     let label_set = ended[0].label_set();
     let (label_sets, sources) = (vec![label_set.clone()], vec!["file/0".into()]);
-    done(&state.0, Command::Release { label_sets, upstream: "u".into(), sources, now: at(1002) }).await;
+    execute(&state.0, Command::Release { label_sets, upstream: "u".into(), sources, now: at(1002) }).await;
     close(state).await;
 
     let (store, _ended) = Store::open(&Location::File(path), at(5000), |_| {}).unwrap();
-    assert_eq!(store.first_start(), at(1000), "a restart does not move it");
+    assert_eq!(store.first_start(), at(1000), "a restart changes the first start");
     let loaded = load(&store, Vec::new()).await.unwrap();
     assert_eq!(loaded.loaded_sources, ["file a".to_owned()].into());
     assert_eq!(loaded.tasks, [ended[0].clone(), task("b")]);
     let [snapshot] = loaded.counters.as_slice() else { panic!("{:?}", loaded.counters) };
     assert_eq!((&snapshot.label_set, snapshot.zero_hold), (&label_set, ZeroHold { released: true, ..HOLD }));
     assert!(snapshot.numbers.iter().any(|(key, value)| key.to_string() == "transitions/running/failed" && *value == 1));
-    assert_eq!(without_moves(all(&store).await.1), counts_of(&ended));
+    assert_eq!(without_transitions(all(&store).await.1), counts_of(&ended));
     let [source] = loaded.sources.as_slice() else { panic!("{:?}", loaded.sources) };
     assert_eq!((source.source.as_str(), source.tasks, source.zero_hold.released), ("file/0", 2, true));
     let other_labels = load(&store, vec!["label_team".into()]).await.unwrap();
-    assert!(other_labels.counters.is_empty(), "they would clash with those that are shown");
+    assert!(other_labels.counters.is_empty(), "counters with other labels are not loaded");
 }
 
 #[tokio::test]
-async fn a_transition_from_an_older_state_of_the_task_counts_nothing() {
+async fn a_transition_from_a_stale_revision_is_not_counted() {
     let (store, _ended) = Store::open(&Location::Memory, at(1000), |_| {}).unwrap();
-    add(&store, found(vec![task("a")], &[], at(1000))).await;
+    add(&store, discovery(vec![task("a")], &[], at(1000))).await;
     let end = read(&task("a"), Status::Succeeded);
     let first = commit(&store, vec![end.clone()]).await;
     let Settled::Committed { transitions, stale, .. } =
         send(&store, vec![end, read(&task("gone"), Status::Failed)]).await
     else {
-        panic!("it can be written");
+        panic!("the commit was refused");
     };
     assert!(transitions.is_empty());
     let gone = TaskId::parse("gone").unwrap();
     assert_eq!(stale, [(gone, None), (first[0].id.clone(), Some(Task::clone(&first[0])))]);
-    assert_eq!(without_moves(all(&store).await.1), counts_of(&first));
+    assert_eq!(without_transitions(all(&store).await.1), counts_of(&first));
 }
 
 #[tokio::test]
-async fn an_id_is_forgotten_unless_it_is_named_in_the_last_moment() {
+async fn a_stale_id_is_forgotten_unless_it_is_discovered_again() {
     let (store, _ended) = Store::open(&Location::Memory, at(1000), |_| {}).unwrap();
-    add(&store, found(["a", "b", "c"].map(task).to_vec(), &[], at(1000))).await;
-    add(&store, found(Vec::new(), &["a"], at(2000))).await;
+    add(&store, discovery(["a", "b", "c"].map(task).to_vec(), &[], at(1000))).await;
+    add(&store, discovery(Vec::new(), &["a"], at(2000))).await;
     let stale = async |before| {
         let page = known_ids(&store, at(before), Cursor::default(), 100).await;
         page.ids.into_iter().map(|known| (known.id, known.has_row)).collect::<Vec<_>>()
     };
-    let told = |ids: &[(&str, bool)]| ids.iter().map(|(id, watched)| ((*id).to_owned(), *watched)).collect::<Vec<_>>();
-    assert_eq!(stale(1999).await, told(&[("b", true), ("c", true)]));
+    let owned = |ids: &[(&str, bool)]| ids.iter().map(|(id, has_row)| ((*id).to_owned(), *has_row)).collect::<Vec<_>>();
+    assert_eq!(stale(1999).await, owned(&[("b", true), ("c", true)]));
     commit(&store, vec![read(&task("a"), Status::Failed), read(&task("b"), Status::Failed)]).await;
-    done(&store, Command::DropEnded(at(1001))).await;
+    execute(&store, Command::DropEnded(at(1001))).await;
     assert_eq!(all(&store).await.0, [task("c")]);
-    assert_eq!(stale(2000).await, told(&[("a", false), ("b", false), ("c", true)]));
-    let past = add(&store, found(vec![task("a")], &[], at(2000))).await;
-    assert_eq!(past, (vec![], vec![]), "it has ended and is not watched any more, but it is no new task");
+    assert_eq!(stale(2000).await, owned(&[("a", false), ("b", false), ("c", true)]));
+    let past = add(&store, discovery(vec![task("a")], &[], at(2000))).await;
+    assert_eq!(past, (vec![], vec![]), "an ended task that was removed is not new");
     let both = known_ids(&store, at(2000), Cursor::default(), 2).await.ids;
-    // One of them is named again in the last moment.
-    add(&store, found(vec![task("b")], &[], at(3000))).await;
+    // One of them is discovered again before the deletion.
+    add(&store, discovery(vec![task("b")], &[], at(3000))).await;
     update(&store, Vec::new(), at(3000), both, at(2500)).await;
-    let (new, _) = add(&store, found(vec![task("a"), task("b")], &[], at(4000))).await;
-    assert_eq!(new, [task("a")], "forgotten, so new again");
+    let (new, _) = add(&store, discovery(vec![task("a"), task("b")], &[], at(4000))).await;
+    assert_eq!(new, [task("a")], "a forgotten id is new");
     let named = known_ids(&store, at(9999), Cursor::default(), 100).await.ids;
     update(&store, named, at(5000), Vec::new(), at(0)).await;
     assert_eq!(stale(4999).await, []);
@@ -241,7 +241,7 @@ async fn an_id_is_forgotten_unless_it_is_named_in_the_last_moment() {
     assert_eq!(pages(2).await, pages(1).await);
 }
 
-/// Everything that stands beside a path, as a kill would leave it.
+/// Copies the files of a state as a kill would leave them.
 fn copy(path: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for suffix in ["", "-wal", "-shm"] {
@@ -254,7 +254,7 @@ fn copy(path: &Path, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
+async fn a_crash_during_a_commit_leaves_all_of_it_or_nothing() {
     const TASKS: usize = 24;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");
@@ -270,19 +270,19 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
     let ids: Vec<String> = (0..TASKS).map(|n| format!("t{n}")).collect();
     let mut chance = fastrand::Rng::with_seed(11);
     let end = |id: &str| if id.ends_with(['1', '4', '7']) { Status::Failed } else { Status::Succeeded };
-    let (mut tasks, _) = add(&store, found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await;
+    let (mut tasks, _) = add(&store, discovery(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await;
     while tasks.iter().any(|task| task.is_active()) {
-        // A few upstreams' worth of transitions at once: they meet in one transaction, or do not.
-        let mut asked = Vec::new();
+        // Several commits at once, as from several upstreams: they may share a transaction.
+        let mut replies = Vec::new();
         chance.shuffle(&mut tasks);
         let picked: Vec<Arc<Task>> =
             tasks.iter().filter(|task| task.is_active()).take(chance.usize(1..5)).cloned().collect();
         for task in &picked {
             let next = if task.status == Status::Unknown { Status::Running } else { end(task.id.as_str()) };
-            asked.push(send(&store, vec![read(task, next)]));
+            replies.push(send(&store, vec![read(task, next)]));
         }
-        for answer in asked {
-            let Settled::Committed { transitions, .. } = answer.await else { panic!("it can be written") };
+        for answer in replies {
+            let Settled::Committed { transitions, .. } = answer.await else { panic!("the commit was refused") };
             for Transition { task, .. } in transitions {
                 let place = tasks.iter().position(|known| known.id == task.id).unwrap();
                 tasks[place] = Arc::new(task);
@@ -290,7 +290,7 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
         }
     }
     let truth = all(&store).await.1;
-    assert_eq!(without_moves(truth.clone()), counts_of(&tasks));
+    assert_eq!(without_transitions(truth.clone()), counts_of(&tasks));
     drop(store);
 
     let copies = std::mem::take(&mut *copies.lock().unwrap());
@@ -305,9 +305,9 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
         *points.entry(point).or_insert(0) += 1;
         let (store, _ended) = open(&crashed);
         let (mut there, counts) = all(&store).await;
-        assert_eq!(without_moves(counts), counts_of(&there), "{point} {}", crashed.display());
-        // It goes on from there and comes to the same.
-        let (new, _) = add(&store, found(ids.iter().map(|id| task(id)).collect(), &[], at(1003))).await;
+        assert_eq!(without_transitions(counts), counts_of(&there), "{point} {}", crashed.display());
+        // Continuing from the crash gives the same counters.
+        let (new, _) = add(&store, discovery(ids.iter().map(|id| task(id)).collect(), &[], at(1003))).await;
         there.extend(new);
         assert_eq!(there.len(), TASKS);
         while let Some(place) = there.iter().position(|task| task.is_active()) {
@@ -321,11 +321,11 @@ async fn a_crash_at_any_point_of_a_commit_leaves_all_of_it_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_torn_log_loses_what_was_not_yet_committed_and_nothing_else() {
+async fn a_torn_wal_loses_only_the_incomplete_transaction() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");
     let (store, _ended) = open(&path);
-    add(&store, found(vec![task("a"), task("b")], &[], at(1000))).await;
+    add(&store, discovery(vec![task("a"), task("b")], &[], at(1000))).await;
     commit(&store, vec![read(&task("a"), Status::Failed)]).await;
     let whole = folder.path().join("whole");
     copy(&path, &whole);
@@ -334,7 +334,7 @@ async fn a_torn_log_loses_what_was_not_yet_committed_and_nothing_else() {
     let last = fs::metadata(path.with_file_name("s.db-wal")).unwrap().len();
     assert!(last > good);
     let only_a = all(&open(&whole.join("s.db")).0).await;
-    assert_eq!(without_moves(only_a.1.clone()), counts_of(&only_a.0));
+    assert_eq!(without_transitions(only_a.1.clone()), counts_of(&only_a.0));
     for (name, length, garbled) in
         [("short", last - 10, false), ("shorter", good + 100, false), ("garbled", last, true)]
     {
@@ -352,24 +352,26 @@ async fn a_torn_log_loses_what_was_not_yet_committed_and_nothing_else() {
     }
 }
 
-/// What opening says; the file is as before.
-fn refused(path: &Path) -> String {
+/// The error of opening a file; the file must not change.
+fn open_error(path: &Path) -> String {
     let before = fs::read(path).unwrap();
-    let Err(error) = Store::open(&Location::File(path.to_owned()), at(1000), |_| {}) else { panic!("it was opened") };
-    assert!(fs::read(path).unwrap() == before, "{error}: but it was written to");
+    let Err(error) = Store::open(&Location::File(path.to_owned()), at(1000), |_| {}) else {
+        panic!("the file was opened")
+    };
+    assert!(fs::read(path).unwrap() == before, "{error}: the file was changed");
     error.to_string()
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_refused_with_what_to_do_and_left_as_it_is() {
+async fn an_unusable_file_is_rejected_with_advice_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let at_name = |name: &str| folder.path().join(name);
     let path = at_name("s.db");
     let state = open(&path);
     let many: Vec<Arc<Task>> = (0..500).map(|n| task(&format!("task-with-a-long-name-{n}"))).collect();
-    add(&state.0, found(many, &[], at(1000))).await;
+    add(&state.0, discovery(many, &[], at(1000))).await;
     let Err(OpenError::InUse(_)) = Store::open(&Location::File(path.clone()), at(1000), |_| {}) else {
-        panic!("not twice")
+        panic!("the file was opened twice")
     };
     close(state).await;
     close(open(&path)).await;
@@ -399,22 +401,22 @@ async fn what_cannot_be_used_is_refused_with_what_to_do_and_left_as_it_is() {
         ("marked", ["is not a state of videogen-exporter", "Set another"]),
         ("other", ["is not a state of videogen-exporter", "Set another"]),
     ] {
-        let told = refused(&at_name(name));
-        assert!(words.iter().all(|word| told.contains(word)) && told.contains(name), "{name}: {told}");
+        let message = open_error(&at_name(name));
+        assert!(words.iter().all(|word| message.contains(word)) && message.contains(name), "{name}: {message}");
     }
     let nowhere = Store::open(&Location::File(at_name("no/such/folder.db")), at(1000), |_| {});
-    let Err(OpenError::Io(_, why)) = nowhere else { panic!("there is no such folder") };
+    let Err(OpenError::Io(_, why)) = nowhere else { panic!("the file was opened without its folder") };
     assert!(why.contains("No such file"), "{why}");
     fs::write(at_name("empty"), "").unwrap();
-    assert_eq!(all(&open(&at_name("empty")).0).await.0, [], "a start that was cut off right away");
+    assert_eq!(all(&open(&at_name("empty")).0).await.0, [], "an empty file is a start that was interrupted");
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
+async fn an_unreadable_row_is_skipped_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");
     let state = open(&path);
-    add(&state.0, found(["a", "b", "c", "d"].map(task).to_vec(), &[], at(1000))).await;
+    add(&state.0, discovery(["a", "b", "c", "d"].map(task).to_vec(), &[], at(1000))).await;
     close(state).await;
     let rows = "update tasks set record = '{\"status\":\"done\"}' where task_id = 'a'; \
                 update tasks set record = x'00' where task_id = 'b'; update tasks set revision = -1 where task_id = 'c'";
@@ -422,21 +424,21 @@ async fn a_row_that_cannot_be_read_is_set_aside_and_the_rest_goes_on() {
     let (store, _ended) = open(&path);
     let loaded = load(&store, Vec::new()).await.unwrap();
     assert_eq!((loaded.skipped, loaded.tasks), (3, vec![task("d")]));
-    // Nothing that is asked about such a row fails, or changes it.
-    let again = add(&store, found(["a", "d"].map(task).to_vec(), &[], at(1001))).await;
-    assert_eq!(again, (vec![], vec![task("d")]), "it is known, and no new task");
+    // Commands on an unreadable row do not fail and do not change it.
+    let again = add(&store, discovery(["a", "d"].map(task).to_vec(), &[], at(1001))).await;
+    assert_eq!(again, (vec![], vec![task("d")]), "an unreadable task is known");
     let forget = Command::Forget(("u".into(), "new_api"), TaskId::parse("b").unwrap(), at(1002));
-    assert!(matches!(done(&store, forget).await, Output::WasTracked(false)));
+    assert!(matches!(execute(&store, forget).await, Output::WasTracked(false)));
     let Settled::Committed { transitions, stale, .. } = send(&store, vec![read(&task("c"), Status::Failed)]).await
     else {
-        panic!("it can be written")
+        panic!("the commit was refused")
     };
     assert_eq!((transitions.len(), stale), (0, vec![(TaskId::parse("c").unwrap(), None)]));
-    assert_eq!(load(&store, Vec::new()).await.unwrap().skipped, 3, "an older or newer program may still read them");
+    assert_eq!(load(&store, Vec::new()).await.unwrap().skipped, 3, "the rows are kept for another version");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_another_process_holds_the_file_ends_wait_and_the_rest_is_refused() {
+async fn commits_wait_and_other_commands_fail_while_the_file_is_locked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");
     let events: Arc<Mutex<Vec<Event>>> = Arc::default();
@@ -444,32 +446,32 @@ async fn while_another_process_holds_the_file_ends_wait_and_the_rest_is_refused(
     let watch = move |event| seen.lock().unwrap().push(event);
     let (store, _ended) = Store::open(&Location::File(path.clone()), at(1000), watch).unwrap();
     let ids: Vec<String> = (0..MAX_WAITING + 50).map(|n| format!("t{n}")).collect();
-    add(&store, found(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await;
+    add(&store, discovery(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await;
 
     let shell = rusqlite::Connection::open(&path).unwrap();
     shell.execute_batch("begin immediate").unwrap();
     let Settled::Refused(running, error) = send(&store, vec![read(&task("t0"), Status::Running)]).await else {
-        panic!("it is locked");
+        panic!("the commit succeeded while the file is locked");
     };
     assert_eq!((running.len(), error.to_string().contains("locked")), (1, true), "{error}");
     assert_eq!(events.lock().unwrap().last(), Some(&Event::Failed));
-    store.execute(Command::Add(found(vec![task("new")], &[], at(1000)))).await.unwrap_err();
+    store.execute(Command::Add(discovery(vec![task("new")], &[], at(1000)))).await.unwrap_err();
     let mut answers: Vec<_> = ids.iter().map(|id| send(&store, vec![read(&task(id), Status::Failed)])).collect();
     let mut refused = 0;
     for answer in answers.split_off(MAX_WAITING) {
         refused += usize::from(matches!(answer.await, Settled::Refused(..)));
     }
-    assert_eq!(refused, 50, "the oldest are kept");
+    assert_eq!(refused, 50, "commits above the limit are refused");
     let timeline = store.timeline("u".into(), TaskId::parse("t0").unwrap()).await;
-    assert_eq!(timeline.unwrap().len(), 1, "it can still be read");
+    assert_eq!(timeline.unwrap().len(), 1, "the timeline can be read while the file is locked");
     let while_some_wait = load(&store, Vec::new()).await;
-    assert!(while_some_wait.is_err(), "nobody may go on from what will have changed");
+    assert!(while_some_wait.is_err(), "loading is refused while commits wait");
     shell.execute_batch("rollback").unwrap();
     for answer in answers {
         assert!(matches!(answer.await, Settled::Committed { .. }));
     }
     assert!(matches!(events.lock().unwrap().last(), Some(Event::Committed(_))));
     let (tasks, counts) = all(&store).await;
-    assert_eq!(without_moves(counts), counts_of(&tasks));
+    assert_eq!(without_transitions(counts), counts_of(&tasks));
     assert_eq!(tasks.iter().filter(|task| !task.is_active()).count(), MAX_WAITING);
 }

@@ -1,4 +1,4 @@
-//! Kling's signed tokens over a socket: right at every moment, renewed in time, and signed anew when a key changes.
+//! Signed tokens of Kling: always valid, renewed in time, and signed again when the key changes.
 
 use std::collections::HashSet;
 use std::fs;
@@ -22,14 +22,14 @@ use videogen_exporter::config;
 use videogen_exporter::domain::TaskId;
 use videogen_exporter::http::Client;
 
-/// A fake Kling with a clock that the test sets.
+/// A fake Kling server with a clock that the test sets.
 struct Kling {
     address: SocketAddr,
-    held: Arc<Held>,
+    state: Arc<KlingState>,
     server: JoinHandle<()>,
 }
 
-struct Held {
+struct KlingState {
     now: AtomicU64,
     secret: Mutex<String>,
     tokens: Mutex<HashSet<String>>,
@@ -38,13 +38,16 @@ struct Held {
 impl Kling {
     #[expect(clippy::disallowed_methods, reason = "the server is owned by this value and aborted with it")]
     async fn start(secret: &str) -> Self {
-        let held =
-            Arc::new(Held { now: AtomicU64::new(0), secret: Mutex::new(secret.to_owned()), tokens: Mutex::default() });
+        let state = Arc::new(KlingState {
+            now: AtomicU64::new(0),
+            secret: Mutex::new(secret.to_owned()),
+            tokens: Mutex::default(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().fallback(answer).with_state(held.clone());
+        let router = Router::new().fallback(answer).with_state(state.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, held, server }
+        Self { address, state, server }
     }
 }
 
@@ -54,28 +57,28 @@ impl Drop for Kling {
     }
 }
 
-async fn answer(State(held): State<Arc<Held>>, headers: HeaderMap) -> Response {
+async fn answer(State(state): State<Arc<KlingState>>, headers: HeaderMap) -> Response {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    if let Err(code) = token.map_or(Err(1001), |token| check(token, &held)) {
+    if let Err(code) = token.map_or(Err(1001), |token| check(token, &state)) {
         return (StatusCode::UNAUTHORIZED, json!({"code": code, "message": "auth"}).to_string()).into_response();
     }
-    held.tokens.lock().unwrap().insert(token.unwrap().to_owned());
+    state.tokens.lock().unwrap().insert(token.unwrap().to_owned());
     let data = json!({"task_id": "1", "task_status": "processing", "created_at": 1_795_132_800_000_i64,
         "updated_at": 1_795_132_800_000_i64});
     json!({"code": 0, "message": "SUCCEED", "data": data}).to_string().into_response()
 }
 
-/// As Kling documents it, and no more patient: 1000 a wrong signature, 1003 not valid yet, 1004 expired.
-fn check(token: &str, held: &Held) -> Result<(), u16> {
+/// The documented error codes: 1000 wrong signature, 1003 not valid yet, 1004 expired.
+fn check(token: &str, state: &KlingState) -> Result<(), u16> {
     let (signed, tag) = token.rsplit_once('.').ok_or(1002u16)?;
-    let key = hmac::Key::new(hmac::HMAC_SHA256, held.secret.lock().unwrap().as_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, state.secret.lock().unwrap().as_bytes());
     hmac::verify(&key, signed.as_bytes(), &URL_SAFE_NO_PAD.decode(tag).unwrap()).map_err(|_| 1000u16)?;
     let part = |text: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap() };
     let (head, claims) = signed.split_once('.').unwrap();
     let (head, claims) = (part(head), part(claims));
     assert_eq!(head, json!({"alg": "HS256", "typ": "JWT"}));
     assert_eq!(claims["iss"], "access");
-    let now = held.now.load(Ordering::SeqCst);
+    let now = state.now.load(Ordering::SeqCst);
     if claims["nbf"].as_u64().unwrap() > now {
         return Err(1003);
     }
@@ -83,7 +86,7 @@ fn check(token: &str, held: &Held) -> Result<(), u16> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_good_at_every_moment_of_a_day_and_kept_while_it_is() {
+async fn a_token_is_always_valid_and_is_reused_until_it_expires() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("access"), "access\n").unwrap();
     fs::write(folder.path().join("secret"), "s3cret\n").unwrap();
@@ -97,7 +100,7 @@ async fn a_token_is_good_at_every_moment_of_a_day_and_kept_while_it_is() {
     let (client, key) = (Client::new(&upstream.http).unwrap(), upstream.key.clone().unwrap());
     let request = upstream.dialect.request(&TaskId::parse("866900000000000001").unwrap()).unwrap();
     let ask = async |now: u64| {
-        kling.held.now.store(now, Ordering::SeqCst);
+        kling.state.now.store(now, Ordering::SeqCst);
         let token = key.get(UNIX_EPOCH + Duration::from_secs(now)).await;
         let response = client.send(&request, Some(&token)).await.unwrap();
         upstream.dialect.read(response.status, &response.body.unwrap()).map_err(|error| error.code)
@@ -106,25 +109,25 @@ async fn a_token_is_good_at_every_moment_of_a_day_and_kept_while_it_is() {
     for now in (day..day + 86_400).step_by(97) {
         assert!(ask(now).await.is_ok(), "{} s into the day", now - day);
     }
-    let signed = kling.held.tokens.lock().unwrap().len();
+    let signed = kling.state.tokens.lock().unwrap().len();
     assert!((48..=60).contains(&signed), "{signed} tokens in a day");
-    assert!(ask(day).await.is_ok(), "a clock that was set back");
+    assert!(ask(day).await.is_ok(), "a clock that was set back is tolerated");
 
-    *kling.held.secret.lock().unwrap() = "another".to_owned();
+    *kling.state.secret.lock().unwrap() = "another".to_owned();
     assert_eq!(ask(day + 10).await.unwrap_err().as_deref(), Some("1000"));
     fs::write(folder.path().join("secret"), "another").unwrap();
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    assert!(ask(day + 20).await.is_ok(), "a new key is taken up, and its token signed");
+    assert!(ask(day + 20).await.is_ok(), "the new key is used");
 }
 
-/// The whole program, once, with the real clock.
+/// The exporter with the real clock.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_exporter_signs_what_it_asks() {
+async fn the_exporter_signs_its_requests() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("access"), "access").unwrap();
     fs::write(folder.path().join("secret"), "s3cret").unwrap();
     let kling = Kling::start("s3cret").await;
-    kling.held.now.store(UNIX_EPOCH.elapsed().unwrap().as_secs(), Ordering::SeqCst);
+    kling.state.now.store(UNIX_EPOCH.elapsed().unwrap().as_secs(), Ordering::SeqCst);
     let text = format!(
         "{}upstreams: [{{name: k, provider: kling, model: kling-v2, base_url: 'http://{}', authorization: {{access_key_file: access, \
          secret_key_file: secret}}, static_configs: [{{targets: ['1']}}]}}]",
@@ -132,8 +135,8 @@ async fn the_exporter_signs_what_it_asks() {
         kling.address
     );
     let exporter = super::exporter::Exporter::start(&text, Path::new(folder.path())).await;
-    let page = exporter.until(&["videogen_task_status{upstream=\"k\",task_id=\"1\",status=\"running\"} 1"]).await;
-    let token = kling.held.tokens.lock().unwrap().iter().next().unwrap().clone();
+    let page = exporter.wait_for(&["videogen_task_status{upstream=\"k\",task_id=\"1\",status=\"running\"} 1"]).await;
+    let token = kling.state.tokens.lock().unwrap().iter().next().unwrap().clone();
     assert!(!page.contains(&token) && !page.contains("s3cret"));
     let (_, config) = exporter.get("config").await;
     assert!(!config.contains("s3cret") && config.contains("secret_key_file"));

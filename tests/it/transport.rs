@@ -1,4 +1,4 @@
-//! The ways to an upstream: TLS with a name and a certificate of one's own, and a proxy.
+//! Connections to an upstream: custom CA, server name and proxy.
 
 use std::fs;
 use std::path::Path;
@@ -14,13 +14,13 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use crate::exporter::{Exporter, QUICK};
 use crate::upstream::{Upstream, status};
 
-/// Answers every request over TLS with a running task, and says in its body which host was asked for.
+/// Answers requests over TLS with a running task; the model has the `Host` header.
 async fn answer(listener: TcpListener, acceptor: TlsAcceptor) {
     loop {
         let (socket, _) = listener.accept().await.unwrap();
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
-            // A client that does not trust us hangs up in the middle, as it should.
+            // A client that does not trust the certificate disconnects.
             let Ok(mut socket) = acceptor.accept(socket).await else { return };
             let mut request = vec![0; 4096];
             let Ok(length) = socket.read(&mut request).await else { return };
@@ -38,7 +38,7 @@ async fn answer(listener: TcpListener, acceptor: TlsAcceptor) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_ones_own_and_another_name_are_honoured_and_strangers_are_not_trusted() {
+async fn a_custom_ca_and_server_name_are_accepted_and_other_certificates_are_rejected() {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["gateway.example".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
@@ -62,14 +62,14 @@ async fn a_certificate_of_ones_own_and_another_name_are_honoured_and_strangers_a
     .concat();
     let exporter = Exporter::start(&text, folder.path()).await;
     let page = exporter
-        .until(&[
+        .wait_for(&[
             "videogen_task_status{upstream=\"right\",task_id=\"t\",status=\"running\"} 1",
             "videogen_upstream_up{upstream=\"right\"} 1",
             "videogen_upstream_up{upstream=\"wrong-name\"} 0",
             "videogen_upstream_up{upstream=\"stranger\"} 0",
         ])
         .await;
-    assert!(page.contains("model=\"host-127.0.0.1\""), "the Host header stays that of the URL: {page}");
+    assert!(page.contains("model=\"host-127.0.0.1\""), "the Host header is that of the URL: {page}");
     for name in ["wrong-name", "stranger"] {
         let errors =
             format!("videogen_upstream_request_errors_total{{operation=\"get\",reason=\"tls\",upstream=\"{name}\"}} ");
@@ -81,7 +81,7 @@ async fn a_certificate_of_ones_own_and_another_name_are_honoured_and_strangers_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_is_used_where_one_is_configured() {
+async fn a_configured_proxy_is_used() {
     let proxy = Upstream::start("127.0.0.1:0").await;
     proxy.script("t", vec![status("IN_PROGRESS")]);
     let text = format!(
@@ -89,7 +89,7 @@ async fn a_proxy_is_used_where_one_is_configured() {
         proxy.address
     );
     let exporter = Exporter::start(&text, Path::new(".")).await;
-    exporter.until(&["videogen_task_status{upstream=\"gw\",task_id=\"t\",status=\"running\"} 1"]).await;
+    exporter.wait_for(&["videogen_task_status{upstream=\"gw\",task_id=\"t\",status=\"running\"} 1"]).await;
     assert!(!exporter.get("config").await.1.contains("pass"));
     exporter.stop().await;
 }

@@ -1,4 +1,4 @@
-//! What no dashboard of a gateway shows: where its word and the provider's differ, and where answers are not as documented.
+//! Disagreements of gateway and provider, schema drift, clock skew, and consistent pages.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -20,7 +20,7 @@ fn unix() -> i64 {
     i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap()
 }
 
-/// A gateway's row with Ark's task in it; both know when it ended, 7 s apart.
+/// A row of a gateway with a task of Ark; their finish times differ by 7 s.
 fn answer(gateway: &str, inner: &str) -> Value {
     let at = unix();
     let over = matches!(gateway, "SUCCESS" | "FAILURE");
@@ -32,35 +32,38 @@ fn answer(gateway: &str, inner: &str) -> Value {
             "usage": {"completion_tokens": 10, "total_tokens": 10}}})
 }
 
-fn label_set(family: &str, own: &str) -> String {
+fn model_series(family: &str, own: &str) -> String {
     format!("{family}{{upstream=\"gw\",provider=\"new_api\",model=\"m\"{own}}}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_the_two_layers_differ_is_shown() {
+async fn disagreements_of_gateway_and_provider_are_exported() {
     let gateway = Upstream::start("127.0.0.1:0").await;
     gateway.script("stale", vec![row(&answer("IN_PROGRESS", "expired"))]);
     gateway.script("ok", vec![row(&answer("IN_PROGRESS", "running")), row(&answer("SUCCESS", "succeeded"))]);
     gateway.script("busy", vec![row(&answer("IN_PROGRESS", "running"))]);
     let exporter = Exporter::start(&config(&gateway, "[stale, ok, busy]"), Path::new(".")).await;
     let disagree =
-        label_set("videogen_status_disagreements", ",gateway_status=\"running\",upstream_status=\"expired\"") + " 1";
-    let lag = label_set("videogen_gateway_finish_lag_seconds_sum", "") + " 7";
-    let once = label_set("videogen_gateway_finish_lag_seconds_count", "") + " 1";
+        model_series("videogen_status_disagreements", ",gateway_status=\"running\",upstream_status=\"expired\"") + " 1";
+    let lag = model_series("videogen_gateway_finish_lag_seconds_sum", "") + " 7";
+    let once = model_series("videogen_gateway_finish_lag_seconds_count", "") + " 1";
     let expiry = "videogen_task_result_expiry_timestamp_seconds{upstream=\"gw\",task_id=\"ok\"} 1795219200";
-    let page = exporter.until(&[&disagree, &lag, &once, expiry]).await;
-    assert_eq!(page.matches("videogen_status_disagreements{").count(), 1, "agreement is no disagreement");
+    let page = exporter.wait_for(&[&disagree, &lag, &once, expiry]).await;
+    assert_eq!(page.matches("videogen_status_disagreements{").count(), 1, "equal statuses are a disagreement");
     let deadline = "videogen_task_deadline_timestamp_seconds{upstream=\"gw\",task_id=\"busy\"} ";
     let deadline: i64 = page.lines().find_map(|line| line.strip_prefix(deadline)).unwrap().parse().unwrap();
     assert!((deadline - (unix() - 62 + 172_800)).abs() < 10, "{deadline}");
-    assert!(!page.contains("deadline_timestamp_seconds{upstream=\"gw\",task_id=\"ok\"}"), "it has ended");
+    assert!(
+        !page.contains("deadline_timestamp_seconds{upstream=\"gw\",task_id=\"ok\"}"),
+        "an ended task has no deadline"
+    );
     assert!(!page.contains("S3CRET") && !page.contains("x.y"));
-    assert!(!page.contains("videogen_schema_drift_total{"), "all of this is as documented");
+    assert!(!page.contains("videogen_schema_drift_total{"), "documented responses have drift");
     exporter.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_as_documented_is_counted_and_the_rest_is_read() {
+async fn schema_drift_is_counted_and_the_other_fields_are_decoded() {
     let gateway = Upstream::start("127.0.0.1:0").await;
     let mut odd = answer("SUCCESS", "succeeded");
     odd["data"]["usage"]["total_tokens"] = json!({"new": "shape"});
@@ -74,18 +77,18 @@ async fn what_is_not_as_documented_is_counted_and_the_rest_is_read() {
         )
     };
     let page = exporter
-        .until(&[&drift("tokens_total", "wrong_type"), &drift("progress", "missing"), &drift("start", "unreadable")])
+        .wait_for(&[&drift("tokens_total", "wrong_type"), &drift("progress", "missing"), &drift("start", "unreadable")])
         .await;
     assert_eq!(page.matches("videogen_schema_drift_total{").count(), 3);
-    let finished = label_set("videogen_tasks_finished_total", ",status=\"succeeded\"");
-    assert_eq!(value(&page, &finished), Some(1.0), "it is read all the same");
+    let finished = model_series("videogen_tasks_finished_total", ",status=\"succeeded\"");
+    assert_eq!(value(&page, &finished), Some(1.0), "a response with drift is decoded");
     exporter.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_wrong_is_seen() {
+async fn the_clock_skew_of_an_upstream_is_exported() {
     let gateway = Upstream::start("127.0.0.1:0").await;
-    let Reply::Body(code, body) = status("IN_PROGRESS") else { panic!("a plain answer was expected") };
+    let Reply::Body(code, body) = status("IN_PROGRESS") else { panic!("unexpected kind of reply") };
     let date = |at: i64| {
         let at = jiff::Timestamp::from_second(at).unwrap();
         at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
@@ -93,20 +96,19 @@ async fn a_clock_that_is_wrong_is_seen() {
     gateway.script("t", vec![Reply::Dated(code, body.clone(), date(unix() - 3600))]);
     let exporter = Exporter::start(&config(&gateway, "[t]"), Path::new(".")).await;
     let skew = "videogen_upstream_clock_skew_seconds{upstream=\"gw\"}";
-    exporter.until(&["videogen_upstream_up{upstream=\"gw\"} 1"]).await;
+    exporter.wait_for(&["videogen_upstream_up{upstream=\"gw\"} 1"]).await;
     let shown = value(&exporter.page().await, skew).unwrap();
     assert!((shown + 3600.0).abs() < 30.0, "{shown}");
     gateway.script("t", vec![Reply::Dated(code, body.clone(), "yesterday".to_owned())]);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let kept = value(&exporter.page().await, skew).unwrap();
-    assert!((kept + 3600.0).abs() < 30.0, "a date that cannot be read says nothing: {kept}");
+    assert!((kept + 3600.0).abs() < 30.0, "an invalid date changes the skew: {kept}");
     exporter.stop().await;
 }
 
-/// While tasks end one after the other, whoever looks sees each of them in the counters, in the counts by status and in its own
-/// row, or in none of them.
+/// On each page an ended task is in the counters, in the counts by status and in its own row, or in none of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_is_of_one_moment() {
+async fn a_page_is_a_consistent_snapshot() {
     const TASKS: u32 = 400;
     let gateway = Upstream::start("127.0.0.1:0").await;
     for task in 0..TASKS {
@@ -116,14 +118,14 @@ async fn a_page_is_of_one_moment() {
     }
     let targets: Vec<_> = (0..TASKS).map(|task| format!("t{task}")).collect();
     let exporter = Exporter::start(&config(&gateway, &format!("[{}]", targets.join(", "))), Path::new(".")).await;
-    let finished = label_set("videogen_tasks_finished_total", ",status=\"succeeded\"");
-    let succeeded = label_set("videogen_tasks", ",status=\"succeeded\"");
+    let finished = model_series("videogen_tasks_finished_total", ",status=\"succeeded\"");
+    let succeeded = model_series("videogen_tasks", ",status=\"succeeded\"");
     let deadline = Instant::now() + PATIENCE;
-    // Several who look at once: it is about moments.
-    let mut looks = JoinSet::new();
+    // Several concurrent scrapes find more intermediate pages.
+    let mut scrapes = JoinSet::new();
     for _ in 0..4 {
         let (address, finished, succeeded) = (exporter.address, finished.clone(), succeeded.clone());
-        looks.spawn(async move {
+        scrapes.spawn(async move {
             let mut between = 0;
             loop {
                 let page = get(address, "metrics").await.1;
@@ -132,16 +134,16 @@ async fn a_page_is_of_one_moment() {
                 });
                 let shown = shown.count().to_string().parse().ok();
                 let seen = [value(&page, &finished).or(Some(0.0)), value(&page, &succeeded).or(Some(0.0))];
-                assert_eq!(seen, [shown; 2], "counted, counted by status, and shown");
+                assert_eq!(seen, [shown; 2], "finished counter, count by status, and rows differ");
                 if shown == Some(f64::from(TASKS)) {
                     return between;
                 }
                 between += usize::from(shown != Some(0.0));
-                assert!(Instant::now() < deadline, "{shown:?} have ended");
+                assert!(Instant::now() < deadline, "only {shown:?} tasks ended");
             }
         });
     }
-    let between: usize = looks.join_all().await.into_iter().sum();
-    assert!(between > 5, "{between} looks while tasks ended tell little");
+    let between: usize = scrapes.join_all().await.into_iter().sum();
+    assert!(between > 5, "only {between} pages while tasks ended");
     exporter.stop().await;
 }

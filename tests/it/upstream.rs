@@ -1,4 +1,4 @@
-//! A fake upstream that is a real server: each task id has a script of answers, the last of which repeats.
+//! A fake upstream server: each task id has a script of responses, and the last one repeats.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,44 +14,44 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// One answer.
+/// A scripted response.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// A status and a body.
     Body(u16, String),
-    /// The same with a `Retry-After`.
+    /// A status with `Retry-After`.
     RetryAfter(u16, String),
     /// A status and a body with a `Date`.
     Dated(u16, String, String),
-    /// A redirect to somewhere else.
+    /// A redirect to a URL.
     Redirect(String),
-    /// The connection breaks in the middle of the body.
+    /// The connection breaks within the body.
     Reset,
-    /// Nothing, for this long.
+    /// No response for this long.
     Hang(Duration),
-    /// A status and a body, after this long.
+    /// A status and a body after this delay.
     Late(Duration, u16, String),
 }
 
-/// A request as it came in.
+/// A request that was received.
 #[derive(Debug, Clone)]
-pub struct Asked {
-    /// The path as sent, still escaped.
+pub struct ReceivedRequest {
+    /// The escaped path.
     pub path: String,
     /// GET or POST.
     pub method: String,
-    /// What follows the question mark.
+    /// The query string.
     pub query: String,
     /// The body.
     pub body: String,
     /// The `Authorization` header.
     pub authorization: Option<String>,
     headers: HeaderMap,
-    /// When.
+    /// The time of arrival.
     pub at: Instant,
 }
 
-impl Asked {
+impl ReceivedRequest {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<String> {
         Some(self.headers.get(name)?.to_str().unwrap().to_owned())
@@ -61,7 +61,7 @@ impl Asked {
 #[derive(Default)]
 struct Script {
     replies: HashMap<String, Vec<Reply>>,
-    asked: Vec<Asked>,
+    requests: Vec<ReceivedRequest>,
 }
 
 /// The server; it stops when it is dropped.
@@ -72,7 +72,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Listens on a free port, or again on a known one.
+    /// Listens on an address; port 0 is any free port.
     #[expect(clippy::disallowed_methods, reason = "the server is owned by this value and aborted with it")]
     pub async fn start(address: &str) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
@@ -83,14 +83,14 @@ impl Upstream {
         Self { address, script, server }
     }
 
-    /// What `id` is answered, one after the other.
+    /// Sets the responses of `id`.
     pub fn script(&self, id: &str, replies: Vec<Reply>) {
         self.script.lock().unwrap().replies.insert(id.to_owned(), replies);
     }
 
     /// Every request so far.
-    pub fn asked(&self) -> Vec<Asked> {
-        self.script.lock().unwrap().asked.clone()
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.script.lock().unwrap().requests.clone()
     }
 }
 
@@ -109,7 +109,7 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, headers: HeaderMap, re
     let reply = {
         let mut script = script.lock().unwrap();
         let authorization = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
-        script.asked.push(Asked { path, method, query, body, authorization, headers, at: Instant::now() });
+        script.requests.push(ReceivedRequest { path, method, query, body, authorization, headers, at: Instant::now() });
         match script.replies.get_mut(&id) {
             Some(replies) if replies.len() > 1 => replies.remove(0),
             Some(replies) => replies[0].clone(),
@@ -140,17 +140,17 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, headers: HeaderMap, re
     }
 }
 
-/// new-api's answer to an id that it does not know.
+/// The response of new-api to an unknown id.
 pub fn not_exist() -> Reply {
     Reply::Body(400, json!({"code": "task_not_exist", "message": "task_not_exist", "data": null}).to_string())
 }
 
-/// A gateway's row in its envelope.
+/// A row in the envelope of a gateway.
 pub fn row(row: &Value) -> Reply {
     Reply::Body(200, json!({"code": "success", "message": "", "data": row}).to_string())
 }
 
-/// A row with little in it.
+/// A minimal row with a status.
 pub fn status(word: &str) -> Reply {
     row(&json!({"task_id": "t", "status": word, "progress": "50%", "properties": {"origin_model_name": "m"}}))
 }

@@ -1,4 +1,4 @@
-//! Callbacks: a provider tells by itself, and nothing that it did not tell changes anything.
+//! Callbacks (webhooks) of providers: valid, repeated, late, forged and invalid ones.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use crate::exporter::{Exporter, QUICK, get, post, value};
 use crate::known::now;
 use crate::upstream::{Reply, Upstream};
 
-/// A task as each provider answers for it, and as it tells by itself.
-struct Told {
+/// A task in the poll responses and in the callbacks of a provider.
+struct CallbackCase {
     provider: &'static str,
     answer: fn(&str, &str) -> Value,
     callback: fn(&str, &str) -> Value,
@@ -30,15 +30,15 @@ fn minimax(id: &str, word: &str) -> Value {
     json!({"task_id": id, "status": word, "file_id": "1", "base_resp": {"status_code": 0, "status_msg": "success"}})
 }
 
-const PROVIDERS: [Told; 3] = [
-    Told { provider: "ark", answer: ark, callback: ark, words: ["queued", "running", "succeeded"] },
-    Told {
+const PROVIDERS: [CallbackCase; 3] = [
+    CallbackCase { provider: "ark", answer: ark, callback: ark, words: ["queued", "running", "succeeded"] },
+    CallbackCase {
         provider: "kling",
         answer: |id, word| json!({"code": 0, "message": "", "data": kling(id, word)}),
         callback: kling,
         words: ["submitted", "processing", "succeed"],
     },
-    Told {
+    CallbackCase {
         provider: "minimax_hailuo",
         answer: minimax,
         callback: minimax,
@@ -48,7 +48,7 @@ const PROVIDERS: [Told; 3] = [
 
 fn config(folder: &Path, gateway: &Upstream, provider: &str) -> String {
     fs::write(folder.join("hook"), "s3cr3t/path\n").unwrap();
-    // Whoever asks by itself asks rarely: what moves a task here is what is told.
+    // Polls are rare, so that callbacks move the tasks.
     let slow = QUICK.replace("max_interval: 400ms", "max_interval: 1m");
     format!(
         "{slow}tasks: {{recheck_ended: 0s}}\nupstreams: [{{name: u, provider: {provider}, base_url: 'http://{}', model: m, webhook: {{secret_file: hook}}, \
@@ -59,8 +59,8 @@ fn config(folder: &Path, gateway: &Upstream, provider: &str) -> String {
 
 const PATH: &str = "webhooks/u/s3cr3t%2Fpath";
 
-async fn tell(exporter: &Exporter, path: &str, body: &str) -> (u16, String) {
-    // The client takes segments, so that the slash of the secret is one of its characters.
+async fn send_callback(exporter: &Exporter, path: &str, body: &str) -> (u16, String) {
+    // The client takes segments; the secret with its slash is one segment.
     let path = path.replace("%2F", "\u{0}");
     let segments: Vec<String> = path.split('/').map(|segment| segment.replace('\u{0}', "/")).collect();
     let request = videogen_exporter::http::Request {
@@ -77,43 +77,43 @@ fn calls(page: &str, result: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_told_moves_a_task_and_is_counted_once_whatever_is_repeated() {
-    for Told { provider, answer, callback, words: [queued, running, succeeded] } in PROVIDERS {
+async fn a_callback_moves_a_task_and_repeated_callbacks_are_counted_once() {
+    for CallbackCase { provider, answer, callback, words: [queued, running, succeeded] } in PROVIDERS {
         let folder = tempfile::tempdir().unwrap();
         let gateway = Upstream::start("127.0.0.1:0").await;
-        let asked = Reply::Body(200, answer("t", queued).to_string());
+        let polled = Reply::Body(200, answer("t", queued).to_string());
         for path in ["t", "video_generation"] {
-            gateway.script(path, vec![asked.clone()]);
+            gateway.script(path, vec![polled.clone()]);
         }
         let exporter = Exporter::start(&config(folder.path(), &gateway, provider), folder.path()).await;
         let status = |word: &str| format!("videogen_task_status{{upstream=\"u\",task_id=\"t\",status=\"{word}\"}} 1");
-        exporter.until(&[&status("queued")]).await;
-        let polls = gateway.asked().len();
-        // Out of order, twice, and about another task.
-        let says = |id: &str, word: &str| callback(id, word).to_string();
+        exporter.wait_for(&[&status("queued")]).await;
+        let polls = gateway.requests().len();
+        // Callbacks out of order, and for an unknown task.
+        let callback_body = |id: &str, word: &str| callback(id, word).to_string();
         for (body, expected) in [
-            (says("t", running), "accepted"),
-            (says("t", queued), "accepted"),
-            (says("other", succeeded), "unknown_task"),
+            (callback_body("t", running), "accepted"),
+            (callback_body("t", queued), "accepted"),
+            (callback_body("other", succeeded), "unknown_task"),
         ] {
-            let (code, said) = tell(&exporter, PATH, &body).await;
-            assert!(code == 200 && said.contains(expected), "{provider}: {code} {said}");
+            let (code, response) = send_callback(&exporter, PATH, &body).await;
+            assert!(code == 200 && response.contains(expected), "{provider}: {code} {response}");
         }
-        exporter.until(&[&status("running")]).await;
+        exporter.wait_for(&[&status("running")]).await;
         for _ in 0..3 {
-            assert_eq!(tell(&exporter, PATH, &says("t", succeeded)).await.0, 200, "{provider}");
+            assert_eq!(send_callback(&exporter, PATH, &callback_body("t", succeeded)).await.0, 200, "{provider}");
         }
         let ended = format!(
             "videogen_tasks_finished_total{{upstream=\"u\",provider=\"{provider}\",model=\"m\",status=\"succeeded\"}} 1"
         );
-        exporter.until(&[&status("succeeded"), &ended]).await;
-        // What comes late says nothing new.
-        assert_eq!(tell(&exporter, PATH, &says("t", running)).await.0, 200, "{provider}");
+        exporter.wait_for(&[&status("succeeded"), &ended]).await;
+        // A late callback changes nothing.
+        assert_eq!(send_callback(&exporter, PATH, &callback_body("t", running)).await.0, 200, "{provider}");
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let page = exporter.until(&[&status("succeeded"), &ended]).await;
+        let page = exporter.wait_for(&[&status("succeeded"), &ended]).await;
         assert_eq!((calls(&page, "accepted"), calls(&page, "unknown_task")), (6.0, 1.0), "{provider}");
         assert!(value(&page, "videogen_webhook_last_received_timestamp_seconds{upstream=\"u\"}").is_some());
-        assert_eq!(gateway.asked().len(), polls, "{provider}: nobody had to ask");
+        assert_eq!(gateway.requests().len(), polls, "{provider}: a poll was sent");
         assert!(!page.contains("s3cr3t"));
         assert!(!exporter.get("config").await.1.contains("s3cr3t"));
         exporter.stop().await;
@@ -121,20 +121,20 @@ async fn what_is_told_moves_a_task_and_is_counted_once_whatever_is_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_challenge_is_answered_and_what_is_forged_or_nonsense_changes_nothing() {
+async fn a_challenge_is_answered_and_forged_or_invalid_callbacks_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
     gateway.script("video_generation", vec![Reply::Body(200, minimax("t", "Processing").to_string())]);
     let exporter = Exporter::start(&config(folder.path(), &gateway, "minimax_hailuo"), folder.path()).await;
     let running = "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1";
-    exporter.until(&[running]).await;
-    let (code, said) = tell(&exporter, PATH, r#"{"challenge": "abc\u0000"}"#).await;
-    assert_eq!((code, serde_json::from_str::<Value>(&said).unwrap()), (200, json!({"challenge": "abc\u{0}"})));
+    exporter.wait_for(&[running]).await;
+    let (code, response) = send_callback(&exporter, PATH, r#"{"challenge": "abc\u0000"}"#).await;
+    assert_eq!((code, serde_json::from_str::<Value>(&response).unwrap()), (200, json!({"challenge": "abc\u{0}"})));
     let forged = minimax("t", "success").to_string();
     for path in
         ["webhooks/u/s3cr3t", "webhooks/u/x", "webhooks/nobody/s3cr3t%2Fpath", "webhooks/u/s3cr3t/path", "webhooks/u"]
     {
-        assert_eq!(tell(&exporter, path, &forged).await.0, 404, "{path}");
+        assert_eq!(send_callback(&exporter, path, &forged).await.0, 404, "{path}");
     }
     let deep = format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000));
     for (body, code) in [
@@ -151,18 +151,18 @@ async fn a_challenge_is_answered_and_what_is_forged_or_nonsense_changes_nothing(
         (deep, 400),
         (" ".repeat((1 << 20) + 1), 413),
     ] {
-        let (got, said) = tell(&exporter, PATH, &body).await;
-        assert_eq!(got, code, "{}: {said}", &body[..body.len().min(60)]);
+        let (got, response) = send_callback(&exporter, PATH, &body).await;
+        assert_eq!(got, code, "{}: {response}", &body[..body.len().min(60)]);
     }
     assert_eq!(get(exporter.address, PATH).await.0, 405);
     assert_eq!(post(exporter.address, "webhooks", "").await.0, 404);
-    let page = exporter.until(&[running]).await;
+    let page = exporter.wait_for(&[running]).await;
     assert_eq!((calls(&page, "accepted"), calls(&page, "unauthorized"), calls(&page, "invalid")), (0.0, 2.0, 12.0));
     exporter.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_neither_changes_a_task_nor_keeps_it_from_being_asked() {
+async fn a_replayed_callback_neither_changes_a_task_nor_stops_its_polls() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
     let answer = |word| Reply::Body(200, json!({"code": 0, "message": "", "data": kling("t", word)}).to_string());
@@ -171,26 +171,26 @@ async fn a_replay_neither_changes_a_task_nor_keeps_it_from_being_asked() {
     let exporter = Exporter::start(&text, folder.path()).await;
     let running = "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1";
     let submit = "videogen_task_submit_timestamp_seconds{upstream=\"u\",task_id=\"t\"}";
-    let submitted = value(&exporter.until(&[running]).await, submit).unwrap();
+    let submitted = value(&exporter.wait_for(&[running]).await, submit).unwrap();
     let replayed = json!({"task_id": "t", "task_status": "processing", "created_at": 1, "updated_at": 2}).to_string();
     let succeeded = running.replace("running", "succeeded");
     let until = std::time::Instant::now() + crate::exporter::PATIENCE;
     loop {
-        assert_eq!(tell(&exporter, PATH, &replayed).await.0, 200);
+        assert_eq!(send_callback(&exporter, PATH, &replayed).await.0, 200);
         let page = exporter.page().await;
         let now = value(&page, submit).unwrap();
-        assert!((now - submitted).abs() < 1.0, "{submitted} has become {now}");
+        assert!((now - submitted).abs() < 1.0, "the submit time changed from {submitted} to {now}");
         if page.contains(&succeeded) {
             break;
         }
-        assert!(std::time::Instant::now() < until, "the fallback never asks: {page}");
+        assert!(std::time::Instant::now() < until, "the task is not polled: {page}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     exporter.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_what_comes_at_once_the_end_is_taken_and_what_was_asked_before_is_late() {
+async fn the_final_status_of_simultaneous_callbacks_wins_and_older_polls_are_stale() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
     let answer = |id: &str, word| json!({"code": 0, "message": "", "data": kling(id, word)}).to_string();
@@ -201,25 +201,25 @@ async fn of_what_comes_at_once_the_end_is_taken_and_what_was_asked_before_is_lat
     gateway.script("t", vec![Reply::Late(Duration::from_millis(700), 200, answer("t", "submitted"))]);
     let text = config(folder.path(), &gateway, "kling").replace("[t]", &format!("[t, {}]", ids.join(", ")));
     let exporter = Exporter::start(&text, folder.path()).await;
-    exporter.until(&["videogen_tasks{upstream=\"u\",provider=\"kling\",model=\"m\",status=\"queued\"} 40"]).await;
-    // Its first poll is still on its way.
-    assert_eq!(tell(&exporter, PATH, &kling("t", "processing").to_string()).await.0, 200);
-    let told = ids.iter().flat_map(|id| ["processing", "succeed"].map(|word| kling(id, word).to_string()));
-    let told: Vec<String> = told.collect();
-    let codes = futures_util::future::join_all(told.iter().map(|body| tell(&exporter, PATH, body))).await;
+    exporter.wait_for(&["videogen_tasks{upstream=\"u\",provider=\"kling\",model=\"m\",status=\"queued\"} 40"]).await;
+    // The first poll of `t` is in flight.
+    assert_eq!(send_callback(&exporter, PATH, &kling("t", "processing").to_string()).await.0, 200);
+    let bodies = ids.iter().flat_map(|id| ["processing", "succeed"].map(|word| kling(id, word).to_string()));
+    let bodies: Vec<String> = bodies.collect();
+    let codes = futures_util::future::join_all(bodies.iter().map(|body| send_callback(&exporter, PATH, body))).await;
     assert!(codes.iter().all(|(code, _)| *code == 200), "{codes:?}");
     let running = "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1";
     let ended = "videogen_tasks_finished_total{upstream=\"u\",provider=\"kling\",model=\"m\",status=\"succeeded\"} 40";
-    exporter.until(&[running, ended]).await;
+    exporter.wait_for(&[running, ended]).await;
     tokio::time::sleep(Duration::from_millis(800)).await;
-    let page = exporter.until(&[running, ended]).await;
+    let page = exporter.wait_for(&[running, ended]).await;
     let back = page.lines().filter(|line| line.contains("from=\"running\",to=\"queued\"") && !line.ends_with(" 0"));
     assert_eq!(back.collect::<Vec<_>>(), [""; 0]);
     exporter.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_is_registered_listed_and_told_of_is_counted_once() {
+async fn a_task_from_the_api_a_list_and_callbacks_is_counted_once() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("hook"), "s\n").unwrap();
     fs::write(folder.path().join("key"), "k\n").unwrap();
@@ -236,7 +236,7 @@ async fn a_task_that_is_registered_listed_and_told_of_is_counted_once() {
     );
     let exporter = Exporter::start(&text, folder.path()).await;
     let listed = "videogen_discovery_tasks{source=\"list/0\",upstream=\"u\"} 1";
-    exporter.until(&[listed, "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1"]).await;
+    exporter.wait_for(&[listed, "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1"]).await;
     let key = videogen_exporter::secret::Secret::new("k").unwrap();
     let register = videogen_exporter::http::Request {
         method: videogen_exporter::http::Method::Post,
@@ -246,13 +246,13 @@ async fn a_task_that_is_registered_listed_and_told_of_is_counted_once() {
     let client = crate::exporter::client(exporter.address);
     for _ in 0..3 {
         assert_eq!(client.send(&register, Some(&key)).await.unwrap().status, 200);
-        assert_eq!(tell(&exporter, "webhooks/u/s", &ark("t", "succeeded").to_string()).await.0, 200);
+        assert_eq!(send_callback(&exporter, "webhooks/u/s", &ark("t", "succeeded").to_string()).await.0, 200);
     }
     let ended = "videogen_tasks_finished_total{upstream=\"u\",provider=\"ark\",model=\"m\",status=\"succeeded\"} 1";
-    exporter.until(&[ended]).await;
+    exporter.wait_for(&[ended]).await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     exporter
-        .until(&[
+        .wait_for(&[
             ended,
             listed,
             "videogen_tasks_submitted_total{upstream=\"u\",provider=\"ark\",model=\"m\"} 1",

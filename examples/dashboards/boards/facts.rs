@@ -1,4 +1,4 @@
-//! The task page's upper part: what is known about a task, also after it has left `/metrics`.
+//! The upper part of the task dashboard: facts of a task, also after it has left `/metrics`.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ const FINISH: &str = "videogen_task_finish_timestamp_seconds";
 const DEADLINE: &str = "videogen_task_deadline_timestamp_seconds";
 const EXPIRY: &str = "videogen_task_result_expiry_timestamp_seconds";
 
-/// One fact a tile.
+/// One stat panel per fact.
 pub fn numbers() -> Vec<Panel> {
     let number = |title: &str, description: &str, metric: &str, unit: &str, none: &str| {
         Panel::stat(title, description)
@@ -21,7 +21,7 @@ pub fn numbers() -> Vec<Panel> {
             .no_value(none)
             .instant(&fact(metric), "{{task_id}}")
     };
-    let moment = |title: &str, description: &str, metric: &str, none: &str| {
+    let time = |title: &str, description: &str, metric: &str, none: &str| {
         Panel::stat(title, description)
             .unit("dateTimeAsIso")
             .plain()
@@ -42,7 +42,7 @@ pub fn numbers() -> Vec<Panel> {
     );
     vec![
         Panel::row("Facts"),
-        Panel::stat("Status", "The last status in the selected range.")
+        Panel::stat("Status", "Last status in the selected range.")
             .unit("none")
             .thresholds(&[(None, "text")])
             .mappings(&status_words())
@@ -50,74 +50,83 @@ pub fn numbers() -> Vec<Panel> {
             .instant(&of_past_task(&past_state(TASK)), "{{task_id}}"),
         number(
             "Progress",
-            "The last progress known; a task that failed keeps what it had reached.",
+            "Last known progress. A failed task keeps its last value.",
             "videogen_task_progress_ratio",
             "percentunit",
             "none reported",
         ),
-        Panel::stat("Latency", "Submission to finish, both from one clock.")
+        Panel::stat("Latency", "Finish time minus submit time, both from the same clock.")
             .unit("s")
             .decimals(1)
             .thresholds(&[(None, "green"), (Some(600.0), "orange"), (Some(1200.0), "red")])
             .no_value("not finished")
             .instant(&fact("videogen_task_duration_seconds"), "{{task_id}}"),
-        Panel::stat("Tokens", "Tokens of every kind that the upstream reported.")
+        Panel::stat("Tokens", "All tokens that the upstream reported.")
             .unit("short")
             .thresholds(&[(None, "blue")])
             .no_value("none reported")
             .instant(&of_past_task(&tokens), "{{task_id}}"),
         number("Video length", "Length of the video.", "videogen_task_video_seconds", "s", "none reported"),
-        number("Quota", "What the gateway charged, in its own units.", "videogen_task_quota", "short", "none charged"),
-        moment("Submitted", "When the task was submitted.", SUBMIT, "not known"),
-        moment("Started", "When the upstream began to work on it.", START, "not started"),
-        moment("Finished", "When it ended, by the upstream's clock.", FINISH, "not finished"),
-        span("Queue time", "Submission to start.", SUBMIT, START),
-        span("Run time", "Start to finish.", START, FINISH),
-        moment(
-            "Last good answer",
-            "When the exporter last read this task.",
+        number(
+            "Quota",
+            "Quota that the gateway charged, in its own units.",
+            "videogen_task_quota",
+            "short",
+            "none charged",
+        ),
+        time("Submitted", "Submit time of the task.", SUBMIT, "not known"),
+        time("Started", "Time when the upstream started the task.", START, "not started"),
+        time("Finished", "Finish time of the task, by the upstream's clock.", FINISH, "not finished"),
+        span("Queue time", "Start time minus submit time.", SUBMIT, START),
+        span("Run time", "Finish time minus start time.", START, FINISH),
+        time(
+            "Last successful poll",
+            "Time of the last successful poll of this task.",
             "videogen_task_last_poll_timestamp_seconds",
             "never",
         ),
     ]
 }
 
-/// How long there is still something to wait for, or to fetch.
+/// The deadline of an active task, and the expiry of a result.
 pub fn limits() -> Vec<Panel> {
     let wide = |panel: Panel| panel.size(6, 4);
-    let moment = |title: &str, description: &str, metric: &str, none: &str| {
+    let time = |title: &str, description: &str, metric: &str, none: &str| {
         wide(Panel::stat(title, description))
             .unit("dateTimeAsIso")
             .plain()
             .no_value(none)
             .instant(&format!("1000 * ({})", fact(metric)), "{{task_id}}")
     };
-    // Only an active task has one, so nothing is left of it when the task has ended.
+    // Only active tasks have a deadline: no look-back over the range.
     let deadline = format!("max by ({KEY}) ({DEADLINE}{{{TASK}}}) - time()");
     vec![
-        moment("Deadline", "When the provider gives the task up if it has not ended.", DEADLINE, "none told"),
-        wide(Panel::stat("Time to the deadline", "What is left of the active task's time. An alert fires at a tenth."))
-            .unit("s")
-            .decimals(1)
-            .thresholds(&[(None, "blue")])
-            .mappings(&below_zero("past"))
-            .no_value("not active, or none told")
-            .instant(&of_task(&deadline), "{{task_id}}"),
-        moment("Result expires", "When the succeeded task's result can no longer be fetched.", EXPIRY, "not told"),
-        wide(Panel::stat("Time to fetch the result", "What is left to fetch it. An alert fires at 30 min."))
+        time("Deadline", "Time when the provider gives up the task if it has not ended.", DEADLINE, "none reported"),
+        wide(Panel::stat(
+            "Time to the deadline",
+            "Time left until the deadline. An alert fires below a tenth of the total time.",
+        ))
+        .unit("s")
+        .decimals(1)
+        .thresholds(&[(None, "blue")])
+        .mappings(&below_zero("past"))
+        .no_value("not active, or none reported")
+        .instant(&of_task(&deadline), "{{task_id}}"),
+        time("Result expires", "Time when the result of the succeeded task expires.", EXPIRY, "not reported"),
+        wide(Panel::stat("Time to fetch the result", "Time left to fetch the result. An alert fires below 30 min."))
             .unit("s")
             .decimals(1)
             .thresholds(&[(None, "red"), (Some(1800.0), "orange"), (Some(7200.0), "green")])
-            .mappings(&below_zero("gone"))
-            .no_value("no result, or not told")
+            .mappings(&below_zero("expired"))
+            .no_value("no result, or not reported")
             .instant(&format!("({}) - time()", fact(EXPIRY)), "{{task_id}}"),
     ]
 }
 
-/// What was asked of whom.
+/// Provider, models and other details of a task.
 pub fn identity() -> Vec<Panel> {
     let labels = "provider, model, upstream_model, resolution, service_tier, progress_source";
-    // The series that was shown last wins: a task may have begun with the model "unknown".
+    // The newest series wins: the first one of a task may have the model "unknown".
     let newest = format!(
         "topk by ({KEY}) (1, max by ({KEY}, {labels}) \
          (max_over_time(timestamp(videogen_task_info{{{TASK_INFO}}})[$__range:1m])))"
@@ -127,7 +136,7 @@ pub fn identity() -> Vec<Panel> {
         ("upstream", "Upstream"),
         ("provider", "Provider"),
         ("model", "Model"),
-        ("upstream_model", "Model at the upstream"),
+        ("upstream_model", "Upstream model"),
         ("resolution", "Resolution"),
         ("service_tier", "Tier"),
         ("progress_source", "Progress"),
@@ -135,22 +144,22 @@ pub fn identity() -> Vec<Panel> {
     ];
     vec![
         Panel::table(
-            "What it is",
-            "What was asked of whom. Progress is reported by the upstream or made up from its \
-             status (synthetic). A click leads to the upstream's page.",
+            "Task details",
+            "Provider, models and other details. Progress is reported by the upstream (reported), or \
+             derived from the status by a gateway (synthetic). Click an upstream to open its dashboard.",
         )
         .size(24, 5)
         .no_value("not seen in this range")
         .joined(&columns, &["Time", "job"])
         .columns(vec![
             by_name("Task", &[("custom.minWidth", json!(240))]),
-            by_name("Upstream", &[("links", json!([link("Upstream page", UPSTREAM_PAGE)]))]),
+            by_name("Upstream", &[("links", json!([link("Upstream dashboard", UPSTREAM_PAGE)]))]),
             by_name("Last seen", &[("unit", json!("dateTimeAsIso")), ("custom.width", json!(170))]),
             by_name("Provider", &[("custom.width", json!(130))]),
             by_name("Resolution", &[("custom.width", json!(100))]),
             by_name("Tier", &[("custom.width", json!(90))]),
             by_name("Progress", &[("custom.width", json!(110))]),
-            by_name("Model at the upstream", &[("custom.minWidth", json!(200))]),
+            by_name("Upstream model", &[("custom.minWidth", json!(200))]),
         ])
         .rows(&format!("1000 * {newest}")),
     ]

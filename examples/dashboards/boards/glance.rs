@@ -1,10 +1,10 @@
-//! The overview's first row: numbers that say at a glance whether to read on.
+//! The first row of the overview: the most important numbers.
 
 use super::panel::Panel;
 use super::promql::{JUDGED, MODEL, UPSTREAM, grown, quantile};
 use super::values::{UPSTREAM_PAGE_OF_SERIES, words};
 
-/// What is under way, what came of the rest, and whether the upstreams answer.
+/// Active tasks, ended tasks, and whether each upstream answers.
 pub fn numbers() -> Vec<Panel> {
     let mut panels = active();
     panels.extend(ended());
@@ -17,17 +17,17 @@ fn active() -> Vec<Panel> {
     let oldest = format!("time() - min(videogen_oldest_active_task_submit_timestamp_seconds{{{MODEL}}})");
     vec![
         Panel::row("Now"),
-        Panel::stat("Running", "Tasks that an upstream is working on now.")
+        Panel::stat("Running", "Tasks that run now.")
             .size(3, 4)
             .unit("short")
             .thresholds(&[(None, "blue")])
             .instant(&count("running"), ""),
-        Panel::stat("Queued", "Tasks that an upstream has accepted and not started.")
+        Panel::stat("Queued", "Tasks that an upstream accepted but has not started.")
             .size(3, 4)
             .unit("short")
             .thresholds(&[(None, "green"), (Some(10.0), "orange"), (Some(50.0), "red")])
             .instant(&count("queued"), ""),
-        Panel::stat("Oldest active task", "Time since the oldest task that has not ended was submitted.")
+        Panel::stat("Oldest active task", "Time since the oldest active task was submitted.")
             .size(3, 4)
             .unit("s")
             .decimals(0)
@@ -48,8 +48,8 @@ fn ended() -> Vec<Panel> {
     vec![
         Panel::stat(
             "Success ratio",
-            "Succeeded / (succeeded + failed + expired + lost) in the selected range; \
-             cancelled tasks do not count.",
+            "Succeeded / (succeeded + failed + expired + lost) in the selected range. \
+             Cancelled tasks do not count.",
         )
         .size(3, 4)
         .unit("percentunit")
@@ -65,7 +65,7 @@ fn ended() -> Vec<Panel> {
             .instant(&format!("{} or vector(0)", ended("failed")), ""),
         Panel::stat(
             "Expired or lost",
-            "Tasks that ran out of time, or that their upstream no longer knows, in the \
+            "Tasks that expired at their deadline, or whose id the upstream no longer knows, in the \
              selected range.",
         )
         .size(3, 4)
@@ -75,8 +75,8 @@ fn ended() -> Vec<Panel> {
         .instant(&format!("{} or vector(0)", ended("expired|lost")), ""),
         Panel::stat(
             "Latency p95",
-            "95 % of the tasks that succeeded in the selected range took no longer than this, \
-             from submission to finish.",
+            "95 % of the tasks that succeeded in the selected range took at most this long, \
+             from submit to finish.",
         )
         .size(3, 4)
         .unit("s")
@@ -88,11 +88,14 @@ fn ended() -> Vec<Panel> {
 }
 
 fn upstreams() -> Panel {
-    Panel::stat("Upstreams", "Whether each upstream answered the latest request. A click leads to its page.")
-        .size(4, 4)
-        .unit("none")
-        .mappings(&words(&[(0, "DOWN", "red"), (1, "UP", "green")]))
-        .no_value("none asked")
-        .link("Upstream page", UPSTREAM_PAGE_OF_SERIES)
-        .instant(&format!("min by (upstream) (videogen_upstream_up{{{UPSTREAM}}})"), "{{upstream}}")
+    Panel::stat(
+        "Upstreams",
+        "UP if the latest request to the upstream succeeded. Click an upstream to open its dashboard.",
+    )
+    .size(4, 4)
+    .unit("none")
+    .mappings(&words(&[(0, "DOWN", "red"), (1, "UP", "green")]))
+    .no_value("no request yet")
+    .link("Upstream dashboard", UPSTREAM_PAGE_OF_SERIES)
+    .instant(&format!("min by (upstream) (videogen_upstream_up{{{UPSTREAM}}})"), "{{upstream}}")
 }

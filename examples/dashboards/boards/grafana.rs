@@ -1,4 +1,4 @@
-//! A whole Grafana dashboard in the classic JSON model: its variables, links, annotations and grid.
+//! A Grafana dashboard in the classic JSON model: variables, links, annotations and grid.
 
 use serde_json::{Value, json};
 
@@ -6,15 +6,15 @@ use super::panel::Panel;
 use super::promql;
 use super::values::datasource;
 
-/// Grafana's grid is this many columns wide.
+/// Columns of Grafana's grid.
 const COLUMNS: u64 = 24;
 
-/// The tag that gathers our dashboards in one drop-down.
+/// The tag that lists our dashboards in one drop-down menu.
 const TAG: &str = "videogen-exporter";
 
-/// One dashboard, its panels from left to right and top to bottom.
+/// One dashboard; its panels are in reading order.
 pub struct Dashboard {
-    /// Also the file's stem; links depend on it, so it never changes.
+    /// Also the stem of the file name. It never changes, because links depend on it.
     pub uid: &'static str,
     pub title: &'static str,
     pub description: &'static str,
@@ -23,11 +23,11 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// The file's name and its text.
+    /// The file name and its content.
     pub fn into_file(self) -> (String, String) {
         let name = format!("{}.json", self.uid);
         let mut model = self.model();
-        // The order of keys must not depend on a feature that another crate switches on.
+        // Another crate may enable a feature of serde_json that changes the order of keys.
         model.sort_all_objects();
         (name, format!("{model:#}\n"))
     }
@@ -57,7 +57,7 @@ impl Dashboard {
             "links": [{
                 "type": "dashboards", "title": "Videogen", "tags": [TAG], "asDropdown": true,
                 "includeVars": true, "keepTime": true, "targetBlank": false, "icon": "external link",
-                "tooltip": "The other dashboards, with the same choice and time", "url": "",
+                "tooltip": "Other dashboards, with the same selection and time range", "url": "",
             }],
             "templating": {"list": variables},
             "annotations": {"list": [
@@ -79,7 +79,7 @@ impl Dashboard {
     }
 }
 
-/// Packs the panels into lines; a row's title begins a new line.
+/// Places the panels line by line; a row title starts a new line.
 fn on_grid(panels: Vec<Panel>) -> Vec<Value> {
     let (mut x, mut y, mut line) = (0, 0, 0);
     let mut placed = Vec::new();
@@ -99,7 +99,7 @@ fn on_grid(panels: Vec<Panel>) -> Vec<Value> {
     placed
 }
 
-/// A variable that is filled by `query` and may hold several values or all of them.
+/// A variable with the values of `query`; several values or all of them can be selected.
 pub fn variable(name: &str, label: &str, query: &str) -> Value {
     json!({
         "type": "query", "name": name, "label": label, "datasource": datasource(),
@@ -110,26 +110,26 @@ pub fn variable(name: &str, label: &str, query: &str) -> Value {
     })
 }
 
-/// Which exporter.
+/// Selects exporters.
 pub fn job() -> Value {
     variable("job", "Job", "label_values(videogen_exporter_build_info, job)")
 }
 
-/// Which gateway or provider account.
+/// Selects upstreams.
 pub fn upstream() -> Value {
     let query = r#"label_values(videogen_upstream_request_errors_total{job=~"$job"}, upstream)"#;
     variable("upstream", "Upstream", query)
 }
 
-/// Which model.
+/// Selects models.
 pub fn model() -> Value {
     let query = r#"label_values(videogen_tasks{job=~"$job",upstream=~"$upstream"}, model)"#;
     variable("model", "Model", query)
 }
 
-/// Which tasks: those seen in the dashboard's time range, the highest ids first.
+/// Selects tasks from those in the time range of the dashboard, highest ids first.
 ///
-/// It has no "All": thousands of tasks in every panel help nobody.
+/// It has no "All", because thousands of tasks in each panel are unreadable.
 pub fn task() -> Value {
     let query = format!("label_values(videogen_task_info{{{}}}, task_id)", promql::MODEL);
     let mut task = variable("task", "Task", &query);

@@ -1,11 +1,11 @@
-//! The kinds of panel, each with the look that all our panels of that kind share.
+//! The kinds of panels, each with the options that all our panels of that kind share.
 
 use serde_json::json;
 
 use super::panel::Panel;
 
 impl Panel {
-    /// One number for each series, coloured by its thresholds.
+    /// One number per series, colored by its thresholds.
     pub fn stat(title: &str, description: &str) -> Self {
         Self::new("stat", title, description).size(4, 4).default("color", &json!({"mode": "thresholds"})).options(
             &json!({
@@ -39,7 +39,7 @@ impl Panel {
             }))
     }
 
-    /// Areas on top of each other over time.
+    /// Stacked areas over time.
     pub fn stacked(title: &str, description: &str) -> Self {
         let mut panel = Self::lines(title, description);
         let custom = &mut panel.model["fieldConfig"]["defaults"]["custom"];
@@ -48,7 +48,7 @@ impl Panel {
         panel
     }
 
-    /// Bars on top of each other over time, for what happens seldom.
+    /// Stacked bars over time, for rare events.
     pub fn bars(title: &str, description: &str) -> Self {
         let mut panel = Self::stacked(title, description);
         let custom = &mut panel.model["fieldConfig"]["defaults"]["custom"];
@@ -57,7 +57,7 @@ impl Panel {
         panel
     }
 
-    /// A histogram's buckets over time.
+    /// Buckets of a histogram over time.
     pub fn heatmap(title: &str, description: &str) -> Self {
         Self::new("heatmap", title, description)
             .default(
@@ -85,7 +85,7 @@ impl Panel {
             }))
     }
 
-    /// One horizontal bar for each series.
+    /// One horizontal bar per series.
     pub fn bar_gauge(title: &str, description: &str) -> Self {
         Self::new("bargauge", title, description)
             .default("color", &json!({"mode": "thresholds"}))
@@ -99,7 +99,7 @@ impl Panel {
             }))
     }
 
-    /// What each series was, over time, as coloured stripes.
+    /// The states of each series over time, as colored stripes.
     pub fn state_timeline(title: &str, description: &str) -> Self {
         Self::new("state-timeline", title, description)
             .default("color", &json!({"mode": "palette-classic"}))
@@ -112,7 +112,7 @@ impl Panel {
             }))
     }
 
-    /// A table over the whole width, a line for each series.
+    /// A table over the whole width, one row per series.
     pub fn table(title: &str, description: &str) -> Self {
         Self::new("table", title, description)
             .size(24, 8)

@@ -1,4 +1,4 @@
-//! The overview's lists: every task on the page now, the alerts, and the exporter's own state.
+//! The lower part of the overview: tasks on `/metrics`, alerts, and the exporter itself.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::panel::Panel;
 use super::promql::{JOB, KEY, UPSTREAM, alerts, grown, of_model, state};
 use super::values::{TASK_PAGE, UPSTREAM_PAGE, by_name, link, status_words, thresholds, words};
 
-/// The tasks of the chosen models, with what is known about each.
+/// The tasks of the selected models.
 pub fn tasks() -> Vec<Panel> {
     let newest = |metric: &str| format!("max by ({KEY}) ({metric}{{{UPSTREAM}}})");
     let tokens = format!("sum by ({KEY}) (max by ({KEY}, token_type) (videogen_task_tokens{{{UPSTREAM}}}))");
@@ -15,25 +15,24 @@ pub fn tasks() -> Vec<Panel> {
         ("task_id", "Task"),
         ("upstream", "Upstream"),
         ("model", "Model"),
-        ("Value #A", "State"),
+        ("Value #A", "Status"),
         ("Value #B", "Progress"),
         ("Value #C", "Submitted ago"),
         ("Value #D", "Latency"),
         ("Value #E", "Tokens"),
         ("Value #F", "Last change ago"),
-        ("Value #G", "Polls failed"),
+        ("Value #G", "Failed polls"),
     ];
     vec![
-        Panel::row("Which tasks"),
+        Panel::row("Tasks"),
         Panel::table(
             "Tasks on /metrics now",
-            "Every task that the exporter shows now. A click on its id opens its life, a \
-             click on its upstream that upstream's page.",
+            "All tasks with per-task series now. Click a task id or an upstream to open its dashboard.",
         )
         .size(24, 11)
         .no_value("no task")
         .joined(&columns, &["Time", "job"])
-        .sorted_by(&[("State", false), ("Submitted ago", true)])
+        .sorted_by(&[("Status", false), ("Submitted ago", true)])
         .columns(task_columns())
         .rows(&of_model(&state(UPSTREAM)))
         .rows(&of_model(&newest("videogen_task_progress_ratio")))
@@ -46,16 +45,16 @@ pub fn tasks() -> Vec<Panel> {
 }
 
 fn task_columns() -> Vec<Value> {
-    let coloured = json!({"type": "color-background", "mode": "basic"});
+    let colored = json!({"type": "color-background", "mode": "basic"});
     let seconds = |name: &str| by_name(name, &[("unit", json!("s")), ("custom.width", json!(130))]);
     vec![
-        by_name("Task", &[("links", json!([link("Task page", TASK_PAGE)])), ("custom.minWidth", json!(220))]),
-        by_name("Upstream", &[("links", json!([link("Upstream page", UPSTREAM_PAGE)]))]),
+        by_name("Task", &[("links", json!([link("Task dashboard", TASK_PAGE)])), ("custom.minWidth", json!(220))]),
+        by_name("Upstream", &[("links", json!([link("Upstream dashboard", UPSTREAM_PAGE)]))]),
         by_name(
-            "State",
+            "Status",
             &[
                 ("mappings", status_words()),
-                ("custom.cellOptions", coloured.clone()),
+                ("custom.cellOptions", colored.clone()),
                 ("custom.width", json!(110)),
                 ("color", json!({"mode": "thresholds"})),
                 ("thresholds", thresholds(&[(None, "text")])),
@@ -77,10 +76,10 @@ fn task_columns() -> Vec<Value> {
         seconds("Last change ago"),
         by_name("Tokens", &[("custom.width", json!(100))]),
         by_name(
-            "Polls failed",
+            "Failed polls",
             &[
                 ("custom.width", json!(110)),
-                ("custom.cellOptions", coloured),
+                ("custom.cellOptions", colored),
                 ("color", json!({"mode": "thresholds"})),
                 ("thresholds", thresholds(&[(None, "transparent"), (Some(1.0), "orange"), (Some(5.0), "red")])),
             ],
@@ -88,9 +87,9 @@ fn task_columns() -> Vec<Value> {
     ]
 }
 
-/// What alerts said, and whether the exporter can be trusted.
+/// Alerts, and the health of the exporter.
 pub fn health() -> Vec<Panel> {
-    let mut panels = vec![Panel::row("Alerts, and the exporter itself"), alert_table()];
+    let mut panels = vec![Panel::row("Alerts and exporter"), alert_table()];
     panels.extend(exporter());
     panels
 }
@@ -112,25 +111,25 @@ fn alert_table() -> Panel {
     ];
     let link_to = |column: &str, title: &str, url: &str| by_name(column, &[("links", json!([link(title, url)]))]);
     let now = [
-        ("mappings", words(&[(0, "over", "green"), (1, "firing", "red")])),
+        ("mappings", words(&[(0, "resolved", "green"), (1, "firing", "red")])),
         ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
         ("custom.width", json!(90)),
     ];
-    Panel::table("Alerts", "Alerts that fired in the selected range, those about the exporter itself included.")
+    Panel::table("Alerts", "Alerts that fired in the selected range, including alerts about the exporter itself.")
         .size(24, 7)
         .no_value("no alert fired")
         .joined(&columns, &["Time"])
         .sorted_by(&[("Now", true)])
         .columns(vec![
             by_name("Now", &now),
-            link_to("Task", "Task page", TASK_PAGE),
-            link_to("Upstream", "Upstream page", UPSTREAM_PAGE),
+            link_to("Task", "Task dashboard", TASK_PAGE),
+            link_to("Upstream", "Upstream dashboard", UPSTREAM_PAGE),
         ])
         .rows(&now_or_then)
 }
 
 fn exporter() -> Vec<Panel> {
-    // An exporter that cannot be scraped has no build_info; the last one tells which targets are ours.
+    // An exporter that cannot be scraped has no build_info. The last known one identifies our targets.
     let known = format!("last_over_time(videogen_exporter_build_info{{{JOB}}}[$__range])");
     let answers = format!(
         "min by (instance) \
@@ -155,7 +154,7 @@ fn exporter() -> Vec<Panel> {
             .mappings(&words(&[(0, "DOWN", "red"), (1, "UP", "green")]))
             .no_value("not seen")
             .instant(&answers, "{{instance}}"),
-        Panel::stat("Version", "The version that runs.")
+        Panel::stat("Version", "Version of the exporter.")
             .unit("none")
             .plain()
             .names_only()
@@ -163,8 +162,8 @@ fn exporter() -> Vec<Panel> {
             .instant(&version, "{{version}} {{revision}}"),
         Panel::stat(
             "Task series in use",
-            "Tasks with series of their own, of the number allowed. At the limit the oldest ended \
-             task gives way.",
+            "Tasks with per-task series, as a share of metrics.max_task_series. At the limit, the tasks that \
+             ended first lose their series.",
         )
         .unit("percentunit")
         .decimals(1)
@@ -172,8 +171,8 @@ fn exporter() -> Vec<Panel> {
         .instant(&used, ""),
         Panel::stat(
             "Tasks without series",
-            "Tasks that found no room for series of their own in the selected range; they are \
-             still counted.",
+            "Tasks without per-task series in the selected range, because of metrics.max_task_series. \
+             Counters include them.",
         )
         .unit("short")
         .decimals(0)
@@ -181,26 +180,26 @@ fn exporter() -> Vec<Panel> {
         .instant(&grown("", &refused), ""),
         Panel::stat(
             "Configuration",
-            "Whether the last reload succeeded; if not, the exporter runs with the one before.",
+            "OK if the last reload succeeded. OLD if it failed; the old configuration stays in force.",
         )
         .unit("none")
         .mappings(&words(&[(0, "OLD", "red"), (1, "OK", "green")]))
         .instant(&reload, ""),
         Panel::stat(
-            "State",
-            "Whether what survives a restart can be written; if not, polling goes on and nothing new is \
-             counted until it can.",
+            "State store",
+            "OK if the last write to the state store was committed. FAILED if not: polling goes on, counters \
+             pause until it recovers.",
         )
         .unit("none")
-        .mappings(&words(&[(0, "STUCK", "red"), (1, "OK", "green")]))
+        .mappings(&words(&[(0, "FAILED", "red"), (1, "OK", "green")]))
         .instant(&state, ""),
-        Panel::stat("State commit, p95", "95 of 100 transactions of the state were on the disk within this time.")
+        Panel::stat("State commit p95", "95 % of the transactions of the state store took at most this long.")
             .unit("s")
             .thresholds(&[(None, "green"), (Some(0.25), "orange"), (Some(1.0), "red")])
             .instant(&commit, ""),
         Panel::stat(
             "Warnings and errors logged",
-            "Lines in the exporter's log at those levels, in the selected range.",
+            "Log lines of the exporter with these levels, in the selected range.",
         )
         .unit("short")
         .decimals(0)

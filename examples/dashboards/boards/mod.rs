@@ -1,4 +1,4 @@
-//! The dashboards as data: a name and a text for each, nothing read and nothing written.
+//! The dashboards as data; nothing here reads or writes a file.
 
 mod facts;
 mod glance;
@@ -14,7 +14,7 @@ mod truth;
 mod upstream;
 mod values;
 
-/// Every dashboard: its file name and its JSON.
+/// All dashboards, each with its file name and its JSON.
 pub fn all() -> Vec<(String, String)> {
     [overview::dashboard(), task::dashboard(), upstream::dashboard()]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The first page of whoever is on call: do tasks get through, how fast, and which do not?
+//! The overview dashboard, for whoever is on call: do tasks finish, how fast, and which do not?
 
 use super::glance;
 use super::grafana::{Dashboard, job, model, upstream};
@@ -12,7 +12,7 @@ pub fn dashboard() -> Dashboard {
     Dashboard {
         uid: "videogen-overview",
         title: "Videogen / Overview",
-        description: "Do tasks get through, how fast, and which do not? Start here, then follow a task \
+        description: "Do tasks finish, how fast, and which do not? Start here, then open a task \
         or an upstream.",
         variables: vec![job(), upstream(), model()],
         panels: panels.into_iter().flatten().collect(),
@@ -28,25 +28,21 @@ fn flow() -> Vec<Panel> {
     );
     vec![
         Panel::row("Flow"),
-        Panel::stacked(
-            "Tasks by status",
-            "Tasks that are active, or were read as ended within the exporter's retention.",
-        )
-        .unit("short")
-        .coloured_by_status()
-        .no_value("no task")
-        .range(&format!("sum by (status) (videogen_tasks{{{MODEL}}}) > 0"), "{{status}}"),
-        Panel::bars("Ends per minute", "Tasks that ended, per minute, by how they ended.")
+        Panel::stacked("Tasks by status", "Tasks that are active, or that ended within tasks.retention.")
             .unit("short")
-            .coloured_by_status()
+            .colored_by_status()
+            .no_value("no task")
+            .range(&format!("sum by (status) (videogen_tasks{{{MODEL}}}) > 0"), "{{status}}"),
+        Panel::bars("Ends per minute", "Tasks that ended, per minute, by status.")
+            .unit("short")
+            .colored_by_status()
             .every("5m")
             .no_value("none ended")
             .range(&per_minute("status", &finished), "{{status}}"),
         Panel::lines(
             "Oldest active task",
-            "Time since the oldest task in each status was submitted. A line that climbs \
-             without end is a task that does not move. Dashed: 15 min, where a queued task \
-             raises an alert.",
+            "Time since the oldest task in each status was submitted. A line that only rises \
+             means a stuck task. Dashed: 15 min, the alert limit for queued tasks.",
         )
         .unit("s")
         .limit(900.0)
@@ -54,12 +50,12 @@ fn flow() -> Vec<Panel> {
         .range(&oldest, "{{upstream}} {{status}}"),
         Panel::bars(
             "Status changes per minute",
-            "How tasks move from one status to the next. Submitted work that stops becoming \
-             running points at the upstream's capacity.",
+            "Changes of status, per minute. If queued → running stops while submissions go on, \
+             the upstream lacks capacity.",
         )
         .unit("short")
         .every("5m")
-        .no_value("none moved")
+        .no_value("no change")
         .range(&per_minute("from, to", &transitions), "{{from}} → {{to}}"),
     ]
 }
@@ -69,23 +65,19 @@ fn speed() -> Vec<Panel> {
     let queue = format!("videogen_task_queue_seconds_bucket{{{MODEL}}}[15m]");
     let run = format!("videogen_task_run_seconds_bucket{{{MODEL}}}[15m]");
     vec![
-        Panel::row("How long they take"),
-        Panel::lines(
-            "Latency",
-            "Submission to finish of succeeded tasks, over 15 min. Dashed: 20 min, the \
-             alert's limit.",
-        )
-        .size(8, 9)
-        .no_value("none ended")
-        .unit("s")
-        .limit(1200.0)
-        .exemplars(&quantile("0.50", "", &latency), "p50", "time_series")
-        .exemplars(&quantile("0.95", "", &latency), "p95", "time_series")
-        .exemplars(&quantile("0.99", "", &latency), "p99", "time_series"),
+        Panel::row("Durations"),
+        Panel::lines("Latency", "Submit to finish of succeeded tasks, over 15 min. Dashed: 20 min, the alert limit.")
+            .size(8, 9)
+            .no_value("none ended")
+            .unit("s")
+            .limit(1200.0)
+            .exemplars(&quantile("0.50", "", &latency), "p50", "time_series")
+            .exemplars(&quantile("0.95", "", &latency), "p95", "time_series")
+            .exemplars(&quantile("0.99", "", &latency), "p99", "time_series"),
         Panel::lines(
             "Queue and run time",
-            "Waiting before the start and working after it, over 15 min. A slow queue is \
-             capacity, a slow run is the model.",
+            "Submit to start, and start to finish, over 15 min. A long queue time means missing \
+             capacity; a long run time means a slow model.",
         )
         .size(8, 9)
         .no_value("none ended")
@@ -96,8 +88,8 @@ fn speed() -> Vec<Panel> {
         .range(&quantile("0.95", "", &run), "run p95"),
         Panel::heatmap(
             "Latency distribution",
-            "How latencies spread over time, ends of every kind. Exemplars, where stored, \
-             name a task.",
+            "Latencies of ended tasks over time, all statuses. If Prometheus stores exemplars, \
+             each names a task.",
         )
         .size(8, 9)
         .every("5m")
@@ -121,21 +113,20 @@ fn failures() -> Vec<Panel> {
     let by_class = per_minute("failure_class", &format!("videogen_task_failures_total{{{MODEL}}}"));
     let by_model = grown("model, status", &format!(r#"videogen_tasks_finished_total{{{MODEL},status=~"{ERRORS}"}}"#));
     vec![
-        Panel::row("What fails"),
+        Panel::row("Failures"),
         Panel::lines(
             "Error ratio",
-            "(failed + expired + lost) / ended, over 1 h. Dashed: the 5 % that the error \
-             budget allows.",
+            "(failed + expired + lost) / (these + succeeded), over 1 h. Dashed: 5 %, the error budget.",
         )
         .size(8, 9)
         .unit("percentunit")
         .limit(0.05)
-        .link("Upstream page", UPSTREAM_PAGE_OF_SERIES)
+        .link("Upstream dashboard", UPSTREAM_PAGE_OF_SERIES)
         .no_value("none ended")
         .range(&format!("{} / ({} > 0)", ends(ERRORS), ends(JUDGED)), "{{upstream}}"),
         Panel::bars(
             "Failures per minute by class",
-            "Ends other than succeeded, by the cause that the upstream's error code stands for.",
+            "Ends other than succeeded, by failure class. The class comes from the upstream's error code.",
         )
         .size(8, 9)
         .unit("short")
@@ -154,8 +145,8 @@ fn failures() -> Vec<Panel> {
 
 fn usage() -> Vec<Panel> {
     vec![
-        Panel::row("What they use"),
-        Panel::bars("Tokens per minute", "Tokens of ended tasks, by model and kind.")
+        Panel::row("Usage"),
+        Panel::bars("Tokens per minute", "Tokens of ended tasks, by model and token type.")
             .size(8, 9)
             .every("5m")
             .unit("short")
@@ -164,7 +155,7 @@ fn usage() -> Vec<Panel> {
                 &per_minute("model, token_type", &format!("videogen_tokens_total{{{MODEL}}}")),
                 "{{model}} {{token_type}}",
             ),
-        Panel::bars("Video made per minute", "Length of the succeeded tasks' videos, by resolution.")
+        Panel::bars("Video seconds per minute", "Seconds of video of succeeded tasks, by resolution.")
             .size(8, 9)
             .every("5m")
             .unit("s")
@@ -172,7 +163,7 @@ fn usage() -> Vec<Panel> {
             .range(&per_minute("resolution", &format!("videogen_video_seconds_total{{{MODEL}}}")), "{{resolution}}"),
         Panel::lines(
             "Quota per minute",
-            "Quota that each gateway charged, in its own units: compare a line with itself only.",
+            "Quota that each gateway charged. Each gateway has its own units: do not compare two lines.",
         )
         .size(8, 9)
         .every("5m")

@@ -1,10 +1,10 @@
-//! One panel: what it asks Prometheus, and how it shows the answer.
+//! One panel: its queries and its display options.
 
 use serde_json::{Value, json};
 
-use super::values::{STATUS_COLOURS, by_name, datasource, link, thresholds};
+use super::values::{STATUS_COLORS, by_name, datasource, link, thresholds};
 
-/// A panel in the making; its place on the grid is the dashboard's business.
+/// A panel under construction; [`super::grafana`] places it on the grid.
 pub struct Panel {
     pub(super) model: Value,
     pub width: u64,
@@ -22,7 +22,7 @@ impl Panel {
         panel.thresholds(&[(None, "green")])
     }
 
-    /// A line across the page that names the panels below it.
+    /// A title line for the panels below it.
     pub fn row(title: &str) -> Self {
         let model = json!({"type": "row", "title": title, "collapsed": false, "panels": []});
         Self { model, width: 24, height: 1 }
@@ -38,7 +38,7 @@ impl Panel {
         self
     }
 
-    /// Columns and lines of the grid; a wide graph has room for its legend beside it.
+    /// Width and height in grid units. A wide graph has its legend on the right.
     pub fn size(mut self, width: u64, height: u64) -> Self {
         if self.model["type"] == "timeseries" {
             let side = if width < 12 { "bottom" } else { "right" };
@@ -47,57 +47,57 @@ impl Panel {
         Self { width, height, ..self }
     }
 
-    /// The shortest step: what happens about once a minute is noise when looked at more closely.
+    /// The shortest step. Rare events look like noise with shorter steps.
     pub fn every(mut self, step: &str) -> Self {
         self.model["interval"] = json!(step);
         self
     }
 
-    /// Lets the axis end here as long as no value is higher.
+    /// The end of the axis, unless a value is higher.
     pub fn soft_max(mut self, max: f64) -> Self {
         self.model["fieldConfig"]["defaults"]["custom"]["axisSoftMax"] = json!(max);
         self
     }
 
-    /// Shows a stat without colour, for what is neither good nor bad.
+    /// Shows a stat without color, for values that are neither good nor bad.
     pub fn plain(mut self) -> Self {
         self.model["options"]["colorMode"] = json!("none");
         self.thresholds(&[(None, "text")])
     }
 
-    /// Puts a wide graph's legend below it, for the long names of tasks.
+    /// Puts the legend below the graph, because task ids are long.
     pub fn legend_below(mut self) -> Self {
         self.model["options"]["legend"]["placement"] = json!("bottom");
         self
     }
 
-    /// The unit of its values.
+    /// The unit of the values.
     pub fn unit(self, unit: &str) -> Self {
         self.default("unit", &json!(unit))
     }
 
-    /// The top of its axis or gauge.
+    /// The top of the axis or gauge.
     pub fn max(self, max: f64) -> Self {
         self.default("max", &json!(max))
     }
 
-    /// How many digits after the point.
+    /// Digits after the decimal point.
     pub fn decimals(self, decimals: u8) -> Self {
         self.default("decimals", &json!(decimals))
     }
 
-    /// From which value on it has which colour.
+    /// Colors by value.
     pub fn thresholds(self, steps: &[(Option<f64>, &str)]) -> Self {
         self.default("thresholds", &thresholds(steps))
     }
 
-    /// A dashed line at `limit`, where an alert would fire.
+    /// A dashed line at `limit`, where an alert fires.
     pub fn limit(mut self, limit: f64) -> Self {
         self.model["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] = json!("dashed");
         self.thresholds(&[(None, "transparent"), (Some(limit), "red")])
     }
 
-    /// Dashed lines at `limit` above and below 0, for what may be either; an axis that makes noise no mountains.
+    /// Dashed lines at `limit` and `-limit`. The soft limits of the axis keep noise small.
     pub fn limits(mut self, limit: f64) -> Self {
         let defaults = &mut self.model["fieldConfig"]["defaults"];
         defaults["min"].take();
@@ -107,41 +107,41 @@ impl Panel {
         self.thresholds(&[(None, "red"), (Some(-limit), "transparent"), (Some(limit), "red")])
     }
 
-    /// The words to show in place of some numbers.
+    /// Words that replace some numbers.
     pub fn mappings(self, mappings: &Value) -> Self {
         self.default("mappings", mappings)
     }
 
-    /// What it says when there is nothing to show.
+    /// The text without data.
     pub fn no_value(self, text: &str) -> Self {
         self.default("noValue", &json!(text))
     }
 
-    /// Where a click on a value leads.
+    /// The link of each value.
     pub fn link(self, title: &str, url: &str) -> Self {
         self.default("links", &json!([link(title, url)]))
     }
 
-    /// Shows the series' name and not its value.
+    /// Shows the name of the series instead of its value.
     pub fn names_only(mut self) -> Self {
         self.model["options"]["textMode"] = json!("name");
         self
     }
 
-    /// Gives the series that are named after a status that status' colour.
-    pub fn coloured_by_status(mut self) -> Self {
-        let overrides = STATUS_COLOURS
+    /// Gives each series that is named like a status the color of that status.
+    pub fn colored_by_status(mut self) -> Self {
+        let overrides = STATUS_COLORS
             .iter()
-            .map(|(status, colour)| {
-                let colour = json!({"mode": "fixed", "fixedColor": colour});
-                by_name(status, &[("color", colour)])
+            .map(|(status, color)| {
+                let color = json!({"mode": "fixed", "fixedColor": color});
+                by_name(status, &[("color", color)])
             })
             .collect();
         self.model["fieldConfig"]["overrides"] = Value::Array(overrides);
         self
     }
 
-    /// How a table's columns differ from each other.
+    /// Overrides for the columns of a table.
     pub fn columns(mut self, overrides: Vec<Value>) -> Self {
         let blank = json!({
             "matcher": {"id": "byRegexp", "options": "/.*/"},
@@ -153,7 +153,7 @@ impl Panel {
         self
     }
 
-    /// The columns that a table is sorted by at first.
+    /// The initial sort order of a table: columns, and whether descending.
     pub fn sorted_by(mut self, columns: &[(&str, bool)]) -> Self {
         let order: Vec<Value> =
             columns.iter().map(|(column, descending)| json!({"displayName": column, "desc": descending})).collect();
@@ -161,7 +161,7 @@ impl Panel {
         self
     }
 
-    /// Puts a table's queries side by side, and shows the named columns in this order.
+    /// Joins the queries of a table, and shows the named columns in this order.
     pub fn joined(mut self, columns: &[(&str, &str)], hidden: &[&str]) -> Self {
         let order: Value = columns.iter().zip(0_u64..).map(|((from, _), at)| (*from, at)).collect();
         let names: Value = columns.iter().copied().collect();
@@ -176,12 +176,12 @@ impl Panel {
         self
     }
 
-    /// A query over the range.
+    /// A range query.
     pub fn range(self, expr: &str, legend: &str) -> Self {
         self.target(expr, legend, "time_series", "range")
     }
 
-    /// A query over the range whose exemplars lead to tasks.
+    /// A range query with exemplars.
     pub fn exemplars(self, expr: &str, legend: &str, format: &str) -> Self {
         let mut panel = self.target(expr, legend, format, "range");
         let targets = panel.model["targets"].as_array_mut();
@@ -191,18 +191,19 @@ impl Panel {
         panel
     }
 
-    /// A query at the end of the range.
+    /// An instant query.
     pub fn instant(self, expr: &str, legend: &str) -> Self {
         self.target(expr, legend, "time_series", "instant")
     }
 
-    /// A query at the end of the range, its labels as columns.
+    /// An instant query with its labels as columns.
     pub fn rows(self, expr: &str) -> Self {
         self.target(expr, "", "table", "instant")
     }
 
     fn target(mut self, expr: &str, legend: &str, format: &str, when: &str) -> Self {
-        let targets = self.model["targets"].as_array_mut().expect("only a row has no targets, and a row asks nothing");
+        let targets =
+            self.model["targets"].as_array_mut().expect("only rows have no targets, and rows have no queries");
         let letter = u8::try_from(targets.len()).expect("a panel has few queries") + b'A';
         targets.push(json!({
             "refId": char::from(letter).to_string(),
@@ -216,7 +217,7 @@ impl Panel {
         self
     }
 
-    /// The panel as Grafana reads it, without its place.
+    /// The JSON model, without `id` and `gridPos`.
     pub fn into_model(self) -> Value {
         self.model
     }

@@ -1,4 +1,4 @@
-//! The upstream page's lower half: limits and schedule, and where tasks come from.
+//! The lower part of the upstream dashboard: limits, schedule and task sources.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::panel::Panel;
 use super::promql::{UPSTREAM, grown, per_minute, quantile};
 use super::values::{OVERVIEW_PAGE, by_name, link, thresholds};
 
-/// How long we still keep away; an upstream that asked for nothing is 0, or the panel would be empty on a good day.
+/// Time left of the back-off; 0 for an upstream without one, so that the panel is never empty.
 pub fn backoff() -> String {
     format!(
         "clamp_min(max by (upstream) (videogen_upstream_backoff_until_timestamp_seconds{{{UPSTREAM}}}) - time(), 0) \
@@ -14,7 +14,7 @@ pub fn backoff() -> String {
     )
 }
 
-/// What holds polls back: limits, ours and theirs.
+/// Why polls are late: our limits, or the upstream's.
 pub fn schedule() -> Vec<Panel> {
     let lag = format!("videogen_poll_lag_seconds_bucket{{{UPSTREAM}}}[$__rate_interval]");
     let oldest = format!(
@@ -26,22 +26,21 @@ pub fn schedule() -> Vec<Panel> {
         Panel::row("Limits and schedule"),
         third(
             "Oldest poll of an active task",
-            "Time since the active task that waits longest was last read. Dashed: 5 min, the \
-             alert's limit.",
+            "Longest time since the last successful poll of an active task. Dashed: 5 min, the \
+             alert limit.",
         )
         .unit("s")
         .limit(300.0)
         .no_value("none active")
         .range(&oldest, "{{upstream}}"),
-        third("Poll lag", "How late polls begin against their schedule, p95: our own backlog. Dashed: 60 s.")
+        third("Poll lag", "Time from when a poll is due until it is sent, p95. Dashed: 60 s.")
             .unit("s")
             .no_value("no poll")
             .limit(60.0)
             .range(&quantile("0.95", "upstream", &lag), "{{upstream}}"),
         third(
             "Polls in flight",
-            "Requests that are open. A line at the configured max_in_flight is one that holds \
-             polls back.",
+            "Requests without a response yet. At the configured max_in_flight, further polls wait.",
         )
         .unit("short")
         .soft_max(5.0)
@@ -49,8 +48,8 @@ pub fn schedule() -> Vec<Panel> {
         .range(&format!("sum by (upstream) (videogen_polls_in_flight{{{UPSTREAM}}})"), "{{upstream}}"),
         third(
             "Waiting for our own rate limit",
-            "Seconds that polls waited for requests_per_second, for each second that passed; \
-             1 is one poll always waiting.",
+            "Seconds that due polls waited for requests_per_second, per second. \
+             1 means that one poll is always waiting.",
         )
         .unit("short")
         .range(
@@ -60,13 +59,13 @@ pub fn schedule() -> Vec<Panel> {
             ),
             "{{upstream}}",
         ),
-        third("Back-off in force", "How long we still keep away, because of Retry-After or after repeated failures.")
+        third("Back-off", "Time left of the current back-off, after Retry-After or repeated errors.")
             .unit("s")
             .range(&backoff(), "{{upstream}}"),
         third(
-            "Answers that make no sense",
-            "Statuses that we do not know, and spans that were left out because they are \
-             negative or too long, in each interval. They should not occur.",
+            "Unknown statuses, invalid durations",
+            "Answers with an unknown status word, and durations excluded because they are \
+             negative or too long, per interval. Expected: none.",
         )
         .unit("short")
         .soft_max(5.0)
@@ -83,7 +82,7 @@ pub fn schedule() -> Vec<Panel> {
                 "sum by (upstream) \
                  (increase(videogen_invalid_durations_total{{{UPSTREAM}}}[$__rate_interval]))"
             ),
-            "{{upstream}} span left out",
+            "{{upstream}} invalid duration",
         ),
     ]
 }
@@ -94,10 +93,10 @@ pub fn discovery() -> Vec<Panel> {
     let columns = [
         ("upstream", "Upstream"),
         ("source", "Source"),
-        ("Value #A", "Tasks named"),
+        ("Value #A", "Task ids"),
         ("Value #B", "Last success ago"),
         ("Value #C", "Errors"),
-        ("Value #D", "Cut short"),
+        ("Value #D", "Truncated"),
     ];
     let trouble = |name: &str| {
         by_name(
@@ -111,20 +110,20 @@ pub fn discovery() -> Vec<Panel> {
         )
     };
     vec![
-        Panel::row("Where tasks come from"),
+        Panel::row("Task sources"),
         Panel::table(
             "Sources",
-            "What each source names now, when it last answered, and how often in the selected \
-             range it failed or gave only a part.",
+            "Task ids in each source now, time since its last successful read; failed and truncated \
+             reads in the selected range.",
         )
         .size(12, 8)
         .no_value("no source")
         .joined(&columns, &["Time"])
         .columns(vec![
-            by_name("Upstream", &[("links", json!([link("Its tasks", OVERVIEW_PAGE)]))]),
+            by_name("Upstream", &[("links", json!([link("Overview", OVERVIEW_PAGE)]))]),
             by_name("Last success ago", &[("unit", json!("s"))]),
             trouble("Errors"),
-            trouble("Cut short"),
+            trouble("Truncated"),
         ])
         .rows(&format!("max by (upstream, source) ({})", source("videogen_discovery_tasks")))
         .rows(&format!(
@@ -135,12 +134,12 @@ pub fn discovery() -> Vec<Panel> {
         .rows(&grown("upstream, source", &source("videogen_discovery_truncated_total"))),
         Panel::bars(
             "New tasks per minute",
-            "Tasks seen for the first time, by the source that brought them. Nothing new \
-             while work is submitted means that the list is stale.",
+            "Newly discovered tasks, by source. If new work is submitted but no task appears, the \
+             source is stale.",
         )
         .unit("short")
         .every("5m")
-        .no_value("none new")
+        .no_value("no new task")
         .range(&per_minute("upstream, source", &source("videogen_tasks_discovered_total")), "{{upstream}} {{source}}"),
     ]
 }

@@ -1,4 +1,4 @@
-//! The life of one task, for whoever holds its id: what happened, when, how long, and what it used.
+//! The task dashboard, for whoever has a task id: what happened, when, how long did it take, and what did it use?
 
 use super::facts;
 use super::grafana::{Dashboard, job, model, task, upstream};
@@ -11,8 +11,8 @@ pub fn dashboard() -> Dashboard {
     Dashboard {
         uid: "videogen-task",
         title: "Videogen / Task",
-        description: "The life of a task. Its facts stay readable after it has left /metrics, as long \
-        as the time range covers it.",
+        description: "Everything about one task. Facts stay visible after the task has left /metrics, if the \
+        time range includes that time.",
         variables: vec![job(), upstream(), model(), task()],
         panels: panels.into_iter().flatten().collect(),
     }
@@ -25,27 +25,27 @@ fn life() -> Vec<Panel> {
     );
     let active = format!(r#"max by ({KEY}) (videogen_task_status{{{TASK},status=~"queued|running|unknown"}}) == 1"#);
     vec![
-        Panel::row("Life"),
+        Panel::row("History"),
         Panel::state_timeline(
             "Status",
-            "A stripe for each task. A gap means that Prometheus had no sample; after its end \
-             a task stays for the exporter's retention.",
+            "One stripe per task. A gap means that Prometheus has no sample. An ended task stays \
+             on /metrics for tasks.retention.",
         )
         .size(24, 6)
         .unit("none")
         .mappings(&status_words())
         .no_value("not on /metrics in this range")
         .range(&of_task(&state(TASK)), "{{task_id}}"),
-        Panel::lines("Progress", "Progress over time. A flat line while the task runs is one that does not move.")
+        Panel::lines("Progress", "Progress over time. A flat line of a running task means that it does not advance.")
             .legend_below()
             .unit("percentunit")
             .max(1.0)
             .no_value("none reported")
             .range(&of_task(&format!("max by ({KEY}) (videogen_task_progress_ratio{{{TASK}}})")), "{{task_id}}"),
         Panel::lines(
-            "Time in flight",
-            "Time since submission while the task has not ended. Dashed: 15 min, where a task \
-             that is still queued raises an alert.",
+            "Age while active",
+            "Time since the submit time of an active task. Dashed: 15 min, the alert limit for \
+             queued tasks.",
         )
         .legend_below()
         .unit("s")
@@ -58,20 +58,20 @@ fn life() -> Vec<Panel> {
 fn freshness() -> Vec<Panel> {
     let since = |metric: &str| of_task(&format!("time() - max by ({KEY}) ({metric}{{{TASK}}})"));
     vec![
-        Panel::row("How far to trust it"),
+        Panel::row("Data freshness"),
         Panel::lines(
-            "Age of what we know",
-            "Time since the last good answer, and since status or progress last changed. An \
-             ended task is no longer asked, so there both climb.",
+            "Data age",
+            "Time since the last successful poll, and since the last change of status or progress. \
+             Both rise after the last poll of an ended task.",
         )
         .legend_below()
         .unit("s")
         .no_value("not on /metrics in this range")
-        .range(&since("videogen_task_last_poll_timestamp_seconds"), "answer {{task_id}}")
+        .range(&since("videogen_task_last_poll_timestamp_seconds"), "poll {{task_id}}")
         .range(&since("videogen_task_last_change_timestamp_seconds"), "change {{task_id}}"),
         Panel::lines(
-            "Polls failed in a row",
-            "Questions about this task without a good answer; the next good one sets it to 0.",
+            "Consecutive failed polls",
+            "Failed polls of this task in a row. The next successful poll resets it to 0.",
         )
         .legend_below()
         .unit("short")
@@ -82,7 +82,7 @@ fn freshness() -> Vec<Panel> {
 }
 
 fn context() -> Vec<Panel> {
-    // The models and upstreams of the chosen tasks, whenever in the range those were on /metrics.
+    // The models and upstreams of the selected tasks, if these were on /metrics at any time in the range.
     let chosen = |by: &str| {
         format!(
             "and on ({by}) max by ({by}) \
@@ -95,11 +95,11 @@ fn context() -> Vec<Panel> {
     let errors = rate("job, upstream, reason", &format!("videogen_upstream_request_errors_total{{{UPSTREAM}}}"));
     let errors = format!("{errors} {}", chosen("job, upstream"));
     vec![
-        Panel::row("In context"),
+        Panel::row("Comparison"),
         Panel::lines(
             "Latency of the same model",
-            "Latency of succeeded tasks of this model at this upstream, over 1 h: is the task \
-             slow, or are all of them?",
+            "Latency of succeeded tasks of this model at this upstream, over 1 h. It shows whether \
+             only this task is slow.",
         )
         .legend_below()
         .unit("s")
@@ -108,12 +108,12 @@ fn context() -> Vec<Panel> {
         .range(&latency("0.95"), "p95 {{model}} at {{upstream}}"),
         Panel::lines(
             "Errors of the same upstream",
-            "Failed requests to this task's upstream per second, by reason. A click leads to \
-             the upstream's page.",
+            "Failed requests per second to the upstream of this task, by reason. Click a series to \
+             open the upstream dashboard.",
         )
         .legend_below()
         .unit("reqps")
-        .link("Upstream page", UPSTREAM_PAGE_OF_SERIES)
+        .link("Upstream dashboard", UPSTREAM_PAGE_OF_SERIES)
         .no_value("no error")
         .range(&errors, "{{upstream}} {{reason}}"),
     ]

@@ -1,4 +1,4 @@
-//! The upstream page's part about the answers themselves: do gateway, provider, documents and clocks agree?
+//! The answer quality part of the upstream dashboard: disagreements, changed ends, clock skew and drift.
 
 use serde_json::{Value, json};
 
@@ -6,12 +6,12 @@ use super::panel::Panel;
 use super::promql::{UPSTREAM, grown, per_minute, quantile};
 use super::values::{OVERVIEW_PAGE, by_name, link, status_names, thresholds};
 
-/// Every way for a task to end that an upstream can name.
+/// The ends that an upstream can report.
 const ENDED: &str = "succeeded|failed|cancelled|expired";
 
-/// Tasks that have ended at their provider and not, or otherwise, at the gateway.
+/// Tasks that ended at the provider, while the gateway reports no end or another one.
 ///
-/// A gateway that has no other word for a bad end than failed does not contradict cancelled and expired.
+/// Some gateways use failed for every bad end, so failed does not contradict cancelled and expired.
 pub fn disagreeing() -> String {
     let tasks = |statuses: &str| format!("videogen_status_disagreements{{{UPSTREAM},{statuses}}}");
     let ended = tasks(&format!(r#"gateway_status!="failed",upstream_status=~"{ENDED}""#));
@@ -19,14 +19,14 @@ pub fn disagreeing() -> String {
     format!("sum({ended} or {made}) or vector(0)")
 }
 
-/// Fields that were not as documented.
+/// Schema drift.
 pub fn drift() -> String {
     format!("videogen_schema_drift_total{{{UPSTREAM}}}")
 }
 
-/// What speaks against what an upstream says.
+/// Whether the answers of an upstream are consistent.
 pub fn truth() -> Vec<Panel> {
-    let mut panels = vec![Panel::row("How far to trust the answers")];
+    let mut panels = vec![Panel::row("Answer quality")];
     panels.extend(disagreements());
     panels.extend(times());
     panels.extend(fields());
@@ -37,8 +37,8 @@ fn disagreements() -> [Panel; 2] {
     let columns = [
         ("upstream", "Upstream"),
         ("model", "Model"),
-        ("gateway_status", "Gateway says"),
-        ("upstream_status", "Provider says"),
+        ("gateway_status", "Gateway status"),
+        ("upstream_status", "Provider status"),
         ("Value", "Tasks"),
     ];
     let status = |name: &str| {
@@ -54,28 +54,26 @@ fn disagreements() -> [Panel; 2] {
     let tasks = |by: &str| format!("sum by ({by}) (videogen_status_disagreements{{{UPSTREAM}}}) > 0");
     [
         Panel::table(
-            "Gateway against provider",
-            "Tasks on /metrics now whose gateway says one thing while the provider's answer that \
-             it holds says another. A provider that has ended a task which its gateway has not is \
-             a task that nobody is told of. failed beside cancelled or expired is only a gateway \
-             without those words.",
+            "Status disagreements",
+            "Tasks on /metrics now whose gateway and provider report different statuses. If only the \
+             provider reports an end, clients of the gateway do not see it. failed with cancelled or \
+             expired is normal: some gateways have no other word.",
         )
         .size(12, 8)
         .no_value("no disagreement")
         .joined(&columns, &["Time"])
         .sorted_by(&[("Tasks", true)])
         .columns(vec![
-            by_name("Upstream", &[("links", json!([link("Its tasks", OVERVIEW_PAGE)]))]),
-            status("Gateway says"),
-            status("Provider says"),
+            by_name("Upstream", &[("links", json!([link("Overview", OVERVIEW_PAGE)]))]),
+            status("Gateway status"),
+            status("Provider status"),
             by_name("Tasks", &[("decimals", json!(0)), ("custom.width", json!(80))]),
         ])
         .rows(&tasks("upstream, model, gateway_status, upstream_status")),
         Panel::stacked(
-            "Disagreements",
-            "The same over time: the gateway's status, then the provider's. Peaks that pass are \
-             gateways that look only now and then; a floor that stays is tasks that they no \
-             longer look at.",
+            "Status disagreements over time",
+            "Gateway status / provider status. Short peaks mean that the gateway polls seldom. A \
+             constant level means that it no longer polls these tasks.",
         )
         .unit("short")
         .soft_max(5.0)
@@ -95,32 +93,31 @@ fn times() -> [Panel; 3] {
     [
         third(Panel::lines(
             "Gateway finish lag",
-            "How much later than the provider's end the gateway's own comes, over 1 h. What is \
-             below 0 is among the spans left out.",
+            "The gateway's finish time minus the provider's, over 1 h. Negative lags are excluded and \
+             counted as invalid durations.",
         ))
         .unit("s")
-        .no_value("no task with both ends")
+        .no_value("no task with both times")
         .range(&quantile("0.50", "upstream", &lag), "p50 {{upstream}}")
         .range(&quantile("0.95", "upstream", &lag), "p95 {{upstream}}"),
         third(Panel::bars(
-            "Ends that changed",
-            "Ended tasks that later had another end, in each interval. failed → succeeded is a \
-             late success: the video exists, and whoever asked was told that it does not.",
+            "Changed ends",
+            "Ended tasks that later had another status, per interval. failed → succeeded is a late \
+             success: the video exists, although the first end reported a failure.",
         ))
         .unit("short")
         .decimals(0)
         .every("5m")
-        .no_value("no end changed")
+        .no_value("no changed end")
         .range(&changed, "{{upstream}} {{from}} → {{to}}"),
         third(Panel::lines(
             "Clock skew",
-            "The upstream's clock minus ours, from the Date of its answers; it has whole seconds, \
-             so ±1 s says nothing. All upstreams at once: our clock. Dashed: ±30 s, the alert's \
-             limits.",
+            "The upstream's clock (the Date header, in whole seconds) minus ours. ±1 s is noise. The same \
+             skew for all upstreams means that our clock is wrong. Dashed: ±30 s, the alert limits.",
         ))
         .unit("s")
         .limits(30.0)
-        .no_value("no Date")
+        .no_value("no Date header")
         .range(&format!("max by (upstream) (videogen_upstream_clock_skew_seconds{{{UPSTREAM}}})"), "{{upstream}}"),
     ]
 }
@@ -137,35 +134,35 @@ fn fields() -> [Panel; 2] {
     ];
     [
         Panel::table(
-            "Fields not as documented",
-            "Fields of answers that were missing, of another type or without sense, against the \
-             provider's documentation. What hangs on such a field is not known for those tasks. \
-             Coloured: still going on.",
+            "Schema drift",
+            "Fields that differ from the provider's documentation: missing, of the wrong type, or \
+             unreadable. The data of such a field is absent for the affected tasks. Colored: within \
+             the last 15 min.",
         )
         .size(12, 8)
-        .no_value("every field as documented")
+        .no_value("no drift")
         .joined(&columns, &["Time"])
         .sorted_by(&[("Last 15 min", true), ("In the range", true)])
         .columns(vec![
-            by_name("Upstream", &[("links", json!([link("Its tasks", OVERVIEW_PAGE)]))]),
+            by_name("Upstream", &[("links", json!([link("Overview", OVERVIEW_PAGE)]))]),
             by_name("In the range", &[("decimals", json!(0)), ("custom.width", json!(110))]),
-            going_on("Last 15 min"),
+            recent("Last 15 min"),
         ])
         .rows(&format!("{} > 0", grown(by, &drift())))
         .rows(&format!("sum by ({by}) (increase({}[15m]))", drift())),
         Panel::bars(
-            "Fields not as documented, per minute",
-            "The same over time. It begins when the upstream, or the gateway before it, begins to \
-             answer otherwise.",
+            "Schema drift per minute",
+            "Fields that differ from the provider's documentation. The start shows when the upstream \
+             or its gateway changed its answers.",
         )
         .unit("short")
         .every("5m")
-        .no_value("every field as documented")
+        .no_value("no drift")
         .range(&per_minute("upstream, field, problem", &drift()), "{{upstream}} {{field}} {{problem}}"),
     ]
 }
 
-fn going_on(name: &str) -> Value {
+fn recent(name: &str) -> Value {
     by_name(
         name,
         &[

@@ -1,4 +1,4 @@
-//! Is it the gateway, our key, or us: requests, errors, limits, schedule and discovery, by upstream.
+//! The upstream dashboard: requests, errors, limits, schedule and task sources, by upstream.
 
 use serde_json::{Value, json};
 
@@ -14,8 +14,7 @@ pub fn dashboard() -> Dashboard {
     Dashboard {
         uid: "videogen-upstream",
         title: "Videogen / Upstream",
-        description: "Is an upstream unwell, is it our key, or do we ask too much? Requests, errors, \
-        limits and schedule.",
+        description: "Is it the upstream, our key, or our own limits? Requests, errors, limits and schedule.",
         variables: vec![job(), upstream()],
         panels: panels.into_iter().flatten().collect(),
     }
@@ -41,21 +40,21 @@ fn now() -> Vec<Panel> {
         ("Value #C", "Requests"),
         ("Value #D", "Errors"),
         ("Value #E", "Rate limited"),
-        ("Value #F", "Last good answer"),
+        ("Value #F", "Last success ago"),
         ("Value #G", "Oldest poll"),
         ("Value #H", "Back-off left"),
     ];
     vec![
         Panel::row("Now"),
-        Panel::stat("Upstreams down", "Upstreams whose latest request had no usable answer.")
+        Panel::stat("Upstreams down", "Upstreams whose latest request failed.")
             .size(4, 4)
             .unit("short")
             .thresholds(&[(None, "green"), (Some(1.0), "red")])
             .instant(&format!("sum(1 - min by (job, upstream) (videogen_upstream_up{{{UPSTREAM}}})) or vector(0)"), ""),
         Panel::stat(
             "Errors",
-            "Failed requests / requests in the selected range, ids that an upstream does not \
-             know left out.",
+            "Failed requests / requests in the selected range. Answers that an id is unknown are not \
+             errors here.",
         )
         .size(4, 4)
         .unit("percentunit")
@@ -63,7 +62,7 @@ fn now() -> Vec<Panel> {
         .thresholds(&[(None, "green"), (Some(0.02), "orange"), (Some(0.1), "red")])
         .no_value("no request")
         .instant(&share(""), ""),
-        Panel::stat("Rate limited", "Answers that told us to slow down, in the selected range.")
+        Panel::stat("Rate limited", "Rate-limited requests in the selected range.")
             .size(4, 4)
             .unit("short")
             .decimals(0)
@@ -71,8 +70,8 @@ fn now() -> Vec<Panel> {
             .instant(&grown("", &limited), ""),
         Panel::stat(
             "Oldest poll",
-            "Time since the active task that waits longest was last read. From 5 min on an \
-             alert fires.",
+            "Longest time since the last successful poll of an active task. An alert fires above \
+             5 min.",
         )
         .size(4, 4)
         .unit("s")
@@ -81,16 +80,16 @@ fn now() -> Vec<Panel> {
         .no_value("none active")
         .instant(&format!("max({oldest})"), ""),
         Panel::stat(
-            "Gateway disagrees",
-            "Tasks that have ended at their provider while the gateway says otherwise. From 10 min \
-             on an alert fires.",
+            "Status disagreements",
+            "Tasks that ended at the provider while the gateway reports another status. An alert \
+             fires after 10 min.",
         )
         .unit("short")
         .thresholds(&[(None, "green"), (Some(1.0), "orange")])
         .instant(&disagreeing(), ""),
         Panel::stat(
-            "Fields not as documented",
-            "Fields of answers that were not as their provider documents them, in the selected range.",
+            "Schema drift",
+            "Fields of answers that differ from the provider's documentation, in the selected range.",
         )
         .unit("short")
         .decimals(0)
@@ -98,8 +97,8 @@ fn now() -> Vec<Panel> {
         .instant(&format!("{} or vector(0)", grown("", &drift())), ""),
         Panel::table(
             "Upstreams",
-            "Each upstream: its state now, and its requests in the selected range. A click \
-             leads to its tasks.",
+            "State of each upstream now, and its requests in the selected range. Click an upstream to \
+             open its tasks.",
         )
         .size(24, 6)
         .no_value("no upstream")
@@ -117,7 +116,7 @@ fn now() -> Vec<Panel> {
 }
 
 fn upstream_columns() -> Vec<Value> {
-    let coloured = |name: &str, unit: &str, digits: u8, steps: &[(Option<f64>, &str)]| {
+    let colored = |name: &str, unit: &str, digits: u8, steps: &[(Option<f64>, &str)]| {
         by_name(
             name,
             &[
@@ -130,7 +129,7 @@ fn upstream_columns() -> Vec<Value> {
         )
     };
     vec![
-        by_name("Upstream", &[("links", json!([link("Its tasks", OVERVIEW_PAGE)]))]),
+        by_name("Upstream", &[("links", json!([link("Overview", OVERVIEW_PAGE)]))]),
         by_name(
             "Now",
             &[
@@ -140,11 +139,11 @@ fn upstream_columns() -> Vec<Value> {
             ],
         ),
         by_name("Requests", &[("decimals", json!(0))]),
-        coloured("Errors", "percentunit", 1, &[(None, "transparent"), (Some(0.02), "orange"), (Some(0.1), "red")]),
-        coloured("Rate limited", "short", 0, &[(None, "transparent"), (Some(0.5), "orange"), (Some(99.5), "red")]),
-        coloured("Last good answer", "s", 0, &[(None, "transparent"), (Some(60.0), "orange"), (Some(300.0), "red")]),
-        coloured("Oldest poll", "s", 0, &[(None, "transparent"), (Some(60.0), "orange"), (Some(300.0), "red")]),
-        coloured("Back-off left", "s", 0, &[(None, "transparent"), (Some(0.5), "orange")]),
+        colored("Errors", "percentunit", 1, &[(None, "transparent"), (Some(0.02), "orange"), (Some(0.1), "red")]),
+        colored("Rate limited", "short", 0, &[(None, "transparent"), (Some(0.5), "orange"), (Some(99.5), "red")]),
+        colored("Last success ago", "s", 0, &[(None, "transparent"), (Some(60.0), "orange"), (Some(300.0), "red")]),
+        colored("Oldest poll", "s", 0, &[(None, "transparent"), (Some(60.0), "orange"), (Some(300.0), "red")]),
+        colored("Back-off left", "s", 0, &[(None, "transparent"), (Some(0.5), "orange")]),
     ]
 }
 
@@ -157,7 +156,7 @@ fn requests() -> Vec<Panel> {
     );
     vec![
         Panel::row("Requests and errors"),
-        Panel::stacked("Requests by code", "Requests per second by HTTP status; none means that no answer came.")
+        Panel::stacked("Requests by code", "Requests per second by HTTP status. none: no response.")
             .unit("reqps")
             .no_value("no request")
             .range(
@@ -167,8 +166,8 @@ fn requests() -> Vec<Panel> {
         Panel::stacked(
             "Errors by reason",
             "Failed requests per second. unauthorized, forbidden: our key. rate_limited, \
-             quota_exhausted: our use. wrong_path, bad_request: our configuration. The \
-             others: the way there, or the upstream.",
+             quota_exhausted: our account. wrong_path, bad_request: our configuration. All \
+             others: the network or the upstream.",
         )
         .unit("reqps")
         .no_value("no error")
@@ -178,14 +177,14 @@ fn requests() -> Vec<Panel> {
         ),
         Panel::lines(
             "Error ratio",
-            "Failed requests / requests over 5 min, ids that the upstream does not know left \
-             out. Dashed: 10 %, the alert's limit.",
+            "Failed requests / requests over 5 min. Answers that an id is unknown are not errors here. \
+             Dashed: 10 %, the alert limit.",
         )
         .unit("percentunit")
         .limit(0.1)
         .no_value("no request")
         .range(&ratio, "{{upstream}}"),
-        Panel::lines("Request duration", "How long one request takes.")
+        Panel::lines("Request duration", "Time from sending a request to having read its response.")
             .unit("s")
             .no_value("no request")
             .range(&quantile("0.50", "upstream", &seconds), "p50 {{upstream}}")

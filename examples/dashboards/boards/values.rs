@@ -1,9 +1,9 @@
-//! How numbers are dressed: colours, thresholds, words and links.
+//! Colors, thresholds, value mappings and links.
 
 use serde_json::{Value, json};
 
-/// The colour of each status, the same everywhere.
-pub const STATUS_COLOURS: [(&str, &str); 8] = [
+/// The color of each status, the same in all panels.
+pub const STATUS_COLORS: [(&str, &str); 8] = [
     ("queued", "blue"),
     ("running", "yellow"),
     ("succeeded", "green"),
@@ -14,75 +14,75 @@ pub const STATUS_COLOURS: [(&str, &str); 8] = [
     ("unknown", "text"),
 ];
 
-/// The page of the task in a table's line.
+/// The dashboard of the task in a table row.
 pub const TASK_PAGE: &str = "/d/videogen-task?${datasource:queryparam}&${job:queryparam}\
     &var-upstream=${__data.fields.Upstream:percentencode}&var-model=$__all\
     &var-task=${__data.fields.Task:percentencode}&${__url_time_range}";
 
-/// The page of the upstream in a table's line.
+/// The dashboard of the upstream in a table row.
 pub const UPSTREAM_PAGE: &str = "/d/videogen-upstream?${datasource:queryparam}&${job:queryparam}\
     &var-upstream=${__data.fields.Upstream:percentencode}&${__url_time_range}";
 
-/// The page of the upstream that a series is about.
+/// The dashboard of the upstream of a series.
 pub const UPSTREAM_PAGE_OF_SERIES: &str = "/d/videogen-upstream?${datasource:queryparam}\
     &${job:queryparam}&var-upstream=${__field.labels.upstream:percentencode}&${__url_time_range}";
 
-/// The overview of the upstream in a table's line.
+/// The overview, filtered to the upstream in a table row.
 pub const OVERVIEW_PAGE: &str = "/d/videogen-overview?${datasource:queryparam}&${job:queryparam}\
     &var-upstream=${__data.fields.Upstream:percentencode}&${__url_time_range}";
 
-/// The data source that the dashboard's variable names.
+/// The data source that the dashboard variable selects.
 pub fn datasource() -> Value {
     json!({"type": "prometheus", "uid": "${datasource}"})
 }
 
-/// Steps for a panel's or a column's colours.
+/// Color steps of a panel or a column.
 pub fn thresholds(steps: &[(Option<f64>, &str)]) -> Value {
-    let steps: Vec<Value> = steps.iter().map(|(from, colour)| json!({"value": from, "color": colour})).collect();
+    let steps: Vec<Value> = steps.iter().map(|(from, color)| json!({"value": from, "color": color})).collect();
     json!({"mode": "absolute", "steps": steps})
 }
 
-/// What differs for the field of this name.
+/// Overrides for the field with this name.
 pub fn by_name(name: &str, properties: &[(&str, Value)]) -> Value {
     let properties: Vec<Value> = properties.iter().map(|(id, value)| json!({"id": id, "value": value})).collect();
     json!({"matcher": {"id": "byName", "options": name}, "properties": properties})
 }
 
-/// A link for a value.
+/// A link of a value.
 pub fn link(title: &str, url: &str) -> Value {
     json!({"title": title, "url": url, "targetBlank": false})
 }
 
-/// Words and colours for numbers.
+/// Value mappings: words and colors that replace numbers.
 pub fn words(words: &[(u8, &str, &str)]) -> Value {
     let options: Value = words
         .iter()
         .zip(0_u64..)
-        .map(|((number, text, colour), index)| {
-            (number.to_string(), json!({"text": text, "color": colour, "index": index}))
+        .map(|((number, text, color), index)| {
+            (number.to_string(), json!({"text": text, "color": color, "index": index}))
         })
         .collect();
     json!([{"type": "value", "options": options}])
 }
 
-/// The statuses by their own names, for a label that is one.
+/// Value mappings for labels whose values are statuses.
 pub fn status_names() -> Value {
-    let options: Value = STATUS_COLOURS
+    let options: Value = STATUS_COLORS
         .iter()
         .zip(0_u64..)
-        .map(|((status, colour), index)| (*status, json!({"text": status, "color": colour, "index": index})))
+        .map(|((status, color), index)| (*status, json!({"text": status, "color": color, "index": index})))
         .collect();
     json!([{"type": "value", "options": options}])
 }
 
-/// A word in place of what is below 0.
+/// A word that replaces negative values.
 pub fn below_zero(word: &str) -> Value {
     json!([{"type": "range", "options": {"from": null, "to": 0, "result": {"text": word, "color": "red", "index": 0}}}])
 }
 
-/// The statuses by the number that `promql::state` gives them.
+/// Value mappings for the codes of `promql::state`.
 pub fn status_words() -> Value {
     let numbered: Vec<(u8, &str, &str)> =
-        (1_u8..).zip(STATUS_COLOURS).map(|(number, (status, colour))| (number, status, colour)).collect();
+        (1_u8..).zip(STATUS_COLORS).map(|(number, (status, color))| (number, status, color)).collect();
     words(&numbered)
 }

@@ -162,12 +162,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_is_as_many_steps_as_there_are() {
+    fn the_schema_version_is_the_number_of_migrations() {
         assert_eq!(MIGRATIONS.len(), usize::try_from(SCHEMA).unwrap());
     }
 
     #[test]
-    fn an_old_schema_is_brought_up_with_what_is_in_it_or_not_at_all() {
+    fn a_migration_keeps_all_data_or_changes_nothing() {
         let mut connection = Connection::open_in_memory().unwrap();
         let at = Timestamp::from_secs;
         assert_eq!(migrate(&mut connection, MIGRATIONS, at(5)).unwrap(), at(5));
@@ -178,7 +178,7 @@ mod tests {
             connection.query_row("pragma user_version", [], |row| row.get(0)).unwrap()
         };
         assert_eq!(version(&connection), 2);
-        assert_eq!(migrate(&mut connection, &broken[..3], at(7)).unwrap(), at(5), "the first start stays");
+        assert_eq!(migrate(&mut connection, &broken[..3], at(7)).unwrap(), at(5), "the first start does not change");
         assert_eq!(version(&connection), 3);
         let note: Option<String> = connection.query_row("select note from upstreams", [], |row| row.get(0)).unwrap();
         assert_eq!(note, None);
