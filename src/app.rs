@@ -117,7 +117,8 @@ impl App {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
                 error = supervisor.run() => break Err(error),
-                ended = &mut serving => return ended,
+                // A server ends by itself only when it fails: the latest readings are saved first.
+                ended = &mut serving => return ended.and(supervisor.stop().await),
                 _ = &mut store_ended => return Err(anyhow!("the state store stopped unexpectedly")),
                 (file, request) = Reload::next_request(&mut reload) => {
                     let reloading = reload_config(file, &config.state, &mut supervisor);

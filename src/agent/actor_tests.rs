@@ -115,7 +115,7 @@ async fn a_callback_moves_a_task_forward_only_and_makes_older_responses_stale() 
     // A poll is in flight when the callback arrives.
     test.advance(Duration::from_mins(1));
     let tracker = test.actor.tracker_mut();
-    tracker.dispatch_due();
+    tracker.poll_due_tasks();
     assert!(!tracker.poller.is_idle());
     assert_eq!(tracker.apply_callbacks([(id("a"), answer(Status::Failed))]), CallbackOutcome::Accepted);
     let late = tracker.poller.next_response().await;

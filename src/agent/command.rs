@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::request::Send;
+use super::request::SendRequest;
 use super::settings::UpstreamSettings;
 use super::source_registry::SourceKey;
 use crate::counters::CounterSnapshot;
@@ -49,7 +49,7 @@ pub enum Command {
         /// The configuration.
         settings: Box<UpstreamSettings>,
         /// Sends its requests.
-        send: Send,
+        send: SendRequest,
         /// The counters that the state has for its aggregate labels, if those have changed.
         counters: Vec<CounterSnapshot>,
         /// Answered once it is in force.

@@ -66,8 +66,7 @@ impl Agent {
         Some(self.handles().get(upstream)?.view.borrow().clone())
     }
 
-    /// A page of metrics. Of each upstream it is one moment: a task that has ended is counted, unless its counter is held at
-    /// 0; and the other way round.
+    /// A page of metrics. For each upstream, tasks and counters come from one snapshot. A zero hold may still hide a count.
     pub fn page(&self, format: Format) -> Page {
         self.metrics.page(format, &self.views())
     }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::API_SOURCE;
 use super::command::{Discovered, Registration};
-use super::membership::{Change, PendingChanges, SettledChange, registrations};
+use super::pending_changes::{Change, PendingChanges, SettledChange, registrations};
 use super::source_registry::{ListingDiff, SourceKey, SourceRegistry};
 use super::tracker::Tracker;
 use crate::domain::time::Now;
@@ -53,6 +53,10 @@ impl Members {
     pub fn on_discovered(&mut self, tracker: &mut Tracker, discovered: Discovered) {
         let Discovered { source, mut listing, is_retry, reply } = discovered;
         let now = tracker.services.clock.now();
+        if !self.sources.has(&source) {
+            // The configuration has changed since it was read; nobody waits for the reply.
+            return;
+        }
         if !is_retry {
             self.sources.reject_ids(&source, &mut listing, &tracker.settings.upstream.dialect);
         }
@@ -160,8 +164,8 @@ impl Members {
                     let ids = discovery.tasks.iter().map(|task| task.id.clone());
                     let ids = ids.chain(discovery.tracked.iter().cloned());
                     self.sources.update(&source, ids, &discovery.gone, !listing.has_more);
-                    if let Some(identity) = &discovery.first_load {
-                        self.sources.mark_loaded(identity.clone());
+                    if discovery.first_load.is_some() {
+                        self.sources.mark_loaded(&source);
                     }
                     if found > 0 {
                         let name = &discovery.upstream;

@@ -1,6 +1,7 @@
 //! The agent: one actor per upstream finds tasks, polls them, moves them and counts them; a supervisor starts, reconfigures
 //! and stops the actors.
 
+mod actor;
 mod backoff;
 mod batching;
 mod command;
@@ -10,7 +11,7 @@ mod drift_report;
 mod handles;
 mod interner;
 mod members;
-mod membership;
+mod pending_changes;
 mod poller;
 mod publisher;
 mod queue;
@@ -24,7 +25,6 @@ mod table;
 mod task_counters;
 mod threads;
 mod tracker;
-mod upstream;
 
 #[cfg(test)]
 mod actor_tests;

@@ -10,7 +10,7 @@ use super::backoff::{Backoff, Gate};
 use super::batching::BatchSizer;
 use super::queue::{DuePoll, PollQueue};
 use super::rate_limit::RateLimit;
-use super::request::{Outcome, PendingRequest, PolledTask, Send, Work};
+use super::request::{Outcome, PendingRequest, PolledTask, SendRequest, Work};
 use super::settings::{Rules, UpstreamSettings};
 use super::table::TaskTable;
 use crate::config::Polling;
@@ -28,7 +28,7 @@ pub struct Poller {
     give_up_after: Duration,
     /// The upstream calls back: polls are only for callbacks that are missed.
     has_callbacks: bool,
-    send: Send,
+    send: SendRequest,
     queue: PollQueue,
     sizer: BatchSizer,
     limit: Arc<RateLimit>,
@@ -63,7 +63,7 @@ enum Blocked {
 
 impl Poller {
     /// Nothing is scheduled yet.
-    pub fn new(settings: &UpstreamSettings, send: Send, metrics: UpstreamMetrics, now: Now) -> Self {
+    pub fn new(settings: &UpstreamSettings, send: SendRequest, metrics: UpstreamMetrics, now: Now) -> Self {
         let upstream = &settings.upstream;
         let polling = upstream.polling;
         let sizer = BatchSizer::new(upstream.dialect.batch());
@@ -88,7 +88,7 @@ impl Poller {
 
     /// Takes another configuration. Requests in flight and the back-off continue. Returns whether tasks have to be
     /// [scheduled](Poller::schedule_all) anew.
-    pub fn configure(&mut self, settings: &UpstreamSettings, send: Send) -> bool {
+    pub fn configure(&mut self, settings: &UpstreamSettings, send: SendRequest) -> bool {
         let upstream = &settings.upstream;
         let polling = upstream.polling;
         let Rules { recheck_ended, give_up_after, .. } = settings.rules;

@@ -21,14 +21,14 @@ pub struct DuePoll {
     pub token: PollToken,
     /// When it became due.
     pub at: Instant,
-    /// It must be polled alone: a batch left it out.
+    /// It is never batched: a batch left it out or failed, or a callback contradicted it.
     pub is_alone: bool,
 }
 
 /// Timers, and the polls that are due.
 pub struct PollQueue {
-    /// The earliest is on top. A rescheduled poll leaves its timer behind, whose token is invalid: one timer a poll, 16 bytes
-    /// each, which is less than removing them would take.
+    /// The earliest is on top. A rescheduled poll leaves its timer behind with an invalid token: 16 bytes until it
+    /// expires. Removal would need an index.
     timers: BinaryHeap<Reverse<Timer>>,
     due: VecDeque<DuePoll>,
     /// Due polls of single tasks; they go first.

@@ -17,10 +17,10 @@ use crate::secret::Credentials;
 const LARGE_BODY: usize = 64 << 10;
 
 /// Sends a request; a test sends none.
-pub type Send = Arc<dyn Fn(Work) -> PendingRequest + std::marker::Send + Sync>;
+pub type SendRequest = Arc<dyn Fn(Work) -> PendingRequest + Send + Sync>;
 
 /// A request until its response is decoded.
-pub type PendingRequest = Pin<Box<dyn Future<Output = Outcome> + std::marker::Send>>;
+pub type PendingRequest = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// A task that is polled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl UpstreamClient {
     }
 
     /// The function that sends requests with it.
-    pub fn into_send(self) -> Send {
+    pub fn into_send(self) -> SendRequest {
         let client = Arc::new(self);
         Arc::new(move |work| {
             let client = client.clone();
@@ -132,7 +132,7 @@ impl UpstreamClient {
                 outcome.code = Some(response.status);
                 outcome.date = response.date.as_deref().and_then(parse_date);
                 outcome.retry_after = response.retry_after.take();
-                outcome.result = self.decode_off_thread(matches!(outcome.work, Work::Batch(_)), response).await;
+                outcome.result = self.decode_response(matches!(outcome.work, Work::Batch(_)), response).await;
             }
         }
         outcome
@@ -149,7 +149,7 @@ impl UpstreamClient {
         }
     }
 
-    async fn decode_off_thread(&self, is_batch: bool, response: Response) -> Result<Answers, ApiError> {
+    async fn decode_response(&self, is_batch: bool, response: Response) -> Result<Answers, ApiError> {
         if response.body.as_ref().map_or(0, Vec::len) < LARGE_BODY {
             return decode(&self.dialect, is_batch, &response);
         }

@@ -19,7 +19,7 @@ pub struct SourceKey {
 #[derive(Default)]
 pub struct SourceRegistry {
     sources: BTreeMap<SourceKey, SourceIds>,
-    /// Identities of sources that were read completely at least once in the life of the state.
+    /// Identities of sources that were read completely before, as the state knows.
     loaded: HashSet<String>,
 }
 
@@ -29,6 +29,8 @@ struct SourceIds {
     names: HashSet<TaskId>,
     /// Its first read is done.
     is_read: bool,
+    /// It was never read completely in the life of the state.
+    is_first_load: bool,
     /// Ids of its last read that the provider cannot have.
     rejected: u64,
     /// What was wrong with its last read, in words.
@@ -55,7 +57,13 @@ impl SourceRegistry {
     /// These are the sources from now on; those that stay keep what they name.
     pub fn configure(&mut self, sources: impl IntoIterator<Item = SourceKey>) {
         let mut before = std::mem::take(&mut self.sources);
-        self.sources = sources.into_iter().map(|key| (key.clone(), before.remove(&key).unwrap_or_default())).collect();
+        let loaded = &self.loaded;
+        let with_ids = |key: SourceKey| {
+            // Of two sources with one identity, such as two groups of static ids, each has a first load of its own.
+            let new = || SourceIds { is_first_load: !loaded.contains(&key.identity), ..SourceIds::default() };
+            (key.clone(), before.remove(&key).unwrap_or_else(new))
+        };
+        self.sources = sources.into_iter().map(with_ids).collect();
     }
 
     /// Whether every source was read.
@@ -63,9 +71,14 @@ impl SourceRegistry {
         self.sources.values().all(|source| source.is_read)
     }
 
+    /// Whether a source is configured: a listing may arrive after its source has gone.
+    pub fn has(&self, source: &SourceKey) -> bool {
+        self.sources.contains_key(source)
+    }
+
     /// Whether a source was never read completely in the life of the state.
     pub fn is_first_load(&self, source: &SourceKey) -> bool {
-        !self.loaded.contains(&source.identity)
+        self.sources.get(source).is_some_and(|known| known.is_first_load)
     }
 
     /// Whether some source names this id.
@@ -73,8 +86,8 @@ impl SourceRegistry {
         self.sources.values().any(|source| source.names.contains(id))
     }
 
-    /// Removes ids that the provider cannot have from a listing, and counts them among its errors when there are more than
-    /// the last time. Known ids were checked before.
+    /// Removes ids that the provider cannot have from a listing. Only the increase over the last read counts as errors. Known
+    /// ids were checked before.
     pub fn reject_ids(&mut self, source: &SourceKey, listing: &mut Listing, dialect: &Dialect) {
         let Some(known) = self.sources.get_mut(source) else { return };
         let (mut rejected, mut reason) = (0u64, None);
@@ -102,7 +115,7 @@ impl SourceRegistry {
         }
     }
 
-    /// Compares a listing with what its source named before. Nothing has gone from a part of a listing.
+    /// Compares a listing with what its source named before. A partial listing never removes ids.
     pub fn compare(&self, source: &SourceKey, listing: &Listing) -> ListingDiff {
         let Some(known) = self.sources.get(source) else { return ListingDiff::default() };
         // Of an id that is listed twice, the first entry counts.
@@ -131,8 +144,11 @@ impl SourceRegistry {
     }
 
     /// A source was read completely.
-    pub fn mark_loaded(&mut self, identity: String) {
-        self.loaded.insert(identity);
+    pub fn mark_loaded(&mut self, source: &SourceKey) {
+        if let Some(known) = self.sources.get_mut(source) {
+            known.is_first_load = false;
+        }
+        self.loaded.insert(source.identity.clone());
     }
 }
 
@@ -198,6 +214,18 @@ mod tests {
             ListingDiff::default(),
             "not configured"
         );
+    }
+
+    #[test]
+    fn each_of_two_sources_with_one_identity_has_a_first_load() {
+        let mut registry = SourceRegistry::default();
+        let group = |n: u32| SourceKey { label: format!("static/{n}"), identity: "static".to_owned() };
+        registry.configure([group(0), group(1)]);
+        registry.mark_loaded(&group(0));
+        assert!(!registry.is_first_load(&group(0)) && registry.is_first_load(&group(1)));
+        registry.configure([group(0), group(1), group(2)]);
+        assert!(registry.is_first_load(&group(1)), "a reload is no load");
+        assert!(!registry.is_first_load(&group(2)), "ids that are added later are new");
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! Starts one actor per upstream, reconfigures and stops them. An actor that ends unasked ends the program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
+use super::actor::{UpstreamActor, request_sender};
 use super::command::Command;
 use super::handles::{Agent, UpstreamHandle};
 use super::settings::{Rules, UpstreamSettings, label_limits};
 use super::sweep::StateSweeper;
 use super::threads::ActorThreads;
 use super::tracker::Services;
-use super::upstream::{UpstreamActor, sender_of};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::counters::CounterSnapshot;
@@ -29,7 +30,7 @@ const COMMANDS: usize = 4096;
 /// How long an actor may take to stop, beyond the time-out of its polls.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often it is decided which tasks have per-task series; scrapes decide for themselves.
+/// How often the tasks with per-task series are selected, for the counter of refused ones; each scrape selects again.
 const SERIES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The supervisor.
@@ -39,8 +40,10 @@ pub struct Supervisor {
     series: watch::Sender<Arc<SeriesSelection>>,
     threads: ActorThreads,
     actors: BTreeMap<Arc<str>, RunningActor>,
-    /// Every running actor, with its name.
+    /// Every actor and the sweeper, with their names.
     running: JoinSet<(Arc<str>, anyhow::Result<()>)>,
+    /// Why an actor has ended by itself while others were being stopped.
+    failure: Option<anyhow::Error>,
     config: Arc<Config>,
     /// For the sweeper.
     rules: watch::Sender<Rules>,
@@ -52,6 +55,8 @@ struct RunningActor {
     provider: &'static str,
     /// The time-out of its polls.
     timeout: Duration,
+    /// Its task.
+    task: AbortHandle,
 }
 
 /// What has to be read from the state before a configuration comes into force.
@@ -85,6 +90,7 @@ impl Supervisor {
             threads: ActorThreads::start()?,
             actors: BTreeMap::new(),
             running,
+            failure: None,
             config: config.clone(),
         };
         let prepared = supervisor.prepare(&config).await.context("the state cannot be loaded")?;
@@ -122,7 +128,8 @@ impl Supervisor {
     /// provider, has its actor stopped.
     ///
     /// # Errors
-    /// When the state cannot be read, or a client cannot be built; the old configuration stays in force then.
+    /// When the state cannot be read, or a client cannot be built: the old configuration stays in force then. When an actor
+    /// has failed: the program has to end then.
     pub async fn reload(&mut self, config: Arc<Config>) -> anyhow::Result<()> {
         let prepared = self.prepare(&config).await?;
         self.apply(config, prepared).await
@@ -132,7 +139,7 @@ impl Supervisor {
         let settings = UpstreamSettings::all(&config, self.services.store.first_start());
         let mut senders = Vec::with_capacity(settings.len());
         for settings in &settings {
-            senders.push(sender_of(&settings.upstream)?);
+            senders.push(request_sender(&settings.upstream)?);
         }
         self.services.metrics.reloaded(&config.file.metrics, self.services.clock.now().wall);
         let stays = |name: &str, provider| {
@@ -141,25 +148,28 @@ impl Supervisor {
         let stopped = self.actors.iter().filter(|(name, actor)| !stays(name, actor.provider));
         let stopped: Vec<Arc<str>> = stopped.map(|(name, _)| name.clone()).collect();
         if let Err(error) = self.stop_actors(&stopped, false).await {
-            // They were asked to stop and are gone now, one way or the other: no reason to stop polling the others.
-            tracing::error!(error = format!("{error:#}"), "upstreams did not stop well");
+            // None of them runs any more: no reason to stop polling the others.
+            tracing::error!(error = format!("{error:#}"), "upstreams did not stop cleanly");
         }
         let mut handles = BTreeMap::new();
         for (settings, send) in settings.into_iter().zip(senders) {
             let name = settings.upstream.name.clone();
-            let timeout = settings.upstream.polling.timeout;
             if let Some(actor) = self.actors.get_mut(&name) {
-                actor.timeout = timeout;
+                actor.timeout = settings.upstream.polling.timeout;
                 let counters = prepared.counters.remove(&name).unwrap_or_default();
                 let (reply, replied) = oneshot::channel();
                 let settings = Box::new(settings);
                 let command = Command::Reconfigure { settings, send, counters, reply };
-                if actor.handle.commands.send(command).await.is_err() || replied.await.is_err() {
-                    return Err(anyhow!("the actor of upstream {name} has ended"));
+                let reconfigured = async { actor.handle.commands.send(command).await.is_ok() && replied.await.is_ok() };
+                match timeout(PATIENCE, reconfigured).await {
+                    Ok(true) => {}
+                    Ok(false) => return Err(anyhow!("the actor of upstream {name} has ended")),
+                    // It takes the command as soon as it can.
+                    Err(_) => tracing::warn!(upstream.name = %name, "upstream is busy; it is reconfigured later"),
                 }
                 handles.insert(name, actor.handle.clone());
             } else {
-                // What another actor has written meanwhile was not loaded.
+                // A stopped actor has saved more since `prepare`: the new actor loads again.
                 let loaded = prepared.loaded.remove(&name).filter(|_| !stopped.contains(&name));
                 handles.insert(name.clone(), self.start_actor(settings, send, loaded));
             }
@@ -183,7 +193,7 @@ impl Supervisor {
     fn start_actor(
         &mut self,
         settings: UpstreamSettings,
-        send: super::request::Send,
+        send: super::request::SendRequest,
         loaded: Option<Loaded>,
     ) -> UpstreamHandle {
         let (commands, queue) = mpsc::channel(COMMANDS);
@@ -194,8 +204,8 @@ impl Supervisor {
         let actor = UpstreamActor::new(settings, send, self.services.clone(), view, (commands.downgrade(), queue));
         let named = name.clone();
         let run = async move { (named, actor.run(loaded).await) };
-        self.running.spawn_on(run, &self.threads.next());
-        self.actors.insert(name, RunningActor { handle: handle.clone(), provider, timeout });
+        let task = self.running.spawn_on(run, &self.threads.next());
+        self.actors.insert(name, RunningActor { handle: handle.clone(), provider, timeout, task });
         handle
     }
 
@@ -204,28 +214,55 @@ impl Supervisor {
     /// # Errors
     /// When some do not end in time, or end with an error.
     async fn stop_actors(&mut self, names: &[Arc<str>], is_final: bool) -> anyhow::Result<()> {
-        let mut left: Vec<Arc<str>> = Vec::new();
+        let (mut stopping, mut sends) = (HashMap::new(), Vec::new());
         let mut patience = PATIENCE;
         for name in names {
-            let Some(actor) = self.actors.remove(name) else { continue };
-            patience = patience.max(if is_final { actor.timeout + PATIENCE } else { PATIENCE });
-            // An actor whose queue is full is not waited for here: it ends with its last handle.
-            let _ = actor.handle.commands.try_send(Command::Stop { is_final });
-            left.push(name.clone());
+            let Some(RunningActor { handle, timeout, task, .. }) = self.actors.remove(name) else { continue };
+            patience = patience.max(if is_final { timeout + PATIENCE } else { PATIENCE });
+            sends.push(async move { handle.commands.send(Command::Stop { is_final }).await });
+            stopping.insert(task.id(), (name.clone(), task));
         }
         let until = Instant::now() + patience;
-        while !left.is_empty() {
-            match timeout_at(until, self.running.join_next()).await {
-                Ok(Some(Ok((name, outcome)))) => {
-                    left.retain(|other| *other != name);
-                    outcome.with_context(|| format!("polling {name}"))?;
+        // An actor whose queue stays full is busy: it is aborted below.
+        let _ = timeout_at(until, join_all(sends)).await;
+        let mut outcome = self.join(&mut stopping, until).await;
+        if !stopping.is_empty() {
+            let names: Vec<&str> = stopping.values().map(|(name, _)| &**name).collect();
+            outcome = outcome.and(Err(anyhow!("upstreams did not stop in time: {}", names.join(", "))));
+            for (_, task) in stopping.values() {
+                task.abort();
+            }
+            let _ = self.join(&mut stopping, Instant::now() + PATIENCE).await;
+        }
+        outcome
+    }
+
+    /// Joins these actors until that time, and removes them from `stopping`. The end of another one is kept for
+    /// [`run`](Self::run).
+    async fn join(
+        &mut self,
+        stopping: &mut HashMap<Id, (Arc<str>, AbortHandle)>,
+        until: Instant,
+    ) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        while !stopping.is_empty()
+            && let Ok(Some(ended)) = timeout_at(until, self.running.join_next_with_id()).await
+        {
+            let (id, ended) = match ended {
+                Ok((id, ended)) => (id, Ok(ended)),
+                Err(error) => (error.id(), Err(error)),
+            };
+            match (stopping.remove(&id), ended) {
+                (Some((name, _)), Ok((_, ended))) => {
+                    outcome = outcome.and(ended.with_context(|| format!("polling {name}")));
                 }
-                Ok(Some(Err(error))) => return Err(anyhow!(error).context("an actor panicked")),
-                Ok(None) => break,
-                Err(_) => return Err(anyhow!("{} upstreams did not stop in time", left.len())),
+                (Some((name, _)), Err(error)) => {
+                    outcome = outcome.and(Err(anyhow!(error).context(format!("polling {name}"))));
+                }
+                (None, ended) => self.failure = Some(unexpected_end(ended)),
             }
         }
-        Ok(())
+        outcome
     }
 
     /// Works until an actor ends unasked, and returns why.
@@ -233,14 +270,11 @@ impl Supervisor {
         let mut tick = interval(SERIES_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            if let Some(failure) = self.failure.take() {
+                return failure;
+            }
             tokio::select! {
-                Some(ended) = self.running.join_next(), if !self.running.is_empty() => return match ended {
-                    Ok((name, outcome)) => {
-                        let error = outcome.err().unwrap_or_else(|| anyhow!("it ended before it was asked to"));
-                        error.context(format!("polling {name}"))
-                    }
-                    Err(error) => anyhow!(error).context("an actor panicked"),
-                },
+                Some(ended) = self.running.join_next(), if !self.running.is_empty() => return unexpected_end(ended),
                 _ = tick.tick() => {
                     let selection = self.services.metrics.select_series(&self.agent.views());
                     self.series.send_replace(Arc::new(selection));
@@ -256,5 +290,16 @@ impl Supervisor {
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         let names: Vec<Arc<str>> = self.actors.keys().cloned().collect();
         self.stop_actors(&names, true).await
+    }
+}
+
+/// Why an actor or the sweeper ended that nobody has stopped.
+fn unexpected_end(ended: Result<(Arc<str>, anyhow::Result<()>), JoinError>) -> anyhow::Error {
+    match ended {
+        Ok((name, outcome)) => {
+            let error = outcome.err().unwrap_or_else(|| anyhow!("it ended by itself"));
+            error.context(format!("polling {name}"))
+        }
+        Err(error) => anyhow!(error).context("an actor panicked"),
     }
 }

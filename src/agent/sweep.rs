@@ -25,7 +25,7 @@ const ENDED_EVERY: u32 = 10;
 /// Sweeps between two removals of unused label sets.
 const LABEL_SETS_EVERY: u32 = 600;
 
-/// The state knows this precisely when a source last named an id.
+/// Accuracy of the stored time at which a source last named an id.
 const NAMED_WITHIN: Duration = Duration::from_hours(24);
 
 /// Known ids of one sweep.

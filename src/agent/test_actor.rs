@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::actor::UpstreamActor;
 use super::command::{Command, Discovered};
 use super::discovery::sources_of;
-use super::request::{Answers, Outcome, Send, Work};
+use super::request::{Answers, Outcome, SendRequest, Work};
 use super::settings::UpstreamSettings;
 use super::tracker::Services;
-use super::upstream::UpstreamActor;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::domain::time::Now;
@@ -97,7 +97,7 @@ impl TestActor {
     }
 
     /// The function that sends its requests.
-    pub fn sender(&self) -> Send {
+    pub fn sender(&self) -> SendRequest {
         sender(self.clock.clone(), self.upstream.clone(), self.polled.clone())
     }
 
@@ -116,7 +116,7 @@ impl TestActor {
     pub async fn poll_due(&mut self) {
         let tracker = self.actor.tracker_mut();
         loop {
-            tracker.dispatch_due();
+            tracker.poll_due_tasks();
             if tracker.poller.is_idle() {
                 return;
             }
@@ -179,7 +179,7 @@ impl TestActor {
     }
 }
 
-fn sender(clock: Arc<Mutex<Now>>, upstream: Upstream, polled: Arc<Mutex<Vec<String>>>) -> Send {
+fn sender(clock: Arc<Mutex<Now>>, upstream: Upstream, polled: Arc<Mutex<Vec<String>>>) -> SendRequest {
     Arc::new(move |work| {
         let Work::One(task) = &work else { panic!("this provider has no batches") };
         polled.lock().unwrap().push(task.id.to_string());

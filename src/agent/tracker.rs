@@ -10,7 +10,7 @@ use super::command::CallbackOutcome;
 use super::commits::{self, PendingCommits};
 use super::poller::{Poller, still_pending};
 use super::publisher::Publisher;
-use super::request::{Answers, Outcome, Send, Work};
+use super::request::{Answers, Outcome, SendRequest, Work};
 use super::settings::UpstreamSettings;
 use super::table::TaskTable;
 use super::task_counters::TaskCounters;
@@ -53,7 +53,7 @@ pub struct Tracker {
 
 impl Tracker {
     /// Without tasks.
-    pub fn new(settings: UpstreamSettings, send: Send, services: Services, publisher: Publisher) -> Self {
+    pub fn new(settings: UpstreamSettings, send: SendRequest, services: Services, publisher: Publisher) -> Self {
         let now = services.clock.now();
         Self {
             table: TaskTable::default(),
@@ -71,7 +71,7 @@ impl Tracker {
     pub fn configure(
         &mut self,
         settings: UpstreamSettings,
-        send: Send,
+        send: SendRequest,
         counters: Vec<CounterSnapshot>,
         is_source: impl Fn(&str) -> bool,
     ) {
@@ -128,7 +128,7 @@ impl Tracker {
     }
 
     /// Sends due polls. Returns when to come back, if nothing happens before.
-    pub fn dispatch_due(&mut self) -> Option<std::time::Instant> {
+    pub fn poll_due_tasks(&mut self) -> Option<std::time::Instant> {
         loop {
             let now = self.services.clock.now();
             let dispatched = self.poller.dispatch_due(&self.table, now);
@@ -230,14 +230,14 @@ impl Tracker {
             let transition = advance(task, reading, &self.settings.rules.policy, now.wall);
             if transition.durable {
                 let sent = if transition.task.status.is_end() { &mut ends } else { &mut others };
-                // Mostly it is the only one, and it may wait: no room for four.
+                // Usually one transition, possibly kept for long: avoid the default capacity of four.
                 sent.reserve_exact(usize::from(sent.is_empty()));
                 sent.push(transition);
             } else {
-                self.store_and_reschedule(slot, transition.task, now);
+                self.replace_and_reschedule(slot, transition.task, now);
             }
         }
-        // Apart, because only ends wait while the store cannot be written; the others are soon read again.
+        // In separate commands: only ends may wait for a store that cannot be written.
         for transitions in [ends, others] {
             if !transitions.is_empty() {
                 let ids = commits::ids(&transitions);
@@ -248,7 +248,7 @@ impl Tracker {
     }
 
     /// Applies a task's new record, and schedules its next poll.
-    fn store_and_reschedule(&mut self, slot: RowSlot, task: Task, now: Now) {
+    fn replace_and_reschedule(&mut self, slot: RowSlot, task: Task, now: Now) {
         self.table.update(slot, task);
         self.poller.schedule_next(&mut self.table, slot, now);
         self.publisher.mark_changed();
@@ -296,7 +296,7 @@ impl Tracker {
                     callbacks.extend(self.commits.remove(&id));
                     match task {
                         // It was forgotten, and perhaps registered again since.
-                        Some(task) if task.dropped => {
+                        Some(task) if task.is_forgotten => {
                             self.poll_again(&id, now);
                             continue;
                         }
@@ -323,8 +323,10 @@ impl Tracker {
     /// Applies a committed record: the aggregate labels may have changed meanwhile.
     fn apply_committed(&mut self, mut task: Task, now: Now) {
         task.relabel(self.counters.aggregate_labels(&task, now.wall));
-        if let Some(slot) = self.table.slot(&task.id) {
-            self.store_and_reschedule(slot, task, now);
+        let Some(slot) = self.table.slot(&task.id) else { return };
+        // A task that was forgotten and registered again has a newer record.
+        if self.table.get(slot).is_none_or(|known| known.revision <= task.revision) {
+            self.replace_and_reschedule(slot, task, now);
         }
     }
 

@@ -149,7 +149,7 @@ pub struct Task {
     /// Polling it makes the gateway send a request.
     pub read_has_side_effect: bool,
     /// A client asked to stop tracking it.
-    pub dropped: bool,
+    pub is_forgotten: bool,
     /// Consecutive not-found answers.
     pub strikes: Option<Strikes>,
     /// What has been counted of it.
@@ -249,7 +249,7 @@ impl Task {
             poll_failures: 0,
             seen_active: false,
             read_has_side_effect: false,
-            dropped: false,
+            is_forgotten: false,
             strikes: None,
             counted: Counted::default(),
             revision: 0,

@@ -13,7 +13,7 @@ use crate::view::UpstreamView;
 
 /// Writes every family of counters. `started` is the creation time of counters that the state does not keep.
 pub fn write(out: &mut Encoder, views: &[Arc<UpstreamView>], started: Timestamp) {
-    write_sources(out, views, started);
+    write_upstream_counts(out, views, started);
     let zero = CounterValues::default();
     for counter in Counter::ALL {
         let sets = views.iter().flat_map(|view| view.counters.sets());
@@ -56,7 +56,7 @@ fn write_series(
     }
 }
 
-fn write_sources(out: &mut Encoder, views: &[Arc<UpstreamView>], started: Timestamp) {
+fn write_upstream_counts(out: &mut Encoder, views: &[Arc<UpstreamView>], started: Timestamp) {
     let since = |created| Extra { created: Some(created), exemplar: None };
     let write = |out: &mut Encoder, labels: &[(&str, &str)], count: &HeldCount| {
         out.row(labels, to_f64(count.exported()), since(count.created()));

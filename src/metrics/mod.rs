@@ -8,9 +8,9 @@ mod histogram;
 mod label_sets;
 mod page;
 mod protobuf;
-mod series;
 mod series_chunk;
-mod store;
+mod series_selection;
+mod store_metrics;
 mod task_gauges;
 mod tasks;
 mod text;
@@ -36,8 +36,8 @@ pub use encoder::{Encoder, Extra};
 pub use format::{Coding, Format};
 pub use histogram::HistogramRow;
 pub use page::Page;
-pub use series::{SeriesLimits, SeriesSelection};
-pub use store::StoreMetrics;
+pub use series_selection::{SeriesLimits, SeriesSelection};
+pub use store_metrics::StoreMetrics;
 pub use upstreams::{CallbackResult, Operation, RequestOutcome, UpstreamMetrics};
 
 /// The metrics of the process, and the settings of pages.

@@ -8,7 +8,7 @@ use crate::provider::Dialect;
 /// The result of one read of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// All tasks of the source; only the new ones while [`Listing::has_more`].
+    /// All tasks of the source; only those of this part when [`has_more`](Self::has_more) is set.
     pub tasks: Vec<NewTask>,
     /// Number of failed reads and invalid ids.
     pub errors: u64,

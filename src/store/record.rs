@@ -65,10 +65,10 @@ struct Record {
     strikes: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     strikes_since: Option<i64>,
-    /// What is true of it, of [`FLAGS`].
+    /// Names of the set flags; see [`FLAGS`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flags: Vec<String>,
-    /// What of it is counted, of [`PARTS`], and its ends.
+    /// Names of the counted parts (see [`PARTS`]) and of the counted ends.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     counted: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -91,7 +91,7 @@ const FLAGS: [Flag<Task>; 7] = [
     ("goes_on", |task| &mut task.reopened),
     ("seen_active", |task| &mut task.seen_active),
     ("read_has_side_effect", |task| &mut task.read_has_side_effect),
-    ("dropped", |task| &mut task.dropped),
+    ("dropped", |task| &mut task.is_forgotten),
 ];
 
 const PARTS: [Flag<Counted>; 8] = [
@@ -170,7 +170,7 @@ pub struct Columns {
     pub ended: Option<i64>,
 }
 
-/// The task of a row; what aggregates carry of its labels is for the configuration to say.
+/// The task of a row. Aggregate labels are not stored: the configuration decides them.
 ///
 /// # Errors
 /// With what is wrong with the row.
@@ -273,7 +273,7 @@ mod tests {
             poll_failures: 3,
             seen_active: true,
             read_has_side_effect: true,
-            dropped: true,
+            is_forgotten: true,
             strikes: Some(Strikes { count: 2, since: Timestamp::from_millis(3) }),
             counted: Counted {
                 submitted: true,

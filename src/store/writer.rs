@@ -85,7 +85,12 @@ impl Writer {
             }
             let is_read = |job: &Job| matches!(job.command.handling(), Handling::Read | Handling::ReadCommitted);
             let (reads, writes): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_read);
-            let writes = if self.failure.is_some() { self.defer(writes) } else { writes };
+            let writes = if self.failure.is_some() {
+                self.defer(writes);
+                Vec::new()
+            } else {
+                writes
+            };
             if !writes.is_empty() || clock::instant().saturating_duration_since(self.attempted) >= period {
                 self.commit(writes);
             }
@@ -110,8 +115,8 @@ impl Writer {
         }
     }
 
-    /// Lets commits of ends wait and refuses everything else; nothing is left to be written now.
-    fn defer(&mut self, jobs: Vec<Job>) -> Vec<Job> {
+    /// Lets commits of ends wait and refuses everything else.
+    fn defer(&mut self, jobs: Vec<Job>) {
         for job in jobs {
             match job.command.handling() {
                 Handling::Wait(transitions) if self.waiting_transitions + transitions <= MAX_WAITING => {
@@ -121,7 +126,6 @@ impl Writer {
                 _ => job.answer(Err(self.reason())),
             }
         }
-        Vec::new()
     }
 
     fn reason(&self) -> StoreError {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 
-use super::statement::{UPSTREAM, execute};
+use super::statement::{UPSTREAM, execute, upstream_id};
 use crate::counters::{CounterSnapshot, SourceCounters, StateKey, ZeroHold, state_increments};
 use crate::domain::counter::MAX_COUNT;
 use crate::domain::label_set::AggregateLabels;
@@ -45,16 +45,6 @@ impl CounterBatch {
         }
         Ok(())
     }
-}
-
-/// The row of an upstream, created if it is new.
-pub fn upstream_id(db: &Connection, name: &str) -> rusqlite::Result<i64> {
-    let mut find = db.prepare_cached("select id from upstreams where name = ?1")?;
-    if let Some(id) = find.query_row([name], |row| row.get(0)).optional()? {
-        return Ok(id);
-    }
-    execute(db, "insert into upstreams (name) values (?1)", [name])?;
-    Ok(db.last_insert_rowid())
 }
 
 /// The row of a label set, created if it is new.

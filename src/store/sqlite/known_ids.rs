@@ -4,8 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, params};
 
-use super::counters::upstream_id;
-use super::statement::{UPSTREAM, execute};
+use super::statement::{UPSTREAM, execute, upstream_id};
 use crate::domain::Timestamp;
 use crate::store::command::{Cursor, KnownId, KnownIdsPage};
 

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::domain::Transition;
 use counters::CounterBatch;
 use statement::execute;
-use tasks::Named;
+use tasks::AddOutcome;
 
 pub use open::{Opened, open};
 
@@ -128,12 +128,12 @@ fn add(db: &Connection, counters: &mut CounterBatch, discovery: &Discovery) -> r
     let (mut new, mut known) = (Vec::new(), Vec::new());
     for task in tasks {
         match tasks::add(db, task, *is_requested, *now)? {
-            Named::New => {
+            AddOutcome::New => {
                 counters.add(task.label_set(), *zero_hold, &[]);
                 new.push(task.clone());
             }
-            Named::Active(task) => known.push(task),
-            Named::Untracked => {}
+            AddOutcome::Active(task) => known.push(task),
+            AddOutcome::Untracked => {}
         }
     }
     for id in tracked.iter().chain(gone) {

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::counters::upstream_id;
 use super::known_ids;
-use super::statement::{UPSTREAM, execute};
+use super::statement::{UPSTREAM, execute, upstream_id};
 use crate::domain::{Status, Task, TaskId, Timestamp};
 use crate::store::command::{Step, UpstreamKey};
 use crate::store::record::{self, Columns};
@@ -15,7 +14,7 @@ use crate::store::record::{self, Columns};
 const MAX_STEPS: u32 = 500;
 
 /// What the state has of a task that a source names.
-pub enum Named {
+pub enum AddOutcome {
     /// Nothing before; it has a row now.
     New,
     /// An active task, to be tracked.
@@ -26,7 +25,7 @@ pub enum Named {
 
 /// Stores the row of a task that a source names, unless it is known. One that was forgotten on request is only tracked again
 /// when that is requested.
-pub fn add(db: &Connection, task: &Task, is_requested: bool, now: Timestamp) -> rusqlite::Result<Named> {
+pub fn add(db: &Connection, task: &Task, is_requested: bool, now: Timestamp) -> rusqlite::Result<AddOutcome> {
     let upstream = upstream_id(db, &task.origin.upstream)?;
     let id = task.id.as_str();
     let insert = "insert into ledger values (?1, ?2, ?3) on conflict do nothing";
@@ -34,19 +33,19 @@ pub fn add(db: &Connection, task: &Task, is_requested: bool, now: Timestamp) -> 
         let insert = "insert into tasks values (?1, ?2, ?3, null, ?4)";
         execute(db, insert, params![upstream, id, task.revision, record::write(task)])?;
         add_step(db, task, now)?;
-        return Ok(Named::New);
+        return Ok(AddOutcome::New);
     }
     known_ids::touch(db, &task.origin.upstream, id, now)?;
     let key = (task.origin.upstream.clone(), task.origin.provider);
-    let known = find(db, &key, &task.id)?.filter(|task| task.is_active() && (is_requested || !task.dropped));
-    let Some(mut known) = known else { return Ok(Named::Untracked) };
-    if known.dropped {
+    let known = find(db, &key, &task.id)?.filter(|task| task.is_active() && (is_requested || !task.is_forgotten));
+    let Some(mut known) = known else { return Ok(AddOutcome::Untracked) };
+    if known.is_forgotten {
         let before = known.revision;
         known.revision = before.wrapping_add(1);
-        (known.dropped, known.ended_seen) = (false, None);
+        (known.is_forgotten, known.ended_seen) = (false, None);
         update(db, &known, before)?;
     }
-    Ok(Named::Active(Arc::new(known)))
+    Ok(AddOutcome::Active(Arc::new(known)))
 }
 
 /// Updates a task's row, if its revision is `before`.
@@ -61,11 +60,11 @@ pub fn update(db: &Connection, task: &Task, before: u32) -> rusqlite::Result<boo
 
 /// Stops tracking a task, which stays known; false when it was not tracked.
 pub fn forget(db: &Connection, key: &UpstreamKey, id: &TaskId, now: Timestamp) -> rusqlite::Result<bool> {
-    let Some(mut task) = find(db, key, id)?.filter(|task| !task.dropped) else { return Ok(false) };
+    let Some(mut task) = find(db, key, id)?.filter(|task| !task.is_forgotten) else { return Ok(false) };
     let before = task.revision;
     // A transition that is being committed finds another revision.
     task.revision = before.wrapping_add(1);
-    task.dropped = true;
+    task.is_forgotten = true;
     update(db, &task, before)?;
     if task.is_active() {
         // Its row is dropped when that of an ended task would be: until then it can be tracked again.
@@ -94,7 +93,7 @@ pub fn all(db: &Connection, key: &UpstreamKey) -> rusqlite::Result<(Vec<Arc<Task
     let (mut tasks, mut skipped) = (Vec::new(), 0);
     for task in db.prepare(&sql)?.query_map([&key.0], |row| read(row, key))? {
         match task? {
-            Some(task) if !task.dropped => tasks.push(Arc::new(task)),
+            Some(task) if !task.is_forgotten => tasks.push(Arc::new(task)),
             Some(_) => {}
             None => skipped += 1,
         }

@@ -13,7 +13,7 @@ use super::command::Command;
 use super::discovery::{SourceReaders, sources_of};
 use super::members::Members;
 use super::publisher::Publisher;
-use super::request::{Send, UpstreamClient};
+use super::request::{SendRequest, UpstreamClient};
 use super::settings::UpstreamSettings;
 use super::tracker::{Services, Tracker};
 use crate::clock;
@@ -45,14 +45,14 @@ pub struct UpstreamActor {
     readers: SourceReaders,
     commands: mpsc::Receiver<Command>,
     /// For the readers of sources.
-    sender: mpsc::WeakSender<Command>,
+    command_sender: mpsc::WeakSender<Command>,
 }
 
 /// The function that sends an upstream's requests.
 ///
 /// # Errors
 /// When the client cannot be built, which loading the configuration has tried.
-pub fn sender_of(upstream: &Upstream) -> Result<Send, ClientError> {
+pub fn request_sender(upstream: &Upstream) -> Result<SendRequest, ClientError> {
     let client = Client::new(&upstream.http)?;
     Ok(UpstreamClient::new(client, upstream.dialect.clone(), upstream.key.clone()).into_send())
 }
@@ -61,7 +61,7 @@ impl UpstreamActor {
     /// Without tasks; `view` is where it publishes, `sender` the other end of `commands`.
     pub fn new(
         settings: UpstreamSettings,
-        send: Send,
+        send: SendRequest,
         services: Services,
         view: watch::Sender<Arc<UpstreamView>>,
         (sender, commands): (mpsc::WeakSender<Command>, mpsc::Receiver<Command>),
@@ -72,7 +72,7 @@ impl UpstreamActor {
             members: Members::default(),
             readers: SourceReaders::default(),
             commands,
-            sender,
+            command_sender: sender,
         }
     }
 
@@ -90,7 +90,7 @@ impl UpstreamActor {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_final = loop {
-            let next = self.tracker.dispatch_due();
+            let next = self.tracker.poll_due_tasks();
             self.tracker.publish_if_due(self.members.sources().is_ready());
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -167,7 +167,7 @@ impl UpstreamActor {
     fn start_readers(&mut self, earlier: BTreeMap<String, Source>) {
         let Tracker { settings, services, poller, .. } = &self.tracker;
         let metrics = &services.metrics.upstreams;
-        self.readers.start(&settings.upstream, earlier, poller.limit(), &self.sender, metrics);
+        self.readers.start(&settings.upstream, earlier, poller.limit(), &self.command_sender, metrics);
     }
 
     /// Carries out a command other than [`Command::Stop`].
@@ -196,7 +196,12 @@ impl UpstreamActor {
     }
 
     /// Takes another configuration; tasks, requests in flight, back-off and commits continue.
-    pub(super) fn reconfigure(&mut self, settings: UpstreamSettings, send: Send, counters: Vec<CounterSnapshot>) {
+    pub(super) fn reconfigure(
+        &mut self,
+        settings: UpstreamSettings,
+        send: SendRequest,
+        counters: Vec<CounterSnapshot>,
+    ) {
         let labels = source_labels(&settings);
         self.tracker.configure(settings, send, counters, |source| labels.iter().any(|label| label == source));
         self.create_series();
