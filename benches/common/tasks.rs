@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use videogen_exporter::agent::Interner;
+use videogen_exporter::domain::Interner;
 use videogen_exporter::domain::{NewTask, Status, Task, TaskId, Timestamp};
 use videogen_exporter::view::{TaskChunk, TaskRows};
 

@@ -9,7 +9,6 @@ mod commits;
 mod discovery;
 mod drift_report;
 mod handles;
-mod interner;
 mod members;
 mod pending_changes;
 mod poller;
@@ -35,7 +34,6 @@ mod test_actor;
 
 pub use command::{CallbackOutcome, CommandError, Registration};
 pub use handles::Agent;
-pub use interner::Interner;
 pub use supervisor::Supervisor;
 
 /// The `source` label of tasks that were registered by the API.

@@ -30,6 +30,9 @@ const COMMANDS: usize = 4096;
 /// How long an actor may take to stop, beyond the time-out of its polls.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a reload waits for the state store; large states take seconds.
+const LOAD_PATIENCE: Duration = Duration::from_mins(1);
+
 /// How often the tasks with per-task series are selected, for the counter of refused ones; each scrape selects again.
 const SERIES_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -131,7 +134,8 @@ impl Supervisor {
     /// When the state cannot be read, or a client cannot be built: the old configuration stays in force then. When an actor
     /// has failed: the program has to end then.
     pub async fn reload(&mut self, config: Arc<Config>) -> anyhow::Result<()> {
-        let prepared = self.prepare(&config).await?;
+        let prepared = timeout(LOAD_PATIENCE, self.prepare(&config)).await;
+        let prepared = prepared.map_err(|_| anyhow!("the state store has not answered within {LOAD_PATIENCE:?}"))??;
         self.apply(config, prepared).await
     }
 

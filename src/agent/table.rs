@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::interner::Interner;
 use crate::domain::label_set::AggregateLabels;
-use crate::domain::{Task, TaskId, Timestamp};
+use crate::domain::{Interner, Task, TaskId, Timestamp};
 use crate::metrics::SeriesSelection;
 use crate::view::{RowSlot, TaskRow, TaskRows};
 

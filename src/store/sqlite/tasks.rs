@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::known_ids;
 use super::statement::{UPSTREAM, execute, upstream_id};
-use crate::domain::{Status, Task, TaskId, Timestamp};
+use crate::domain::{Interner, Status, Task, TaskId, Timestamp};
 use crate::store::command::{Step, UpstreamKey};
 use crate::store::record::{self, Columns};
 
@@ -91,9 +91,14 @@ pub fn find(db: &Connection, key: &UpstreamKey, id: &TaskId) -> rusqlite::Result
 pub fn all(db: &Connection, key: &UpstreamKey) -> rusqlite::Result<(Vec<Arc<Task>>, usize)> {
     let sql = format!("select task_id, revision, ended, record from tasks where upstream = {UPSTREAM}");
     let (mut tasks, mut skipped) = (Vec::new(), 0);
+    // Otherwise each row has its own copy of its model and labels until the actor takes it.
+    let mut interner = Interner::default();
     for task in db.prepare(&sql)?.query_map([&key.0], |row| read(row, key))? {
         match task? {
-            Some(task) if !task.is_forgotten => tasks.push(Arc::new(task)),
+            Some(mut task) if !task.is_forgotten => {
+                interner.intern(&mut task);
+                tasks.push(Arc::new(task));
+            }
             Some(_) => {}
             None => skipped += 1,
         }

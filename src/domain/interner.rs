@@ -4,9 +4,8 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::domain::Task;
-use crate::domain::label_set::AggregateLabels;
-use crate::domain::task::{TaskOrigin, Video};
+use super::label_set::AggregateLabels;
+use super::task::{Task, TaskOrigin, Video};
 
 /// Most values of a kind; further ones are not shared.
 const MAX_SHARED: usize = 1000;
@@ -15,7 +14,7 @@ const MAX_SHARED: usize = 1000;
 #[derive(Default)]
 pub struct Interner {
     aggregate_labels: HashSet<AggregateLabels>,
-    homes: HashSet<Arc<TaskOrigin>>,
+    origins: HashSet<Arc<TaskOrigin>>,
     videos: HashSet<Arc<Video>>,
 }
 
@@ -27,13 +26,13 @@ impl Interner {
         if !Arc::ptr_eq(&labels, &task.origin.aggregate_labels) {
             Arc::make_mut(&mut task.origin).aggregate_labels = labels;
         }
-        share(&mut self.homes, &mut task.origin);
+        share(&mut self.origins, &mut task.origin);
         share(&mut self.videos, &mut task.video);
     }
 
     /// Drops values that no task has any more.
     pub fn drop_unused(&mut self) {
-        self.homes.retain(|home| Arc::strong_count(home) > 1);
+        self.origins.retain(|origin| Arc::strong_count(origin) > 1);
         self.videos.retain(|video| Arc::strong_count(video) > 1);
         self.aggregate_labels.retain(|labels| Arc::strong_count(labels) > 1);
     }
