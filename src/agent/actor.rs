@@ -76,7 +76,7 @@ impl UpstreamActor {
         }
     }
 
-    /// Runs until it is told to stop, or nobody can command it any more.
+    /// Runs until a command stops it or every sender of commands is dropped.
     ///
     /// # Errors
     /// When the store has ended, or a reader has panicked.

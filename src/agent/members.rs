@@ -154,7 +154,7 @@ impl Members {
         self.changes.add(Change::Forgotten { id, reply }, replied);
     }
 
-    /// The store has answered a change: it is applied and published before anyone is told.
+    /// The store has answered a change: it is applied and published before the reply is sent.
     pub fn on_settled(&mut self, tracker: &mut Tracker, (change, result): SettledChange) {
         match change {
             Change::Discovered { source, discovery, listing, reply } => {

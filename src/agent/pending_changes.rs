@@ -14,7 +14,7 @@ use crate::domain::{Task, TaskId};
 use crate::source::Listing;
 use crate::store::{Discovery, Output, Reply, StoreError};
 
-/// A change, and who is told how it ended.
+/// A change, and the receiver of its result.
 pub enum Change {
     /// A source was read.
     Discovered {
@@ -24,7 +24,7 @@ pub enum Change {
         discovery: Arc<Discovery>,
         /// What the source named, to be sent again when the store fails.
         listing: Listing,
-        /// Told how it ended.
+        /// Receives its result.
         reply: oneshot::Sender<Result<(), Listing>>,
     },
     /// Tasks were registered.
@@ -33,14 +33,14 @@ pub enum Change {
         discovery: Arc<Discovery>,
         /// The ids, in the order of the request.
         ids: Vec<TaskId>,
-        /// Told the results.
+        /// Receives the results.
         reply: oneshot::Sender<Result<Vec<Registration>, StoreError>>,
     },
     /// A task was forgotten.
     Forgotten {
         /// Its id.
         id: TaskId,
-        /// Told whether it was tracked.
+        /// Receives whether it was tracked.
         reply: oneshot::Sender<Result<bool, StoreError>>,
     },
 }

@@ -75,7 +75,7 @@ impl StateSweeper {
     /// Notes which ids of a page are still named, and forgets those that nobody has named for long.
     async fn sweep_known_ids(&self, cursor: Cursor, now: Timestamp) -> Result<Cursor, CommandError> {
         let forget_after = self.rules.borrow().forget_after;
-        // Noted long before an id could be forgotten: after a restart its source may not name it for a moment.
+        // Stored long before an id could be forgotten: after a restart its source may not name it at once.
         let named_before = now - (forget_after / 4).min(NAMED_WITHIN);
         let command = Command::KnownIds { named_before, after: cursor.clone(), limit: PAGE };
         let Output::KnownIds(KnownIdsPage { ids, next }) = self.agent.store().execute(command).await? else {

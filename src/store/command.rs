@@ -50,7 +50,7 @@ pub enum Command {
         upstream: Arc<str>,
         /// Labels of sources; created if they are new.
         sources: Vec<String>,
-        /// This moment.
+        /// The current time.
         now: Timestamp,
     },
     /// Records that tracked tasks have these label sets now.
@@ -61,9 +61,9 @@ pub enum Command {
     DropEnded(Timestamp),
     /// Updates known ids.
     UpdateKnownIds {
-        /// Named by a source at this moment.
+        /// Ids that a source names now.
         named: Vec<KnownId>,
-        /// This moment.
+        /// The current time.
         now: Timestamp,
         /// To be forgotten, unless a source has named them since `before`.
         forgotten: Vec<KnownId>,

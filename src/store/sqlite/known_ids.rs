@@ -8,7 +8,7 @@ use super::statement::{UPSTREAM, execute, upstream_id};
 use crate::domain::Timestamp;
 use crate::store::command::{Cursor, KnownId, KnownIdsPage};
 
-/// A source names this id, or has just stopped to, at this moment.
+/// Stores that a source names this id now, or no longer names it since now.
 pub fn touch(db: &Connection, upstream: &str, id: &str, now: Timestamp) -> rusqlite::Result<()> {
     let sql = format!("update ledger set named = ?3 where upstream = {UPSTREAM} and task_id = ?2");
     execute(db, &sql, params![upstream, id, now.as_millis()]).map(drop)
