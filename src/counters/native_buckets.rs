@@ -65,7 +65,7 @@ impl NativeBuckets {
         self.0.get(&ZERO).copied().unwrap_or(0)
     }
 
-    /// The schema and the other buckets, as fine as [`MAX_BUCKETS`] allows.
+    /// The schema and the other buckets, as fine as `MAX_BUCKETS` allows.
     pub fn buckets(&self) -> (i8, BTreeMap<i32, u64>) {
         let mut schema = SCHEMA;
         let others = self.0.iter().filter(|(bucket, _)| **bucket != ZERO);
