@@ -155,7 +155,7 @@ impl Supervisor {
             // None of them runs any more: no reason to stop polling the others.
             tracing::error!(error = format!("{error:#}"), "upstreams did not stop cleanly");
         }
-        let mut handles = BTreeMap::new();
+        let (mut handles, mut starting) = (BTreeMap::new(), Vec::new());
         for (settings, send) in settings.into_iter().zip(senders) {
             let name = settings.upstream.name.clone();
             if let Some(actor) = self.actors.get_mut(&name) {
@@ -175,8 +175,14 @@ impl Supervisor {
             } else {
                 // A stopped actor has saved more since `prepare`: the new actor loads again.
                 let loaded = prepared.loaded.remove(&name).filter(|_| !stopped.contains(&name));
-                handles.insert(name.clone(), self.start_actor(settings, send, loaded));
+                let handle = self.start_actor(settings, send, loaded);
+                starting.push(handle.view.clone());
+                handles.insert(name, handle);
             }
+        }
+        // Without the first view of an actor, a page would lack series that it had before.
+        for mut view in starting {
+            let _ = timeout(LOAD_PATIENCE, view.changed()).await;
         }
         self.agent.set_handles(handles);
         self.keep_series(&config);
