@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::command::{CallbackOutcome, Command};
 use super::test_actor::{TestActor, Upstream, clock, config, id};
+use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, NewTask, Status};
 use crate::store::Location;
 use crate::view::UpstreamView;
@@ -39,6 +40,19 @@ async fn forget(test: &mut TestActor, text: &str) -> oneshot::Receiver<Result<bo
     replied
 }
 
+/// Discovers task `a` and polls it once.
+async fn track(test: &mut TestActor) {
+    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
+    test.settle().await;
+    poll(test).await;
+}
+
+/// Polls task `a` and commits what it says.
+async fn poll(test: &mut TestActor) {
+    test.poll(&id("a")).await;
+    test.settle().await;
+}
+
 #[tokio::test]
 async fn a_task_forgotten_during_its_discovery_is_not_polled() {
     let upstream = Upstream::default();
@@ -66,16 +80,12 @@ async fn an_end_is_counted_and_shown_in_the_same_view_after_its_commit() {
     let upstream = Upstream::default();
     set_status(&upstream, "a", Status::Running);
     let (mut test, _folder) = start(&upstream).await;
-    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
-    test.settle().await;
-    test.poll(&id("a")).await;
-    test.settle().await;
+    track(&mut test).await;
     set_status(&upstream, "a", Status::Failed);
     test.poll(&id("a")).await;
     let page = test.page();
     assert!(!page.contains(FINISHED) && !page.contains(FAILED), "{page}");
-    test.poll(&id("a")).await;
-    test.settle().await;
+    poll(&mut test).await;
     let page = test.page();
     assert!(page.contains(FINISHED) && page.contains(FAILED), "{page}");
 }
@@ -85,10 +95,7 @@ async fn a_published_view_does_not_change() {
     let upstream = Upstream::default();
     set_status(&upstream, "a", Status::Running);
     let (mut test, _folder) = start(&upstream).await;
-    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
-    test.settle().await;
-    test.poll(&id("a")).await;
-    test.settle().await;
+    track(&mut test).await;
     // Metrics of the process are ignored: they always change.
     let tasks =
         |page: String| page.lines().filter(|line| line.starts_with("videogen_t")).collect::<Vec<_>>().join("\n");
@@ -110,8 +117,7 @@ async fn a_callback_moves_a_task_forward_only_and_makes_older_responses_stale() 
     test.settle().await;
     let tracker = test.actor.tracker_mut();
     assert_eq!(tracker.apply_callbacks([(id("b"), answer(Status::Failed))]), CallbackOutcome::UnknownTask);
-    test.poll(&id("a")).await;
-    test.settle().await;
+    poll(&mut test).await;
     // A poll is in flight when the callback arrives.
     test.advance(Duration::from_mins(1));
     let tracker = test.actor.tracker_mut();
@@ -138,10 +144,7 @@ async fn a_task_is_lost_after_give_up_after_and_removed_after_its_retention() {
     let upstream = Upstream::default();
     let (mut test, _folder) = start(&upstream).await;
     set_status(&upstream, "a", Status::Running);
-    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
-    test.settle().await;
-    test.poll(&id("a")).await;
-    test.settle().await;
+    track(&mut test).await;
     let rules = test.actor.tracker_mut().settings.rules;
     test.advance(rules.give_up_after);
     test.poll_due().await;
@@ -160,10 +163,7 @@ async fn a_changed_interval_applies_to_scheduled_tasks_without_extra_polls() {
     let upstream = Upstream::default();
     set_status(&upstream, "a", Status::Running);
     let (mut test, folder) = start(&upstream).await;
-    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
-    test.settle().await;
-    test.poll(&id("a")).await;
-    test.settle().await;
+    track(&mut test).await;
     let quick =
         "polling: {requests_per_second: 1000000, burst: 100000, interval: 1s, min_interval: 1s, max_interval: 2s}";
     let text = format!(
@@ -183,18 +183,53 @@ async fn a_changed_interval_applies_to_scheduled_tasks_without_extra_polls() {
 }
 
 #[tokio::test]
+async fn a_scheduled_recheck_is_dropped_when_rechecks_are_switched_off() {
+    let upstream = Upstream::default();
+    set_status(&upstream, "a", Status::Running);
+    let (mut test, folder) = start(&upstream).await;
+    track(&mut test).await;
+    set_status(&upstream, "a", Status::Failed);
+    poll(&mut test).await;
+    let polls = test.polled.lock().unwrap().len();
+    let config = config(folder.path(), "metrics: {zero_hold: 0s}\ntasks: {recheck_ended: 0s}");
+    let settings = super::test_actor::settings(&config, &test.store);
+    let send = test.sender();
+    test.actor.reconfigure(settings, send, Vec::new());
+    test.advance(Duration::from_hours(1));
+    test.poll_due().await;
+    assert_eq!(test.polled.lock().unwrap().len(), polls);
+}
+
+#[tokio::test]
+async fn drift_is_exported_after_its_hold_without_waiting_for_the_store() {
+    let upstream = Upstream::default();
+    let mut unusual = answer(Status::Running);
+    unusual.drift.add(Field::Progress, FieldProblem::Missing);
+    upstream.lock().unwrap().insert("a".to_owned(), unusual);
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), "metrics: {zero_hold: 2m}");
+    let mut test = TestActor::start(&config, &Location::Memory, clock(), upstream).await;
+    track(&mut test).await;
+    let drift =
+        "videogen_schema_drift_total{upstream=\"u\",provider=\"new_api\",field=\"progress\",problem=\"missing\"}";
+    let page = test.page();
+    assert!(page.contains(&format!("{drift} 0")), "{page}");
+    test.advance(Duration::from_mins(3));
+    // The release of label sets is sent to the store now, which has not answered when the page is rendered.
+    test.actor.tracker_mut().on_tick();
+    let page = test.page();
+    assert!(page.contains(&format!("{drift} 1")), "{page}");
+}
+
+#[tokio::test]
 async fn an_unknown_task_is_lost_after_three_polls_over_a_minute() {
     let upstream = Upstream::default();
     set_status(&upstream, "a", Status::Running);
     let (mut test, _folder) = start(&upstream).await;
-    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
-    test.settle().await;
-    test.poll(&id("a")).await;
-    test.settle().await;
+    track(&mut test).await;
     upstream.lock().unwrap().clear();
     for _ in 0..3 {
-        test.poll(&id("a")).await;
-        test.settle().await;
+        poll(&mut test).await;
     }
     let lost = "videogen_task_failures_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"lost\",failure_class=\"lost\"} 1";
     assert!(
@@ -202,12 +237,10 @@ async fn an_unknown_task_is_lost_after_three_polls_over_a_minute() {
         "three responses within a minute are not enough"
     );
     test.advance(Duration::from_secs(59));
-    test.poll(&id("a")).await;
-    test.settle().await;
+    poll(&mut test).await;
     assert!(!test.page().contains(lost));
     test.advance(Duration::from_secs(1));
-    test.poll(&id("a")).await;
-    test.settle().await;
+    poll(&mut test).await;
     let page = test.page();
     assert!(page.contains(lost) && page.contains("task_id=\"a\",status=\"lost\"} 1"), "{page}");
 }
@@ -217,13 +250,9 @@ async fn an_ended_task_is_polled_again_a_minute_later_and_a_late_success_is_coun
     let upstream = Upstream::default();
     set_status(&upstream, "a", Status::Running);
     let (mut test, _folder) = start(&upstream).await;
-    drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
-    test.settle().await;
-    test.poll(&id("a")).await;
-    test.settle().await;
+    track(&mut test).await;
     set_status(&upstream, "a", Status::Failed);
-    test.poll(&id("a")).await;
-    test.settle().await;
+    poll(&mut test).await;
     set_status(&upstream, "a", Status::Succeeded);
     test.advance(Duration::from_secs(50));
     test.poll_due().await;

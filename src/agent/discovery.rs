@@ -124,15 +124,13 @@ impl SourceReader {
     async fn run(self, mut source: Source, order: StartupOrder) -> (SourceKey, Source) {
         let stop = self.stop.clone();
         // Whatever is being read or sent when it stops is read again.
-        let _ = stop.run_until_cancelled(self.read_again_and_again(&mut source, order)).await;
+        let _ = stop.run_until_cancelled(self.read_repeatedly(&mut source, order)).await;
         (self.source, source)
     }
 
-    async fn read_again_and_again(&self, source: &mut Source, order: StartupOrder) {
+    async fn read_repeatedly(&self, source: &mut Source, mut order: StartupOrder) {
+        order.wait().await;
         let mut order = Some(order);
-        if let Some(order) = &mut order {
-            order.wait().await;
-        }
         loop {
             if source.is_upstream_list()
                 && let Some(waited) = self.limit.wait().await

@@ -11,7 +11,7 @@ use super::pending_changes::{Change, PendingChanges, SettledChange, registration
 use super::source_registry::{ListingDiff, SourceKey, SourceRegistry};
 use super::tracker::Tracker;
 use crate::domain::time::Now;
-use crate::domain::{NewTask, TaskId};
+use crate::domain::{NewTask, Task, TaskId};
 use crate::metrics::{Operation, RequestOutcome};
 use crate::source::{ListRequest, Listing};
 use crate::store::{Command, Discovery, Output, StoreError};
@@ -208,12 +208,7 @@ impl Members {
     }
 
     /// Tracks what the store has added.
-    fn track(
-        tracker: &mut Tracker,
-        discovery: &Discovery,
-        new: Vec<Arc<crate::domain::Task>>,
-        known: Vec<Arc<crate::domain::Task>>,
-    ) {
+    fn track(tracker: &mut Tracker, discovery: &Discovery, new: Vec<Arc<Task>>, known: Vec<Arc<Task>>) {
         let now = tracker.services.clock.now();
         let hold = discovery.zero_hold;
         if !new.is_empty() {
@@ -229,7 +224,7 @@ impl Members {
     }
 }
 
-type Tasks = Vec<Arc<crate::domain::Task>>;
+type Tasks = Vec<Arc<Task>>;
 
 fn added(result: Result<Output, StoreError>) -> Result<(Tasks, Tasks), StoreError> {
     match result? {

@@ -182,7 +182,11 @@ impl Poller {
                 continue;
             }
             let Some(task) = table.get(slot) else { continue };
-            let Some(wait) = self.wait(task, now.wall) else { continue };
+            let Some(wait) = self.wait(task, now.wall) else {
+                // It is not polled any more: the token of a scheduled poll becomes invalid.
+                table.new_token(slot);
+                continue;
+            };
             // Never later than that, even when the wall clock was set back.
             let left = match task.last_poll.filter(|_| task.is_active()) {
                 Some(last) => (last + wait).duration_since(now.wall).min(wait),

@@ -90,14 +90,7 @@ impl SourceRegistry {
     /// ids were checked before.
     pub fn reject_ids(&mut self, source: &SourceKey, listing: &mut Listing, dialect: &Dialect) {
         let Some(known) = self.sources.get_mut(source) else { return };
-        let (mut rejected, mut reason) = (0u64, None);
-        listing.tasks.retain(|task| {
-            let request = if known.names.contains(&task.id) { Ok(()) } else { dialect.request(&task.id).map(drop) };
-            request.map_err(|error| (rejected, reason) = (rejected + 1, Some(error))).is_ok()
-        });
-        if let Some(reason) = reason {
-            listing.messages.push(format!("ids rejected: {rejected}; {reason}"));
-        }
+        let rejected = listing.reject_ids(dialect, |id| known.names.contains(id));
         // Only a whole listing says how many there are.
         if !listing.has_more {
             listing.errors += rejected.saturating_sub(std::mem::replace(&mut known.rejected, rejected));

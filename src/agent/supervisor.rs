@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use super::actor::{UpstreamActor, request_sender};
 use super::command::Command;
 use super::handles::{Agent, UpstreamHandle};
+use super::request::SendRequest;
 use super::settings::{Rules, UpstreamSettings, label_limits};
 use super::sweep::StateSweeper;
 use super::threads::ActorThreads;
@@ -181,9 +182,7 @@ impl Supervisor {
             }
         }
         // Without the first view of an actor, a page would lack series that it had before.
-        for mut view in starting {
-            let _ = timeout(LOAD_PATIENCE, view.changed()).await;
-        }
+        let _ = timeout(LOAD_PATIENCE, join_all(starting.iter_mut().map(watch::Receiver::changed))).await;
         self.agent.set_handles(handles);
         self.keep_series(&config);
         self.rules.send_replace(Rules::new(&config, self.services.store.first_start()));
@@ -200,12 +199,7 @@ impl Supervisor {
         self.services.metrics.upstreams.retain(&sources.collect());
     }
 
-    fn start_actor(
-        &mut self,
-        settings: UpstreamSettings,
-        send: super::request::SendRequest,
-        loaded: Option<Loaded>,
-    ) -> UpstreamHandle {
+    fn start_actor(&mut self, settings: UpstreamSettings, send: SendRequest, loaded: Option<Loaded>) -> UpstreamHandle {
         let (commands, queue) = mpsc::channel(COMMANDS);
         let (name, provider) = (settings.upstream.name.clone(), settings.upstream.dialect.name());
         let (view, latest) = watch::channel(Arc::new(UpstreamView::empty(name.clone(), provider)));

@@ -146,11 +146,14 @@ impl TaskCounters {
                 Ok(_) | Err(oneshot::error::TryRecvError::Closed) => {}
             }
         }
-        if self.releasing.is_some() {
-            return is_released;
+        let mut due = self.counters.due_holds(now.monotonic);
+        // Drift is counted by this process alone: nothing has to be committed.
+        let drift = std::mem::take(&mut due.drift);
+        if !drift.is_empty() {
+            self.counters_mut().release(&DueHolds { drift, ..DueHolds::default() });
+            is_released = true;
         }
-        let due = self.counters.due_holds(now.monotonic);
-        if due.needs_commit() {
+        if self.releasing.is_none() && due.needs_commit() {
             let command = Command::Release {
                 label_sets: due.label_sets.clone(),
                 upstream: self.upstream.clone(),
@@ -158,9 +161,6 @@ impl TaskCounters {
                 now: now.wall,
             };
             self.releasing = Some((due, self.store.send(command)));
-        } else if !due.drift.is_empty() {
-            self.counters_mut().release(&due);
-            is_released = true;
         }
         is_released
     }

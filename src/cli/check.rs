@@ -39,7 +39,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
                 continue;
             }
             let mut listing = block_on(async { Ok(source.read().await) })?;
-            _ = listing.drop_invalid_ids(&upstream.dialect, |_| false);
+            listing.reject_ids(&upstream.dialect, |_| false);
             let ids: BTreeSet<_> = listing.tasks.iter().map(|task| task.id.clone()).collect();
             print_line(format_args!("  source {label}: {} tasks", ids.len()))?;
             ids_of_upstream.extend(ids);

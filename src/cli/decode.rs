@@ -40,7 +40,7 @@ pub struct Decode {
 }
 
 fn parse_provider(name: &str) -> Result<&'static Provider, String> {
-    provider::by_name(name).ok_or_else(|| format!("known providers: {}", provider::names()))
+    provider::by_name(name).ok_or_else(|| format!("known providers: {}", provider::names_of(|_| true)))
 }
 
 fn parse_header(text: &str) -> Result<String, String> {

@@ -151,10 +151,8 @@ pub fn check_all(
 impl WebhookConfig {
     fn check(&self, dialect: &Dialect, at: &str, folder: &Path, problems: &mut Problems) -> Option<Arc<SecretSource>> {
         if !dialect.has_callbacks() {
-            problems.add(
-                at,
-                format!("provider {} has no callbacks; these have: ark, kling, minimax_hailuo", dialect.name()),
-            );
+            let others = provider::names_of(|provider| provider.read_callback.is_some());
+            problems.add(at, format!("provider {} has no callbacks; these have: {others}", dialect.name()));
         }
         load_secret("secret", (&self.secret_file, &self.secret_env), at, folder, problems).map(Arc::new)
     }
@@ -175,7 +173,10 @@ impl UpstreamConfig {
         }
         let found = provider::by_name(&self.provider.0);
         if found.is_none() {
-            problems.add(format!("{at}.provider"), format!("unknown provider; known providers: {}", provider::names()));
+            problems.add(
+                format!("{at}.provider"),
+                format!("unknown provider; known providers: {}", provider::names_of(|_| true)),
+            );
         }
         let polling = self.polling.resolve(Some(base), &format!("{at}.polling"), problems);
         let polling = if problems.is_empty() { polling } else { *default };

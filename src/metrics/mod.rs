@@ -58,10 +58,10 @@ pub struct Metrics {
 }
 
 /// The configuration of pages, and the counters of its limits.
+#[derive(Clone)]
 struct Settings {
     status_form: TaskStatusForm,
     series: SeriesLimits,
-    max_task_series: usize,
     created_lines: bool,
     /// Label values replaced by `other`, by label.
     folded: BTreeMap<String, u64>,
@@ -108,7 +108,6 @@ impl Metrics {
             settings: Mutex::new(Settings {
                 status_form: config.task_status,
                 series: SeriesLimits::NONE,
-                max_task_series: 0,
                 created_lines: false,
                 folded: BTreeMap::new(),
                 refused: 0,
@@ -130,7 +129,6 @@ impl Metrics {
             only_active: config.per_task == PerTask::Active,
             off: config.per_task == PerTask::Off,
         };
-        settings.max_task_series = config.max_task_series;
         settings.created_lines = config.created_lines;
         let labels = config.aggregate_labels.iter().map(|label| label.0.clone());
         for label in std::iter::once("model".to_owned()).chain(labels) {
@@ -182,24 +180,23 @@ impl Metrics {
         let gathered = self.registry.gather();
         let tasks = || views.iter().flat_map(|view| view.tasks());
         let with_series = tasks().filter(|task| selection.has(task)).count();
-        let settings = self.settings();
-        let mut out = Encoder::new(format, settings.created_lines);
+        // Nothing is rendered under the lock, which actors take as well.
+        let Settings { status_form, series, created_lines, folded, refused } = self.settings().clone();
+        let mut out = Encoder::new(format, created_lines);
         page::write_gathered(&mut out, &gathered, self.started);
         let since = Extra { created: Some(self.started), exemplar: None };
         for (family, value) in [
             (&families::SERIES_TASKS, with_series as u64),
-            (&families::SERIES_LIMIT, settings.max_task_series as u64),
-            (&families::SERIES_REFUSED, settings.refused),
+            (&families::SERIES_LIMIT, series.max as u64),
+            (&families::SERIES_REFUSED, refused),
         ] {
             out.header(family);
             out.row(&[], text::to_f64(value), since);
         }
         out.header(&families::LABELS_FOLDED);
-        for (label, count) in &settings.folded {
+        for (label, count) in &folded {
             out.row(&[("label", label.as_str())], text::to_f64(*count), since);
         }
-        let status_form = settings.status_form;
-        drop(settings);
         out.header(&families::LOG_MESSAGES);
         for (level, count) in LEVELS.iter().zip(self.logs.read()) {
             out.row(&[("level", *level)], text::to_f64(count), since);

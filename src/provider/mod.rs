@@ -59,7 +59,8 @@ pub fn by_name(name: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().copied().find(|provider| provider.name == name)
 }
 
-/// The names of all providers, for error messages.
-pub fn names() -> String {
-    PROVIDERS.iter().map(|provider| provider.name).collect::<Vec<_>>().join(", ")
+/// The names of the providers that match, for error messages.
+pub fn names_of(matches: impl Fn(&Provider) -> bool) -> String {
+    let names = PROVIDERS.iter().filter(|provider| matches(provider)).map(|provider| provider.name);
+    names.collect::<Vec<_>>().join(", ")
 }

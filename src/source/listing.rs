@@ -42,18 +42,17 @@ pub struct ListRequest {
 }
 
 impl Listing {
-    /// Drops ids for which this dialect cannot build a request; returns their number. Known ids are not checked again.
-    pub fn drop_invalid_ids(&mut self, dialect: &Dialect, is_known: impl Fn(&TaskId) -> bool) -> u64 {
-        let mut dropped = 0;
-        let mut reason = None;
+    /// Rejects ids for which this dialect cannot build a request; returns their number. Known ids were checked before.
+    pub fn reject_ids(&mut self, dialect: &Dialect, is_known: impl Fn(&TaskId) -> bool) -> u64 {
+        let (mut rejected, mut reason) = (0, None);
         self.tasks.retain(|task| {
-            let checked = if is_known(&task.id) { Ok(()) } else { dialect.request(&task.id).map(drop) };
-            checked.map_err(|error| reason = Some(error)).inspect_err(|()| dropped += 1).is_ok()
+            let request = if is_known(&task.id) { Ok(()) } else { dialect.request(&task.id).map(drop) };
+            request.map_err(|error| (rejected, reason) = (rejected + 1, Some(error))).is_ok()
         });
         if let Some(reason) = reason {
-            self.messages.push(format!("skipped {dropped} task ids: {reason}"));
+            self.messages.push(format!("ids rejected: {rejected}; {reason}"));
         }
-        dropped
+        rejected
     }
 
     /// Records a failed read.

@@ -109,6 +109,34 @@ async fn a_changed_provider_keeps_the_tasks_and_replaces_the_series() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_changed_provider_continues_with_the_latest_readings() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let running = |progress: &str| {
+        row(&json!({"status": "IN_PROGRESS", "progress": progress, "properties": {"origin_model_name": "m"}}))
+    };
+    // Progress alone is not committed: it is saved when the actor of the old provider stops.
+    gateway.script("t", vec![running("20%"), running("47%")]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.yml");
+    let text = |provider: &str| {
+        let upstream = entry("gw", &gateway, ONE).replace("provider: new_api", &format!("provider: {provider}"));
+        format!("{QUICK}state: {{sqlite: {{path: s.db}}}}\nupstreams:\n{upstream}")
+    };
+    let (old, new) = (text("new_api"), text("tokenhot"));
+    fs::write(&config, old).unwrap();
+    let exporter = Exporter::start_file(&config).await;
+    let progress = "videogen_task_progress_ratio{upstream=\"gw\",task_id=\"t\"} 0.47";
+    exporter.wait_for(&[progress]).await;
+    // No poll of the new actor can repair what it was started with.
+    drop(gateway);
+    fs::write(&config, new).unwrap();
+    exporter.reload_and_wait().await;
+    let page = exporter.page().await;
+    assert!(page.contains(progress) && page.contains("provider=\"tokenhot\""), "{page}");
+    exporter.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_poll_does_not_delay_a_reload() {
     let upstream = Upstream::start("127.0.0.1:0").await;
     upstream.script("slow", vec![Reply::Hang(PATIENCE * 2)]);
