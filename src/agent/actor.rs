@@ -125,9 +125,7 @@ impl UpstreamActor {
     pub(super) fn restore(&mut self, loaded: Loaded) {
         let now = self.tracker.services.clock.now();
         let Loaded { tasks, counters, sources, loaded_sources, skipped } = loaded;
-        if skipped > 0 {
-            self.tracker.services.metrics.store.rows_skipped(skipped);
-        }
+        self.tracker.skipped_rows = skipped;
         self.members = Members::new(loaded_sources);
         self.tracker.counters.restore(counters, now);
         let labels = source_labels(&self.tracker.settings);

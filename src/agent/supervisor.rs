@@ -287,13 +287,16 @@ impl Supervisor {
         }
     }
 
-    /// Stops every actor: polls in flight may take their time-out.
+    /// Stops every actor, and the sweeper: polls in flight may take their time-out.
     ///
     /// # Errors
     /// When some do not end in time, or end with an error.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         let names: Vec<Arc<str>> = self.actors.keys().cloned().collect();
-        self.stop_actors(&names, true).await
+        let stopped = self.stop_actors(&names, true).await;
+        // The sweeper: what it has not done is done after the next start.
+        let _ = timeout(PATIENCE, self.running.shutdown()).await;
+        stopped
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Tracker {
     pub(super) commits: PendingCommits,
     pub(super) publisher: Publisher,
     pub(super) counters: TaskCounters,
+    /// Rows of the state that could not be read.
+    pub(super) skipped_rows: usize,
     ticks: u32,
 }
 
@@ -61,6 +63,7 @@ impl Tracker {
             commits: PendingCommits::default(),
             publisher,
             counters: TaskCounters::new(&settings, services.store.clone(), services.metrics.clone()),
+            skipped_rows: 0,
             ticks: 0,
             services,
             settings,
@@ -372,6 +375,7 @@ impl Tracker {
             provider: self.settings.upstream.dialect.name(),
             chunks: self.table.rows().chunks(),
             task_count: self.table.len(),
+            skipped_rows: self.skipped_rows,
             counters: self.counters.publish(),
             is_ready,
         };

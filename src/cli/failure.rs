@@ -47,7 +47,7 @@ pub fn print_line(line: impl fmt::Display) -> Result<(), Failure> {
 
 /// Finds an upstream by name.
 pub fn find_upstream<'a>(config: &'a Config, name: &str) -> Result<&'a Upstream, Failure> {
-    config.upstreams.iter().find(|upstream| *upstream.name == *name).ok_or_else(|| {
+    config.upstream(name).ok_or_else(|| {
         let names: Vec<_> = config.upstreams.iter().map(|upstream| &*upstream.name).collect();
         Failure::Input(format!("no such upstream `{name}`; known upstreams: {}", names.join(", ")))
     })

@@ -61,3 +61,10 @@ pub struct Config {
     /// The state store.
     pub state: State,
 }
+
+impl Config {
+    /// The upstream of this name.
+    pub fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| *upstream.name == *name)
+    }
+}

@@ -12,7 +12,6 @@ pub struct StoreMetrics {
     up: IntGauge,
     errors: IntCounter,
     commits: Histogram,
-    rows_skipped: IntGauge,
 }
 
 impl StoreMetrics {
@@ -24,18 +23,11 @@ impl StoreMetrics {
             up: IntGauge::with_opts(opts(&families::STORE_UP))?,
             errors: IntCounter::with_opts(opts(&families::STORE_ERRORS))?,
             commits: Histogram::with_opts(commits.buckets(COMMIT_BUCKETS.to_vec()))?,
-            rows_skipped: IntGauge::with_opts(opts(&families::STATE_ROWS_SKIPPED))?,
         };
         registry.register(Box::new(metrics.up.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.commits.clone()))?;
-        registry.register(Box::new(metrics.rows_skipped.clone()))?;
         Ok(metrics)
-    }
-
-    /// Counts rows that could not be read.
-    pub fn rows_skipped(&self, rows: usize) {
-        self.rows_skipped.add(i64::try_from(rows).unwrap_or(i64::MAX));
     }
 
     /// A transaction was committed.

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::access::Access;
 use super::error::HttpError;
 use crate::agent::Agent;
-use crate::config::{Config, Upstream};
+use crate::config::Config;
 
 /// Most scrapes at a time: each holds memory until its page is sent.
 pub const MAX_SCRAPES: usize = 64;
@@ -38,12 +38,6 @@ pub struct Handle {
 pub struct ActiveConfig {
     pub config: Arc<Config>,
     pub access: Access,
-}
-
-impl ActiveConfig {
-    pub fn upstream(&self, name: &str) -> Option<&Upstream> {
-        self.config.upstreams.iter().find(|upstream| *upstream.name == *name)
-    }
 }
 
 impl Handle {

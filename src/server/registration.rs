@@ -116,7 +116,7 @@ async fn forget_one(handle: &Handle, headers: &HeaderMap, upstream: &str, id: &s
     if !active.access.find_permissions(headers).await?.has_upstream(upstream) {
         return Err(HttpError::new(StatusCode::FORBIDDEN, NO_ACCESS));
     }
-    let upstream = active.upstream(upstream).ok_or_else(HttpError::task_not_found)?;
+    let upstream = active.config.upstream(upstream).ok_or_else(HttpError::task_not_found)?;
     let id = TaskId::parse(id).map_err(|_| HttpError::task_not_found())?;
     if !handle.agent.forget(&upstream.name, id.clone()).await? {
         return Err(HttpError::task_not_found());
@@ -137,7 +137,7 @@ fn read_item<'a>(active: &'a ActiveConfig, item: &Value) -> Result<(&'a Upstream
     }
     let string =
         |key: &'static str| fields.get(key).and_then(Value::as_str).ok_or((key, "expected a string".to_owned()));
-    let Some(upstream) = active.upstream(string("upstream")?) else {
+    let Some(upstream) = active.config.upstream(string("upstream")?) else {
         return invalid("upstream", "no upstream with this name is configured");
     };
     let id = TaskId::parse(string("task_id")?).map_err(|error| ("task_id", error.to_string()))?;

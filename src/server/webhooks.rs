@@ -29,7 +29,7 @@ pub async fn receive(
     // An unknown upstream, one without callbacks and a wrong secret get the same response as an unknown path.
     let not_found = HttpError::unknown_path;
     let active = handle.active_config()?;
-    let upstream = active.upstream(&name).ok_or_else(not_found)?;
+    let upstream = active.config.upstream(&name).ok_or_else(not_found)?;
     let webhook_secret = upstream.webhook.as_ref().ok_or_else(not_found)?;
     let count =
         |result| handle.agent.metrics().upstreams.callback_received(&upstream.name, result, clock::now().into());

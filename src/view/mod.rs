@@ -21,6 +21,8 @@ pub struct UpstreamView {
     pub chunks: Vec<Arc<TaskChunk>>,
     /// How many tasks there are.
     pub task_count: usize,
+    /// Rows of its state that could not be read and were set aside.
+    pub skipped_rows: usize,
     /// What was counted.
     pub counters: Arc<UpstreamCounters>,
     /// Every source was read at least once.
@@ -31,7 +33,7 @@ impl UpstreamView {
     /// Of an upstream without tasks.
     pub fn empty(upstream: Arc<str>, provider: &'static str) -> Self {
         let counters = Arc::new(UpstreamCounters::new(Duration::ZERO, Vec::new()));
-        Self { upstream, provider, chunks: Vec::new(), task_count: 0, counters, is_ready: false }
+        Self { upstream, provider, chunks: Vec::new(), task_count: 0, skipped_rows: 0, counters, is_ready: false }
     }
 
     /// The tasks.

@@ -237,7 +237,14 @@ async fn an_unreadable_row_is_skipped_and_the_other_tasks_continue() {
     let all: f64 = gateway.expected_samples().into_iter().filter(ends).map(|(_, count)| count).sum();
     let mut running = Running::start(&file);
     let page = wait_until(&running, "all other tasks ended", |page| finished(page) >= all - 1.0).await;
-    assert_eq!(value(&page, "videogen_exporter_state_rows_skipped"), Some(1.0), "{page}");
+    let skipped = "videogen_exporter_state_rows_skipped";
+    assert_eq!(value(&page, skipped), Some(1.0), "{page}");
+    // Another provider loads the state again: it is still one row.
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("provider: new_api", "provider: tokenhot")).unwrap();
+    running.signal("HUP");
+    let page = wait_until(&running, "reloaded", |page| page.contains("provider=\"tokenhot\"")).await;
+    assert_eq!(value(&page, skipped), Some(1.0), "{page}");
     running.signal("TERM");
     assert_eq!(running.wait_for_exit(PATIENCE), Some(0));
     let state = rusqlite::Connection::open(folder.path().join("state/s.db")).unwrap();
