@@ -11,7 +11,6 @@ use std::hint::black_box;
 
 use tasks::{chunks, task};
 use videogen_exporter::config::TaskStatusForm;
-use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::{Policy, Reading, Timestamp, advance};
 use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, SeriesSelection};
 use videogen_exporter::provider::{self, Dialect};
@@ -61,7 +60,7 @@ fn decode(times: usize) {
 /// Applies the same answer again and again: most answers change nothing.
 fn advance_task(times: usize) {
     let answer = dialect().read(200, BODY).unwrap();
-    let policy = Policy { count_since: CountSince::Always, forget_after: std::time::Duration::MAX };
+    let policy = Policy::COUNT_ALL;
     let mut task = task(1);
     for n in 0..times {
         let now = Timestamp::from_millis(1_795_000_000_000 + i64::try_from(n).unwrap());

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Supervisor;
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::{self, Config, State};
 use crate::metrics::Metrics;
 use crate::server::{self, Handle, ReloadRequest};
@@ -75,7 +75,8 @@ impl App {
     /// # Errors
     /// When the state store cannot be opened; the message says why and what to do.
     pub async fn open(config: Config, logs: LogCounts) -> anyhow::Result<Self> {
-        let metrics = Arc::new(Metrics::new(&config.file.metrics, logs, clock::now().into())?);
+        let clock = Clock::default();
+        let metrics = Arc::new(Metrics::new(&config.file.metrics, logs, clock.now().wall)?);
         let exported = metrics.store.clone();
         let watch = move |event| match event {
             Event::Committed(took) => exported.committed(took),
@@ -86,11 +87,11 @@ impl App {
             State::Sqlite(path) => Location::File(path.clone()),
             State::Memory => Location::Memory,
         };
-        let now = clock::now().into();
-        let opening = tokio::task::spawn_blocking(move || Store::open(&location, now, watch));
+        let steady = clock.clone();
+        let opening = tokio::task::spawn_blocking(move || Store::open(&location, &steady, watch));
         let (store, store_ended) = opening.await??;
         let config = Arc::new(config);
-        let supervisor = Supervisor::start(config.clone(), Arc::new(store), metrics.clone()).await?;
+        let supervisor = Supervisor::start(config.clone(), Arc::new(store), metrics.clone(), clock).await?;
         Ok(Self { config, supervisor, metrics, store_ended })
     }
 

@@ -132,7 +132,7 @@ impl UpstreamActor {
         let sources = sources.into_iter().filter(|source| labels.contains(&source.source)).collect();
         self.tracker.counters.restore_sources(sources, now);
         self.tracker.track(tasks, now);
-        self.tracker.table.remove_ended(self.tracker.settings.rules.retention, now.wall);
+        self.tracker.remove_ended(now);
         self.tracker.counters.create_missing(self.tracker.label_sets_in_use(), now);
         self.create_series();
         self.tracker.schedule_all();

@@ -75,6 +75,15 @@ pub fn ids(transitions: &[Transition]) -> Vec<TaskId> {
     transitions.iter().map(|transition| transition.task.id.clone()).collect()
 }
 
+/// Logs a committed change of status.
+pub fn log_transition(Transition { task, from, .. }: &Transition) {
+    if *from != task.status {
+        let (from, to) = (from.as_str(), task.status.as_str());
+        let message = if task.status.is_end() { "task finished" } else { "task status changed" };
+        tracing::info!(upstream.name = %task.origin.upstream, task.id = %task.id, from, to, "{message}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -144,7 +144,7 @@ impl World {
                 }
                 let retention = test.actor.tracker_mut().settings.rules.retention;
                 let before = test.now().wall - retention;
-                test.store.execute(Command::DropEnded(before)).await.unwrap();
+                test.store.execute(Command::DropEnded { before, lost_before: before }).await.unwrap();
             }
         }
     }

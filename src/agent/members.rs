@@ -11,7 +11,7 @@ use super::pending_changes::{Change, PendingChanges, SettledChange, registration
 use super::source_registry::{ListingDiff, SourceKey, SourceRegistry};
 use super::tracker::Tracker;
 use crate::domain::time::Now;
-use crate::domain::{NewTask, Task, TaskId};
+use crate::domain::{NewTask, Status, Task, TaskId};
 use crate::metrics::{Operation, RequestOutcome};
 use crate::source::{ListRequest, Listing};
 use crate::store::{Command, Discovery, Output, StoreError};
@@ -101,11 +101,12 @@ impl Members {
         for message in self.sources.new_messages(source, listing) {
             tracing::warn!(upstream.name = %name, source = source.label, "{message}");
         }
-        let succeeded = listing.is_complete.then_some(now.wall);
+        let wall = tracker.services.clock.to_wall(now.wall);
+        let succeeded = listing.is_complete.then_some(wall);
         let count = (!listing.has_more).then_some(count);
         metrics.source_read(name, &source.label, count, listing.errors, listing.is_truncated, succeeded);
         for ListRequest { code, reason, took, date, sent } in &listing.requests {
-            let at = now.wall - now.monotonic.saturating_duration_since(*sent + *took);
+            let at = wall - now.monotonic.saturating_duration_since(*sent + *took);
             let operation = Operation::List;
             let ended = RequestOutcome { operation, code: *code, reason: *reason, took: *took, at, date: *date };
             metrics.request_ended(name, &ended);
@@ -124,7 +125,8 @@ impl Members {
         let mut seen = HashSet::new();
         let (mut untracked, mut tracked) = (Vec::new(), Vec::new());
         for task in tasks.into_iter().filter(|task| seen.insert(task.id.clone())) {
-            if tracker.table.slot(&task.id).is_some() {
+            let known = tracker.table.slot(&task.id).and_then(|slot| tracker.table.get(slot));
+            if known.is_some_and(|task| task.status != Status::Lost) {
                 tracked.push(task.id);
             } else {
                 untracked.push(tracker.new_task(task, API_SOURCE, true, now.wall));
@@ -158,7 +160,7 @@ impl Members {
     pub fn on_settled(&mut self, tracker: &mut Tracker, (change, result): SettledChange) {
         match change {
             Change::Discovered { source, discovery, listing, reply } => {
-                if let Ok(Output::Added { new, known }) = result {
+                if let Ok(Output::Added { new, known, .. }) = result {
                     let found = new.len();
                     Self::track(tracker, &discovery, new, known);
                     let ids = discovery.tasks.iter().map(|task| task.id.clone());
@@ -180,13 +182,14 @@ impl Members {
                 }
             }
             Change::Registered { discovery, ids, reply } => {
-                let result = added(result).map(|(new, known)| {
-                    let results = registrations(&ids, &new, &known, &discovery.tracked);
-                    if !new.is_empty() {
-                        let name = &discovery.upstream;
-                        tracing::info!(upstream.name = %name, source = API_SOURCE, tasks = new.len(), "tasks registered");
+                let result = added(result).map(|(new, known, lost)| {
+                    let results = registrations(&ids, new.iter().chain(&lost), &known, &discovery.tracked);
+                    if !(new.is_empty() && lost.is_empty()) {
+                        let (name, tasks) = (&discovery.upstream, new.len() + lost.len());
+                        tracing::info!(upstream.name = %name, source = API_SOURCE, tasks, "tasks registered");
                     }
                     Self::track(tracker, &discovery, new, known);
+                    tracker.poll_lost(lost);
                     tracker.publish(self.sources.is_ready());
                     results
                 });
@@ -226,9 +229,9 @@ impl Members {
 
 type Tasks = Vec<Arc<Task>>;
 
-fn added(result: Result<Output, StoreError>) -> Result<(Tasks, Tasks), StoreError> {
+fn added(result: Result<Output, StoreError>) -> Result<(Tasks, Tasks, Tasks), StoreError> {
     match result? {
-        Output::Added { new, known } => Ok((new, known)),
+        Output::Added { new, known, lost } => Ok((new, known, lost)),
         _ => Err(StoreError::Closed),
     }
 }

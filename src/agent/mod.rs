@@ -2,6 +2,7 @@
 //! and stops the actors.
 
 mod actor;
+mod amnesia;
 mod backoff;
 mod batching;
 mod command;
@@ -27,6 +28,8 @@ mod tracker;
 
 #[cfg(test)]
 mod actor_tests;
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod interleaving;
 #[cfg(test)]

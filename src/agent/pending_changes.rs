@@ -68,7 +68,7 @@ impl PendingChanges {
 
     /// A change that needs nothing from the store.
     pub fn add_done(&mut self, change: Change) {
-        let nothing = Output::Added { new: Vec::new(), known: Vec::new() };
+        let nothing = Output::Added { new: Vec::new(), known: Vec::new(), lost: Vec::new() };
         self.changes.push_back(Box::pin(async move { (change, Ok(nothing)) }));
     }
 
@@ -86,10 +86,15 @@ impl PendingChanges {
     }
 }
 
-/// The results of a registration, in the order of its ids: `new` were not known, `known` are tracked again, `tracked` were
-/// tracked all the time.
-pub fn registrations(ids: &[TaskId], new: &[Arc<Task>], known: &[Arc<Task>], tracked: &[TaskId]) -> Vec<Registration> {
-    let mut new: BTreeSet<&TaskId> = new.iter().map(|task| &task.id).collect();
+/// The results of a registration, in the order of its ids: `new` were not known or lost, `known` are tracked again, `tracked`
+/// were tracked all the time.
+pub fn registrations<'a>(
+    ids: &[TaskId],
+    new: impl Iterator<Item = &'a Arc<Task>>,
+    known: &'a [Arc<Task>],
+    tracked: &'a [TaskId],
+) -> Vec<Registration> {
+    let mut new: BTreeSet<&TaskId> = new.map(|task| &task.id).collect();
     let mut tracked: BTreeSet<&TaskId> = known.iter().map(|task| &task.id).chain(tracked).collect();
     let result = |id| {
         // An id that is listed twice is new once.
@@ -115,7 +120,7 @@ mod tests {
         let id = |text| TaskId::parse(text).unwrap();
         let task = |text| Arc::new(Task::new("u".into(), "new_api", NewTask::new(id(text)), Timestamp::from_secs(0)));
         let ids = ["new", "tracked", "new", "again", "past"].map(id);
-        let results = registrations(&ids, &[task("new")], &[task("again")], &[id("tracked")]);
+        let results = registrations(&ids, [task("new")].iter(), &[task("again")], &[id("tracked")]);
         let words: Vec<_> = results.into_iter().map(Registration::as_str).collect();
         assert_eq!(words, ["registered", "watched", "watched", "watched", "past"]);
     }

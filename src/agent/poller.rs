@@ -11,12 +11,13 @@ use super::batching::BatchSizer;
 use super::queue::{DuePoll, PollQueue};
 use super::rate_limit::RateLimit;
 use super::request::{Outcome, PendingRequest, PolledTask, SendRequest, Work};
-use super::settings::{Rules, UpstreamSettings};
+use super::settings::UpstreamSettings;
 use super::table::TaskTable;
+use crate::clock::Clock;
 use crate::config::Polling;
+use crate::domain::schedule::RecheckRules;
 use crate::domain::time::Now;
 use crate::domain::{Reason, Task, TaskId, Timestamp, schedule};
-use crate::http::parse_retry_after;
 use crate::metrics::UpstreamMetrics;
 use crate::view::RowSlot;
 
@@ -24,8 +25,9 @@ use crate::view::RowSlot;
 pub struct Poller {
     upstream: Arc<str>,
     polling: Polling,
-    recheck_ended: Duration,
-    give_up_after: Duration,
+    rechecks: RecheckRules,
+    /// When polling began.
+    began: Instant,
     /// The upstream calls back: polls are only for callbacks that are missed.
     has_callbacks: bool,
     send: SendRequest,
@@ -70,8 +72,8 @@ impl Poller {
         Self {
             upstream: upstream.name.clone(),
             polling,
-            recheck_ended: settings.rules.recheck_ended,
-            give_up_after: settings.rules.give_up_after,
+            rechecks: settings.rules.rechecks(),
+            began: now.monotonic,
             has_callbacks: upstream.webhook.is_some(),
             send,
             queue: PollQueue::new(sizer.has_batches().then_some(polling.pace.min), now.monotonic),
@@ -91,12 +93,12 @@ impl Poller {
     pub fn configure(&mut self, settings: &UpstreamSettings, send: SendRequest) -> bool {
         let upstream = &settings.upstream;
         let polling = upstream.polling;
-        let Rules { recheck_ended, give_up_after, .. } = settings.rules;
+        let rechecks = settings.rules.rechecks();
         let has_callbacks = upstream.webhook.is_some();
         let had_batches = self.sizer.has_batches();
         self.sizer = BatchSizer::new(upstream.dialect.batch());
         let is_other_schedule = polling.pace != self.polling.pace
-            || recheck_ended != self.recheck_ended
+            || rechecks != self.rechecks
             || has_callbacks != self.has_callbacks
             || had_batches != self.sizer.has_batches();
         let limit = |polling: &Polling| (polling.requests_per_second.to_bits(), polling.burst);
@@ -105,7 +107,7 @@ impl Poller {
         }
         self.queue.configure(self.sizer.has_batches().then_some(polling.pace.min));
         self.backoff.configure(polling.pace.max);
-        (self.polling, self.recheck_ended, self.give_up_after) = (polling, recheck_ended, give_up_after);
+        (self.polling, self.rechecks) = (polling, rechecks);
         (self.has_callbacks, self.send) = (has_callbacks, send);
         is_other_schedule
     }
@@ -124,7 +126,7 @@ impl Poller {
     fn wait(&self, task: &Task, now: Timestamp) -> Option<Duration> {
         let pace = &self.polling.pace;
         if !task.is_active() {
-            let wait = schedule::recheck(task, self.recheck_ended, pace, now)?;
+            let wait = schedule::recheck(task, self.rechecks, pace, now)?;
             return Some(wait + self.queue.slack());
         }
         // Jitter would keep apart what should be polled in a batch.
@@ -206,7 +208,7 @@ impl Poller {
     pub fn dispatch_due(&mut self, table: &TaskTable, now: Now) -> Dispatched {
         self.queue.expire(now.monotonic);
         let mut dispatched = Dispatched::default();
-        while let Some((due, task)) = self.pop_due(table, now.wall, &mut dispatched.given_up) {
+        while let Some((due, task)) = self.pop_due(table, now, &mut dispatched.given_up) {
             match self.admit(now.monotonic) {
                 Ok(()) => {}
                 Err(blocked) => {
@@ -225,7 +227,7 @@ impl Poller {
             let max = if is_single { 1 } else { self.sizer.size(now.monotonic) };
             let first = PolledTask { token: due.token, id: task.id.clone() };
             let work = if max > 1 {
-                self.fill_batch(table, first, max, now.wall, &mut dispatched.given_up)
+                self.fill_batch(table, first, max, now, &mut dispatched.given_up)
             } else {
                 Work::One(first)
             };
@@ -259,12 +261,12 @@ impl Poller {
     fn pop_due<'a>(
         &mut self,
         table: &'a TaskTable,
-        now: Timestamp,
+        now: Now,
         given_up: &mut Vec<RowSlot>,
     ) -> Option<(DuePoll, &'a Task)> {
         while let Some(due) = self.queue.pop() {
             let Some(task) = table.by_token(due.token) else { continue };
-            if task.is_active() && now.duration_since(task.first_seen) >= self.give_up_after {
+            if self.is_given_up(table, due.token.slot, task, now) {
                 given_up.push(due.token.slot);
                 continue;
             }
@@ -273,13 +275,22 @@ impl Poller {
         None
     }
 
+    /// Whether an active task is not polled any more. It may have ended while the exporter was down: after a start it is not given
+    /// up before the upstream has answered, unless that takes as long again.
+    fn is_given_up(&self, table: &TaskTable, slot: RowSlot, task: &Task, now: Now) -> bool {
+        let patience = self.rechecks.lost;
+        task.is_active()
+            && now.wall.duration_since(task.first_seen) >= patience
+            && (table.is_answered(slot) || now.monotonic.saturating_duration_since(self.began) >= patience)
+    }
+
     /// Adds as many more due polls as fit into one request.
     fn fill_batch(
         &mut self,
         table: &TaskTable,
         first: PolledTask,
         max: usize,
-        now: Timestamp,
+        now: Now,
         given_up: &mut Vec<RowSlot>,
     ) -> Work {
         let mut tasks = vec![first];
@@ -318,8 +329,7 @@ impl Poller {
         if reason.is_none() {
             self.sizer.on_success(matches!(outcome.work, Work::Batch(_)));
         }
-        let asked = matches!(outcome.code, Some(429 | 503)).then_some(outcome.retry_after.as_deref()).flatten();
-        let asked = asked.and_then(|value| parse_retry_after(value, now.wall));
+        let asked = outcome.retry_after.filter(|_| matches!(outcome.code, Some(429 | 503)));
         let before = self.backoff.until(now.monotonic);
         self.backoff.on_request_ended(reason, asked, outcome.sent, now.monotonic, fastrand::f64());
         if let (None, Some(until)) = (before, self.backoff.until(now.monotonic)) {
@@ -340,11 +350,11 @@ impl Poller {
     }
 
     /// Exports the current back-off, if it has changed.
-    pub fn export_backoff(&mut self, now: Now) {
+    pub fn export_backoff(&mut self, clock: &Clock, now: Now) {
         let until = self.backoff.until(now.monotonic);
         if until != self.exported_backoff {
             self.exported_backoff = until;
-            let exported = until.map(|until| now.wall + until.duration_since(now.monotonic));
+            let exported = until.map(|until| clock.to_wall(now.wall) + until.duration_since(now.monotonic));
             self.metrics.backoff(&self.upstream, exported);
         }
     }

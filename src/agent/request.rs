@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::table::PollToken;
 use crate::clock;
 use crate::domain::{Answer, ApiError, Reason, TaskId, Timestamp};
-use crate::http::{Client, Request, Response, parse_date};
+use crate::http::{Client, Request, Response};
 use crate::metrics::Operation;
 use crate::provider::Dialect;
 use crate::secret::Credentials;
@@ -50,8 +50,8 @@ pub struct Outcome {
     pub received: Instant,
     /// HTTP status, where there was a response.
     pub code: Option<u16>,
-    /// The `Retry-After` header.
-    pub retry_after: Option<String>,
+    /// The wait that the `Retry-After` header asks for.
+    pub retry_after: Option<Duration>,
     /// The `Date` header.
     pub date: Option<Timestamp>,
     /// The decoded response.
@@ -128,10 +128,10 @@ impl UpstreamClient {
         outcome.received = clock::instant();
         match response {
             Err(reason) => outcome.result = Err(ApiError::new(reason)),
-            Ok(mut response) => {
+            Ok(response) => {
                 outcome.code = Some(response.status);
-                outcome.date = response.date.as_deref().and_then(parse_date);
-                outcome.retry_after = response.retry_after.take();
+                outcome.date = response.date;
+                outcome.retry_after = response.retry_after;
                 outcome.result = self.decode_response(matches!(outcome.work, Work::Batch(_)), response).await;
             }
         }

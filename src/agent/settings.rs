@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::{Config, CountSinceConfig, Upstream};
 use crate::counters::LabelLimits;
 use crate::domain::advance::CountSince;
+use crate::domain::schedule::RecheckRules;
 use crate::domain::{Policy, Timestamp};
 
 /// What one upstream's actor needs of a configuration.
@@ -28,6 +29,8 @@ pub struct UpstreamSettings {
 pub struct Rules {
     /// Which tasks count.
     pub policy: Policy,
+    /// By the wall clock: tasks that finished since then count, instead of those since the first start.
+    pub count_since: Option<Timestamp>,
     /// An active task is given up this long after it was first seen.
     pub give_up_after: Duration,
     /// An ended task is shown for so long.
@@ -42,18 +45,24 @@ impl Rules {
     /// Of a configuration, for a state that was created then.
     pub fn new(config: &Config, first_start: Timestamp) -> Self {
         let tasks = &config.file.tasks;
-        let count_since = match tasks.count_since {
-            CountSinceConfig::FirstStart => CountSince::Moment(first_start),
-            CountSinceConfig::Always => CountSince::Always,
-            CountSinceConfig::Time(moment) => CountSince::Moment(moment),
+        let (count_since, configured) = match tasks.count_since {
+            CountSinceConfig::FirstStart => (CountSince::Moment(first_start), None),
+            CountSinceConfig::Always => (CountSince::Always, None),
+            CountSinceConfig::Time(moment) => (CountSince::Moment(moment), Some(moment)),
         };
         Self {
-            policy: Policy { count_since, forget_after: tasks.forget_after.0 },
+            policy: Policy { count_since, forget_after: tasks.forget_after.0, ..Policy::COUNT_ALL },
+            count_since: configured,
             give_up_after: tasks.give_up_after.0,
             retention: tasks.retention.0,
             recheck_ended: tasks.recheck_ended.0,
             forget_after: tasks.forget_after.0,
         }
+    }
+
+    /// How long ended tasks are polled again.
+    pub const fn rechecks(&self) -> RecheckRules {
+        RecheckRules { ended: self.recheck_ended, lost: self.give_up_after }
     }
 }
 

@@ -77,14 +77,19 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the state cannot be read, or a client or thread cannot be created.
-    pub async fn start(config: Arc<Config>, store: Arc<Store>, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: Arc<Config>,
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
         let (series, selection) = watch::channel(Arc::new(SeriesSelection::ALL));
         let services =
-            Services { store: store.clone(), metrics: metrics.clone(), clock: Clock::System, series: selection };
+            Services { store: store.clone(), metrics: metrics.clone(), clock: clock.clone(), series: selection };
         let agent = Arc::new(Agent::new(store, metrics));
         let (rules, current) = watch::channel(Rules::new(&config, services.store.first_start()));
         let mut running = JoinSet::new();
-        let sweeper = StateSweeper::new(agent.clone(), current);
+        let sweeper = StateSweeper::new(agent.clone(), current, clock);
         running.spawn(async move { ("the state sweeper".into(), sweeper.run().await) });
         let mut supervisor = Self {
             rules,
@@ -146,7 +151,8 @@ impl Supervisor {
         for settings in &settings {
             senders.push(request_sender(&settings.upstream)?);
         }
-        self.services.metrics.reloaded(&config.file.metrics, self.services.clock.now().wall);
+        let now = self.services.clock.to_wall(self.services.clock.now().wall);
+        self.services.metrics.reloaded(&config.file.metrics, now);
         let stays = |name: &str, provider| {
             settings.iter().any(|s| *s.upstream.name == *name && s.upstream.dialect.name() == provider)
         };

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::command::CommandError;
 use super::handles::Agent;
 use super::settings::Rules;
-use crate::clock;
+use crate::clock::Clock;
 use crate::counters::UNUSED_FOR;
 use crate::domain::{TaskId, Timestamp};
 use crate::store::{Command, Cursor, KnownId, KnownIdsPage, Output, StoreError};
@@ -35,12 +35,14 @@ const PAGE: usize = 5000;
 pub struct StateSweeper {
     agent: Arc<Agent>,
     rules: watch::Receiver<Rules>,
+    /// Nothing is forgotten because the wall clock jumps.
+    clock: Clock,
 }
 
 impl StateSweeper {
     /// Sweeps by these rules.
-    pub const fn new(agent: Arc<Agent>, rules: watch::Receiver<Rules>) -> Self {
-        Self { agent, rules }
+    pub const fn new(agent: Arc<Agent>, rules: watch::Receiver<Rules>, clock: Clock) -> Self {
+        Self { agent, rules, clock }
     }
 
     /// Sweeps until the supervisor is dropped.
@@ -51,7 +53,7 @@ impl StateSweeper {
         for round in 1u32.. {
             ticks.tick().await;
             // What fails is done in a later round; the store has logged it.
-            if let Ok(next) = self.sweep(round, cursor.clone(), clock::now().into()).await {
+            if let Ok(next) = self.sweep(round, cursor.clone(), self.clock.now().wall).await {
                 cursor = next;
             }
         }
@@ -62,8 +64,9 @@ impl StateSweeper {
     async fn sweep(&self, round: u32, cursor: Cursor, now: Timestamp) -> Result<Cursor, CommandError> {
         let store = self.agent.store();
         if round.is_multiple_of(ENDED_EVERY) {
-            let before = now - self.rules.borrow().retention;
-            store.execute(Command::DropEnded(before)).await?;
+            let Rules { retention, give_up_after, .. } = *self.rules.borrow();
+            let command = Command::DropEnded { before: now - retention, lost_before: now - give_up_after };
+            store.execute(command).await?;
         }
         let next = self.sweep_known_ids(cursor, now).await?;
         if round.is_multiple_of(LABEL_SETS_EVERY) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::domain::label_set::AggregateLabels;
-use crate::domain::{Interner, Task, TaskId, Timestamp};
+use crate::domain::{Interner, Task, TaskId, Timestamp, schedule};
 use crate::metrics::SeriesSelection;
 use crate::view::{RowSlot, TaskRow, TaskRows};
 
@@ -23,6 +23,8 @@ pub struct TaskTable {
     slots: HashMap<TaskId, RowSlot>,
     /// By slot: the number of its last token.
     tokens: Vec<u32>,
+    /// Rows that no reader sees.
+    past: usize,
     interner: Interner,
 }
 
@@ -32,9 +34,9 @@ impl TaskTable {
         &self.rows
     }
 
-    /// How many tasks there are.
+    /// How many tasks readers see.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() - self.past
     }
 
     /// Adds a task; `None` when it is there already.
@@ -66,6 +68,11 @@ impl TaskTable {
         Some(&self.rows.get(slot)?.task)
     }
 
+    /// Whether the upstream has answered about the task in a slot since it is tracked.
+    pub fn is_answered(&self, slot: RowSlot) -> bool {
+        self.rows.get(slot).is_some_and(|row| row.is_answered)
+    }
+
     /// Replaces a task by its newer record.
     pub fn update(&mut self, slot: RowSlot, mut task: Task) {
         if let Some(row) = self.rows.get_mut(slot).filter(|row| row.task.id == task.id) {
@@ -75,6 +82,11 @@ impl TaskTable {
             if !is_shared {
                 self.interner.intern(&mut task);
             }
+            if row.is_past && task.ended_seen != row.task.ended_seen {
+                row.is_past = false;
+                self.past -= 1;
+            }
+            row.is_answered |= task.last_poll != row.task.last_poll;
             row.task = task;
         }
     }
@@ -82,24 +94,36 @@ impl TaskTable {
     /// Removes a task.
     pub fn remove(&mut self, id: &TaskId) {
         if let Some(slot) = self.slots.remove(id) {
+            self.past -= usize::from(self.rows.get(slot).is_some_and(|row| row.is_past));
             self.rows.remove(slot);
             // The next task in this slot has nothing to do with this one's polls.
             self.invalidate(slot);
         }
     }
 
-    /// Removes tasks that ended more than `retention` ago; whether there were any.
-    pub fn remove_ended(&mut self, retention: Duration, now: Timestamp) -> bool {
+    /// Removes tasks that ended more than `retention` ago; whether there were any. Lost tasks that may still be found are only
+    /// hidden from readers, until `lost` has passed since they were first seen.
+    pub fn remove_ended(&mut self, retention: Duration, lost: Duration, now: Timestamp) -> bool {
         let is_over = |row: &TaskRow| row.task.ended_seen.is_some_and(|ended| ended + retention <= now);
-        let ids: Vec<TaskId> =
-            self.rows.iter().filter(|(_, row)| is_over(row)).map(|(_, row)| row.task.id.clone()).collect();
-        for id in &ids {
-            self.remove(id);
+        let is_polled = |row: &TaskRow| schedule::may_be_found(&row.task, lost, now);
+        let over = self.rows.slots(|row| is_over(row) && !(row.is_past && is_polled(row)));
+        for slot in &over {
+            match self.rows.get_mut(*slot) {
+                Some(row) if is_polled(row) => {
+                    row.is_past = true;
+                    self.past += 1;
+                }
+                Some(row) => {
+                    let id = row.task.id.clone();
+                    self.remove(&id);
+                }
+                None => {}
+            }
         }
-        if !ids.is_empty() {
+        if !over.is_empty() {
             self.interner.drop_unused();
         }
-        !ids.is_empty()
+        !over.is_empty()
     }
 
     /// Schedules another poll of the task in a slot: earlier tokens become invalid.
@@ -134,7 +158,7 @@ impl TaskTable {
 
     /// Marks tasks that are refused per-task series; how many were not before.
     pub fn mark_refused(&mut self, selection: &SeriesSelection) -> u64 {
-        let refused = self.rows.slots(|row| !row.was_refused && selection.refuses(&row.task));
+        let refused = self.rows.slots(|row| !row.was_refused && !row.is_past && selection.refuses(&row.task));
         for slot in &refused {
             if let Some(row) = self.rows.get_mut(*slot) {
                 row.was_refused = true;
@@ -147,7 +171,7 @@ impl TaskTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{NewTask, Status};
+    use crate::domain::{FailureClass, NewTask, Status};
     use crate::metrics::SeriesLimits;
 
     fn id(text: &str) -> TaskId {
@@ -185,10 +209,22 @@ mod tests {
         table.add(Task { status: Status::Lost, ended_seen: ended, ..task("ended") });
         table.add(task("active"));
         let hour = Duration::from_hours(1);
-        assert!(!table.remove_ended(hour, Timestamp::from_secs(100 + 3599)));
-        assert_eq!(table.len(), 2);
-        assert!(table.remove_ended(hour, Timestamp::from_secs(100 + 3600)));
-        assert!(table.len() == 1 && table.slot(&id("active")).is_some());
+        let lost = Some(FailureClass::Lost);
+        table.add(Task { status: Status::Lost, failure: lost, ended_seen: ended, ..task("lost") });
+        let remove = |table: &mut TaskTable, at| {
+            let is_changed = table.remove_ended(hour, 5 * hour, Timestamp::from_secs(at));
+            (is_changed, table.len(), ["ended", "lost", "active"].map(|text| table.slot(&id(text)).is_some()))
+        };
+        assert_eq!(remove(&mut table, 100 + 3599), (false, 3, [true, true, true]));
+        assert_eq!(remove(&mut table, 100 + 3600), (true, 1, [false, true, true]), "a lost task is only hidden");
+        assert_eq!(remove(&mut table, 100 + 3601), (false, 1, [false, true, true]));
+        let slot = table.slot(&id("lost")).unwrap();
+        let found = Task { ended_seen: None, ..task("lost") };
+        table.update(slot, found);
+        assert_eq!(table.len(), 2, "it is shown once it is found");
+        table.update(slot, Task { status: Status::Lost, failure: lost, ended_seen: ended, ..task("lost") });
+        assert_eq!(remove(&mut table, 100 + 3600), (true, 1, [false, true, true]));
+        assert_eq!(remove(&mut table, 5 * 3600), (true, 1, [false, false, true]), "it would be given up");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::discovery::sources_of;
 use super::request::{Answers, Outcome, SendRequest, Work};
 use super::settings::UpstreamSettings;
 use super::tracker::Services;
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, ManualClock};
 use crate::config::{self, Config};
 use crate::domain::time::Now;
 use crate::domain::{Answer, ApiError, NewTask, Reason, TaskId, Timestamp};
@@ -26,13 +26,19 @@ use crate::view::UpstreamView;
 /// The answers of the upstream by task id; other ids are unknown to it.
 pub type Upstream = Arc<Mutex<BTreeMap<String, Answer>>>;
 
+/// A `Date` header that a test sets.
+pub type Date = Arc<Mutex<Option<Timestamp>>>;
+
 /// The actor and its environment.
 pub struct TestActor {
     pub actor: UpstreamActor,
     pub store: Arc<Store>,
     pub metrics: Arc<Metrics>,
-    pub clock: Arc<Mutex<Now>>,
+    pub clock: Arc<Mutex<ManualClock>>,
+    pub steady: Clock,
     pub upstream: Upstream,
+    /// The `Date` of its responses.
+    pub date: Date,
     /// Polled ids, in order.
     pub polled: Arc<Mutex<Vec<String>>>,
     view: watch::Receiver<Arc<UpstreamView>>,
@@ -41,9 +47,9 @@ pub struct TestActor {
 }
 
 /// A manual clock.
-pub fn clock() -> Arc<Mutex<Now>> {
+pub fn clock() -> Arc<Mutex<ManualClock>> {
     let monotonic = clock::instant() + Duration::from_hours(24);
-    Arc::new(Mutex::new(Now { wall: Timestamp::from_secs(1_800_000_000), monotonic }))
+    Arc::new(Mutex::new(ManualClock { wall: Timestamp::from_secs(1_800_000_000), monotonic }))
 }
 
 /// The configuration of upstream `u`, with `more` at its head.
@@ -66,39 +72,50 @@ pub fn id(text: &str) -> TaskId {
 
 impl TestActor {
     /// Starts the actor with the state at `location`.
-    pub async fn start(config: &Config, location: &Location, clock: Arc<Mutex<Now>>, upstream: Upstream) -> Self {
-        let wall = clock.lock().unwrap().wall;
+    pub async fn start(
+        config: &Config,
+        location: &Location,
+        clock: Arc<Mutex<ManualClock>>,
+        upstream: Upstream,
+    ) -> Self {
+        let steady = Clock::manual(clock.clone());
+        let wall = steady.now().wall;
         let metrics = Arc::new(Metrics::new(&config.file.metrics, LogCounts::default(), wall).unwrap());
-        let (store, store_ended) = Store::open(location, wall, |_| {}).unwrap();
+        let (store, store_ended) = Store::open(location, &steady, |_| {}).unwrap();
         let store = Arc::new(store);
         let (_, series) = watch::channel(Arc::new(SeriesSelection::ALL));
-        let services =
-            Services { store: store.clone(), metrics: metrics.clone(), clock: Clock::Manual(clock.clone()), series };
+        let services = Services { store: store.clone(), metrics: metrics.clone(), clock: steady.clone(), series };
         let settings = settings(config, &store);
         let load = StoreCommand::Load(("u".into(), "new_api"), settings.labels.exported_names());
         let Output::Loaded(loaded) = store.execute(load).await.unwrap() else { panic!("unexpected output") };
         let (commands, queue) = mpsc::channel(9);
         let (publish, view) = watch::channel(Arc::new(UpstreamView::empty("u".into(), "new_api")));
-        let polled = Arc::default();
-        let send = sender(clock.clone(), upstream.clone(), Arc::clone(&polled));
+        let (polled, date) = (Arc::default(), Date::default());
+        let send = sender(clock.clone(), upstream.clone(), Arc::clone(&polled), date.clone());
         let mut actor = UpstreamActor::new(settings, send, services, publish, (commands.downgrade(), queue));
         actor.restore(loaded);
-        Self { actor, store, metrics, clock, upstream, polled, view, _commands: commands, store_ended }
+        Self { actor, store, metrics, clock, steady, upstream, date, polled, view, _commands: commands, store_ended }
     }
 
     pub fn now(&self) -> Now {
-        *self.clock.lock().unwrap()
+        self.steady.now()
     }
 
     /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         let mut now = self.clock.lock().unwrap();
-        *now = Now { wall: now.wall + by, monotonic: now.monotonic + by };
+        *now = ManualClock { wall: now.wall + by, monotonic: now.monotonic + by };
+    }
+
+    /// Sets the wall clock alone.
+    pub fn step_wall_clock(&self, by: i64) {
+        let mut now = self.clock.lock().unwrap();
+        now.wall = now.wall.shifted(by * 1000);
     }
 
     /// The function that sends its requests.
     pub fn sender(&self) -> SendRequest {
-        sender(self.clock.clone(), self.upstream.clone(), self.polled.clone())
+        sender(self.clock.clone(), self.upstream.clone(), self.polled.clone(), self.date.clone())
     }
 
     /// A source lists these tasks; the store has not answered yet.
@@ -179,7 +196,12 @@ impl TestActor {
     }
 }
 
-fn sender(clock: Arc<Mutex<Now>>, upstream: Upstream, polled: Arc<Mutex<Vec<String>>>) -> SendRequest {
+fn sender(
+    clock: Arc<Mutex<ManualClock>>,
+    upstream: Upstream,
+    polled: Arc<Mutex<Vec<String>>>,
+    date: Date,
+) -> SendRequest {
     Arc::new(move |work| {
         let Work::One(task) = &work else { panic!("this provider has no batches") };
         polled.lock().unwrap().push(task.id.to_string());
@@ -192,7 +214,7 @@ fn sender(clock: Arc<Mutex<Now>>, upstream: Upstream, polled: Arc<Mutex<Vec<Stri
             received: now,
             code: Some(200),
             retry_after: None,
-            date: None,
+            date: *date.lock().unwrap(),
             result: result.ok_or(ApiError::new(Reason::NotFound)),
         };
         Box::pin(std::future::ready(outcome))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::amnesia::Amnesia;
 use super::command::CallbackOutcome;
 use super::commits::{self, PendingCommits};
 use super::poller::{Poller, still_pending};
@@ -16,9 +17,12 @@ use super::table::TaskTable;
 use super::task_counters::TaskCounters;
 use crate::clock::Clock;
 use crate::counters::CounterSnapshot;
+use crate::domain::advance::CountSince;
 use crate::domain::labels::sanitize;
 use crate::domain::time::Now;
-use crate::domain::{Answer, LabelSet, NewTask, Reading, Reason, Task, TaskId, Timestamp, Transition, advance};
+use crate::domain::{
+    Answer, LabelSet, NewTask, Policy, Reading, Reason, Status, Task, TaskId, Timestamp, Transition, advance,
+};
 use crate::metrics::{Metrics, RequestOutcome, SeriesSelection};
 use crate::store::{Command, Settled, Store};
 use crate::view::{RowSlot, UpstreamView};
@@ -50,6 +54,7 @@ pub struct Tracker {
     pub(super) counters: TaskCounters,
     /// Rows of the state that could not be read.
     pub(super) skipped_rows: usize,
+    amnesia: Amnesia,
     ticks: u32,
 }
 
@@ -64,6 +69,7 @@ impl Tracker {
             publisher,
             counters: TaskCounters::new(&settings, services.store.clone(), services.metrics.clone()),
             skipped_rows: 0,
+            amnesia: Amnesia::default(),
             ticks: 0,
             services,
             settings,
@@ -89,7 +95,7 @@ impl Tracker {
             let Self { table, counters, .. } = self;
             table.relabel(|task| counters.aggregate_labels(task, now.wall));
         }
-        self.table.remove_ended(self.settings.rules.retention, now.wall);
+        self.remove_ended(now);
         self.counters.create_missing(self.label_sets_in_use(), now);
         self.publisher.mark_urgent();
     }
@@ -135,7 +141,7 @@ impl Tracker {
         loop {
             let now = self.services.clock.now();
             let dispatched = self.poller.dispatch_due(&self.table, now);
-            self.poller.export_backoff(now);
+            self.poller.export_backoff(&self.services.clock, now);
             let next = self.poller.next_event(now.monotonic);
             if dispatched.given_up.is_empty() {
                 return [dispatched.blocked_until, next, self.publisher.next()].into_iter().flatten().min();
@@ -147,6 +153,9 @@ impl Tracker {
 
     /// A request ended: its answers are applied to the tasks that still wait for them.
     pub fn on_response(&mut self, outcome: Outcome) {
+        if let Some(date) = outcome.date {
+            self.services.clock.observe_date(&self.settings.upstream.name, date);
+        }
         let now = self.services.clock.now();
         let reason = match &outcome.result {
             Ok(Answers::One(answer)) if answer.is_not_found => Some(Reason::NotFound),
@@ -158,7 +167,7 @@ impl Tracker {
             code: outcome.code,
             reason,
             took: outcome.received.saturating_duration_since(outcome.sent),
-            at: now.wall,
+            at: self.services.clock.to_wall(now.wall),
             date: outcome.date,
         };
         self.services.metrics.upstreams.poll_ended(&self.settings.upstream.name, &ended);
@@ -221,6 +230,7 @@ impl Tracker {
 
     /// The one way in for readings, however they came. What has to be durable is sent to the store.
     fn apply_readings(&mut self, readings: Vec<(RowSlot, Reading)>, now: Now) {
+        let policy = self.policy();
         let (mut ends, mut others) = (Vec::new(), Vec::new());
         for (slot, mut reading) in readings {
             let Some(task) = self.table.get(slot) else { continue };
@@ -230,7 +240,7 @@ impl Tracker {
                 let configured = self.settings.upstream.model.as_deref();
                 answer.model = self.counters.model(answer, configured, now.wall);
             }
-            let transition = advance(task, reading, &self.settings.rules.policy, now.wall);
+            let transition = advance(task, reading, &policy, now.wall);
             if transition.durable {
                 let sent = if transition.task.status.is_end() { &mut ends } else { &mut others };
                 // Usually one transition, possibly kept for long: avoid the default capacity of four.
@@ -247,6 +257,18 @@ impl Tracker {
                 let hold = self.counters.zero_hold(now.wall);
                 self.commits.add(ids, self.services.store.send(Command::Commit(transitions, hold)));
             }
+        }
+    }
+
+    /// The rules for transitions now.
+    fn policy(&self) -> Policy {
+        let (rules, clock) = (&self.settings.rules, &self.services.clock);
+        let since = rules.count_since.map(|since| CountSince::Moment(clock.to_steady(since)));
+        Policy {
+            count_since: since.unwrap_or(rules.policy.count_since),
+            upstream_skew: clock.skew(&self.settings.upstream.name),
+            has_amnesia: self.amnesia.is_present(),
+            ..rules.policy
         }
     }
 
@@ -275,7 +297,7 @@ impl Tracker {
                 readings.push((slot, self.interpret_answer(slot, answer, now)));
                 // A response in flight is older than the callback.
                 self.table.new_token(slot);
-            } else if answer.status().is_end() && answer.status() != task.status {
+            } else if task.status == Status::Lost || answer.status().is_end() && answer.status() != task.status {
                 self.poller.poll_alone(&mut self.table, slot, now.monotonic);
             }
         }
@@ -291,7 +313,7 @@ impl Tracker {
             Settled::Committed { transitions, stale, zero_hold } => {
                 for transition in transitions {
                     callbacks.extend(self.commits.remove(&transition.task.id));
-                    log_transition(&transition);
+                    commits::log_transition(&transition);
                     self.counters.count(&transition, zero_hold, now);
                     self.apply_committed(transition.task, now);
                 }
@@ -333,6 +355,20 @@ impl Tracker {
         }
     }
 
+    /// Polls lost tasks at once that were registered again, as the state has them now.
+    pub fn poll_lost(&mut self, tasks: Vec<Arc<Task>>) {
+        let now = self.services.clock.now();
+        for task in tasks {
+            let mut task = Arc::unwrap_or_clone(task);
+            task.relabel(self.counters.aggregate_labels(&task, now.wall));
+            let slot = self.table.slot(&task.id).inspect(|slot| self.table.update(*slot, task.clone()));
+            if let Some(slot) = slot.or_else(|| self.table.add(task)) {
+                self.poller.poll_alone(&mut self.table, slot, now.monotonic);
+            }
+        }
+        self.counters.create_missing(self.label_sets_in_use(), now);
+    }
+
     fn poll_again(&mut self, id: &TaskId, now: Now) {
         if let Some(slot) = self.table.slot(id) {
             self.poller.schedule_after_interval(&mut self.table, slot, now.monotonic);
@@ -344,9 +380,11 @@ impl Tracker {
     pub fn on_tick(&mut self) {
         let now = self.services.clock.now();
         self.ticks = self.ticks.wrapping_add(1);
-        if self.table.remove_ended(self.settings.rules.retention, now.wall) {
+        if self.remove_ended(now) {
             self.publisher.mark_urgent();
         }
+        let name = &self.settings.upstream.name;
+        self.amnesia.update(self.table.rows(), name, &self.services.metrics.upstreams);
         if self.counters.release_holds(now) {
             self.publisher.mark_urgent();
         }
@@ -358,6 +396,12 @@ impl Tracker {
             self.counters.free_unused(&self.label_sets_in_use(), now.wall);
             self.publisher.mark_changed();
         }
+    }
+
+    /// Removes tasks whose retention is over; whether there were any.
+    pub fn remove_ended(&mut self, now: Now) -> bool {
+        let rules = &self.settings.rules;
+        self.table.remove_ended(rules.retention, rules.give_up_after, now.wall)
     }
 
     /// Publishes the view, if that is due.
@@ -380,13 +424,5 @@ impl Tracker {
             is_ready,
         };
         self.publisher.publish(view, self.services.clock.now().monotonic);
-    }
-}
-
-fn log_transition(Transition { task, from, .. }: &Transition) {
-    if *from != task.status {
-        let (from, to) = (from.as_str(), task.status.as_str());
-        let message = if task.status.is_end() { "task finished" } else { "task status changed" };
-        tracing::info!(upstream.name = %task.origin.upstream, task.id = %task.id, from, to, "{message}");
     }
 }

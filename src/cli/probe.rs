@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 
@@ -11,7 +10,6 @@ use super::runtime::block_on;
 use super::{decode, redact};
 use crate::clock;
 use crate::config::{self, TaskStatusForm, Upstream};
-use crate::domain::advance::CountSince;
 use crate::domain::labels::sanitize;
 use crate::domain::{Answer, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
 use crate::http::Client;
@@ -64,7 +62,7 @@ async fn probe_task(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
         Ok(response) => {
             print_line(format_args!("\nHTTP {} after {:.3} s", response.status, sent.elapsed().as_secs_f64()))?;
             if let Some(retry_after) = &response.retry_after {
-                print_line(format_args!("Retry-After: {retry_after}"))?;
+                print_line(format_args!("Retry-After: {} s", retry_after.as_secs()))?;
             }
             let body = response.body.unwrap_or_default();
             print_line(redact::redact_body(&body, key.as_ref().map(Secret::expose)))?;
@@ -90,8 +88,7 @@ fn render_metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
     let model = answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or(upstream.model.as_deref());
     Arc::make_mut(&mut task.video).model = model.map(|name| Arc::from(&*sanitize(name)));
-    let policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
-    let task = advance(&task, Reading::Answer(Box::new(answer)), &policy, now).task;
+    let task = advance(&task, Reading::Answer(Box::new(answer)), &Policy::COUNT_ALL, now).task;
     let mut rows = TaskRows::default();
     rows.insert(task);
     let head = Encoder::new(Format::Text, false);

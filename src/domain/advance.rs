@@ -25,7 +25,7 @@ pub const LOST_AFTER: Duration = Duration::from_mins(1);
 pub enum CountSince {
     /// All of them.
     Always,
-    /// Those that finished at or after this time.
+    /// Those that finished at or after this time of the steady clock.
     Moment(Timestamp),
 }
 
@@ -36,6 +36,16 @@ pub struct Policy {
     pub count_since: CountSince,
     /// An end that is older than this when it is first read is not counted.
     pub forget_after: Duration,
+    /// The upstream's clock minus the steady clock, in milliseconds.
+    pub upstream_skew: i64,
+    /// The upstream does not know most of its tasks, so that it is the upstream that is wrong: no task is lost for that.
+    pub has_amnesia: bool,
+}
+
+impl Policy {
+    /// Counts every end, however old.
+    pub const COUNT_ALL: Self =
+        Self { count_since: CountSince::Always, forget_after: Duration::MAX, upstream_skew: 0, has_amnesia: false };
 }
 
 /// The effect of a reading on a task.
@@ -64,7 +74,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
             let strikes = next.strikes.get_or_insert(Strikes { count: 0, since: now });
             strikes.count = strikes.count.saturating_add(1);
             let is_lost = strikes.count >= LOST_AFTER_STRIKES && now.duration_since(strikes.since) >= LOST_AFTER;
-            if is_lost && task.is_active() {
+            if is_lost && task.is_active() && !policy.has_amnesia {
                 mark_lost(&mut next, FailureClass::Lost);
             }
         }
@@ -81,8 +91,12 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
     if next.status != task.status || next.progress != task.progress {
         next.last_change = now;
     }
-    if next.status.is_end() && next.ended_seen.is_none() {
+    // A lost task that the upstream knows again is active, or has its real end now.
+    let is_revived = task.status == Status::Lost && next.status != Status::Lost;
+    if next.status.is_end() && (next.ended_seen.is_none() || is_revived) {
         next.ended_seen = Some(now);
+    } else if is_revived {
+        next.ended_seen = None;
     }
     let increments = count_changes(task, &mut next, gateway_lag, policy, now);
     // After a restart `seen_active` decides what is counted, and `reopened` what is polled. The two statuses belong to the
@@ -118,7 +132,8 @@ fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
     task.read_has_side_effect |= answer.read_has_side_effect;
     task.gateway_status = answer.gateway_status;
     task.upstream_status = answer.upstream_status;
-    task.reopened = task.status.is_end() && !answer.status().is_end();
+    // The upstream has never reported a lost task as ended.
+    task.reopened = task.status.is_end() && task.status != Status::Lost && !answer.status().is_end();
     if task.reopened {
         return; // Only another end replaces an end.
     }
@@ -172,7 +187,10 @@ fn is_counted(task: &Task, policy: &Policy, now: Timestamp) -> bool {
     }
     let CountSince::Moment(since) = policy.count_since else { return true };
     match task.times.finish {
-        Some(finish) => finish >= since && finish >= now - policy.forget_after,
+        Some(finish) => {
+            let finish = finish.shifted(policy.upstream_skew.saturating_neg());
+            finish >= since && finish >= now - policy.forget_after
+        }
         None => task.discovered_after_first_load,
     }
 }

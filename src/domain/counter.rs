@@ -126,10 +126,10 @@ counters! {
     /// Seconds of video.
     VideoSeconds: "video", "videogen_video_seconds_total", "Seconds of video of succeeded tasks.",
         ["resolution" in ResolutionClass::WORDS] if |_| true, Count, Thousandth;
-    /// Changes of status. An ended task changes only to another end.
+    /// Changes of status. An ended task changes only to another end, unless it was lost.
     Transitions: "transitions", "videogen_status_transitions_total", "Changes of status seen.",
         ["from" in Status::WORDS, "to" in Status::WORDS]
-        if |[from, to]| from != to && (Status::ALL[to].is_end() || !Status::ALL[from].is_end()), Count, One;
+        if |[from, to]| from != to && (Status::ALL[to].is_end() || may_become_active(Status::ALL[from])), Count, One;
     /// Ends that replaced another end.
     Regressions: "regressions", "videogen_status_regressions_total",
         "Ended tasks that later had another end, such as a success after a failure.", [] if |_| true, Count, One;
@@ -150,6 +150,11 @@ counters! {
     GatewayLag: "gateway_lag", "videogen_gateway_finish_lag_seconds",
         "The gateway's finish minus the provider's, of ended tasks that have both.",
         [] if |_| true, Histogram(GATEWAY_LAG_BUCKETS), Thousandth;
+}
+
+/// A lost task is found again when its upstream knows it again.
+fn may_become_active(from: Status) -> bool {
+    !from.is_end() || from == Status::Lost
 }
 
 /// A lost task has no times of its own.

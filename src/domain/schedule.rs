@@ -3,6 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use crate::domain::FailureClass;
+use crate::domain::Status;
 use crate::domain::Task;
 use crate::domain::TaskId;
 use crate::domain::Timestamp;
@@ -51,12 +53,38 @@ pub fn wait(task: &Task, pace: &Pace, now: Timestamp, chance: f64) -> Duration {
 /// When an ended task is polled again for the first time, after its end was read. The wait then doubles each time.
 pub const FIRST_RECHECK: Duration = Duration::from_mins(1);
 
-/// The wait until the next poll of an ended task: 1, 2, 4, … minutes after its end was first read, within `window`. A task that
-/// became active again is polled at the longest interval, until it ends.
+/// When a task that the upstream did not know is polled again for the first time. The wait then doubles, up to
+/// [`LONGEST_LOST_RECHECK`].
+const FIRST_LOST_RECHECK: Duration = Duration::from_mins(2);
+
+/// The longest wait between two polls of a task that the upstream did not know.
+const LONGEST_LOST_RECHECK: Duration = Duration::from_hours(24);
+
+/// How long ended tasks are polled again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecheckRules {
+    /// After their end was first read.
+    pub ended: Duration,
+    /// Lost tasks: after they were first seen.
+    pub lost: Duration,
+}
+
+/// Whether a task is lost because the upstream did not know it, and may still be found again.
+pub fn may_be_found(task: &Task, lost: Duration, now: Timestamp) -> bool {
+    task.failure == Some(FailureClass::Lost) && task.status == Status::Lost && now < task.first_seen + lost
+}
+
+/// The wait until the next poll of an ended task: 1, 2, 4, … minutes after its end was first read. A task that became active
+/// again is polled at the longest interval, until it ends. A task that the upstream did not know is polled after 2, 4, 8, …
+/// minutes, then daily: it may be the upstream that was wrong.
 ///
 /// `None` for an active task, and for an ended task that is not polled again.
-pub fn recheck(task: &Task, window: Duration, pace: &Pace, now: Timestamp) -> Option<Duration> {
+pub fn recheck(task: &Task, rules: RecheckRules, pace: &Pace, now: Timestamp) -> Option<Duration> {
     let ended = task.ended_seen?;
+    if task.status == Status::Lost {
+        return recheck_lost(task, ended, rules.lost, now);
+    }
+    let window = rules.ended;
     if task.reopened && !window.is_zero() {
         return Some(pace.max.max(FIRST_RECHECK));
     }
@@ -70,6 +98,15 @@ pub fn recheck(task: &Task, window: Duration, pace: &Pace, now: Timestamp) -> Op
         after = after.saturating_mul(2);
     }
     None
+}
+
+fn recheck_lost(task: &Task, lost: Timestamp, patience: Duration, now: Timestamp) -> Option<Duration> {
+    let mut after = FIRST_LOST_RECHECK;
+    while lost + after <= now {
+        after = after.saturating_add(after.min(LONGEST_LOST_RECHECK));
+    }
+    let next = lost + after;
+    may_be_found(task, patience, next).then(|| next.duration_since(now))
 }
 
 /// Most first polls a second, even when the rate limit allows more.
@@ -103,6 +140,10 @@ mod tests {
 
     const PACE: Pace =
         Pace { interval: Duration::from_secs(15), min: Duration::from_secs(5), max: Duration::from_mins(1) };
+
+    fn rules(window: u64) -> RecheckRules {
+        RecheckRules { ended: Duration::from_secs(window), lost: Duration::ZERO }
+    }
 
     fn task() -> Task {
         let new = NewTask::new(TaskId::parse("t").unwrap());
@@ -139,9 +180,7 @@ mod tests {
     #[test]
     fn an_ended_task_is_polled_again_at_doubling_intervals() {
         let ended = Task { ended_seen: Some(Timestamp::from_secs(1000)), ..task() };
-        let next = |window, at| {
-            recheck(&ended, Duration::from_secs(window), &PACE, Timestamp::from_secs(at)).map(|w| w.as_secs())
-        };
+        let next = |window, at| recheck(&ended, rules(window), &PACE, Timestamp::from_secs(at)).map(|w| w.as_secs());
         let mut now = 1000;
         let mut at = Vec::new();
         while let Some(wait) = next(600, now) {
@@ -152,10 +191,34 @@ mod tests {
         assert_eq!(next(600, 1100), Some(20), "a late poll does not delay the next one");
         assert_eq!(next(60, 1000), Some(60));
         assert_eq!((next(0, 1000), next(59, 1000), next(600, 900)), (None, None, Some(60)));
-        assert_eq!(recheck(&task(), Duration::from_hours(1), &PACE, Timestamp::from_secs(0)), None, "it has not ended");
+        assert_eq!(recheck(&task(), rules(3600), &PACE, Timestamp::from_secs(0)), None, "it has not ended");
         let reopened = Task { reopened: true, ..ended.clone() };
-        let wait = |window| recheck(&reopened, Duration::from_secs(window), &PACE, Timestamp::from_secs(99_999));
+        let wait = |window| recheck(&reopened, rules(window), &PACE, Timestamp::from_secs(99_999));
         assert_eq!((wait(600), wait(0)), (Some(PACE.max), None));
+    }
+
+    #[test]
+    fn a_task_that_the_upstream_did_not_know_is_polled_again_until_it_would_be_given_up() {
+        let hour = 3600;
+        let start = 1_000_000;
+        let lost = Task {
+            status: Status::Lost,
+            failure: Some(FailureClass::Lost),
+            ended_seen: Some(Timestamp::from_secs(start)),
+            ..task()
+        };
+        let patience = RecheckRules { ended: Duration::ZERO, lost: Duration::from_hours(72) };
+        let mut now = start;
+        let mut at = Vec::new();
+        while let Some(wait) = recheck(&lost, patience, &PACE, Timestamp::from_secs(now)) {
+            now += i64::try_from(wait.as_secs()).unwrap();
+            at.push((now - start) / 60);
+        }
+        assert_eq!(at, [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3488], "minutes");
+        assert!(now - start < 72 * hour && may_be_found(&lost, patience.lost, Timestamp::from_secs(now)));
+        assert!(!may_be_found(&lost, patience.lost, Timestamp::from_secs(start + 72 * hour)));
+        let given_up = Task { failure: Some(FailureClass::Timeout), ..lost };
+        assert_eq!(recheck(&given_up, patience, &PACE, Timestamp::from_secs(start)), None);
     }
 
     #[test]

@@ -273,6 +273,12 @@ impl Task {
         }
     }
 
+    /// It is lost and was registered again: the upstream is asked for it as if it was lost just now.
+    pub fn search_again(&mut self, now: Timestamp) {
+        (self.first_seen, self.ended_seen, self.strikes) = (now, Some(now), None);
+        (self.failure, self.is_forgotten) = (Some(FailureClass::Lost), false);
+    }
+
     /// Whether it has not ended.
     pub const fn is_active(&self) -> bool {
         !self.status.is_end()

@@ -44,16 +44,22 @@ impl Timestamp {
         self.as_millis().saturating_sub(earlier.as_millis()) as f64 / 1000.0
     }
 
+    /// This time, so many milliseconds later.
+    #[must_use]
+    pub const fn shifted(self, millis: i64) -> Self {
+        Self::from_millis(self.as_millis().saturating_add(millis))
+    }
+
     /// The time since `earlier`; zero when that is in the future.
     pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.as_millis().saturating_sub(earlier.as_millis())).unwrap_or(0))
     }
 }
 
-/// The current time of the wall clock, which may be set back, and of the monotonic clock.
+/// The current time by the steady clock, which never jumps, and by the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// Wall clock.
+    /// Steady clock.
     pub wall: Timestamp,
     /// Monotonic clock.
     pub monotonic: Instant,

@@ -14,7 +14,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Proxy, Url};
 use rustls_platform_verifier::ConfigVerifierExt as _;
 
-use crate::domain::Reason;
+use super::time_headers::{parse_date, parse_retry_after};
+use crate::clock;
+use crate::domain::{Reason, Timestamp};
 use crate::http::{Method, Request};
 use crate::secret::Secret;
 
@@ -65,10 +67,10 @@ pub enum ClientError {
 pub struct Response {
     /// HTTP status.
     pub status: u16,
-    /// The `Retry-After` header.
-    pub retry_after: Option<String>,
+    /// The wait that the `Retry-After` header asks for; a date in it is by the response's own clock.
+    pub retry_after: Option<Duration>,
     /// The `Date` header.
-    pub date: Option<String>,
+    pub date: Option<Timestamp>,
     /// The `ETag` header.
     pub etag: Option<String>,
     /// The complete body, or why it is incomplete.
@@ -208,7 +210,9 @@ impl Client {
         let mut response = builder.send().await.map_err(|error| classify_error(&error))?;
         let status = response.status().as_u16();
         let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-        let (retry_after, date, etag) = (text(RETRY_AFTER), text(DATE), text(ETAG));
+        let (date, etag) = (text(DATE).as_deref().and_then(parse_date), text(ETAG));
+        let sent_at = date.unwrap_or_else(|| clock::now().into());
+        let retry_after = text(RETRY_AFTER).and_then(|value| parse_retry_after(&value, sent_at));
         let body = self.read_body(&mut response).await;
         Ok(Response { status, retry_after, date, etag, body })
     }

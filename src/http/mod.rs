@@ -6,4 +6,3 @@ mod time_headers;
 
 pub use client::{Client, ClientError, Options, Response, Tls, platform_tls_config};
 pub use request::{KeyHeader, Method, Request};
-pub use time_headers::{parse_date, parse_retry_after};

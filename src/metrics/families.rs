@@ -95,6 +95,7 @@ families! { BEFORE_COUNTERS
     UPSTREAM_BACKOFF_UNTIL: Gauge "videogen_upstream_backoff_until_timestamp_seconds" ["upstream"] "End of the current back-off, after Retry-After or errors.";
     CLOCK_SKEW: Gauge "videogen_upstream_clock_skew_seconds" ["upstream"] "The Date of the last response, which has whole seconds, minus the middle of its request by our clock.";
     POLL_LAG: Histogram "videogen_poll_lag_seconds" ["upstream"] "How much later than due polls were sent.";
+    UPSTREAM_AMNESIA: Gauge "videogen_upstream_amnesia" ["upstream"] "1 while the upstream does not know over half of its active tasks, and more than 20. They are not lost for that.";
     POLLS_IN_FLIGHT: Gauge "videogen_polls_in_flight" ["upstream"] "Requests without a response yet.";
     WEBHOOKS: Counter "videogen_webhooks_total" ["upstream", "result"] "Callbacks: accepted, unauthorized (wrong secret), invalid (no task in it), unknown_task (not tracked).";
     WEBHOOK_LAST: Gauge "videogen_webhook_last_received_timestamp_seconds" ["upstream"] "Time of the last accepted callback.";

@@ -36,7 +36,7 @@ impl FamilySet {
 impl SeriesChunk {
     /// The tasks of a chunk that have series; `None` when none has.
     pub fn new(chunk: &Arc<TaskChunk>, has_series: impl Fn(&Task) -> bool) -> Option<Self> {
-        let has_series = |row: &&TaskRow| has_series(&row.task);
+        let has_series = |row: &&TaskRow| !row.is_past && has_series(&row.task);
         let families =
             |row: &Option<TaskRow>| row.as_ref().filter(has_series).map(|row| FamilySet::from_task(&row.task));
         let families: Vec<_> = chunk.iter().map(|row| families(row).unwrap_or_default()).collect();

@@ -54,6 +54,7 @@ pub struct UpstreamMetrics {
     clock_skew: GaugeVec,
     poll_lag: HistogramVec,
     in_flight: IntGaugeVec,
+    amnesia: IntGaugeVec,
     webhooks: IntCounterVec,
     webhook_last: GaugeVec,
     discovery_tasks: IntGaugeVec,
@@ -115,6 +116,7 @@ impl UpstreamMetrics {
             clock_skew: metric!(GaugeVec, CLOCK_SKEW),
             poll_lag: metric!(HistogramVec, POLL_LAG, buckets(&families::POLL_LAG, &LAG_BUCKETS)),
             in_flight: metric!(IntGaugeVec, POLLS_IN_FLIGHT),
+            amnesia: metric!(IntGaugeVec, UPSTREAM_AMNESIA),
             webhooks: metric!(IntCounterVec, WEBHOOKS),
             webhook_last: metric!(GaugeVec, WEBHOOK_LAST),
             discovery_tasks: metric!(IntGaugeVec, DISCOVERY_TASKS),
@@ -134,7 +136,8 @@ impl UpstreamMetrics {
         }
         self.throttle_wait.with_label_values(&[upstream]);
         self.poll_lag.with_label_values(&[upstream]);
-        self.in_flight.with_label_values(&[upstream]).set(0);
+        self.in_flight.with_label_values(&[upstream]);
+        self.amnesia.with_label_values(&[upstream]);
     }
 
     /// Creates the series of callbacks at 0.
@@ -171,6 +174,7 @@ impl UpstreamMetrics {
         retain(&self.clock_skew, sources);
         retain(&self.poll_lag, sources);
         retain(&self.in_flight, sources);
+        retain(&self.amnesia, sources);
         retain(&self.webhooks, sources);
         retain(&self.webhook_last, sources);
         retain(&self.discovery_tasks, sources);
@@ -212,6 +216,11 @@ impl UpstreamMetrics {
     /// Due polls waited this long for the rate limit.
     pub fn throttled(&self, upstream: &str, wait: Duration) {
         self.throttle_wait.with_label_values(&[upstream]).inc_by(wait.as_secs_f64());
+    }
+
+    /// Whether the upstream does not know most of its tasks.
+    pub fn amnesia(&self, upstream: &str, has_amnesia: bool) {
+        self.amnesia.with_label_values(&[upstream]).set(has_amnesia.into());
     }
 
     /// The back-off ends then; `None` when there is none.

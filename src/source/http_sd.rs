@@ -11,7 +11,7 @@ use super::listing::Listing;
 use crate::clock;
 use crate::config;
 use crate::domain::NewTask;
-use crate::http::{Client, Request, parse_retry_after};
+use crate::http::{Client, Request};
 use crate::secret::fingerprint;
 
 /// Reads an `http_sd` server.
@@ -84,8 +84,7 @@ impl HttpSdSource {
             304 if self.last.etag.is_some() => return Ok(false),
             200 => {}
             status => {
-                let retry_after = response.retry_after.as_deref();
-                self.wait = retry_after.and_then(|value| parse_retry_after(value, clock::now().into()));
+                self.wait = response.retry_after;
                 return Err(format!("the http_sd server answered with HTTP {status}"));
             }
         }

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config;
 use crate::domain::labels::sanitize;
 use crate::domain::{ApiError, NewTask, Reason, TaskId, Timestamp};
-use crate::http::{Client, Options, Request, parse_date, parse_retry_after};
+use crate::http::{Client, Options, Request};
 use crate::provider::{Dialect, ListPage, PageRequest, Zone};
 use crate::secret::fingerprint;
 
@@ -358,19 +358,17 @@ impl UpstreamList {
             Err(reason) => (Err(ApiError::new(reason)), None),
             Ok(response) => {
                 sent_request.code = Some(response.status);
-                sent_request.date = response.date.as_deref().and_then(parse_date);
+                sent_request.date = response.date;
                 if let Some(date) = sent_request.date {
                     let ahead = date.as_millis().saturating_sub(sent_at.as_millis());
                     self.cursor.clock_skew_ms = if ahead.abs() > MAX_CLOCK_SKEW_MS { ahead } else { 0 };
                 }
-                let after = response.retry_after.as_deref();
-                let after = after.and_then(|value| parse_retry_after(value, clock::now().into()));
                 let listed = match &response.body {
                     Ok(body) => self.dialect.read_list(response.status, body),
                     Err(reason) if (200..300).contains(&response.status) => Err(ApiError::new(*reason)),
                     Err(_) => self.dialect.read_list(response.status, b""),
                 };
-                (listed, after)
+                (listed, response.retry_after)
             }
         };
         sent_request.reason = listed.as_ref().err().map(|error| error.kind);

@@ -57,8 +57,13 @@ pub enum Command {
     MarkUsed(Vec<LabelSet>, Timestamp),
     /// Drops label sets that no task has had since then, of this configuration or an earlier one.
     DropUnusedLabelSets(Timestamp),
-    /// Drops the rows of tasks whose end was read before then; they stay known.
-    DropEnded(Timestamp),
+    /// Drops the rows of tasks; they stay known.
+    DropEnded {
+        /// Of those whose end was read before then.
+        before: Timestamp,
+        /// But only of those lost tasks that were first seen before then: the others may be found again.
+        lost_before: Timestamp,
+    },
     /// Updates known ids.
     UpdateKnownIds {
         /// Ids that a source names now.
@@ -91,6 +96,8 @@ pub enum Output {
         new: Vec<Arc<Task>>,
         /// Known, active and to be tracked.
         known: Vec<Arc<Task>>,
+        /// Lost ones that were requested again: the upstream is to be asked for them.
+        lost: Vec<Arc<Task>>,
     },
     /// Of [`Command::Commit`]: the positions of transitions whose task had changed in the state, so that nothing was counted;
     /// with the task of the state, if it has one.

@@ -12,6 +12,7 @@ use super::error::{OpenError, StoreError};
 use super::event::Event;
 use super::sqlite::{self, Opened};
 use super::writer::{Job, Writer};
+use crate::clock::Clock;
 use crate::counters::ZeroHold;
 use crate::domain::{Task, TaskId, Timestamp, Transition};
 
@@ -57,14 +58,14 @@ impl Store {
     /// With what is wrong and what to do about it.
     pub fn open(
         location: &Location,
-        now: Timestamp,
+        clock: &Clock,
         watch: impl Fn(Event) + Send + 'static,
     ) -> Result<(Self, oneshot::Receiver<()>), OpenError> {
         let path = match location {
             Location::File(path) => Some(path.as_path()),
             Location::Memory => None,
         };
-        let Opened { engine, first_start, lock } = sqlite::open(path, now)?;
+        let Opened { engine, first_start, lock } = sqlite::open(path, clock)?;
         let (jobs, queue) = sync_channel(QUEUE);
         let (ends, ended) = oneshot::channel();
         let writer = Writer::new(engine, queue, Box::new(watch));

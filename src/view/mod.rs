@@ -36,8 +36,9 @@ impl UpstreamView {
         Self { upstream, provider, chunks: Vec::new(), task_count: 0, skipped_rows: 0, counters, is_ready: false }
     }
 
-    /// The tasks.
+    /// The tasks, without those that are only polled.
     pub fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter().flatten()).map(|row| &row.task)
+        let rows = self.chunks.iter().flat_map(|chunk| chunk.iter().flatten());
+        rows.filter(|row| !row.is_past).map(|row| &row.task)
     }
 }

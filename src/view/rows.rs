@@ -31,6 +31,10 @@ pub struct TaskRow {
     pub task: Task,
     /// Was refused per-task series and counted as such.
     pub was_refused: bool,
+    /// Its retention is over: it is only polled, and no reader sees it.
+    pub is_past: bool,
+    /// Its upstream has answered since it is tracked, which a restart ends.
+    pub is_answered: bool,
 }
 
 /// Neighboring rows, some of them free.
@@ -61,7 +65,7 @@ impl TaskRows {
             rows.reserve_exact(CHUNK - rows.len());
             rows.resize_with(row + 1, || None);
         }
-        rows[row] = Some(TaskRow { task, was_refused: false });
+        rows[row] = Some(TaskRow { task, was_refused: false, is_past: false, is_answered: false });
         slot
     }
 

@@ -2,7 +2,6 @@
 
 use allocation_counter::measure;
 use videogen_exporter::config::TaskStatusForm;
-use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::{NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
 use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, SeriesSelection};
 use videogen_exporter::provider::{self, Dialect};
@@ -50,7 +49,7 @@ fn an_unchanged_answer_allocates_only_while_it_is_decoded() {
     let mut answer = None;
     let reading = measure(|| answer = Some(dialect.read(200, RUNNING).unwrap()));
     assert!(reading.count_total < 150, "{} allocations to read an answer", reading.count_total);
-    let policy = Policy { count_since: CountSince::Always, forget_after: std::time::Duration::MAX };
+    let policy = Policy::COUNT_ALL;
     let now = Timestamp::from_secs(1_795_132_900);
     let reading = Reading::Answer(Box::new(answer.unwrap()));
     let before = advance(&task(1), reading.clone(), &policy, now).task;

@@ -15,6 +15,7 @@ const START: i64 = 1_795_132_800;
 const POLICY: Policy = Policy {
     count_since: CountSince::Moment(Timestamp::from_secs(START)),
     forget_after: Duration::from_hours(24 * 30),
+    ..Policy::COUNT_ALL
 };
 
 fn at(secs: i64) -> Timestamp {
@@ -111,9 +112,11 @@ proptest! {
             let before = task.clone();
             let after = advance(&task, reading, &policy, at(now));
             prop_assert_eq!(after.from, before.status);
-            prop_assert!(!before.status.is_end() || after.task.status.is_end(), "only another end replaces an end");
+            let is_found = before.status == Status::Lost && after.task.status != Status::Lost;
+            let is_end = after.task.status.is_end();
+            prop_assert!(!before.status.is_end() || is_end || is_found, "only another end replaces an end");
             prop_assert_eq!(after.task.ended_seen.is_some(), after.task.status.is_end());
-            prop_assert!(before.ended_seen.is_none() || before.ended_seen == after.task.ended_seen);
+            prop_assert!(before.ended_seen.is_none() || before.ended_seen == after.task.ended_seen || is_found);
             prop_assert!(after.durable || (after.increments.is_empty() && before.status == after.task.status));
             for (series, amount) in &after.increments {
                 let words: Vec<_> = series.labels().map(|(_, word)| word).collect();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rusqlite::Connection;
+use videogen_exporter::clock::Clock;
 use videogen_exporter::domain::Timestamp;
 use videogen_exporter::store::{self, Cursor, Location, Output, Store};
 
@@ -48,7 +49,7 @@ fn project(path: &str) -> String {
 /// The newest schema version.
 fn newest(folder: &Path) -> i64 {
     let path = folder.join("newest.db");
-    drop(Store::open(&Location::File(path.clone()), Timestamp::from_secs(1), |_| {}).unwrap());
+    drop(Store::open(&Location::File(path.clone()), &Clock::starting_at(Timestamp::from_secs(1)), |_| {}).unwrap());
     Connection::open(path).unwrap().query_row("pragma user_version", [], |row| row.get(0)).unwrap()
 }
 
@@ -74,7 +75,8 @@ async fn a_state_of_every_schema_version_opens_with_all_its_data() {
         drop(state);
         assert!(recorded.0.len() > 20 && recorded.1.len() > 5, "{name}: {recorded:?}");
 
-        let (store, _ended) = Store::open(&Location::File(path), Timestamp::from_secs(9), |_| {}).unwrap();
+        let (store, _ended) =
+            Store::open(&Location::File(path), &Clock::starting_at(Timestamp::from_secs(9)), |_| {}).unwrap();
         assert_eq!(loaded(&store).await, recorded, "{name}");
         assert_eq!(store.first_start().as_millis(), first, "{name}");
         let named_before = Timestamp::from_secs(i64::MAX / 1000);
@@ -95,7 +97,8 @@ async fn real_sqlite3_repairs_a_state_with_the_documented_commands() {
         let ran = Command::new("bash").args(["-euc", command]).current_dir(folder.path()).output().unwrap();
         assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
         let mended = folder.path().join("mended.db");
-        let (store, _ended) = Store::open(&Location::File(mended.clone()), Timestamp::from_secs(9), |_| {}).unwrap();
+        let (store, _ended) =
+            Store::open(&Location::File(mended.clone()), &Clock::starting_at(Timestamp::from_secs(9)), |_| {}).unwrap();
         assert_eq!(loaded(&store).await, before, "schema {schema}");
         drop(store);
         fs::remove_file(mended).unwrap();

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
+use videogen_exporter::clock::Clock;
 use videogen_exporter::counters::ZeroHold;
-use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::reading::{ClockSource, Times, Tokens};
 use videogen_exporter::domain::task::Video;
 use videogen_exporter::domain::{
@@ -19,7 +18,7 @@ use videogen_exporter::store::{
     Settled, Store, StoreError,
 };
 
-const POLICY: Policy = Policy { count_since: CountSince::Always, forget_after: Duration::MAX };
+const POLICY: Policy = Policy::COUNT_ALL;
 const HOLD: ZeroHold = ZeroHold { created: at(1000), released: false };
 
 const fn at(secs: i64) -> Timestamp {
@@ -61,7 +60,7 @@ fn read(task: &Task, status: Status) -> Transition {
 }
 
 fn open(path: &Path) -> (Store, oneshot::Receiver<()>) {
-    Store::open(&Location::File(path.to_owned()), at(1000), |_| {}).unwrap()
+    Store::open(&Location::File(path.to_owned()), &Clock::starting_at(at(1000)), |_| {}).unwrap()
 }
 
 async fn close((store, ended): (Store, oneshot::Receiver<()>)) {
@@ -76,7 +75,7 @@ async fn execute(store: &Store, command: Command) -> Output {
 
 async fn add(store: &Store, discovery: Arc<Discovery>) -> (Vec<Arc<Task>>, Vec<Arc<Task>>) {
     match execute(store, Command::Add(discovery)).await {
-        Output::Added { new, known } => (new, known),
+        Output::Added { new, known, .. } => (new, known),
         other => panic!("{other:?}"),
     }
 }
@@ -159,6 +158,8 @@ async fn committed_data_is_loaded_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.db");
     let state = open(&path);
+    let first_start = state.0.first_start();
+    assert!(first_start >= at(1000) && first_start < at(1100));
     let added = add(&state.0, first_discovery(vec![task("a"), task("b")], &[], at(1000), Some("file a"))).await;
     assert_eq!(added, (vec![task("a"), task("b")], vec![]));
     let again = add(&state.0, discovery(vec![task("a")], &[], at(1000))).await;
@@ -170,8 +171,8 @@ async fn committed_data_is_loaded_after_a_restart() {
     execute(&state.0, Command::Release { label_sets, upstream: "u".into(), sources, now: at(1002) }).await;
     close(state).await;
 
-    let (store, _ended) = Store::open(&Location::File(path), at(5000), |_| {}).unwrap();
-    assert_eq!(store.first_start(), at(1000), "a restart changes the first start");
+    let (store, _ended) = Store::open(&Location::File(path), &Clock::starting_at(at(5000)), |_| {}).unwrap();
+    assert_eq!(store.first_start(), first_start, "a restart changes the first start");
     let loaded = load(&store, Vec::new()).await.unwrap();
     assert_eq!(loaded.loaded_sources, ["file a".to_owned()].into());
     assert_eq!(loaded.tasks, [ended[0].clone(), task("b")]);
@@ -187,7 +188,7 @@ async fn committed_data_is_loaded_after_a_restart() {
 
 #[tokio::test]
 async fn a_transition_from_a_stale_revision_is_not_counted() {
-    let (store, _ended) = Store::open(&Location::Memory, at(1000), |_| {}).unwrap();
+    let (store, _ended) = Store::open(&Location::Memory, &Clock::starting_at(at(1000)), |_| {}).unwrap();
     add(&store, discovery(vec![task("a")], &[], at(1000))).await;
     let end = read(&task("a"), Status::Succeeded);
     let first = commit(&store, vec![end.clone()]).await;
@@ -204,7 +205,7 @@ async fn a_transition_from_a_stale_revision_is_not_counted() {
 
 #[tokio::test]
 async fn a_stale_id_is_forgotten_unless_it_is_discovered_again() {
-    let (store, _ended) = Store::open(&Location::Memory, at(1000), |_| {}).unwrap();
+    let (store, _ended) = Store::open(&Location::Memory, &Clock::starting_at(at(1000)), |_| {}).unwrap();
     add(&store, discovery(["a", "b", "c"].map(task).to_vec(), &[], at(1000))).await;
     add(&store, discovery(Vec::new(), &["a"], at(2000))).await;
     let stale = async |before| {
@@ -214,7 +215,7 @@ async fn a_stale_id_is_forgotten_unless_it_is_discovered_again() {
     let owned = |ids: &[(&str, bool)]| ids.iter().map(|(id, has_row)| ((*id).to_owned(), *has_row)).collect::<Vec<_>>();
     assert_eq!(stale(1999).await, owned(&[("b", true), ("c", true)]));
     commit(&store, vec![read(&task("a"), Status::Failed), read(&task("b"), Status::Failed)]).await;
-    execute(&store, Command::DropEnded(at(1001))).await;
+    execute(&store, Command::DropEnded { before: at(1001), lost_before: at(0) }).await;
     assert_eq!(all(&store).await.0, [task("c")]);
     assert_eq!(stale(2000).await, owned(&[("a", false), ("b", false), ("c", true)]));
     let past = add(&store, discovery(vec![task("a")], &[], at(2000))).await;
@@ -266,7 +267,7 @@ async fn a_crash_during_a_commit_leaves_all_of_it_or_nothing() {
         copy(&from, &place);
         taken.push((event, place.join("s.db")));
     };
-    let (store, _ended) = Store::open(&Location::File(path.clone()), at(1000), watch).unwrap();
+    let (store, _ended) = Store::open(&Location::File(path.clone()), &Clock::starting_at(at(1000)), watch).unwrap();
     let ids: Vec<String> = (0..TASKS).map(|n| format!("t{n}")).collect();
     let mut chance = fastrand::Rng::with_seed(11);
     let end = |id: &str| if id.ends_with(['1', '4', '7']) { Status::Failed } else { Status::Succeeded };
@@ -355,7 +356,7 @@ async fn a_torn_wal_loses_only_the_incomplete_transaction() {
 /// The error of opening a file; the file must not change.
 fn open_error(path: &Path) -> String {
     let before = fs::read(path).unwrap();
-    let Err(error) = Store::open(&Location::File(path.to_owned()), at(1000), |_| {}) else {
+    let Err(error) = Store::open(&Location::File(path.to_owned()), &Clock::starting_at(at(1000)), |_| {}) else {
         panic!("the file was opened")
     };
     assert!(fs::read(path).unwrap() == before, "{error}: the file was changed");
@@ -370,7 +371,8 @@ async fn an_unusable_file_is_rejected_with_advice_and_not_changed() {
     let state = open(&path);
     let many: Vec<Arc<Task>> = (0..500).map(|n| task(&format!("task-with-a-long-name-{n}"))).collect();
     add(&state.0, discovery(many, &[], at(1000))).await;
-    let Err(OpenError::InUse(_)) = Store::open(&Location::File(path.clone()), at(1000), |_| {}) else {
+    let Err(OpenError::InUse(_)) = Store::open(&Location::File(path.clone()), &Clock::starting_at(at(1000)), |_| {})
+    else {
         panic!("the file was opened twice")
     };
     close(state).await;
@@ -404,7 +406,7 @@ async fn an_unusable_file_is_rejected_with_advice_and_not_changed() {
         let message = open_error(&at_name(name));
         assert!(words.iter().all(|word| message.contains(word)) && message.contains(name), "{name}: {message}");
     }
-    let nowhere = Store::open(&Location::File(at_name("no/such/folder.db")), at(1000), |_| {});
+    let nowhere = Store::open(&Location::File(at_name("no/such/folder.db")), &Clock::starting_at(at(1000)), |_| {});
     let Err(OpenError::Io(_, why)) = nowhere else { panic!("the file was opened without its folder") };
     assert!(why.contains("No such file"), "{why}");
     fs::write(at_name("empty"), "").unwrap();
@@ -444,7 +446,7 @@ async fn commits_wait_and_other_commands_fail_while_the_file_is_locked() {
     let events: Arc<Mutex<Vec<Event>>> = Arc::default();
     let seen = events.clone();
     let watch = move |event| seen.lock().unwrap().push(event);
-    let (store, _ended) = Store::open(&Location::File(path.clone()), at(1000), watch).unwrap();
+    let (store, _ended) = Store::open(&Location::File(path.clone()), &Clock::starting_at(at(1000)), watch).unwrap();
     let ids: Vec<String> = (0..MAX_WAITING + 50).map(|n| format!("t{n}")).collect();
     add(&store, discovery(ids.iter().map(|id| task(id)).collect(), &[], at(1000))).await;
 

@@ -6,12 +6,12 @@ mod open;
 mod statement;
 mod tasks;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::command::{Command, Discovery, Loaded, Output, UpstreamKey};
 use super::error::StoreError;
 use super::event::Event;
-use crate::clock;
+use crate::clock::{Clock, SavedClock};
 use crate::domain::Transition;
 use counters::CounterBatch;
 use statement::execute;
@@ -19,9 +19,21 @@ use tasks::AddOutcome;
 
 pub use open::{Opened, open};
 
+/// Key of the wall clock at the last write.
+const ALIVE: &str = "alive";
+
+/// Key of the steady clock at the last write.
+const STEADY: &str = "steady";
+
+/// The keys of upstreams' clocks begin with this.
+const SKEW: &str = "skew/";
+
 /// An open database.
 pub struct Engine {
     connection: Connection,
+    clock: Clock,
+    /// Of the skews that were written last.
+    skews: u64,
 }
 
 impl From<rusqlite::Error> for StoreError {
@@ -31,6 +43,11 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl Engine {
+    /// With an open connection.
+    const fn new(connection: Connection, clock: Clock) -> Self {
+        Self { connection, clock, skews: 0 }
+    }
+
     /// Executes commands that write, in one transaction: all of them or none.
     pub fn commit<'a>(
         &mut self,
@@ -42,10 +59,11 @@ impl Engine {
         let mut counters = CounterBatch::default();
         let outputs = commands.map(|command| write(&transaction, &mut counters, command)).collect::<Result<_, _>>()?;
         counters.write(&transaction)?;
-        let alive = "insert into meta values ('alive', ?1) on conflict do update set value = ?1";
-        execute(&transaction, alive, [crate::domain::Timestamp::from(clock::now()).as_millis()])?;
+        let mut skews = self.skews;
+        write_clock(&transaction, self.clock.save(&mut skews))?;
         watch(Event::Written);
         transaction.commit()?;
+        self.skews = skews;
         Ok(outputs)
     }
 
@@ -62,6 +80,17 @@ impl Engine {
             _ => return Err(StoreError::Unavailable("this command writes".to_owned())),
         })
     }
+}
+
+fn write_clock(db: &Connection, saved: SavedClock) -> rusqlite::Result<()> {
+    let times = [(ALIVE, saved.wall), (STEADY, saved.steady)];
+    let times = times.into_iter().filter_map(|(key, time)| Some((key.to_owned(), time?.as_millis())));
+    let skews = saved.skews.into_iter().map(|(upstream, skew)| (format!("{SKEW}{upstream}"), skew));
+    for (key, value) in times.chain(skews) {
+        let sql = "insert into meta values (?1, ?2) on conflict do update set value = ?2";
+        execute(db, sql, params![key, value])?;
+    }
+    Ok(())
 }
 
 fn load(db: &Connection, key: &UpstreamKey, labels: &[std::sync::Arc<str>]) -> rusqlite::Result<Loaded> {
@@ -109,7 +138,7 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
         }
         Command::MarkUsed(label_sets, now) => counters::mark_used(db, label_sets, *now)?,
         Command::DropUnusedLabelSets(before) => counters::drop_unused(db, *before)?,
-        Command::DropEnded(before) => tasks::drop_ended(db, *before)?,
+        Command::DropEnded { before, lost_before } => tasks::drop_ended(db, *before, *lost_before)?,
         Command::UpdateKnownIds { named, now, forgotten, before } => {
             for known in named {
                 known_ids::touch(db, &known.upstream, &known.id, *now)?;
@@ -125,7 +154,7 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
 
 fn add(db: &Connection, counters: &mut CounterBatch, discovery: &Discovery) -> rusqlite::Result<Output> {
     let Discovery { upstream, source, is_requested, first_load, tasks, tracked, gone, zero_hold, now } = discovery;
-    let (mut new, mut known) = (Vec::new(), Vec::new());
+    let (mut new, mut known, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     for task in tasks {
         match tasks::add(db, task, *is_requested, *now)? {
             AddOutcome::New => {
@@ -133,6 +162,7 @@ fn add(db: &Connection, counters: &mut CounterBatch, discovery: &Discovery) -> r
                 new.push(task.clone());
             }
             AddOutcome::Active(task) => known.push(task),
+            AddOutcome::Lost(task) => lost.push(task),
             AddOutcome::Untracked => {}
         }
     }
@@ -145,5 +175,5 @@ fn add(db: &Connection, counters: &mut CounterBatch, discovery: &Discovery) -> r
     if let Some(identity) = first_load {
         known_ids::mark_loaded(db, upstream, identity)?;
     }
-    Ok(Output::Added { new, known })
+    Ok(Output::Added { new, known, lost })
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::Engine;
+use super::{ALIVE, Engine, SKEW, STEADY};
+use crate::clock::{Clock, SavedClock};
 use crate::domain::Timestamp;
 use crate::store::error::OpenError;
 
@@ -45,7 +46,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// With what is wrong and what to do about it.
-pub fn open(path: Option<&Path>, now: Timestamp) -> Result<Opened, OpenError> {
+pub fn open(path: Option<&Path>, clock: &Clock) -> Result<Opened, OpenError> {
     let (connection, lock, path) = match path {
         None => (Connection::open_in_memory(), None, PathBuf::from(":memory:")),
         Some(path) => {
@@ -67,8 +68,9 @@ pub fn open(path: Option<&Path>, now: Timestamp) -> Result<Opened, OpenError> {
     // Durable at each commit, also against power loss.
     let rules = "pragma synchronous = full; pragma foreign_keys = on; pragma journal_size_limit = 16777216;";
     connection.execute_batch(rules).map_err(failed)?;
-    let first_start = migrate(&mut connection, MIGRATIONS, now).map_err(failed)?;
-    Ok(Opened { engine: Engine { connection }, first_start, lock })
+    let first_start = migrate(&mut connection, MIGRATIONS, clock.now().wall).map_err(failed)?;
+    clock.resume(saved_clock(&connection).map_err(failed)?);
+    Ok(Opened { engine: Engine::new(connection, clock.clone()), first_start, lock })
 }
 
 /// The path without symbolic links, as far as it is there.
@@ -136,6 +138,25 @@ fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
         Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged(path, error.to_string()),
         _ => OpenError::Io(path, error.to_string()),
     }
+}
+
+/// What the state remembers of the clock.
+fn saved_clock(connection: &Connection) -> rusqlite::Result<SavedClock> {
+    let mut saved = SavedClock::default();
+    let mut meta = connection.prepare("select key, value from meta")?;
+    let mut rows = meta.query([])?;
+    while let Some(row) = rows.next()? {
+        let (key, value): (String, i64) = (row.get(0)?, row.get(1)?);
+        match key.as_str() {
+            ALIVE => saved.wall = Some(Timestamp::from_millis(value)),
+            STEADY => saved.steady = Some(Timestamp::from_millis(value)),
+            _ => {
+                let upstream = key.strip_prefix(SKEW);
+                saved.skews.extend(upstream.map(|upstream| (upstream.into(), value)));
+            }
+        }
+    }
+    Ok(saved)
 }
 
 /// Migrates the schema, completely or not at all; returns when the state was created.

@@ -19,6 +19,8 @@ pub enum AddOutcome {
     New,
     /// An active task, to be tracked.
     Active(Arc<Task>),
+    /// A lost task that is requested again: the upstream is to be asked for it.
+    Lost(Arc<Task>),
     /// A task that has ended or was forgotten, or a row that cannot be read.
     Untracked,
 }
@@ -37,10 +39,18 @@ pub fn add(db: &Connection, task: &Task, is_requested: bool, now: Timestamp) -> 
     }
     known_ids::touch(db, &task.origin.upstream, id, now)?;
     let key = (task.origin.upstream.clone(), task.origin.provider);
-    let known = find(db, &key, &task.id)?.filter(|task| task.is_active() && (is_requested || !task.is_forgotten));
+    let is_lost = |task: &Task| task.status == Status::Lost && is_requested;
+    let known = find(db, &key, &task.id)?
+        .filter(|task| is_lost(task) || task.is_active() && (is_requested || !task.is_forgotten));
     let Some(mut known) = known else { return Ok(AddOutcome::Untracked) };
+    let before = known.revision;
+    if is_lost(&known) {
+        known.search_again(now);
+        known.revision = before.wrapping_add(1);
+        update(db, &known, before)?;
+        return Ok(AddOutcome::Lost(Arc::new(known)));
+    }
     if known.is_forgotten {
-        let before = known.revision;
         known.revision = before.wrapping_add(1);
         (known.is_forgotten, known.ended_seen) = (false, None);
         update(db, &known, before)?;
@@ -74,9 +84,12 @@ pub fn forget(db: &Connection, key: &UpstreamKey, id: &TaskId, now: Timestamp) -
     Ok(true)
 }
 
-/// Drops the rows of tasks whose end was read before then.
-pub fn drop_ended(db: &Connection, before: Timestamp) -> rusqlite::Result<()> {
-    execute(db, "delete from tasks where ended <= ?1", [before.as_millis()]).map(drop)
+/// Drops the rows of tasks whose end was read before then; of lost ones only those that were first seen before `lost_before`.
+pub fn drop_ended(db: &Connection, before: Timestamp, lost_before: Timestamp) -> rusqlite::Result<()> {
+    // A damaged record is not valid JSON.
+    let sql = "delete from tasks where ended <= ?1 and case when json_valid(record) \
+               then json_extract(record, '$.failure') is not 'lost' or json_extract(record, '$.first_seen') <= ?2 else true end";
+    execute(db, sql, [before.as_millis(), lost_before.as_millis()]).map(drop)
 }
 
 /// A task's row; `None` when there is none, or it cannot be read.
