@@ -17,6 +17,7 @@ mod publisher;
 mod queue;
 mod rate_limit;
 mod request;
+mod services;
 mod settings;
 mod source_registry;
 mod supervisor;

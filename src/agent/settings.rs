@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::config::{Config, CountSinceConfig, Upstream};
 use crate::counters::LabelLimits;
 use crate::domain::advance::CountSince;
@@ -28,9 +29,9 @@ pub struct UpstreamSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// Which tasks count.
-    pub policy: Policy,
+    policy: Policy,
     /// By the wall clock: tasks that finished since then count, instead of those since the first start.
-    pub count_since: Option<Timestamp>,
+    count_since: Option<Timestamp>,
     /// An active task is given up this long after it was first seen.
     pub give_up_after: Duration,
     /// An ended task is shown for so long.
@@ -58,6 +59,13 @@ impl Rules {
             recheck_ended: tasks.recheck_ended.0,
             forget_after: tasks.forget_after.0,
         }
+    }
+
+    /// The rules for transitions of an upstream's tasks now.
+    pub fn policy(&self, clock: &Clock, upstream: &str, has_amnesia: bool) -> Policy {
+        let since = self.count_since.map(|since| CountSince::Moment(clock.to_steady(since)));
+        let count_since = since.unwrap_or(self.policy.count_since);
+        Policy { count_since, upstream_skew: clock.skew(upstream), has_amnesia, ..self.policy }
     }
 
     /// How long ended tasks are polled again.

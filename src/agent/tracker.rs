@@ -4,44 +4,26 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::amnesia::Amnesia;
 use super::command::CallbackOutcome;
 use super::commits::{self, PendingCommits};
 use super::poller::{Poller, still_pending};
 use super::publisher::Publisher;
 use super::request::{Answers, Outcome, SendRequest, Work};
+use super::services::Services;
 use super::settings::UpstreamSettings;
 use super::table::TaskTable;
 use super::task_counters::TaskCounters;
-use crate::clock::Clock;
 use crate::counters::CounterSnapshot;
-use crate::domain::advance::CountSince;
 use crate::domain::labels::sanitize;
 use crate::domain::time::Now;
-use crate::domain::{
-    Answer, LabelSet, NewTask, Policy, Reading, Reason, Status, Task, TaskId, Timestamp, Transition, advance,
-};
-use crate::metrics::{Metrics, RequestOutcome, SeriesSelection};
-use crate::store::{Command, Settled, Store};
+use crate::domain::{Answer, LabelSet, NewTask, Reading, Reason, Status, Task, TaskId, Timestamp, Transition, advance};
+use crate::metrics::RequestOutcome;
+use crate::store::{Command, Settled};
 use crate::view::{RowSlot, UpstreamView};
 
 /// Ticks between two looks at which label sets are in use; a tick is a second.
 const LABEL_SET_TICKS: u32 = 600;
-
-/// What the actors share.
-#[derive(Clone)]
-pub struct Services {
-    /// The state store.
-    pub store: Arc<Store>,
-    /// The metrics of the process.
-    pub metrics: Arc<Metrics>,
-    /// The clock.
-    pub clock: Clock,
-    /// The tasks that have per-task series.
-    pub series: watch::Receiver<Arc<SeriesSelection>>,
-}
 
 /// The tasks of one upstream.
 pub struct Tracker {
@@ -230,7 +212,9 @@ impl Tracker {
 
     /// The one way in for readings, however they came. What has to be durable is sent to the store.
     fn apply_readings(&mut self, readings: Vec<(RowSlot, Reading)>, now: Now) {
-        let policy = self.policy();
+        let Services { clock, .. } = &self.services;
+        let name = &self.settings.upstream.name;
+        let policy = self.settings.rules.policy(clock, name, self.amnesia.is_present());
         let (mut ends, mut others) = (Vec::new(), Vec::new());
         for (slot, mut reading) in readings {
             let Some(task) = self.table.get(slot) else { continue };
@@ -257,18 +241,6 @@ impl Tracker {
                 let hold = self.counters.zero_hold(now.wall);
                 self.commits.add(ids, self.services.store.send(Command::Commit(transitions, hold)));
             }
-        }
-    }
-
-    /// The rules for transitions now.
-    fn policy(&self) -> Policy {
-        let (rules, clock) = (&self.settings.rules, &self.services.clock);
-        let since = rules.count_since.map(|since| CountSince::Moment(clock.to_steady(since)));
-        Policy {
-            count_since: since.unwrap_or(rules.policy.count_since),
-            upstream_skew: clock.skew(&self.settings.upstream.name),
-            has_amnesia: self.amnesia.is_present(),
-            ..rules.policy
         }
     }
 
