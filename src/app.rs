@@ -4,19 +4,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Supervisor;
 use crate::clock::Clock;
 use crate::config::{self, Config, State};
+use crate::files;
+use crate::liveness::Liveness;
 use crate::metrics::Metrics;
 use crate::server::{self, Handle, ReloadRequest};
 use crate::store::{Event, Location, Store};
 use crate::supervise::Tasks;
 use crate::telemetry::LogCounts;
+
+/// How long the state store may take for what it does at once. It looks for work every ten seconds.
+const STORE_LIMIT: Duration = Duration::from_mins(2);
+
+/// How long reading the configuration and the files that it names may take.
+pub const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long each task may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -65,6 +73,7 @@ pub struct App {
     config: Arc<Config>,
     supervisor: Supervisor,
     metrics: Arc<Metrics>,
+    liveness: Liveness,
     /// Resolves when the store's thread has ended.
     store_ended: oneshot::Receiver<()>,
 }
@@ -77,10 +86,12 @@ impl App {
     pub async fn open(config: Config, logs: LogCounts) -> anyhow::Result<Self> {
         let clock = Clock::default();
         let metrics = Arc::new(Metrics::new(&config.file.metrics, logs, clock.now().wall)?);
-        let exported = metrics.store.clone();
+        let liveness = Liveness::default();
+        let (exported, pulse) = (metrics.store.clone(), liveness.add("the state store", STORE_LIMIT));
         let watch = move |event| match event {
             Event::Committed(took) => exported.committed(took),
             Event::Failed => exported.failed(),
+            Event::Waiting => pulse.beat(),
             Event::Begun | Event::Written => {}
         };
         let location = match &config.state {
@@ -91,8 +102,9 @@ impl App {
         let opening = tokio::task::spawn_blocking(move || Store::open(&location, &steady, watch));
         let (store, store_ended) = opening.await??;
         let config = Arc::new(config);
-        let supervisor = Supervisor::start(config.clone(), Arc::new(store), metrics.clone(), clock).await?;
-        Ok(Self { config, supervisor, metrics, store_ended })
+        let supervisor =
+            Supervisor::start(config.clone(), Arc::new(store), metrics.clone(), clock, liveness.clone()).await?;
+        Ok(Self { config, supervisor, metrics, liveness, store_ended })
     }
 
     /// Runs until `stop` is cancelled, or until a task ends that should run forever.
@@ -100,10 +112,10 @@ impl App {
     /// # Errors
     /// When a task ends unexpectedly, or does not stop in time.
     pub async fn run(self, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { mut config, mut supervisor, metrics, mut store_ended } = self;
+        let Self { mut config, mut supervisor, metrics, liveness, mut store_ended } = self;
         let Options { listeners, telemetry_path, mut reload } = options;
         let sender = reload.as_ref().map(|reload| reload.sender.clone());
-        let handle = Arc::new(Handle::new(supervisor.agent().clone(), telemetry_path, sender));
+        let handle = Arc::new(Handle::new(supervisor.agent().clone(), liveness, telemetry_path, sender));
         handle.set_config(Some(config.clone()));
         tracing::info!(upstreams = config.upstreams.len(), "exporter started");
         let server_stop = CancellationToken::new();
@@ -112,6 +124,8 @@ impl App {
             let router = server::router(handle.clone());
             servers.start("the HTTP server".to_owned(), server::serve(listener, router, server_stop.clone()));
         }
+        // A disk that hangs must not take a thread for every reload.
+        let gate = Arc::new(Semaphore::new(1));
         let serving = servers.run(server_stop.clone(), GRACE);
         tokio::pin!(serving);
         let outcome = loop {
@@ -122,7 +136,7 @@ impl App {
                 ended = &mut serving => return ended.and(supervisor.stop().await),
                 _ = &mut store_ended => return Err(anyhow!("the state store stopped unexpectedly")),
                 (file, request) = Reload::next_request(&mut reload) => {
-                    let reloading = reload_config(file, &config.state, &mut supervisor);
+                    let reloading = reload_config(file, gate.clone(), &config.state, &mut supervisor);
                     let Some(reloaded) = stop.run_until_cancelled(reloading).await else { break Ok(()) };
                     let result = match reloaded {
                         Ok((loaded, notes)) => {
@@ -164,10 +178,17 @@ impl App {
 /// Loads the file and applies it; returns messages about changes that need a restart.
 async fn reload_config(
     file: PathBuf,
+    gate: Arc<Semaphore>,
     state: &State,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<(Arc<Config>, Vec<String>)> {
-    let mut config = tokio::task::spawn_blocking(move || config::load(&file)).await??;
+    let Ok(permit) = gate.try_acquire_owned() else { bail!("an earlier reload still waits for the disk") };
+    let load = move || {
+        let loaded = config::load(&file);
+        drop(permit);
+        loaded
+    };
+    let mut config = files::in_background(LOAD_TIMEOUT, load).await??;
     let mut notes = Vec::new();
     if config.state != *state {
         let note = "a change of `state` needs a restart; the current state store stays in use";

@@ -4,6 +4,9 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use clap::Parser as _;
 use tikv_jemallocator::Jemalloc;
@@ -14,12 +17,26 @@ use videogen_exporter::cli::{Cli, Failure};
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
+/// How long the last message may take to be written.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Writes to standard error, which may be closed, or a pipe that nobody reads.
+fn report(message: String) {
+    let (written, done) = mpsc::channel();
+    let write = move || {
+        let _ = io::stderr().write_all(message.as_bytes());
+        let _ = written.send(());
+    };
+    if thread::Builder::new().spawn(write).is_ok() {
+        let _ = done.recv_timeout(PATIENCE);
+    }
+}
+
 fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Standard error may be closed.
-            let _ = writeln!(io::stderr(), "videogen-exporter: {failure}");
+            report(format!("videogen-exporter: {failure}\n"));
             match failure {
                 Failure::Input(_) => ExitCode::from(1),
                 Failure::Other(_) => ExitCode::from(3),

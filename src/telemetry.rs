@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -24,9 +25,22 @@ pub enum LogFormat {
     Json,
 }
 
-/// Counts of log messages by level.
+/// Counts of log messages by level, and of lines that were dropped because nobody read them in time.
 #[derive(Debug, Clone, Default)]
-pub struct LogCounts(Arc<[AtomicU64; 5]>);
+pub struct LogCounts {
+    levels: Arc<[AtomicU64; 5]>,
+    dropped: Option<ErrorCounter>,
+}
+
+/// Lines that wait to be written. When nobody reads them, further ones are dropped: logging must never block the program.
+const MAX_LINES: usize = 4096;
+
+/// Running logging. Dropping it writes the lines that wait, for at most a second.
+pub struct Logging {
+    /// The counts.
+    pub counts: LogCounts,
+    _writer: WorkerGuard,
+}
 
 /// The levels in the order of [`LogCounts::read`].
 pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -34,7 +48,12 @@ pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 impl LogCounts {
     /// The counts, in the order of [`LEVELS`].
     pub fn read(&self) -> [u64; 5] {
-        std::array::from_fn(|n| self.0[n].load(Ordering::Relaxed))
+        std::array::from_fn(|n| self.levels[n].load(Ordering::Relaxed))
+    }
+
+    /// How many lines were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.as_ref().map_or(0, |dropped| dropped.dropped_lines() as u64)
     }
 }
 
@@ -47,7 +66,7 @@ impl<S: Subscriber> Layer<S> for LogCounts {
             Level::DEBUG => 3,
             Level::TRACE => 4,
         };
-        self.0[index].fetch_add(1, Ordering::Relaxed);
+        self.levels[index].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -103,9 +122,11 @@ impl Visit for Fields {
 ///
 /// # Errors
 /// When logging has already started.
-pub fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<LogCounts> {
-    let counts = LogCounts::default();
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+pub fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<Logging> {
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_LINES);
+    let (writer, guard) = builder.thread_name("log").finish(std::io::stderr());
+    let counts = LogCounts { dropped: Some(writer.error_counter()), ..LogCounts::default() };
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
     let lines = match format {
         LogFormat::Logfmt => lines.event_format(Logfmt).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
@@ -116,5 +137,7 @@ pub fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<LogCounts>
         .with(lines.with_filter(targets.clone()))
         .with(counts.clone().with_filter(targets))
         .try_init()?;
-    Ok(counts)
+    // The usual hook writes to standard error, which may block.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "internal error; please report it")));
+    Ok(Logging { counts, _writer: guard })
 }

@@ -22,10 +22,14 @@ use crate::config::Upstream;
 use crate::counters::CounterSnapshot;
 use crate::domain::Task;
 use crate::http::{Client, ClientError};
+use crate::liveness::Pulse;
 use crate::metrics::Operation;
 use crate::source::Source;
 use crate::store::{Command as StoreCommand, Loaded, Output, Store};
 use crate::view::UpstreamView;
+
+/// How long the actor may stand still; it looks around every second.
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// How often retention, zero holds and series are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -82,15 +86,18 @@ impl UpstreamActor {
     /// # Errors
     /// When the store has ended, or a reader has panicked.
     pub async fn run(mut self, loaded: Option<Loaded>) -> anyhow::Result<()> {
+        let name = format!("upstream {}", self.tracker.settings.upstream.name);
+        let pulse = self.tracker.services.liveness.add(name, LIMIT);
         let loaded = match loaded {
             Some(loaded) => loaded,
-            None => load(&self.tracker.settings, self.tracker.services.store.clone()).await,
+            None => load(&self.tracker.settings, self.tracker.services.store.clone(), &pulse).await,
         };
         self.restore(loaded);
         self.start_readers(BTreeMap::new());
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_final = loop {
+            pulse.beat();
             let next = self.tracker.poll_due_tasks();
             self.tracker.publish_if_due(self.members.sources().is_ready());
             tokio::select! {
@@ -255,11 +262,16 @@ fn source_labels(settings: &UpstreamSettings) -> Vec<String> {
 }
 
 /// Loads an upstream's tasks and counters, however long the store takes.
-fn load(settings: &UpstreamSettings, store: Arc<Store>) -> impl Future<Output = Loaded> + use<> {
+fn load<'a>(
+    settings: &UpstreamSettings,
+    store: Arc<Store>,
+    pulse: &'a Pulse,
+) -> impl Future<Output = Loaded> + use<'a> {
     let key = (settings.upstream.name.clone(), settings.upstream.dialect.name());
     let command = StoreCommand::Load(key.clone(), settings.labels.exported_names());
     async move {
         loop {
+            pulse.beat();
             match store.execute(command.clone()).await {
                 Ok(Output::Loaded(loaded)) => return loaded,
                 Ok(_) => {}

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::backoff::{Backoff, Gate};
 use super::batching::BatchSizer;
 use super::queue::{DuePoll, PollQueue};
 use super::rate_limit::RateLimit;
 use super::request::{Outcome, PendingRequest, PolledTask, SendRequest, Work};
+use super::services::Services;
 use super::settings::UpstreamSettings;
 use super::table::TaskTable;
 use crate::clock::Clock;
@@ -20,6 +22,9 @@ use crate::domain::time::Now;
 use crate::domain::{Reason, Task, TaskId, Timestamp, schedule};
 use crate::metrics::UpstreamMetrics;
 use crate::view::RowSlot;
+
+/// How often a permit is tried again while other upstreams have all of them.
+const PERMIT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The poller.
 pub struct Poller {
@@ -37,6 +42,10 @@ pub struct Poller {
     backoff: Backoff,
     /// Requests without a response. They make progress only while the actor waits, so that no response wakes another thread.
     in_flight: FuturesUnordered<PendingRequest>,
+    /// One for each of them.
+    permits: Vec<OwnedSemaphorePermit>,
+    /// Permits for the requests of all upstreams.
+    requests: Arc<Semaphore>,
     /// Their tasks.
     in_flight_slots: HashSet<RowSlot>,
     /// Since when due polls have been waiting for the rate limit.
@@ -65,7 +74,9 @@ enum Blocked {
 
 impl Poller {
     /// Nothing is scheduled yet.
-    pub fn new(settings: &UpstreamSettings, send: SendRequest, metrics: UpstreamMetrics, now: Now) -> Self {
+    pub fn new(settings: &UpstreamSettings, send: SendRequest, services: &Services) -> Self {
+        let now = services.clock.now();
+        let (metrics, requests) = (services.metrics.upstreams.clone(), services.requests.clone());
         let upstream = &settings.upstream;
         let polling = upstream.polling;
         let sizer = BatchSizer::new(upstream.dialect.batch());
@@ -81,6 +92,8 @@ impl Poller {
             limit: Arc::new(RateLimit::new(polling.requests_per_second, polling.burst)),
             backoff: Backoff::new(polling.pace.max),
             in_flight: FuturesUnordered::new(),
+            permits: Vec::new(),
+            requests,
             in_flight_slots: HashSet::new(),
             throttled_since: None,
             exported_backoff: None,
@@ -247,10 +260,14 @@ impl Poller {
         if self.in_flight.len() >= max_in_flight {
             return Err(Blocked::InFlight);
         }
+        let Ok(permit) = self.requests.clone().try_acquire_owned() else {
+            return Err(Blocked::Until(now + PERMIT_INTERVAL));
+        };
         if let Err(until) = self.limit.take(now) {
             self.throttled_since.get_or_insert(now);
             return Err(Blocked::Until(until));
         }
+        self.permits.push(permit);
         if let Some(since) = self.throttled_since.take() {
             self.metrics.throttled(&self.upstream, now - since);
         }
@@ -323,6 +340,7 @@ impl Poller {
 
     /// A request ended, with this error or well.
     pub fn on_request_ended(&mut self, outcome: &Outcome, reason: Option<Reason>, now: Now) {
+        self.permits.pop();
         for task in outcome.work.tasks() {
             self.in_flight_slots.remove(&task.token.slot);
         }

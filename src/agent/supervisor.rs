@@ -14,13 +14,15 @@ use super::actor::{UpstreamActor, request_sender};
 use super::command::Command;
 use super::handles::{Agent, UpstreamHandle};
 use super::request::SendRequest;
-use super::services::Services;
+use super::services::{Services, request_permits};
 use super::settings::{Rules, UpstreamSettings, label_limits};
 use super::sweep::StateSweeper;
 use super::threads::ActorThreads;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::counters::CounterSnapshot;
+use crate::files;
+use crate::liveness::Liveness;
 use crate::metrics::{Metrics, SeriesSelection};
 use crate::store::{Command as StoreCommand, Loaded, Output, Store, StoreError};
 use crate::view::UpstreamView;
@@ -30,6 +32,9 @@ const COMMANDS: usize = 4096;
 
 /// How long an actor may take to stop, beyond the time-out of its polls.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the sweeper may take for a round; it begins one every second, and waits for the store.
+const SWEEPER_LIMIT: Duration = Duration::from_mins(3);
 
 /// How long a reload waits for the state store; large states take seconds.
 const LOAD_PATIENCE: Duration = Duration::from_mins(1);
@@ -82,14 +87,22 @@ impl Supervisor {
         store: Arc<Store>,
         metrics: Arc<Metrics>,
         clock: Clock,
+        liveness: Liveness,
     ) -> anyhow::Result<Self> {
         let (series, selection) = watch::channel(Arc::new(SeriesSelection::ALL));
-        let services =
-            Services { store: store.clone(), metrics: metrics.clone(), clock: clock.clone(), series: selection };
+        let services = Services {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            requests: request_permits(files::descriptor_limit()),
+            liveness: liveness.clone(),
+            series: selection,
+        };
         let agent = Arc::new(Agent::new(store, metrics));
         let (rules, current) = watch::channel(Rules::new(&config, services.store.first_start()));
         let mut running = JoinSet::new();
-        let sweeper = StateSweeper::new(agent.clone(), current, clock);
+        let sweeper =
+            StateSweeper::new(agent.clone(), current, clock, liveness.add("the state sweeper", SWEEPER_LIMIT));
         running.spawn(async move { ("the state sweeper".into(), sweeper.run().await) });
         let mut supervisor = Self {
             rules,

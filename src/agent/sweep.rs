@@ -14,6 +14,7 @@ use super::settings::Rules;
 use crate::clock::Clock;
 use crate::counters::UNUSED_FOR;
 use crate::domain::{TaskId, Timestamp};
+use crate::liveness::Pulse;
 use crate::store::{Command, Cursor, KnownId, KnownIdsPage, Output, StoreError};
 
 /// Sweep interval.
@@ -37,12 +38,13 @@ pub struct StateSweeper {
     rules: watch::Receiver<Rules>,
     /// Nothing is forgotten because the wall clock jumps.
     clock: Clock,
+    pulse: Pulse,
 }
 
 impl StateSweeper {
     /// Sweeps by these rules.
-    pub const fn new(agent: Arc<Agent>, rules: watch::Receiver<Rules>, clock: Clock) -> Self {
-        Self { agent, rules, clock }
+    pub const fn new(agent: Arc<Agent>, rules: watch::Receiver<Rules>, clock: Clock, pulse: Pulse) -> Self {
+        Self { agent, rules, clock, pulse }
     }
 
     /// Sweeps until the supervisor is dropped.
@@ -52,6 +54,7 @@ impl StateSweeper {
         let mut cursor = Cursor::default();
         for round in 1u32.. {
             ticks.tick().await;
+            self.pulse.beat();
             // What fails is done in a later round; the store has logged it.
             if let Ok(next) = self.sweep(round, cursor.clone(), self.clock.now().wall).await {
                 cursor = next;

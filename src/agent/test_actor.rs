@@ -11,12 +11,13 @@ use super::actor::UpstreamActor;
 use super::command::{Command, Discovered};
 use super::discovery::sources_of;
 use super::request::{Answers, Outcome, SendRequest, Work};
-use super::services::Services;
+use super::services::{Services, request_permits};
 use super::settings::UpstreamSettings;
 use crate::clock::{self, Clock, ManualClock};
 use crate::config::{self, Config};
 use crate::domain::time::Now;
 use crate::domain::{Answer, ApiError, NewTask, Reason, TaskId, Timestamp};
+use crate::liveness::Liveness;
 use crate::metrics::{Format, Metrics, SeriesSelection};
 use crate::source::Listing;
 use crate::store::{Command as StoreCommand, Location, Output, Store};
@@ -84,7 +85,14 @@ impl TestActor {
         let (store, store_ended) = Store::open(location, &steady, |_| {}).unwrap();
         let store = Arc::new(store);
         let (_, series) = watch::channel(Arc::new(SeriesSelection::ALL));
-        let services = Services { store: store.clone(), metrics: metrics.clone(), clock: steady.clone(), series };
+        let services = Services {
+            store: store.clone(),
+            metrics: metrics.clone(),
+            clock: steady.clone(),
+            requests: request_permits(1 << 16),
+            liveness: Liveness::default(),
+            series,
+        };
         let settings = settings(config, &store);
         let load = StoreCommand::Load(("u".into(), "new_api"), settings.labels.exported_names());
         let Output::Loaded(loaded) = store.execute(load).await.unwrap() else { panic!("unexpected output") };

@@ -4,9 +4,16 @@
 use std::io;
 use std::num::NonZero;
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Most threads for blocking calls of one actor thread: a hanging disk must not take more.
+const MAX_BLOCKING: usize = 16;
+
+/// How long these threads live without work.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// The threads; they end when this is dropped.
 pub struct ActorThreads {
@@ -28,7 +35,14 @@ impl ActorThreads {
     fn start_some(count: usize) -> io::Result<Self> {
         let stop = CancellationToken::new();
         let start = |n: usize| {
-            let runtime = Builder::new_current_thread().enable_all().thread_name("agent-blocking").build()?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .thread_name("agent-blocking")
+                .max_blocking_threads(MAX_BLOCKING)
+                .thread_keep_alive(FOREVER)
+                .build()?;
+            // While one such thread lives, work for them waits when the system has no other thread.
+            runtime.spawn_blocking(|| ());
             let (handle, stop) = (runtime.handle().clone(), stop.clone());
             let work = move || {
                 runtime.block_on(stop.cancelled());

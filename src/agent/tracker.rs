@@ -43,10 +43,9 @@ pub struct Tracker {
 impl Tracker {
     /// Without tasks.
     pub fn new(settings: UpstreamSettings, send: SendRequest, services: Services, publisher: Publisher) -> Self {
-        let now = services.clock.now();
         Self {
             table: TaskTable::default(),
-            poller: Poller::new(&settings, send, services.metrics.upstreams.clone(), now),
+            poller: Poller::new(&settings, send, &services),
             commits: PendingCommits::default(),
             publisher,
             counters: TaskCounters::new(&settings, services.store.clone(), services.metrics.clone()),

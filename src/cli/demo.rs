@@ -32,7 +32,7 @@ pub struct Demo {
 impl Demo {
     /// Runs both until SIGTERM or SIGINT.
     pub fn run(&self, options: &Options) -> Result<(), Failure> {
-        let logs = options.start_logging()?;
+        let logging = options.start_logging()?;
         block_on(async {
             let stop = stop_on_signal()?;
             let bind = |address: SocketAddr| async move {
@@ -59,7 +59,7 @@ impl Demo {
             tasks.start("the targets file".to_owned(), async move { gateway.write_targets(&targets, writes).await });
             let serving =
                 app::Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), reload: None };
-            let app = App::open(config, logs).await?;
+            let app = App::open(config, logging.counts.clone()).await?;
             tasks.start("the exporter".to_owned(), app.run(serving, runs));
             Ok(tasks.run(stop, GRACE).await?)
         })

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::failure::Failure;
-use crate::telemetry::{self, LogCounts, LogFormat};
+use crate::telemetry::{self, LogFormat, Logging};
 
 /// Options of all commands.
 #[derive(Debug, clap::Args)]
@@ -44,8 +44,8 @@ enum Format {
 }
 
 impl Options {
-    /// Starts logging.
-    pub fn start_logging(&self) -> Result<LogCounts, Failure> {
+    /// Starts logging, until the result is dropped.
+    pub fn start_logging(&self) -> Result<Logging, Failure> {
         let level = match self.log_level {
             Level::Error => LevelFilter::ERROR,
             Level::Warn => LevelFilter::WARN,

@@ -1,5 +1,8 @@
 //! The tokio runtime of a command, and its stop signals.
 
+use std::io;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -9,11 +12,46 @@ use super::failure::Failure;
 /// How long the tasks of a command may take to stop.
 pub const GRACE: Duration = Duration::from_secs(25);
 
+/// Most threads for blocking calls: a hanging disk must not take more.
+const MAX_BLOCKING: usize = 32;
+
+/// How long these threads live without work.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// How many threads a start needs at least.
+const THREADS: usize = 4;
+
+/// Starts threads and ends them: where the system has too few, the runtime would panic.
+fn try_threads() -> io::Result<()> {
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let start = |_| {
+        let held = held.clone();
+        thread::Builder::new().spawn(move || drop(held.lock().map(|held| held.recv())))
+    };
+    let threads = (0..THREADS).map(start).collect::<io::Result<Vec<_>>>();
+    drop(hold);
+    threads?.into_iter().for_each(|thread| drop(thread.join()));
+    Ok(())
+}
+
 /// Runs a future on a new runtime.
 pub fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     // Independent of the number of cores, because polls run on threads of their own.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Other(error.into()))?;
+    let no_threads = |error: io::Error| {
+        let advice = "raise the limit of processes (ulimit -u, or pids of the container)";
+        Failure::Other(anyhow::Error::new(error).context(format!("cannot start {THREADS} threads; {advice}")))
+    };
+    try_threads().map_err(no_threads)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(MAX_BLOCKING)
+        .thread_keep_alive(FOREVER)
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(no_threads)?;
+    // While one such thread lives, work for them waits when the system has no other thread.
+    runtime.spawn_blocking(|| ());
     let outcome = runtime.block_on(future);
     runtime.shutdown_background();
     outcome
@@ -36,8 +74,9 @@ pub fn stop_on_signal() -> Result<CancellationToken, Failure> {
             if count > 1 {
                 std::process::exit(130);
             }
-            tracing::info!("stopping; a second signal exits at once");
+            // First: logging may be what has to be stopped.
             token.cancel();
+            tracing::info!("stopping; a second signal exits at once");
         }
     });
     Ok(stop)

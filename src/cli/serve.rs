@@ -7,18 +7,26 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::failure::Failure;
 use super::options::Options;
 use super::runtime::{block_on, stop_on_signal};
-use crate::app::{self, App, Reload};
+use crate::app::{self, App, LOAD_TIMEOUT, Reload};
 use crate::config;
+use crate::files;
 
 /// Runs the exporter until SIGTERM or SIGINT.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let config = config::load(&options.config_file)?;
-    let logs = options.start_logging()?;
+    let logging = options.start_logging()?;
+    let logs = logging.counts.clone();
+    files::raise_descriptor_limit();
     block_on(async {
+        // Signals are obeyed from here on, also while the state is loaded.
         let stop = stop_on_signal()?;
-        // Listens only after the state is loaded: a page without it would show counter resets.
-        let app = App::open(config, logs).await?;
         let mut hangups = signal(SignalKind::hangup()).map_err(anyhow::Error::from)?;
+        let file = options.config_file.clone();
+        let load = async { files::in_background(LOAD_TIMEOUT, move || config::load(&file)).await };
+        let Some(loaded) = stop.run_until_cancelled(load).await else { return Ok(()) };
+        let config = loaded.map_err(anyhow::Error::from)??;
+        // Listens only after the state is loaded: a page without it would show counter resets.
+        let Some(app) = stop.run_until_cancelled(App::open(config, logs)).await else { return Ok(()) };
+        let app = app?;
         let reload = Reload::new(options.config_file.clone());
         let sender = reload.sender.clone();
         #[expect(clippy::disallowed_methods, reason = "it lives as long as the program and is never waited for")]

@@ -65,7 +65,7 @@ impl SimulationArgs {
 impl Simulate {
     /// Runs the gateway until SIGTERM or SIGINT.
     pub fn run(&self, options: &Options) -> Result<(), Failure> {
-        options.start_logging()?;
+        let _logging = options.start_logging()?;
         block_on(async {
             let stop = stop_on_signal()?;
             let gateway = Gateway::new(&self.simulation.settings());

@@ -90,6 +90,7 @@ impl HttpSdConfig {
             proxy_url: self.proxy_url.as_ref(),
             timeout: TIMEOUT,
             max_body_size: MAX_BODY_SIZE,
+            max_idle: 1,
         };
         let http = client.check(at, folder, problems)?;
         Some(HttpSourceSettings { http, key, refresh_interval: self.refresh_interval.0 })

@@ -55,6 +55,8 @@ pub(super) struct ClientConfig<'a> {
     pub proxy_url: Option<&'a ProxyUrl>,
     pub timeout: Duration,
     pub max_body_size: u64,
+    /// Most idle connections.
+    pub max_idle: usize,
 }
 
 impl ClientConfig<'_> {
@@ -72,6 +74,7 @@ impl ClientConfig<'_> {
             base_url: self.url.1.to_owned(),
             timeout: self.timeout,
             max_body_size: self.max_body_size,
+            max_idle: self.max_idle,
             tls: Tls {
                 ca_file: file(tls.ca_file),
                 cert_file: file(tls.cert_file),

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use figment::providers::Env;
@@ -12,10 +11,14 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::problem::{Origin, Problem, Problems, describe};
 use super::yaml::{self, Document};
 use super::{ApiKey, Config, File, State, upstream};
+use crate::files;
 
 /// Prefix of override variables. It differs from the program's name: Kubernetes sets `VIDEOGEN_EXPORTER_PORT` for a
 /// Service of that name.
 const ENV_PREFIX: &str = "VGX__";
+
+/// Largest accepted configuration, in bytes.
+const MAX_SIZE: u64 = 16 << 20;
 
 /// Sections of the file.
 const SECTIONS: [&str; 6] = ["polling", "tasks", "metrics", "state", "api", "upstreams"];
@@ -44,7 +47,8 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let file_error = |message| {
         ConfigError(vec![Problem { origin: Origin::File(path.to_owned(), None), key: String::new(), message }])
     };
-    let text = fs::read_to_string(path).map_err(|error| file_error(format!("cannot read the file: {error}")))?;
+    let text =
+        files::read_text(path, MAX_SIZE).map_err(|error| file_error(format!("cannot read the file: {error}")))?;
     parse(&text, path)
 }
 

@@ -128,6 +128,9 @@ impl fmt::Debug for Upstream {
     }
 }
 
+/// Most idle connections to all upstreams together, as long as each may have one.
+const MAX_IDLE: usize = 256;
+
 /// Checks all entries. The result is complete only when no problem was added.
 pub fn check_all(
     entries: &[UpstreamConfig],
@@ -136,6 +139,7 @@ pub fn check_all(
     folder: &Path,
     problems: &mut Problems,
 ) -> Vec<Upstream> {
+    let max_idle = (MAX_IDLE / entries.len().max(1)).max(1);
     let mut names = BTreeMap::new();
     let mut upstreams = Vec::new();
     for (n, entry) in entries.iter().enumerate() {
@@ -143,7 +147,7 @@ pub fn check_all(
         if let Some(first) = names.insert(entry.name.0.as_str(), n) {
             problems.add(format!("{at}.name"), format!("upstreams.{first} has the same name; names must be unique"));
         }
-        upstreams.extend(entry.check(&at, default, base, folder, problems));
+        upstreams.extend(entry.check(&at, default, base, folder, max_idle, problems));
     }
     upstreams
 }
@@ -165,6 +169,7 @@ impl UpstreamConfig {
         default: &Polling,
         base: &PollingConfig,
         folder: &Path,
+        max_idle: usize,
         problems: &mut Problems,
     ) -> Option<Upstream> {
         if self.name.0.is_empty() || sanitize(&self.name.0) != self.name.0.as_str() {
@@ -203,7 +208,7 @@ impl UpstreamConfig {
                 "a model name has 1 to 128 printable characters and is neither a URL nor a key",
             );
         }
-        let http = found.and_then(|provider| self.check_http(at, provider, &polling, folder, problems));
+        let http = found.and_then(|provider| self.check_http(at, provider, &polling, folder, max_idle, problems));
         let dialect = dialect?;
         let entries = self.list_configs.iter().enumerate();
         let list_sources = entries
@@ -254,6 +259,7 @@ impl UpstreamConfig {
         provider: &Provider,
         polling: &Polling,
         folder: &Path,
+        max_idle: usize,
         problems: &mut Problems,
     ) -> Option<http::Options> {
         let configured = self.base_url.as_ref().map(|url| url.0.as_str());
@@ -268,6 +274,7 @@ impl UpstreamConfig {
             proxy_url: self.proxy_url.as_ref(),
             timeout: polling.timeout,
             max_body_size: polling.max_body_size,
+            max_idle,
         };
         client.check(at, folder, problems)
     }

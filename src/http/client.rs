@@ -1,66 +1,21 @@
 //! The HTTP client of one upstream.
 
 use std::error::Error as _;
-use std::fs;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::Url;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity, Proxy, Url};
 use rustls_platform_verifier::ConfigVerifierExt as _;
 
+use super::options::{ClientError, Options, parse_base_url, parse_url};
+use super::pool::{Pool, override_server_name};
 use super::time_headers::{parse_date, parse_retry_after};
 use crate::clock;
 use crate::domain::{Reason, Timestamp};
 use crate::http::{Method, Request};
 use crate::secret::Secret;
-
-/// TLS settings.
-#[derive(Debug, Clone, Default)]
-pub struct Tls {
-    /// Trusted certificates, instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Client certificate.
-    pub cert_file: Option<PathBuf>,
-    /// Key of the client certificate.
-    pub key_file: Option<PathBuf>,
-    /// Expected name in the server's certificate, if it differs from the URL's host.
-    pub server_name: Option<String>,
-}
-
-/// What a client is built from.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Requests go to paths below this URL.
-    pub base_url: String,
-    /// Time-out from connecting to the last byte of the response.
-    pub timeout: Duration,
-    /// Largest accepted body, in bytes. No compression is requested.
-    pub max_body_size: u64,
-    /// TLS settings.
-    pub tls: Tls,
-    /// Proxy for all requests.
-    pub proxy_url: Option<String>,
-}
-
-/// Why a client cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The URL is invalid or contains a key.
-    #[error("{0}")]
-    BaseUrl(&'static str),
-    /// A file cannot be read.
-    #[error("cannot read {0}: {1}")]
-    File(PathBuf, std::io::Error),
-    /// Another option is invalid; its key and why.
-    #[error("{0}: {1}")]
-    Part(&'static str, String),
-}
 
 /// A response of any status.
 #[derive(Debug, Clone)]
@@ -77,12 +32,11 @@ pub struct Response {
     pub body: Result<Vec<u8>, Reason>,
 }
 
-/// A client with a connection pool for one base URL.
+/// A client with a connection pool for one base URL. When its certificate files change, it continues with a new pool.
 pub struct Client {
-    http: reqwest::Client,
+    pool: Arc<Pool>,
     base: Url,
     host: Option<HeaderValue>,
-    max_body_size: usize,
 }
 
 /// TLS configuration for protocols other than HTTP; trusts the system's certificates.
@@ -92,29 +46,6 @@ pub struct Client {
 pub fn platform_tls_config() -> Result<rustls::ClientConfig, rustls::Error> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     rustls::ClientConfig::with_platform_verifier()
-}
-
-fn parse_base_url(text: &str) -> Result<Url, ClientError> {
-    let url = parse_url(text)?;
-    if url.query().is_some() {
-        return Err(ClientError::BaseUrl("must not have a query"));
-    }
-    Ok(url)
-}
-
-/// Parses a URL; it may have a query.
-fn parse_url(text: &str) -> Result<Url, ClientError> {
-    let url = Url::parse(text).map_err(|_| ClientError::BaseUrl("not a URL such as https://api.example.com"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(ClientError::BaseUrl("must begin with http:// or https:// and name a host"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(ClientError::BaseUrl("must not contain a user or password; set `authorization` instead"));
-    }
-    if url.fragment().is_some() {
-        return Err(ClientError::BaseUrl("must not have a fragment"));
-    }
-    Ok(url)
 }
 
 impl Client {
@@ -134,46 +65,11 @@ impl Client {
         Self::with_base(parse_url(&options.base_url)?, options)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the only place where a client is built")]
     fn with_base(mut base: Url, options: &Options) -> Result<Self, ClientError> {
-        // Fails when the provider is installed already; that is fine.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .timeout(options.timeout)
-            .connect_timeout(options.timeout)
-            .no_proxy()
-            .user_agent(concat!("videogen-exporter/", env!("CARGO_PKG_VERSION")));
-        let part_error = |name| move |error: reqwest::Error| ClientError::Part(name, root_cause(&error));
-        if let Some(path) = &options.tls.ca_file {
-            let certificates =
-                Certificate::from_pem_bundle(&read_file(path)?).map_err(part_error("tls_config.ca_file"))?;
-            if certificates.is_empty() {
-                return Err(ClientError::Part("tls_config.ca_file", "the file contains no certificate".to_owned()));
-            }
-            builder = builder.tls_certs_only(certificates);
-        } else if base.scheme() == "http" && options.proxy_url.is_none() {
-            // Without TLS no certificates are needed. Loading none lets it run on a system that has none.
-            builder = builder.tls_certs_only(Vec::<Certificate>::new());
-        }
-        if let (Some(cert), Some(key)) = (&options.tls.cert_file, &options.tls.key_file) {
-            let pem = [read_file(cert)?, read_file(key)?].join(&b'\n');
-            builder = builder.identity(Identity::from_pem(&pem).map_err(part_error("tls_config.cert_file"))?);
-        }
-        if let Some(proxy) = &options.proxy_url {
-            // The message of reqwest contains the URL, which may contain a password.
-            let proxy = Proxy::all(proxy).map_err(|_| ClientError::Part("proxy_url", "not a URL".to_owned()))?;
-            builder = builder.proxy(proxy);
-        }
-        let mut host = None;
-        if let Some(name) = &options.tls.server_name {
-            let (resolver, header) = override_server_name(&mut base, name)?;
-            host = Some(header);
-            builder = builder.dns_resolver(Arc::new(resolver)).http1_only();
-        }
-        let http = builder.build().map_err(part_error("the HTTP client"))?;
-        let max_body_size = usize::try_from(options.max_body_size).unwrap_or(usize::MAX);
-        Ok(Self { http, base, host, max_body_size })
+        let pool = Arc::new(Pool::new(options)?);
+        let name = options.tls.server_name.as_deref();
+        let host = name.map(|name| override_server_name(&mut base, name)).transpose()?.map(|(_, host)| host);
+        Ok(Self { pool, base, host })
     }
 
     /// The complete URL of a request.
@@ -197,8 +93,8 @@ impl Client {
     pub async fn send(&self, request: &Request, key: Option<&Secret>) -> Result<Response, Reason> {
         let url = self.url(request);
         let mut builder = match request.method {
-            Method::Get => self.http.get(url),
-            Method::Post => self.http.post(url),
+            Method::Get => self.pool.get().await.get(url),
+            Method::Post => self.pool.get().await.post(url),
         };
         builder = builder.header(ACCEPT, "application/json").headers(build_headers(request, key)?);
         if let Some(host) = &self.host {
@@ -218,12 +114,12 @@ impl Client {
     }
 
     async fn read_body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Reason> {
-        if response.content_length().is_some_and(|length| length > self.max_body_size as u64) {
+        if response.content_length().is_some_and(|length| length > self.pool.options().max_body_size) {
             return Err(Reason::BodyTooLarge);
         }
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| classify_error(&error))? {
-            if body.len() + chunk.len() > self.max_body_size {
+            if (body.len() + chunk.len()) as u64 > self.pool.options().max_body_size {
                 return Err(Reason::BodyTooLarge);
             }
             body.extend_from_slice(&chunk);
@@ -250,51 +146,6 @@ fn build_headers(request: &Request, key: Option<&Secret>) -> Result<HeaderMap, R
         add(&header.name, &format!("{}{}{}", header.prefix, key.expose(), header.suffix), true)?;
     }
     Ok(headers)
-}
-
-fn read_file(path: &PathBuf) -> Result<Vec<u8>, ClientError> {
-    fs::read(path).map_err(|error| ClientError::File(path.clone(), error))
-}
-
-/// Replaces the URL's host by `name` for SNI and certificate verification; DNS and the Host header keep the real host.
-fn override_server_name(base: &mut Url, name: &str) -> Result<(FixedHostResolver, HeaderValue), ClientError> {
-    let part_error = |_| ClientError::Part("tls_config.server_name", "not a host name".to_owned());
-    let host = base.host_str().unwrap_or_default().to_owned();
-    let port = base.port_or_known_default().unwrap_or(443);
-    let header = match base.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.clone(),
-    };
-    base.set_host(Some(name)).map_err(|error| part_error(error.to_string()))?;
-    let header = HeaderValue::from_str(&header).map_err(|error| part_error(error.to_string()))?;
-    Ok((FixedHostResolver { host: host.trim_matches(['[', ']']).to_owned(), port }, header))
-}
-
-/// Resolves every name as one host.
-struct FixedHostResolver {
-    host: String,
-    port: u16,
-}
-
-impl Resolve for FixedHostResolver {
-    fn resolve(&self, _: Name) -> Resolving {
-        let (host, port) = (self.host.clone(), self.port);
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// The text of an error's root cause; the error itself would contain the URL.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
-    }
-    if text.is_empty() { "cannot be used".to_owned() } else { text }
 }
 
 /// Maps an error to a transport reason.

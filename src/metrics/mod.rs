@@ -189,6 +189,7 @@ impl Metrics {
             (&families::SERIES_TASKS, with_series as u64),
             (&families::SERIES_LIMIT, series.max as u64),
             (&families::SERIES_REFUSED, refused),
+            (&families::LOG_LINES_DROPPED, self.logs.dropped()),
             (&families::STATE_ROWS_SKIPPED, views.iter().map(|view| view.skipped_rows as u64).sum()),
         ] {
             out.header(family);

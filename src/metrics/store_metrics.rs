@@ -30,6 +30,11 @@ impl StoreMetrics {
         Ok(metrics)
     }
 
+    /// Whether the last transaction failed.
+    pub fn is_failing(&self) -> bool {
+        self.up.get() == 0 && self.errors.get() > 0
+    }
+
     /// A transaction was committed.
     pub fn committed(&self, took: Duration) {
         self.up.set(1);

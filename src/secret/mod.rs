@@ -3,12 +3,11 @@
 mod credentials;
 mod token;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use crate::clock;
+use crate::files::{self, Recheck};
 
 pub use credentials::Credentials;
 pub use token::Signer;
@@ -68,55 +67,58 @@ pub enum SecretError {
     Unprintable,
 }
 
-/// Interval between checks whether the file has changed.
-const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long a request waits for the check; then it uses the last good key.
+/// How long a request waits for the look at a file; then it uses the last good key.
 const REREAD_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Largest accepted file, in bytes.
+const MAX_SIZE: u64 = 64 << 10;
 
 /// A secret from a file or an environment variable; a changed file is read again.
 pub struct SecretSource {
     file: Option<PathBuf>,
+    recheck: Recheck,
     cached: Mutex<CachedSecret>,
 }
 
 struct CachedSecret {
     secret: Secret,
-    version: Option<(SystemTime, u64)>,
-    checked_at: Instant,
-    is_rereading: bool,
+    /// Why the file could not be read the last time; logged once.
+    failure: Option<String>,
 }
 
 impl SecretSource {
+    fn new(file: Option<PathBuf>, secret: Secret) -> Self {
+        Self { file, recheck: Recheck::default(), cached: Mutex::new(CachedSecret { secret, failure: None }) }
+    }
+
     /// Reads a file.
     pub fn from_file(path: &Path) -> Result<Self, SecretError> {
-        let version = file_version(path);
-        let secret = read_file(path)?;
-        let cached = CachedSecret { secret, version, checked_at: clock::instant(), is_rereading: false };
-        Ok(Self { file: Some(path.to_owned()), cached: Mutex::new(cached) })
+        Ok(Self::new(Some(path.to_owned()), read_file(path)?))
     }
 
     /// Reads an environment variable; it cannot change later.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads a secret from the environment")]
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
         let text = std::env::var(name).map_err(|_| SecretError::Unset(name.to_owned()))?;
-        let cached = CachedSecret {
-            secret: Secret::new(&text)?,
-            version: None,
-            checked_at: clock::instant(),
-            is_rereading: false,
-        };
-        Ok(Self { file: None, cached: Mutex::new(cached) })
+        Ok(Self::new(None, Secret::new(&text)?))
+    }
+
+    /// The file that it is read from.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// The current key; the last good one while the file cannot be read or reading it hangs.
     pub async fn get(self: &Arc<Self>) -> Secret {
-        if self.claim_check() {
+        if self.file.is_some() && self.recheck.claim() {
             let source = self.clone();
-            // On a blocking thread and with a time-out: a hanging disk must not delay polls.
-            let reread = tokio::task::spawn_blocking(move || source.reread_if_changed());
-            let _ = tokio::time::timeout(REREAD_TIMEOUT, reread).await;
+            let _ = files::in_background(REREAD_TIMEOUT, move || source.reread()).await;
         }
+        self.current()
+    }
+
+    /// The key as it was read last.
+    pub fn current(&self) -> Secret {
         self.lock_cache().secret.clone()
     }
 
@@ -124,45 +126,34 @@ impl SecretSource {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the caller has to check the file now; nobody else does at the same time.
-    fn claim_check(&self) -> bool {
-        let now = clock::instant();
-        let mut cached = self.lock_cache();
-        let due =
-            self.file.is_some() && !cached.is_rereading && now.duration_since(cached.checked_at) >= RECHECK_INTERVAL;
-        cached.is_rereading |= due;
-        due
-    }
-
-    /// Reads the file if it has changed, without holding the lock.
-    fn reread_if_changed(&self) {
+    /// Reads the file, without holding the lock. Its time and size do not tell whether it has changed.
+    fn reread(&self) {
         let Some(path) = &self.file else { return };
-        let before = self.lock_cache().version;
-        let version = file_version(path);
-        let found = (version != before).then(|| read_file(path));
+        let found = read_file(path);
         let mut cached = self.lock_cache();
-        cached.is_rereading = false;
-        cached.checked_at = clock::instant();
         match found {
-            Some(Ok(secret)) => {
-                cached.secret = secret;
-                cached.version = version;
-                tracing::info!(file = %path.display(), "key file changed; key reloaded");
+            Ok(secret) => {
+                if secret.expose() != cached.secret.expose() {
+                    tracing::info!(file = %path.display(), "key file changed; key reloaded");
+                }
+                *cached = CachedSecret { secret, failure: None };
             }
-            Some(Err(error)) => tracing::warn!(%error, "cannot reload the key file; the last good key stays in use"),
-            None => {}
+            Err(error) => {
+                let failure = Some(error.to_string());
+                if cached.failure != failure {
+                    tracing::warn!(%error, "cannot reload the key file; the last good key stays in use");
+                }
+                cached.failure = failure;
+            }
         }
+        drop(cached);
+        self.recheck.done();
     }
 }
 
 fn read_file(path: &Path) -> Result<Secret, SecretError> {
-    let text = fs::read_to_string(path).map_err(|error| SecretError::Unreadable(path.to_owned(), error))?;
+    let text = files::read_text(path, MAX_SIZE).map_err(|error| SecretError::Unreadable(path.to_owned(), error))?;
     Secret::new(&text)
-}
-
-fn file_version(path: &Path) -> Option<(SystemTime, u64)> {
-    let meta = fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use super::handle::Handle;
+use crate::clock;
 
 /// Reloads the configuration as SIGHUP does, and returns the result.
 pub async fn reload(State(handle): State<Arc<Handle>>) -> Response {
@@ -34,12 +35,26 @@ pub async fn reload(State(handle): State<Arc<Handle>>) -> Response {
     }
 }
 
-/// 200 once every source was read.
+/// 200 while every part of the program moves.
+pub async fn healthy(State(handle): State<Arc<Handle>>) -> Response {
+    let stalled = handle.liveness.stalled(clock::instant());
+    if stalled.is_empty() {
+        return "videogen-exporter is healthy.\n".into_response();
+    }
+    let text = format!("videogen-exporter is not healthy: these do not move: {}.\n", stalled.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+/// 200 once every source was read, while the state can be written.
 pub async fn ready(State(handle): State<Arc<Handle>>) -> Response {
     if handle.is_ready() {
         "videogen-exporter is ready.\n".into_response()
     } else {
-        let text = "videogen-exporter is not ready: not every task source has been read yet.\n";
+        let text = if handle.agent.metrics().store.is_failing() {
+            "videogen-exporter is not ready: the state cannot be written; see the log.\n"
+        } else {
+            "videogen-exporter is not ready: not every task source has been read yet.\n"
+        };
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     }
 }

@@ -11,6 +11,7 @@ use super::access::Access;
 use super::error::HttpError;
 use crate::agent::Agent;
 use crate::config::Config;
+use crate::liveness::Liveness;
 
 /// Most scrapes at a time: each holds memory until its page is sent.
 pub const MAX_SCRAPES: usize = 64;
@@ -22,6 +23,8 @@ pub type ReloadRequest = Option<oneshot::Sender<Result<Vec<String>, String>>>;
 pub struct Handle {
     /// The agent.
     pub agent: Arc<Agent>,
+    /// Which parts of the program move.
+    pub liveness: Liveness,
     /// The path of the metrics.
     pub telemetry_path: String,
     /// Receives requests for a reload; `None` without a configuration file.
@@ -42,9 +45,15 @@ pub struct ActiveConfig {
 
 impl Handle {
     /// A handle that is not ready: it has no configuration yet.
-    pub fn new(agent: Arc<Agent>, telemetry_path: String, reload: Option<mpsc::Sender<ReloadRequest>>) -> Self {
+    pub fn new(
+        agent: Arc<Agent>,
+        liveness: Liveness,
+        telemetry_path: String,
+        reload: Option<mpsc::Sender<ReloadRequest>>,
+    ) -> Self {
         Self {
             agent,
+            liveness,
             telemetry_path,
             reload,
             active: RwLock::new(None),
@@ -70,9 +79,9 @@ impl Handle {
         active.ok_or_else(|| stopping().with_retry_after(1))
     }
 
-    /// Whether every source was read once. A reload that adds unread sources does not make the exporter unready again.
+    /// Whether every source was read once, and the state can be written. A reload that adds unread sources does not make the exporter unready again.
     pub fn is_ready(&self) -> bool {
-        if self.active_config().is_err() {
+        if self.active_config().is_err() || self.agent.metrics().store.is_failing() {
             return false;
         }
         let is_ready = self.agent.is_ready();

@@ -35,7 +35,7 @@ pub use serve::serve;
 pub fn router(handle: Arc<Handle>) -> Router {
     let telemetry_path = handle.telemetry_path.clone();
     let mut router = Router::new()
-        .route("/-/healthy", get(|| async { "videogen-exporter is healthy.\n" }))
+        .route("/-/healthy", get(admin::healthy))
         .route("/-/ready", get(admin::ready))
         .route("/-/reload", post(admin::reload))
         .route("/config", get(admin::config))

@@ -20,6 +20,7 @@ use super::listing::Listing;
 use crate::config;
 use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize};
 use crate::domain::{NewTask, TaskId};
+use crate::files;
 use crate::http::platform_tls_config;
 use crate::provider::time_or_utc;
 use crate::secret::fingerprint;
@@ -190,6 +191,8 @@ fn error_text(error: &tokio_postgres::Error) -> String {
 async fn query_sqlite(path: std::path::PathBuf, query: Arc<str>, limit: Duration) -> Result<QueryResult, String> {
     let (handle, interrupt) = tokio::sync::oneshot::channel();
     let work = tokio::task::spawn_blocking(move || {
+        // A pipe would wait for a writer.
+        files::open(&path).map_err(|error| format!("cannot open the database file: {}", error.kind()))?;
         let connection = open_read_only(&path, limit)?;
         let _ = handle.send(connection.get_interrupt_handle());
         select_rows(&connection, &query)

@@ -1,9 +1,9 @@
 //! Task ids in files of Prometheus's `file_sd` format, YAML or JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use super::groups;
@@ -11,12 +11,16 @@ use super::listing::Listing;
 use super::watch::Watch;
 use crate::config::{self, from_text};
 use crate::domain::NewTask;
+use crate::files;
 
 /// Wait after a notification, for the writer to finish.
 const SETTLE_TIME: Duration = Duration::from_millis(50);
 
 /// Wait after a change in the parent of a missing folder.
 const SETTLE_TIME_ABOVE: Duration = Duration::from_millis(500);
+
+/// How long reading the files may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Larger files are rejected.
 const MAX_FILE_SIZE: u64 = 64 << 20;
@@ -74,9 +78,13 @@ impl FileSource {
 
     /// Reads on a blocking thread: a hanging disk must not delay polls or the shutdown.
     pub(super) async fn read(&mut self) -> Listing {
-        let (patterns, files) = (self.config.patterns.clone(), self.files.clone());
-        let read = move || read_all(&patterns, &mut files.lock().unwrap_or_else(PoisonError::into_inner));
-        tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
+        let (patterns, known) = (self.config.patterns.clone(), self.files.clone());
+        let read = move || match known.try_lock() {
+            Ok(mut known) => Ok(read_all(&patterns, &mut known)),
+            Err(TryLockError::Poisoned(known)) => Ok(read_all(&patterns, &mut known.into_inner())),
+            Err(TryLockError::WouldBlock) => Err(io::Error::other("an earlier read has not ended yet")),
+        };
+        files::in_background(READ_TIMEOUT, read).await.flatten().unwrap_or_else(|error| {
             let mut listing = Listing::default();
             listing.add_failure(error.to_string());
             listing
@@ -84,18 +92,18 @@ impl FileSource {
     }
 }
 
-fn read_all(patterns: &[PathBuf], files: &mut Files) -> Listing {
+fn read_all(patterns: &[PathBuf], known: &mut Files) -> Listing {
     let mut listing = Listing { is_complete: true, ..Listing::default() };
     let found = find_files(patterns, &mut listing);
-    files.retain(|path, _| found.contains(path));
+    known.retain(|path, _| found.contains(path));
     listing.is_absent = found.is_empty();
     for path in found {
-        match read_text(&path) {
-            Ok(text) => files.entry(path.clone()).or_default().apply_text(&path, &text, &mut listing),
+        match files::read_text(&path, MAX_FILE_SIZE) {
+            Ok(text) => known.entry(path.clone()).or_default().apply_text(&path, &text, &mut listing),
             Err(error) => listing.add_failure(format!("{}: {error}", path.display())),
         }
     }
-    listing.tasks = files.values().flat_map(|state| state.tasks.iter().cloned()).collect();
+    listing.tasks = known.values().flat_map(|state| state.tasks.iter().cloned()).collect();
     listing
 }
 
@@ -139,14 +147,6 @@ impl FileState {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
-    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > MAX_FILE_SIZE {
-        return Err(format!("larger than {} MiB", MAX_FILE_SIZE >> 20));
-    }
-    fs::read_to_string(path).map_err(|error| error.to_string())
-}
-
 /// The tasks of a file, and the number of its invalid ids.
 fn parse_text(path: &Path, text: &str) -> Result<(Vec<NewTask>, u64), String> {
     if path.extension().is_some_and(|extension| extension == "json") {
@@ -158,6 +158,8 @@ fn parse_text(path: &Path, text: &str) -> Result<(Vec<NewTask>, u64), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn ids(listing: &Listing) -> Vec<&str> {

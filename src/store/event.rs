@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-/// The events of a transaction, in this order; `Failed` at any point.
+/// The events of a transaction, in this order; `Failed` at any point. `Waiting` is between transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
+    /// The thread waits for commands: it moves.
+    Waiting,
     /// It has the state's write lock.
     Begun,
     /// Everything is written, nothing is durable.

@@ -100,6 +100,7 @@ impl Exporter {
 /// An HTTP client for a server.
 pub fn client(address: SocketAddr) -> Client {
     let options = http::Options {
+        max_idle: 1,
         base_url: format!("http://{address}"),
         timeout: Duration::from_secs(10),
         max_body_size: 1 << 30,

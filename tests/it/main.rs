@@ -20,6 +20,7 @@ mod faults;
 mod flow;
 mod formats;
 mod golden;
+mod hostile;
 mod kill;
 mod known;
 mod layers;

@@ -38,7 +38,7 @@ async fn answer(listener: TcpListener, acceptor: TlsAcceptor) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_custom_ca_and_server_name_are_accepted_and_other_certificates_are_rejected() {
+async fn a_custom_ca_and_server_name_are_accepted_and_a_changed_ca_is_read_again() {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["gateway.example".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
@@ -48,6 +48,8 @@ async fn a_custom_ca_and_server_name_are_accepted_and_other_certificates_are_rej
 
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("ca.pem"), cert.pem()).unwrap();
+    let other = generate_simple_self_signed(["gateway.example".to_owned()]).unwrap();
+    fs::write(folder.path().join("late.pem"), other.cert.pem()).unwrap();
     let entry = |name: &str, tls: &str| {
         format!(
             "- {{name: {name}, provider: new_api, base_url: 'https://{address}', tls_config: {{{tls}}}, static_configs: [{{targets: [t]}}]}}\n"
@@ -58,6 +60,7 @@ async fn a_custom_ca_and_server_name_are_accepted_and_other_certificates_are_rej
         entry("right", "ca_file: ca.pem, server_name: gateway.example"),
         entry("wrong-name", "ca_file: ca.pem"),
         entry("stranger", "server_name: gateway.example"),
+        entry("late", "ca_file: late.pem, server_name: gateway.example"),
     ]
     .concat();
     let exporter = Exporter::start(&text, folder.path()).await;
@@ -67,6 +70,7 @@ async fn a_custom_ca_and_server_name_are_accepted_and_other_certificates_are_rej
             "videogen_upstream_up{upstream=\"right\"} 1",
             "videogen_upstream_up{upstream=\"wrong-name\"} 0",
             "videogen_upstream_up{upstream=\"stranger\"} 0",
+            "videogen_upstream_up{upstream=\"late\"} 0",
         ])
         .await;
     assert!(page.contains("model=\"host-127.0.0.1\""), "the Host header is that of the URL: {page}");
@@ -76,6 +80,11 @@ async fn a_custom_ca_and_server_name_are_accepted_and_other_certificates_are_rej
         let count = page.lines().find_map(|line| line.strip_prefix(errors.as_str())).unwrap();
         assert_ne!(count, "0", "{name}");
     }
+    // A broken file changes nothing; a good one is used without a reload.
+    fs::write(folder.path().join("ca.pem"), "no certificate").unwrap();
+    fs::write(folder.path().join("late.pem"), cert.pem()).unwrap();
+    let page = exporter.wait_for(&["videogen_task_status{upstream=\"late\",task_id=\"t\",status=\"running\"} 1"]).await;
+    assert!(page.contains("videogen_upstream_up{upstream=\"right\"} 1"), "{page}");
     exporter.stop().await;
     server.abort();
 }

@@ -5,6 +5,7 @@ mod known_ids;
 mod open;
 mod statement;
 mod tasks;
+mod volume;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
@@ -16,6 +17,7 @@ use crate::domain::Transition;
 use counters::CounterBatch;
 use statement::execute;
 use tasks::AddOutcome;
+use volume::Volume;
 
 pub use open::{Opened, open};
 
@@ -32,6 +34,8 @@ const SKEW: &str = "skew/";
 pub struct Engine {
     connection: Connection,
     clock: Clock,
+    /// Where the files are; `None` in memory.
+    volume: Option<Volume>,
     /// Of the skews that were written last.
     skews: u64,
 }
@@ -44,12 +48,29 @@ impl From<rusqlite::Error> for StoreError {
 
 impl Engine {
     /// With an open connection.
-    const fn new(connection: Connection, clock: Clock) -> Self {
-        Self { connection, clock, skews: 0 }
+    const fn new(connection: Connection, clock: Clock, volume: Option<Volume>) -> Self {
+        Self { connection, clock, volume, skews: 0 }
     }
 
     /// Executes commands that write, in one transaction: all of them or none.
     pub fn commit<'a>(
+        &mut self,
+        commands: impl Iterator<Item = &'a Command>,
+        watch: &dyn Fn(Event),
+    ) -> Result<Vec<Output>, StoreError> {
+        if let Some(volume) = &mut self.volume {
+            volume.check()?;
+            volume.make_room(&self.connection);
+        }
+        let outcome = self.write(commands, watch);
+        if outcome.is_err() {
+            // The disk may be full of the write-ahead log, which this empties.
+            let _ = self.connection.execute_batch("pragma wal_checkpoint(truncate)");
+        }
+        outcome
+    }
+
+    fn write<'a>(
         &mut self,
         commands: impl Iterator<Item = &'a Command>,
         watch: &dyn Fn(Event),

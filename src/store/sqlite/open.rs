@@ -1,11 +1,14 @@
 //! Opens the database: for one process at a time, without touching a damaged or foreign file; migrates older schemas.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::OFlags;
 
+use super::volume::Volume;
 use super::{ALIVE, Engine, SKEW, STEADY};
 use crate::clock::{Clock, SavedClock};
 use crate::domain::Timestamp;
@@ -22,6 +25,9 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("timeline
 
 /// How long a statement waits for another process, such as a shell that reads or writes.
 const BUSY: Duration = Duration::from_millis(500);
+
+/// Mode of the files: their owner reads and writes them.
+const PRIVATE: u32 = 0o600;
 
 /// How long a process that was just killed may keep the lock, in milliseconds.
 const LOCK_PATIENCE: u32 = 1000;
@@ -54,6 +60,7 @@ pub fn open(path: Option<&Path>, clock: &Clock) -> Result<Opened, OpenError> {
             let path = real(path);
             inspect(&path)?;
             let lock = lock(&path)?;
+            make_private(&path)?;
             (Connection::open(&path), Some(lock), path)
         }
     };
@@ -70,7 +77,9 @@ pub fn open(path: Option<&Path>, clock: &Clock) -> Result<Opened, OpenError> {
     connection.execute_batch(rules).map_err(failed)?;
     let first_start = migrate(&mut connection, MIGRATIONS, clock.now().wall).map_err(failed)?;
     clock.resume(saved_clock(&connection).map_err(failed)?);
-    Ok(Opened { engine: Engine::new(connection, clock.clone()), first_start, lock })
+    let io = |error: std::io::Error| OpenError::Io(path.clone(), error.to_string());
+    let volume = lock.is_some().then(|| Volume::new(path.clone())).transpose().map_err(io)?;
+    Ok(Opened { engine: Engine::new(connection, clock.clone(), volume), first_start, lock })
 }
 
 /// The path without symbolic links, as far as it is there.
@@ -85,7 +94,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
     let io = |error: std::io::Error| OpenError::Io(path.to_owned(), error.to_string());
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(beside).map_err(io)?;
+    let lock = open_private(Path::new(&beside)).map_err(io)?;
     let mut patience = LOCK_PATIENCE / LOCK_INTERVAL;
     loop {
         match lock.try_lock() {
@@ -96,6 +105,34 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         }
         patience -= 1;
     }
+}
+
+/// Opens or creates a file that only this user may read: ids and labels are nobody else's business. A pipe is not waited for.
+fn open_private(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(PRIVATE).custom_flags(flags);
+    let file = options.open(path)?;
+    if file.metadata()?.mode() & 0o777 & !PRIVATE != 0
+        && let Err(error) = file.set_permissions(Permissions::from_mode(PRIVATE))
+    {
+        tracing::warn!(file = %path.display(), %error, "other users may read this file of the state");
+    }
+    Ok(file)
+}
+
+/// Makes the database and what an earlier run left beside it private. SQLite gives new files the mode of the database.
+fn make_private(path: &Path) -> Result<(), OpenError> {
+    let io = |error: std::io::Error| OpenError::Io(path.to_owned(), error.to_string());
+    open_private(path).map_err(io)?;
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        if Path::new(&beside).is_file() {
+            open_private(Path::new(&beside)).map_err(io)?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks an existing file without writing to it.

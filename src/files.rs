@@ -1,0 +1,146 @@
+//! Reads files that others write. What is not a file cannot block it, and a file is read up to a limit.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::clock;
+
+/// Interval between two looks at a file whose changes are noticed.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Opens a file for reading: a regular one, after following links. A pipe or a device is refused without waiting for it.
+///
+/// # Errors
+/// When it cannot be opened, or is no regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    // A pipe would wait for a writer here.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+    }
+}
+
+/// Reads a file of at most `limit` bytes, whatever size it claims to have.
+///
+/// # Errors
+/// As [`open`], and when it is larger.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {} KiB", limit >> 10)));
+    }
+    Ok(bytes)
+}
+
+/// Reads a text file of at most `limit` bytes.
+///
+/// # Errors
+/// As [`read`], and when it is not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
+    String::from_utf8(read(path, limit)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Works on a thread for blocking calls: a disk that hangs must delay nobody for longer than `patience`.
+///
+/// # Errors
+/// When the work does not end in time, or panics.
+pub async fn in_background<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    match tokio::time::timeout(patience, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(io::Error::other(error)),
+        Err(_) => {
+            let message = format!("the disk has not answered within {} s", patience.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, message))
+        }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one, and returns it. Sockets count, too.
+pub fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_err() {
+        tracing::warn!(limit = limit.current, "limit of open files cannot be raised");
+    }
+    descriptor_limit()
+}
+
+/// Most open files of this process.
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Decides when a file is looked at again: every second, and never twice at the same time.
+pub struct Recheck(Mutex<(Instant, bool)>);
+
+impl Default for Recheck {
+    /// The file was just read.
+    fn default() -> Self {
+        Self(Mutex::new((clock::instant(), false)))
+    }
+}
+
+impl Recheck {
+    fn state(&self) -> MutexGuard<'_, (Instant, bool)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the caller has to look at the file now.
+    pub fn claim(&self) -> bool {
+        let now = clock::instant();
+        let mut state = self.state();
+        let is_due = !state.1 && now.duration_since(state.0) >= RECHECK_INTERVAL;
+        state.1 |= is_due;
+        is_due
+    }
+
+    /// The caller has looked at it.
+    pub fn done(&self) {
+        *self.state() = (clock::instant(), false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_devices_folders_and_large_files_are_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let pipe = at("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::fs::write(at("small"), "12345").unwrap();
+        std::fs::write(at("bytes"), [0xff]).unwrap();
+        std::os::unix::fs::symlink(at("small"), at("link")).unwrap();
+        let why = |path: &Path| read_text(path, 5).map_err(|error| error.to_string());
+        for path in [&pipe, Path::new("/dev/zero"), folder.path()] {
+            assert_eq!(why(path), Err("it is not a regular file".to_owned()), "{}", path.display());
+        }
+        assert_eq!(why(&at("link")), Ok("12345".to_owned()));
+        assert_eq!(read(&at("small"), 4).unwrap_err().to_string(), "it is larger than 0 KiB");
+        assert_eq!(why(&at("bytes")), Err("it is not UTF-8".to_owned()));
+        assert!(why(&at("nothing")).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_waited_for_only_so_long() {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let hangs = in_background(Duration::from_secs(10), move || ended.recv());
+        assert_eq!(hangs.await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(end);
+    }
+}
