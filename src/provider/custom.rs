@@ -6,7 +6,7 @@ use serde_json_path::JsonPath;
 use super::definition::Provider;
 use super::read::answer::normalize;
 use super::read::error::{self, unknown_kind};
-use super::read::lenient::{self, Zone};
+use super::read::lenient::{self, Zone, limit};
 use super::read::{fields, status_words};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, ApiError, FailureClass, Reason, Status, Timestamp};
@@ -190,7 +190,8 @@ impl ResponseSpec {
                 let text = value.as_str().map(|text| text.trim().trim_end_matches('%').trim_end());
                 let has_percent_sign = text.is_some() && text != value.as_str().map(str::trim);
                 let without_sign = text.map_or_else(|| value.clone(), Value::from);
-                let Some(amount) = lenient::checked_amount(&without_sign)? else { return Ok(false) };
+                let most = *limit::PERCENT.end();
+                let Some(amount) = lenient::checked_amount(&without_sign, most)? else { return Ok(false) };
                 let maximum = if self.progress_unit == ProgressUnit::Ratio && !has_percent_sign { 1.0 } else { 100.0 };
                 answer.progress = Some((amount / maximum).clamp(0.0, 1.0));
                 Ok(true)
@@ -211,7 +212,7 @@ impl ResponseSpec {
             TimeUnit::Milliseconds => 1.0,
             TimeUnit::Microseconds => 1e-3,
         };
-        let number = lenient::checked_amount(value).ok()?? * millis;
+        let number = lenient::checked_amount(value, f64::MAX).ok()?? * millis;
         #[expect(clippy::cast_possible_truncation, reason = "below the year 9999")]
         (number < 253_402_300_800_000.0).then(|| Timestamp::from_millis(number.round() as i64))
     }
