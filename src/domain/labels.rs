@@ -5,6 +5,12 @@ use std::borrow::Cow;
 /// Longest label value, in characters.
 pub const MAX_LABEL_CHARS: usize = 128;
 
+/// Most labels that a source may give a task.
+pub const MAX_LABELS: usize = 32;
+
+/// Longest label value that a source may send, in bytes. It is cut to [`MAX_LABEL_CHARS`]; much longer ones are a mistake.
+pub const MAX_LABEL_BYTES: usize = 4096;
+
 /// Replaces a value that looks like a URL, a JWT or a key.
 pub const REDACTED: &str = "redacted";
 
