@@ -345,14 +345,12 @@ impl UpstreamList {
     async fn request_page(&mut self) -> PageOutcome {
         let (sent, sent_at) = (clock::instant(), Timestamp::from(clock::now()));
         let mut sent_request = ListRequest { code: None, reason: None, sent, took: Duration::ZERO, date: None };
-        let (request, client) =
-            match (self.next_page_request(), self.client.take().map_or_else(|| Client::new(&self.http), Ok)) {
-                (Some(request), Ok(client)) => (request, &*self.client.insert(client)),
-                (_, _) => {
-                    let listed = Err(ApiError::new(Reason::BadRequest));
-                    return PageOutcome { request: sent_request, listed, retry_after: None };
-                }
-            };
+        let client = self.client.take().map_or_else(|| Client::new(&self.http), Ok);
+        let (Some(request), Ok(client)) = (self.next_page_request(), client) else {
+            let listed = Err(ApiError::new(Reason::BadRequest));
+            return PageOutcome { request: sent_request, listed, retry_after: None };
+        };
+        let client = &*self.client.insert(client);
         let key = match &self.config.key {
             Some(key) => Some(key.get(clock::now()).await),
             None => None,

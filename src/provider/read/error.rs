@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::lenient;
+use super::{json, lenient};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{ApiError, Drift, Reason, labels};
 
@@ -83,7 +83,7 @@ pub const fn unknown_kind(_: &ErrorBody) -> Option<Reason> {
 
 /// The error of a response whose HTTP status is not 2xx.
 pub fn http_error(status: u16, body: &[u8], error_kind: ErrorKind) -> ApiError {
-    let found = serde_json::from_slice(body).map(|body: Value| error_body(&body)).unwrap_or_default();
+    let found = json::parse(body).map(|body| error_body(&body)).unwrap_or_default();
     let message = found.message.as_deref().unwrap_or("");
     let kind = match status {
         300..=399 => Reason::Redirect,
