@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, Text};
-use crate::domain::labels::{LABEL_NAME_RULE, MAX_LABEL_BYTES, MAX_LABELS, is_label_name, sanitize};
+use crate::domain::labels::{LABEL_NAME_RULE, MAX_LABEL_BYTES, MAX_LABELS, is_label_name, sanitize_source_label};
 use crate::domain::{NewTask, TaskId};
 use crate::provider::Dialect;
 
@@ -94,7 +94,7 @@ pub fn group_label_problem(group: &TargetGroup) -> Option<String> {
 impl TargetGroup {
     /// Its labels with sanitized values.
     pub fn clean_labels(&self) -> Arc<BTreeMap<String, String>> {
-        let clean = |Text(text): &Text| sanitize(text).into_owned();
+        let clean = |Text(text): &Text| sanitize_source_label(text).into_owned();
         Arc::new(self.labels.iter().map(|(name, text)| (name.clone(), clean(text))).collect())
     }
 

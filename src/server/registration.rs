@@ -16,7 +16,7 @@ use super::error::{HttpError, Item, JsonResult};
 use super::handle::{ActiveConfig, Handle};
 use crate::clock;
 use crate::config::Upstream;
-use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize};
+use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize_source_label};
 use crate::domain::{NewTask, TaskId, Timestamp};
 use crate::provider::time_or_utc;
 
@@ -166,7 +166,7 @@ fn read_labels(labels: &Map<String, Value>) -> Result<BTreeMap<String, String>, 
     }
     let read = |(name, value): (&String, &Value)| match value {
         _ if !is_label_name(name) => Err(LABEL_NAME_RULE),
-        Value::String(text) => Ok((name.clone(), sanitize(text).into_owned())),
+        Value::String(text) => Ok((name.clone(), sanitize_source_label(text).into_owned())),
         _ => Err("expected an object of strings"),
     };
     labels.iter().map(read).collect()

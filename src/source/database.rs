@@ -18,7 +18,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::groups;
 use super::listing::Listing;
 use crate::config;
-use crate::domain::labels::{LABEL_NAME_RULE, MAX_LABEL_BYTES, MAX_LABELS, is_label_name, sanitize};
+use crate::domain::labels::{
+    LABEL_NAME_RULE, MAX_LABEL_BYTES, MAX_LABELS, is_label_name, sanitize, sanitize_source_label,
+};
 use crate::domain::{NewTask, TaskId};
 use crate::http::platform_tls_config;
 use crate::provider::time_or_utc;
@@ -137,7 +139,7 @@ impl QueryResult {
                     submit = time_or_utc(&value);
                     self.invalid_times += u64::from(submit.is_none());
                 }
-                _ if is_label_name(&name) => _ = labels.insert(name, sanitize(&text).into_owned()),
+                _ if is_label_name(&name) => _ = labels.insert(name, sanitize_source_label(&text).into_owned()),
                 _ => {
                     return Err(format!("a column name is not a label name: {LABEL_NAME_RULE}"));
                 }

@@ -1,5 +1,7 @@
 //! Decodes error responses: from HTTP status, code and message to a reason.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::{json, lenient};
@@ -9,8 +11,8 @@ use crate::domain::{ApiError, Drift, Reason, labels};
 /// The reason of an error by the provider's codes.
 pub type ErrorKind = fn(&ErrorBody) -> Option<Reason>;
 
-/// Longest error code, in characters.
-const MAX_CODE: usize = 128;
+/// Longest error code, in characters. Some APIs write a sentence there, which may repeat the prompt.
+const MAX_CODE: usize = 64;
 
 /// Code and message of an error body.
 #[derive(Debug, Default, PartialEq)]
@@ -29,9 +31,7 @@ pub fn error_body(body: &Value) -> ErrorBody {
         Value::Array(items) if items.len() == 1 => &items[0],
         other => other,
     };
-    let short = |code: std::borrow::Cow<'_, str>| {
-        labels::storable_text(&code).map(|code| code.chars().take(MAX_CODE).collect::<String>())
-    };
+    let short = |code: Cow<'_, str>| short_code(&code);
     if let Some(error) = body.get("error") {
         if let Some(message) = error.as_str() {
             return ErrorBody {
@@ -68,6 +68,11 @@ pub fn error_body(body: &Value) -> ErrorBody {
         message: lenient::owned(body, "message"),
         is_base_resp: false,
     }
+}
+
+/// An error code that may be stored and shown; `None` when it is blank or a URL.
+pub fn short_code(code: &str) -> Option<String> {
+    labels::storable_text(code).map(|code| labels::sanitize(&code).chars().take(MAX_CODE).collect())
 }
 
 /// Looks an error's code up in a table.

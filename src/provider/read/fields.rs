@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::error::is_success_code;
+use super::error::{is_success_code, short_code};
 use super::lenient::{self, Zone, limit};
 use super::{signed_url, status_words};
 use crate::domain::drift::{Field, FieldProblem};
@@ -232,7 +232,7 @@ pub fn read_field(answer: &mut Answer, field: Field, value: &Value, zone: Zone) 
         Field::TokensTotal => put(&mut answer.tokens.total, amount(limit::TOKENS)?),
         Field::Credits => put(&mut answer.credits, amount(limit::CREDITS)?),
         Field::ErrorCode => {
-            let code = text()?;
+            let code = lenient::checked_text(value)?.and_then(|code| short_code(&code));
             let is_found = code.is_some();
             put(&mut answer.error_code, code.filter(|code| !is_success_code(code)));
             is_found
