@@ -1,6 +1,7 @@
 //! Sanitizes text from outside before it becomes a label value.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Longest label value, in characters.
 pub const MAX_LABEL_CHARS: usize = 128;
@@ -57,7 +58,7 @@ pub fn escape_invisible(text: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if is_escaped(c) {
-            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
         } else {
             escaped.push(c);
         }

@@ -28,6 +28,9 @@ const MAX_LABELS: usize = 32;
 
 const NO_ACCESS: &str = "this API key has no access to this upstream";
 
+const SUBMIT_TIME_RULE: &str =
+    "expected Unix seconds or a time such as 2026-01-02T03:04:05Z, of the years 2015 to 2099";
+
 /// How far in the future a submit time may be: the client's clock may be ahead.
 const MAX_CLOCK_SKEW: Duration = Duration::from_hours(24);
 
@@ -145,7 +148,7 @@ fn read_item<'a>(active: &'a ActiveConfig, item: &Value) -> Result<(&'a Upstream
     let submit = match fields.get("submit_time") {
         None | Some(Value::Null) => None,
         Some(value) => match time_or_utc(value) {
-            None => return invalid("submit_time", "expected Unix seconds or a time such as 2026-01-02T03:04:05Z"),
+            None => return invalid("submit_time", SUBMIT_TIME_RULE),
             Some(time) if time > Timestamp::from(clock::now()) + MAX_CLOCK_SKEW => {
                 return invalid("submit_time", "is more than 24 hours in the future");
             }
