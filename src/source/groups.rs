@@ -7,7 +7,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use serde::de::{self, Deserializer as _, SeqAccess, Visitor};
 
 use crate::config::{TargetGroup, Text, group_label_problem};
+use crate::domain::labels::MAX_LABELS;
 use crate::domain::{NewTask, TaskId};
+
+/// Most ids and labels of a list in JSON. A million groups of one id may have six labels each.
+const MAX_VALUES: usize = 8_000_000;
+
+/// Ids and labels of a group of one id, at most.
+const VALUES_PER_TARGET: usize = MAX_LABELS + 2;
 
 /// Hash of a text, to detect changes.
 pub fn hash_text(text: &[u8]) -> u64 {
@@ -35,6 +42,13 @@ pub fn too_many_targets(max_targets: usize) -> String {
 
 /// The tasks of a JSON list of groups, with at most so many ids.
 pub fn parse_json(text: &[u8], max_targets: usize) -> Result<TargetList, String> {
+    // Before they are in memory, where a value of two bytes takes a dozen times as many.
+    let most_values = MAX_VALUES.min(max_targets.saturating_mul(VALUES_PER_TARGET));
+    if text.iter().filter(|byte| **byte == b',').count() > most_values {
+        return Err(format!(
+            "more than {most_values} ids and labels; the last list is kept. Split the list, or write shared labels once"
+        ));
+    }
     let mut list = TargetList { max_targets, ..TargetList::default() };
     let mut json = serde_json::Deserializer::from_slice(text);
     let parsed = json.deserialize_seq(&mut list).and_then(|()| json.end());
@@ -125,5 +139,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn ids_that_are_not_valid_cannot_fill_the_memory_either() {
+        let list = |ids: usize| format!(r#"[{{"targets": [{}""]}}]"#, r#""","#.repeat(ids - 1));
+        assert_eq!(parse_json(list(69).as_bytes(), 2).map(|list| list.invalid_ids), Ok(69));
+        let error = parse_json(list(70).as_bytes(), 2).err().unwrap();
+        assert!(error.starts_with("more than 68 ids and labels"), "{error}");
     }
 }
