@@ -289,3 +289,39 @@ async fn adding_a_task_copies_only_its_chunk() {
     assert_eq!(after.tasks().count(), 20_001);
     assert_eq!(after_chunks.difference(&before_chunks).count(), 1, "only the chunk of the new task is copied");
 }
+
+/// A gateway or a cache that mixes up answers must not end the wrong task.
+#[tokio::test]
+async fn an_answer_about_another_task_is_drift_and_ends_nothing() {
+    let upstream = Upstream::default();
+    let (mut test, _folder) = start(&upstream).await;
+    let tasks = ["a", "b", "c"].map(|text| NewTask::new(id(text)));
+    drop(test.discover("file/0", tasks.into()).await);
+    test.settle().await;
+    let set = |of: &str, named: &str, status| {
+        let answer = Answer { task_id: Some(named.to_owned()), ..answer(status) };
+        upstream.lock().unwrap().insert(of.to_owned(), answer);
+    };
+    set("a", "b", Status::Failed);
+    set("b", "b", Status::Running);
+    // The id of the gateway's own upstream is another form of the same id.
+    set("c", "cgt-2026", Status::Running);
+    for text in ["a", "b", "c"] {
+        test.poll(&id(text)).await;
+    }
+    test.settle().await;
+    let page = test.page();
+    let status = |text: &str, status: &str| {
+        page.contains(&format!("videogen_task_status{{upstream=\"u\",task_id=\"{text}\",status=\"{status}\"}} 1"))
+    };
+    assert!(status("a", "unknown") && status("b", "running") && status("c", "running"), "{page}");
+    let drifted = |page: &str| {
+        let mut lines = page.lines().filter(|line| line.starts_with("videogen_schema_drift_total"));
+        lines.any(|line| line.contains("field=\"task_id\"") && line.ends_with("problem=\"unreadable\"} 1"))
+    };
+    assert!(drifted(&page), "{page}");
+    set("a", "a", Status::Failed);
+    test.advance(Duration::from_mins(1));
+    poll(&mut test).await;
+    assert!(test.page().contains(FAILED));
+}

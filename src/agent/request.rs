@@ -168,9 +168,33 @@ fn decode(dialect: &Dialect, is_batch: bool, response: &Response) -> Result<Answ
     };
     if is_batch {
         let list = dialect.read_list(response.status, body)?.tasks;
-        let by_id = list.into_iter().filter_map(|answer| Some((answer.task_id.clone()?, answer)));
-        Ok(Answers::Batch(by_id.collect()))
+        Ok(Answers::Batch(answers_by_id(list)))
     } else {
         dialect.read(response.status, body).map(|answer| Answers::One(Box::new(answer)))
+    }
+}
+
+/// Answers by task id. Which of two answers is the right one is unknown, so a task with two is polled alone.
+fn answers_by_id(list: Vec<Answer>) -> HashMap<String, Answer> {
+    let mut by_id: HashMap<String, Option<Answer>> = HashMap::with_capacity(list.len());
+    for answer in list {
+        if let Some(id) = answer.task_id.clone() {
+            by_id.entry(id).and_modify(|earlier| *earlier = None).or_insert(Some(answer));
+        }
+    }
+    by_id.into_iter().filter_map(|(id, answer)| Some((id, answer?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Status;
+
+    #[test]
+    fn a_task_with_two_answers_in_a_batch_has_none() {
+        let answer = |id: &str, status| Answer { task_id: Some(id.to_owned()), ..Answer::new(status) };
+        let list = [("a", Status::Running), ("b", Status::Failed), ("a", Status::Succeeded), ("a", Status::Failed)];
+        let by_id = answers_by_id(list.map(|(id, status)| answer(id, status)).into());
+        assert_eq!(by_id.into_keys().collect::<Vec<_>>(), ["b"]);
     }
 }

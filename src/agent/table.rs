@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::domain::label_set::AggregateLabels;
-use crate::domain::{Interner, Task, TaskId, Timestamp, schedule};
+use crate::domain::{Answer, Interner, Task, TaskId, Timestamp, schedule};
 use crate::metrics::SeriesSelection;
 use crate::view::{RowSlot, TaskRow, TaskRows};
 
@@ -61,6 +61,13 @@ impl TaskTable {
     /// Where a task is.
     pub fn slot(&self, id: &TaskId) -> Option<RowSlot> {
         self.slots.get(id).copied()
+    }
+
+    /// Whether an answer names another task of this table. An id that no task has may be another form of the same id: many
+    /// gateways answer with that of their own upstream.
+    pub fn is_about_other_task(&self, slot: RowSlot, answer: &Answer) -> bool {
+        let named = answer.task_id.as_deref().and_then(|id| TaskId::parse(id).ok());
+        named.and_then(|id| self.slot(&id)).is_some_and(|named| named != slot)
     }
 
     /// The task in a slot.

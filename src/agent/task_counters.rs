@@ -21,6 +21,8 @@ pub struct TaskCounters {
     counters: Arc<UpstreamCounters>,
     labels: LabelLimiter,
     drift: DriftReporter,
+    /// It is logged that a counter has reached its largest number.
+    is_full: bool,
     /// Zero holds whose release is being committed.
     releasing: Option<(DueHolds, oneshot::Receiver<Reply>)>,
     store: Arc<Store>,
@@ -35,6 +37,7 @@ impl TaskCounters {
             counters: Arc::new(UpstreamCounters::new(settings.zero_hold, settings.labels.exported_names())),
             labels: LabelLimiter::new(settings.labels.clone()),
             drift: DriftReporter::new(settings.upstream.name.clone()),
+            is_full: false,
             releasing: None,
             store,
             metrics,
@@ -110,7 +113,12 @@ impl TaskCounters {
 
     /// Counts a committed transition.
     pub fn count(&mut self, transition: &Transition, hold: ZeroHold, now: Now) {
-        self.counters_mut().count(transition, hold, now);
+        let full = self.counters_mut().count(transition, hold, now);
+        if let Some(counter) = full.filter(|_| !self.is_full) {
+            self.is_full = true;
+            let (name, metric) = (&self.upstream, counter.spec().family);
+            tracing::error!(upstream.name = %name, metric, "counter has reached its largest number and stands still");
+        }
     }
 
     /// Counts and logs what is unusual about an answer; whether there was anything.

@@ -15,6 +15,7 @@ use super::settings::UpstreamSettings;
 use super::table::TaskTable;
 use super::task_counters::TaskCounters;
 use crate::counters::CounterSnapshot;
+use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels::sanitize;
 use crate::domain::time::Now;
 use crate::domain::{Answer, LabelSet, NewTask, Reading, Reason, Status, Task, TaskId, Timestamp, Transition, advance};
@@ -197,8 +198,11 @@ impl Tracker {
     }
 
     /// What an answer means for its task; what is unusual about it is counted and logged.
-    fn interpret_answer(&mut self, slot: RowSlot, answer: Answer, now: Now) -> Reading {
-        if answer.is_not_found {
+    fn interpret_answer(&mut self, slot: RowSlot, mut answer: Answer, now: Now) -> Reading {
+        let is_foreign = self.table.is_about_other_task(slot, &answer);
+        if is_foreign {
+            answer.drift.add(Field::TaskId, FieldProblem::Unreadable);
+        } else if answer.is_not_found {
             return Reading::NotFound;
         }
         if let Some(task) = self.table.get(slot)
@@ -206,7 +210,7 @@ impl Tracker {
         {
             self.publisher.mark_changed();
         }
-        Reading::Answer(Box::new(answer))
+        if is_foreign { Reading::Failed } else { Reading::Answer(Box::new(answer)) }
     }
 
     /// The one way in for readings, however they came. What has to be durable is sent to the store.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 
 use crate::config::{Config, ConfigError, Upstream};
+use crate::domain::labels::escape_invisible;
 
 /// Why a command failed; selects its exit code.
 #[derive(Debug)]
@@ -16,10 +17,11 @@ pub enum Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Input(message) => f.write_str(message),
-            Self::Other(error) => write!(f, "{error:#}"),
-        }
+        let message = match self {
+            Self::Input(message) => message.clone(),
+            Self::Other(error) => format!("{error:#}"),
+        };
+        f.write_str(&escape_invisible(&message))
     }
 }
 
@@ -35,9 +37,9 @@ impl From<ConfigError> for Failure {
     }
 }
 
-/// Prints a line to standard output. A closed pipe, for example by `head`, is not a failure.
+/// Prints a line to standard output, with its invisible characters escaped: it may have texts of an upstream. A closed pipe, for example by `head`, is not a failure.
 pub fn print_line(line: impl fmt::Display) -> Result<(), Failure> {
-    match writeln!(io::stdout(), "{line}") {
+    match writeln!(io::stdout(), "{}", escape_invisible(&line.to_string())) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Other(anyhow::Error::new(error).context("cannot write to standard output")))
         }

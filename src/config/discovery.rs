@@ -10,6 +10,7 @@ use super::authorization::AuthorizationConfig;
 use super::http::{ClientConfig, ProxyUrl, TlsConfig};
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, Text};
+use super::sources::{check_max_targets, default_max_targets};
 use crate::http::{Client, Options};
 use crate::provider::Dialect;
 use crate::secret::{Credentials, SecretSource};
@@ -56,6 +57,9 @@ pub struct HttpSdConfig {
     /// Interval between reads.
     #[serde(default = "one_minute")]
     pub refresh_interval: ConfigDuration,
+    /// Most task ids.
+    #[serde(default = "default_max_targets")]
+    pub max_targets: usize,
     /// Its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<AuthorizationConfig>,
@@ -76,11 +80,14 @@ pub struct HttpSourceSettings {
     pub key: Option<Credentials>,
     /// Interval between reads.
     pub refresh_interval: Duration,
+    /// Most task ids.
+    pub max_targets: usize,
 }
 
 impl HttpSdConfig {
     pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> Option<HttpSourceSettings> {
         check_interval(self.refresh_interval, at, problems);
+        check_max_targets(self.max_targets, at, problems);
         let auth = self.authorization.as_ref();
         let key = auth.and_then(|auth| auth.check(&format!("{at}.authorization"), "", folder, problems));
         let client = ClientConfig {
@@ -93,7 +100,7 @@ impl HttpSdConfig {
             max_idle: 1,
         };
         let http = client.check(at, folder, problems)?;
-        Some(HttpSourceSettings { http, key, refresh_interval: self.refresh_interval.0 })
+        Some(HttpSourceSettings { http, key, refresh_interval: self.refresh_interval.0, max_targets: self.max_targets })
     }
 }
 
@@ -104,6 +111,9 @@ pub struct ListConfig {
     /// Interval between reads.
     #[serde(default = "one_minute")]
     pub refresh_interval: ConfigDuration,
+    /// Most task ids.
+    #[serde(default = "default_max_targets")]
+    pub max_targets: usize,
     /// Age of the oldest tasks to read.
     #[serde(default = "one_day")]
     pub lookback: ConfigDuration,
@@ -124,6 +134,8 @@ pub struct ListSourceSettings {
     pub key_reference: String,
     /// Interval between reads.
     pub refresh_interval: Duration,
+    /// Most task ids.
+    pub max_targets: usize,
     /// Age of the oldest tasks to read.
     pub lookback: Duration,
     /// The user id, for gateways that require it.
@@ -140,6 +152,7 @@ impl ListConfig {
         problems: &mut Problems,
     ) -> ListSourceSettings {
         check_interval(self.refresh_interval, at, problems);
+        check_max_targets(self.max_targets, at, problems);
         if !dialect.has_list() {
             problems.add(at, format!("provider {} has no list of tasks", dialect.name()));
         }
@@ -160,6 +173,7 @@ impl ListConfig {
             key: key.unwrap_or_else(|| upstream.cloned()),
             key_reference: key_reference.unwrap_or_default(),
             refresh_interval: self.refresh_interval.0,
+            max_targets: self.max_targets,
             lookback: self.lookback.0,
             user_id: self.user_id.as_ref().map(|Text(id)| id.as_str().into()),
         }
@@ -181,6 +195,9 @@ pub struct SqlSdConfig {
     /// Interval between reads.
     #[serde(default = "one_minute")]
     pub refresh_interval: ConfigDuration,
+    /// Most task ids.
+    #[serde(default = "default_max_targets")]
+    pub max_targets: usize,
     /// Time-out of the query.
     #[serde(default = "ten_seconds")]
     pub timeout: ConfigDuration,
@@ -197,6 +214,8 @@ pub struct SqlSourceSettings {
     pub query: Arc<str>,
     /// Interval between reads.
     pub refresh_interval: Duration,
+    /// Most task ids.
+    pub max_targets: usize,
     /// Time-out of the query.
     pub timeout: Duration,
 }
@@ -204,6 +223,7 @@ pub struct SqlSourceSettings {
 impl SqlSdConfig {
     pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> Option<SqlSourceSettings> {
         check_interval(self.refresh_interval, at, problems);
+        check_max_targets(self.max_targets, at, problems);
         if self.timeout < ConfigDuration::from_secs(1) {
             problems.add(format!("{at}.timeout"), "must be at least 1s");
         }
@@ -217,6 +237,7 @@ impl SqlSdConfig {
             folder: folder.to_owned(),
             query: query.into(),
             refresh_interval: self.refresh_interval.0,
+            max_targets: self.max_targets,
             timeout: self.timeout.0,
         })
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, Text};
-use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize};
+use crate::domain::labels::{LABEL_NAME_RULE, MAX_LABEL_BYTES, MAX_LABELS, is_label_name, sanitize_source_label};
 use crate::domain::{NewTask, TaskId};
 use crate::provider::Dialect;
 
@@ -33,6 +33,9 @@ pub struct FileSdConfig {
     /// How often the files are read when no change is noticed.
     #[serde(default = "thirty_seconds")]
     pub refresh_interval: ConfigDuration,
+    /// Most task ids of all these files.
+    #[serde(default = "default_max_targets")]
+    pub max_targets: usize,
 }
 
 fn thirty_seconds() -> ConfigDuration {
@@ -53,26 +56,55 @@ pub struct FileSourceSettings {
     pub patterns: Vec<PathBuf>,
     /// How often the files are read when no change is noticed.
     pub refresh_interval: Duration,
+    /// Most task ids of all files.
+    pub max_targets: usize,
 }
 
 /// Extensions of `file_sd` files.
 const FILE_EXTENSIONS: [&str; 3] = ["yml", "yaml", "json"];
 
-/// Why the labels of a group are invalid; `None` if they are valid.
+/// Most task ids of an entry of `static_configs:`, and default of `max_targets`.
+const MAX_TARGETS: usize = 1_000_000;
+
+/// Largest `max_targets`.
+const LARGEST_MAX_TARGETS: usize = 10_000_000;
+
+pub(super) fn default_max_targets() -> usize {
+    MAX_TARGETS
+}
+
+pub(super) fn check_max_targets(max_targets: usize, at: &str, problems: &mut Problems) {
+    if !(1..=LARGEST_MAX_TARGETS).contains(&max_targets) {
+        problems.add(format!("{at}.max_targets"), format!("must be between 1 and {LARGEST_MAX_TARGETS}"));
+    }
+}
+
+/// Why the labels of a group are invalid; `None` if they are valid. The message has no value.
 pub fn group_label_problem(group: &TargetGroup) -> Option<String> {
-    group.labels.keys().find(|name| !is_label_name(name)).map(|_| LABEL_NAME_RULE.to_owned())
+    if group.labels.len() > MAX_LABELS {
+        return Some(format!("has more than {MAX_LABELS} labels"));
+    }
+    group.labels.iter().find_map(|(name, Text(text))| match text.len() {
+        _ if !is_label_name(name) => Some(LABEL_NAME_RULE.to_owned()),
+        ..=MAX_LABEL_BYTES => None,
+        length => Some(format!("label {name} has {length} bytes; at most {MAX_LABEL_BYTES} are read")),
+    })
 }
 
 impl TargetGroup {
     /// Its labels with sanitized values.
     pub fn clean_labels(&self) -> Arc<BTreeMap<String, String>> {
-        let clean = |Text(text): &Text| sanitize(text).into_owned();
+        let clean = |Text(text): &Text| sanitize_source_label(text).into_owned();
         Arc::new(self.labels.iter().map(|(name, text)| (name.clone(), clean(text))).collect())
     }
 
     pub(super) fn check(&self, at: &str, problems: &mut Problems) -> StaticSourceSettings {
         if let Some(message) = group_label_problem(self) {
             problems.add(format!("{at}.labels"), message);
+        }
+        if self.targets.len() > MAX_TARGETS {
+            problems.add(format!("{at}.targets"), format!("has more than {MAX_TARGETS} task ids; put them into files"));
+            return StaticSourceSettings::default();
         }
         let labels = self.clean_labels();
         let mut tasks = Vec::with_capacity(self.targets.len());
@@ -115,6 +147,7 @@ impl FileSdConfig {
             }
             patterns.push(folder.join(file));
         }
-        FileSourceSettings { patterns, refresh_interval: self.refresh_interval.0 }
+        check_max_targets(self.max_targets, at, problems);
+        FileSourceSettings { patterns, refresh_interval: self.refresh_interval.0, max_targets: self.max_targets }
     }
 }

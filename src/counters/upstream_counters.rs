@@ -16,7 +16,7 @@ use super::zero_hold::{HoldTimer, ZeroHold};
 use crate::domain::counter::CounterKind;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::time::Now;
-use crate::domain::{Drift, Increment, LabelSet, TaskId, Timestamp, Transition};
+use crate::domain::{Counter, Drift, Increment, LabelSet, TaskId, Timestamp, Transition};
 
 /// The counters. A clone shares the label sets with its original until one of them is counted on.
 #[derive(Debug, Clone)]
@@ -93,11 +93,13 @@ impl CounterSet {
         self.exemplars.get(&key).filter(|_| self.hold.is_released())
     }
 
-    fn count(&mut self, increment: Increment, task_id: &TaskId, at: Timestamp) {
+    /// Returns whether every number had room for it.
+    fn count(&mut self, increment: Increment, task_id: &TaskId, at: Timestamp) -> bool {
         let (series, amount) = increment;
         let spec = series.counter.spec();
+        let mut has_room = true;
         for (key, more) in state_increments(increment) {
-            self.values.add(key, more);
+            has_room &= self.values.add(key, more);
             #[expect(clippy::cast_precision_loss, reason = "a span of at most 30 days in milliseconds")]
             let value = match (spec.kind, key.part) {
                 (CounterKind::Counter, Part::Count) => more as f64,
@@ -108,6 +110,7 @@ impl CounterSet {
                 self.exemplars.insert(key, Exemplar { task_id: task_id.clone(), value, at });
             }
         }
+        has_room
     }
 }
 
@@ -166,17 +169,20 @@ impl UpstreamCounters {
         }
     }
 
-    /// Counts a committed transition; creates its label set, if it is new.
-    pub fn count(&mut self, transition: &Transition, hold: ZeroHold, now: Now) {
+    /// Counts a committed transition; creates its label set, if it is new. Returns the first counter that is full, if one is.
+    pub fn count(&mut self, transition: &Transition, hold: ZeroHold, now: Now) -> Option<Counter> {
         let Transition { task, increments, at, .. } = transition;
         let label_set = task.label_set();
         self.create_series(label_set.clone(), hold, now);
+        let mut full = None;
         if let Some(set) = self.sets.get_mut(&label_set).filter(|_| !increments.is_empty()) {
             let set = Arc::make_mut(set);
             for increment in increments {
-                set.count(*increment, &task.id, *at);
+                let has_room = set.count(*increment, &task.id, *at);
+                full = full.or((!has_room).then_some(increment.0.counter));
             }
         }
+        full
     }
 
     /// Continues a label set of the state, unless it is in memory already.

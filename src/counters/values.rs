@@ -46,8 +46,8 @@ impl Default for CounterValues {
 }
 
 impl CounterValues {
-    /// Adds to one number; it never exceeds [`MAX_COUNT`].
-    pub fn add(&mut self, StateKey { series, part }: StateKey, amount: u64) {
+    /// Adds to one number, which never exceeds [`MAX_COUNT`]. Returns whether all of it could be added.
+    pub fn add(&mut self, StateKey { series, part }: StateKey, amount: u64) -> bool {
         let width = width(series.counter);
         let numbers = &mut self.numbers[series.counter as usize][series.position() * width..][..width];
         let number = match part {
@@ -56,7 +56,9 @@ impl CounterValues {
             Part::Sum => &mut numbers[width - 1],
             Part::Native(bucket) => self.native.entry(series).or_default().count_mut(bucket),
         };
-        *number = number.saturating_add(amount).min(MAX_COUNT);
+        let sum = number.saturating_add(amount);
+        *number = sum.min(MAX_COUNT);
+        sum <= MAX_COUNT
     }
 
     /// The series of a counter that are shown: every possible one, and whatever else was counted.
@@ -96,7 +98,7 @@ mod tests {
         let mut expected: BTreeMap<CounterKey, u64> = BTreeMap::new();
         for (n, series) in Counter::ALL.iter().flat_map(|counter| counter.combinations()).enumerate() {
             let amount = n as u64 + 1;
-            state_increments((series, amount)).for_each(|(key, more)| values.add(key, more));
+            state_increments((series, amount)).for_each(|(key, more)| assert!(values.add(key, more)));
             expected.insert(series, amount);
         }
         for (series, amount) in expected {
@@ -116,7 +118,8 @@ mod tests {
         let shown = |values: &CounterValues| values.series(Counter::Finished).count();
         assert_eq!(shown(&values), Status::ENDS.len());
         let odd = Counter::Finished.with([Status::Running.index()]);
-        state_increments((odd, u64::MAX)).for_each(|(key, more)| values.add(key, more));
+        let mut was_added = |amount| state_increments((odd, amount)).all(|(key, more)| values.add(key, more));
+        assert_eq!([was_added(MAX_COUNT), was_added(0), was_added(1)], [true, true, false], "it tells that it is full");
         assert_eq!((shown(&values), values.count(odd)), (Status::ENDS.len() + 1, MAX_COUNT));
     }
 }

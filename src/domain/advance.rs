@@ -13,6 +13,7 @@ use crate::domain::number::Number;
 use crate::domain::reading::{Answer, ClockSource, Reading, Times};
 use crate::domain::span::{Span, SpanProblem};
 use crate::domain::task::{ResolutionClass, Strikes, is_possible_span};
+use crate::domain::video_words;
 
 /// Consecutive not-found answers after which a task is lost.
 pub const LOST_AFTER_STRIKES: u32 = 3;
@@ -152,9 +153,12 @@ fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
         task.tokens = answer.tokens.into();
     }
     let video = &task.video;
-    let upstream_model = changed_text(video.upstream_model.as_deref(), answer.model_upstream.as_deref());
-    let resolution = changed_text(video.resolution.as_deref(), answer.resolution.as_deref());
-    let service_tier = changed_text(video.service_tier.as_deref(), answer.service_tier.as_deref());
+    let model = answer.model_upstream.as_deref().map(sanitize);
+    let upstream_model = changed_text(video.upstream_model.as_deref(), model.as_deref());
+    let resolution = answer.resolution.as_deref().and_then(video_words::resolution);
+    let resolution = changed_text(video.resolution.as_deref(), resolution);
+    let service_tier = answer.service_tier.as_deref().and_then(video_words::service_tier);
+    let service_tier = changed_text(video.service_tier.as_deref(), service_tier);
     // Usually nothing has changed, and tasks continue to share the record.
     if upstream_model.is_some() || resolution.is_some() || service_tier.is_some() {
         let video = Arc::make_mut(&mut task.video);
@@ -166,8 +170,7 @@ fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
 
 /// The text of an answer, if it differs from the known one. An answer without the text changes nothing.
 fn changed_text(known: Option<&str>, text: Option<&str>) -> Option<Arc<str>> {
-    let text = text.map(sanitize).filter(|text| !text.is_empty() && known != Some(&**text))?;
-    Some(text.into())
+    text.filter(|text| !text.is_empty() && known != Some(*text)).map(Arc::from)
 }
 
 /// Adds known times to the times of an answer that lacks them, unless this would mix two clocks unnoticed.

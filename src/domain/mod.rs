@@ -17,6 +17,7 @@ pub mod span;
 pub mod status;
 pub mod task;
 pub mod time;
+pub mod video_words;
 
 pub use advance::{Policy, Transition, advance};
 pub use counter::{Counter, CounterKey, Increment};

@@ -90,7 +90,8 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = fields::read(CONTRACT, value, zone, source);
     answer.video_seconds = answer.video_seconds.or_else(|| {
         let rate = lenient::amount(value, "framespersecond").filter(|rate| *rate > 0.0)?;
-        Some(lenient::amount(value, "frames")? / rate)
+        let seconds = lenient::amount(value, "frames")? / rate;
+        (seconds <= lenient::limit::VIDEO_SECONDS).then_some(seconds)
     });
     if answer.video_seconds.is_none() && answer.reported_status == Some(Status::Succeeded) {
         answer.drift.add(Field::Duration, value_problem(value.get("duration").or(value.get("frames"))));

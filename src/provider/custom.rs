@@ -6,8 +6,8 @@ use serde_json_path::JsonPath;
 use super::definition::Provider;
 use super::read::answer::normalize;
 use super::read::error::{self, unknown_kind};
-use super::read::lenient::{self, Zone};
-use super::read::{fields, status_words};
+use super::read::lenient::{self, Zone, limit};
+use super::read::{fields, json, status_words};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, ApiError, FailureClass, Reason, Status, Timestamp};
 
@@ -140,7 +140,7 @@ impl ResponseSpec {
             // Only the HTTP status is used: the API's error codes are unknown.
             return Err(error::http_error(http_status, body, unknown_kind));
         }
-        let value = serde_json::from_slice::<Value>(body).map_err(|_| ApiError::new(Reason::InvalidBody))?;
+        let value = json::parse(body)?;
         let answer = self.read(&value, zone);
         if answer.reported_status.is_some() {
             return Ok(normalize(answer));
@@ -190,7 +190,8 @@ impl ResponseSpec {
                 let text = value.as_str().map(|text| text.trim().trim_end_matches('%').trim_end());
                 let has_percent_sign = text.is_some() && text != value.as_str().map(str::trim);
                 let without_sign = text.map_or_else(|| value.clone(), Value::from);
-                let Some(amount) = lenient::checked_amount(&without_sign)? else { return Ok(false) };
+                let most = *limit::PERCENT.end();
+                let Some(amount) = lenient::checked_amount(&without_sign, most)? else { return Ok(false) };
                 let maximum = if self.progress_unit == ProgressUnit::Ratio && !has_percent_sign { 1.0 } else { 100.0 };
                 answer.progress = Some((amount / maximum).clamp(0.0, 1.0));
                 Ok(true)
@@ -211,7 +212,7 @@ impl ResponseSpec {
             TimeUnit::Milliseconds => 1.0,
             TimeUnit::Microseconds => 1e-3,
         };
-        let number = lenient::checked_amount(value).ok()?? * millis;
+        let number = lenient::checked_amount(value, f64::MAX).ok()?? * millis;
         #[expect(clippy::cast_possible_truncation, reason = "below the year 9999")]
         (number < 253_402_300_800_000.0).then(|| Timestamp::from_millis(number.round() as i64))
     }
@@ -223,9 +224,22 @@ fn rfc3339(time: Timestamp) -> Value {
     time.map_or(Value::Null, |time| Value::String(time.to_string()))
 }
 
-/// Why the time of a `JSONPath` may grow faster than the size of a response, if it may. Otherwise each node is visited a bounded
-/// number of times: `..` and filters appear at most once, filters read single values, and brackets have one wildcard.
+/// Longest `JSONPath`, in bytes.
+const MAX_PATH: usize = 1024;
+
+/// Most selectors of one pair of brackets.
+const MAX_SELECTORS: usize = 16;
+
+/// Why the work of a `JSONPath` may grow faster than the size of a response, if it may.
+///
+/// Otherwise no value is selected more than [`MAX_SELECTORS`] times. A key, an index, `*` and a slice select each child of a value
+/// at most once, and a value has one parent. Only `..` selects a value for each of its ancestors, so it appears once; and several
+/// selectors in brackets select it several times, so they appear once, with one wildcard. A filter is evaluated once for each of
+/// these values. It reads single values at or below it, without patterns, whose work does not depend on the text alone.
 fn find_expensive_part(path: &str) -> Option<&'static str> {
+    if path.len() > MAX_PATH {
+        return Some("it is longer than 1024 bytes");
+    }
     let (mut quote, mut is_escaped) = (None, false);
     // The path without its quoted parts, which cannot contain operators.
     let mut plain = String::with_capacity(path.len());
@@ -242,13 +256,24 @@ fn find_expensive_part(path: &str) -> Option<&'static str> {
     let (before, filter) = plain.split_once('?').unwrap_or((&plain, ""));
     if plain.matches("..").count() > 1 {
         Some("`..` may appear only once")
-    } else if filter.contains("..") || filter.contains(['*', ':', '?']) {
-        Some("a filter must not contain `..`, `*`, a slice or another filter")
-    } else if before.split('[').skip(1).any(|brackets| brackets.split(']').next().is_some_and(has_two_wildcards)) {
+    } else if filter.contains("..") || filter.contains(['*', ':', '?', '$']) {
+        Some("a filter, and what follows it, must not contain `..`, `*`, a slice, `$` or another filter")
+    } else if filter.contains("match(") || filter.contains("search(") {
+        Some("a filter must not call match or search")
+    } else if selectors(&plain).filter(|brackets| brackets.contains(',')).count() > 1 {
+        Some("only one pair of brackets may have several selectors")
+    } else if selectors(&plain).any(|brackets| brackets.split(',').count() > MAX_SELECTORS) {
+        Some("brackets may contain at most 16 selectors")
+    } else if selectors(before).any(has_two_wildcards) {
         Some("brackets may contain only one `*` or slice")
     } else {
         None
     }
+}
+
+/// What is inside each pair of brackets.
+fn selectors(path: &str) -> impl Iterator<Item = &str> {
+    path.split('[').skip(1).filter_map(|brackets| brackets.split(']').next())
 }
 
 fn has_two_wildcards(brackets: &str) -> bool {
@@ -262,6 +287,8 @@ fn find_word<'a, T>(table: &'a [(String, T)], word: &str) -> Option<&'a T> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -274,14 +301,67 @@ mod tests {
             "$.list[?@.id == 'a..*?'].status",
             "$.a[*]",
             "$[0,1]",
+            "$..[?@.match == 'match(']",
         ] {
             assert!(FieldPath::parse(path).is_ok(), "{path}: {:?}", FieldPath::parse(path).err());
         }
-        for path in
-            ["$..a..b", "$..*..*", "$[?@..a]", "$.a[?count(@.b[*]) > 1]", "$[?@.a[?@.b]]", "$[*,*][*,*]", "$[0:,1:]"]
-        {
+        let (many, long) = (format!("$[{}0]", "0,".repeat(16)), format!("${}", ".a".repeat(600)));
+        assert!(FieldPath::parse("$[?match (@.a, 'x')]").is_err(), "a function has no space after its name");
+        for path in [
+            "$..a..b",
+            "$..*..*",
+            "$[?@..a]",
+            "$.a[?count(@.b[*]) > 1]",
+            "$[?@.a[?@.b]]",
+            "$[*,*][*,*]",
+            "$[0:,1:]",
+            "$[0,0][0,0]",
+            "$['a','a']['a','a']",
+            "$[0,-1][0,-1]",
+            "$[0,*].a[0,*]",
+            "$..[?length($.prompt) > 3]",
+            "$..[?match(@.a, @.b)]",
+            "$..[?search(@.a, 'x')]",
+            &many,
+            &long,
+        ] {
             let error = FieldPath::parse(path).unwrap_err();
             assert!(error.starts_with("is too expensive: "), "{path}: {error}");
         }
+    }
+
+    /// Counts values instead of time: all that any accepted path selects, in documents of two sizes that are deep, wide or both.
+    #[test]
+    fn an_accepted_path_selects_each_value_a_bounded_number_of_times() {
+        fn count(value: &Value) -> usize {
+            let below = match value {
+                Value::Array(items) => items.iter().map(count).sum(),
+                Value::Object(fields) => fields.values().map(count).sum(),
+                _ => 0,
+            };
+            1 + below
+        }
+        let nest = |depth: usize, inner: Value, one: fn(Value) -> Value| (0..depth).fold(inner, |value, _| one(value));
+        let documents = |size: usize| {
+            [
+                nest(size / 2, json!(1), |value| json!({"a": value})),
+                nest(size / 2, json!(1), |value| json!([value])),
+                nest(size / 2, json!(1), |value| json!({"a": value, "b": [{"a": 1}, {"a": 2}]})),
+                nest(7, json!([1, 2, 3, 4, 5, 6, 7, 8]), |value| json!([value, value])),
+                Value::from(vec![json!({"a": [1, 2], "b": {"a": 1}}); size]),
+            ]
+        };
+        let mut selected = 0;
+        for path in
+            ["$..a", "$..*", "$..[*]", "$..[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,*]", "$..*[*]", "$[*][*].a[0:]", "$..[?@.a]"]
+        {
+            let FieldPath::Path(path) = FieldPath::parse(path).unwrap() else { panic!("{path} is not a JSONPath") };
+            for document in documents(50).into_iter().chain(documents(200)) {
+                let (visits, nodes) = (path.query(&document).len(), count(&document));
+                assert!(visits <= MAX_SELECTORS * nodes, "{path:?}: {visits} of {nodes}");
+                selected += visits;
+            }
+        }
+        assert!(selected > 10_000, "{selected}");
     }
 }

@@ -6,8 +6,8 @@ use super::custom::ResponseSpec;
 use super::definition::{Batch, Callback, Provider, RequestSpec};
 use super::headers::{Headers, TemplateError};
 use super::list::{List, ListPage, ListPath, PageRequest};
-use super::read::error;
 use super::read::lenient::{self, Zone};
+use super::read::{error, json};
 use super::template::{Template, UnsupportedId};
 use crate::domain::{Answer, ApiError, Drift, Reason, TaskId};
 use crate::http::{Method, Request};
@@ -251,7 +251,7 @@ fn parse(http_status: u16, body: &[u8], provider: &Provider) -> Result<Value, Ap
     if !(200..300).contains(&http_status) {
         return Err(error::http_error(http_status, body, provider.error_kind));
     }
-    let value: Value = serde_json::from_slice(body).map_err(|_| ApiError::new(Reason::InvalidBody))?;
+    let value = json::parse(body)?;
     match &value {
         Value::Object(_) => Ok(value),
         Value::Array(items) if items.len() == 1 && items[0].get("error").is_some() => {

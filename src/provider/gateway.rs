@@ -9,6 +9,7 @@ use super::read::answer::{finish, finish_list_item, format_size, has_url, normal
 use super::read::error::{self, ErrorKind, is_success_code};
 use super::read::failures::{FailurePattern, FailureTable, classify};
 use super::read::fields::{self, BodySource, Contract, always, key, optional, value_problem};
+use super::read::json;
 use super::read::lenient::{self, Zone};
 use super::read::signed_url;
 use super::{kling, openai_videos, vendor, veo};
@@ -194,7 +195,7 @@ fn has_read_side_effect(row: &Value) -> bool {
 /// The vendor's body in a row: an object, or a string that contains one.
 fn vendor_body(row: &Value) -> Option<Cow<'_, Value>> {
     let data = match row.get("data")? {
-        Value::String(text) => Cow::Owned(serde_json::from_str(text).ok()?),
+        Value::String(text) => Cow::Owned(json::parse(text.as_bytes()).ok()?),
         other => Cow::Borrowed(other),
     };
     data.is_object().then_some(data)

@@ -23,6 +23,7 @@ mod veo;
 pub use definition::{Batch, Callback, Provider, RequestSpec};
 pub use dialect::{Dialect, DialectError, Overrides};
 pub use list::{List, ListPage, ListPath, PageRequest};
+pub use read::json::parse as parse_json;
 pub use read::lenient::{Zone, time_or_utc};
 pub use template::UnsupportedId;
 

@@ -85,7 +85,7 @@ pub(super) const FAILURES: FailureTable = &[
 /// Decodes a video object (docs/upstreams.md 2.6 and 6.1).
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     // In OpenAI's objects `object` is `video`, and times are seconds.
-    let has_millis = lenient::amount(value, "created_at").is_some_and(|created| created > 1e11);
+    let has_millis = lenient::number(value, "created_at").is_some_and(|created| created > 1e11);
     let has_gateway_fields = ["task_id", "metadata", "created"].iter().any(|key| value.get(key).is_some());
     let is_from_openai =
         value.get("object").is_none_or(|object| object.as_str() == Some("video")) && !has_millis && !has_gateway_fields;

@@ -148,7 +148,9 @@ fn read_status(value: &Value, done: bool, answer: &mut Answer) -> Status {
         return Status::Succeeded;
     }
     let counts = results(value).filter_map(|result| result.get("raiMediaFilteredCount"));
-    if let Some(Err(problem)) = counts.map(lenient::checked_amount).find(Result::is_err) {
+    if let Some(Err(problem)) =
+        counts.map(|count| lenient::checked_amount(count, lenient::limit::OTHER)).find(Result::is_err)
+    {
         answer.drift.add(Field::ErrorCode, problem);
     }
     let filtered =

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::tasks::TaskFilter;
 use crate::domain::label_set::UNKNOWN_MODEL;
+use crate::domain::labels::is_invisible;
 use crate::domain::number::Number;
 use crate::domain::{Status, Task, Timestamp};
 use crate::view::UpstreamView;
@@ -127,7 +128,7 @@ fn format_span(span: Duration) -> String {
     }
 }
 
-/// Text with its HTML characters escaped.
+/// Text with its HTML characters and invisible characters escaped.
 struct HtmlEscaped<'a>(&'a str);
 
 impl std::fmt::Display for HtmlEscaped<'_> {
@@ -139,6 +140,7 @@ impl std::fmt::Display for HtmlEscaped<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
+                c if is_invisible(c) => write!(f, "\\u{:04x}", u32::from(c))?,
                 c => write!(f, "{c}")?,
             }
         }
@@ -172,12 +174,15 @@ mod tests {
         }
         let other = TaskFilter {
             status: Some("failed".to_owned()),
-            model: Some("'><script>".to_owned()),
+            model: Some("'><script>\u{202e}".to_owned()),
             ..TaskFilter::default()
         };
         let page = super::page(&views, &other, "/metrics", now);
         assert!(
-            page.contains("No task matches the filter") && page.contains("value='failed'") && !page.contains("<script"),
+            page.contains("script&gt;\\u202e'")
+                && page.contains("No task matches the filter")
+                && page.contains("value='failed'")
+                && !page.contains("<script"),
             "{page}"
         );
     }

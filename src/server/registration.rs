@@ -16,7 +16,7 @@ use super::error::{HttpError, Item, JsonResult};
 use super::handle::{ActiveConfig, Handle};
 use crate::clock;
 use crate::config::Upstream;
-use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize};
+use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize_source_label};
 use crate::domain::{NewTask, TaskId, Timestamp};
 use crate::provider::time_or_utc;
 
@@ -27,6 +27,9 @@ const MAX_ITEMS: usize = 1000;
 const MAX_LABELS: usize = 32;
 
 const NO_ACCESS: &str = "this API key has no access to this upstream";
+
+const SUBMIT_TIME_RULE: &str =
+    "expected Unix seconds or a time such as 2026-01-02T03:04:05Z, of the years 2015 to 2099";
 
 /// How far in the future a submit time may be: the client's clock may be ahead.
 const MAX_CLOCK_SKEW: Duration = Duration::from_hours(24);
@@ -145,7 +148,7 @@ fn read_item<'a>(active: &'a ActiveConfig, item: &Value) -> Result<(&'a Upstream
     let submit = match fields.get("submit_time") {
         None | Some(Value::Null) => None,
         Some(value) => match time_or_utc(value) {
-            None => return invalid("submit_time", "expected Unix seconds or a time such as 2026-01-02T03:04:05Z"),
+            None => return invalid("submit_time", SUBMIT_TIME_RULE),
             Some(time) if time > Timestamp::from(clock::now()) + MAX_CLOCK_SKEW => {
                 return invalid("submit_time", "is more than 24 hours in the future");
             }
@@ -166,7 +169,7 @@ fn read_labels(labels: &Map<String, Value>) -> Result<BTreeMap<String, String>, 
     }
     let read = |(name, value): (&String, &Value)| match value {
         _ if !is_label_name(name) => Err(LABEL_NAME_RULE),
-        Value::String(text) => Ok((name.clone(), sanitize(text).into_owned())),
+        Value::String(text) => Ok((name.clone(), sanitize_source_label(text).into_owned())),
         _ => Err("expected an object of strings"),
     };
     labels.iter().map(read).collect()

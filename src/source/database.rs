@@ -3,7 +3,7 @@
 //! The column `task_id` is the id, `submit_time` is the submit time; every other column is a label.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,15 +18,17 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::groups;
 use super::listing::Listing;
 use crate::config;
-use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize};
+use crate::domain::labels::{
+    LABEL_NAME_RULE, MAX_LABEL_BYTES, MAX_LABELS, is_label_name, sanitize, sanitize_source_label,
+};
 use crate::domain::{NewTask, TaskId};
 use crate::files;
 use crate::http::platform_tls_config;
 use crate::provider::time_or_utc;
 use crate::secret::fingerprint;
 
-/// Maximum number of rows; more are skipped.
-const MAX_ROWS: usize = 500_000;
+/// Longest row of `PostgreSQL` as JSON, in bytes: an id and the most labels, with every character escaped.
+const MAX_ROW_BYTES: usize = 2 * (MAX_LABELS + 2) * MAX_LABEL_BYTES;
 
 /// Interval between attempts to interrupt a query that has timed out.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
@@ -44,7 +46,8 @@ pub struct DatabaseSource {
 struct QueryResult {
     tasks: Vec<NewTask>,
     invalid_ids: u64,
-    is_truncated: bool,
+    /// Rows whose submit time is not a time.
+    invalid_times: u64,
 }
 
 impl DatabaseSource {
@@ -74,14 +77,17 @@ impl DatabaseSource {
                 // Rows that were invalid before are not counted again.
                 listing.errors +=
                     rows.invalid_ids.saturating_sub(std::mem::replace(&mut self.invalid_ids, rows.invalid_ids));
-                listing.is_truncated = rows.is_truncated;
                 if rows.invalid_ids > 0 {
                     listing
                         .messages
                         .push(format!("skipped {} rows whose task_id is not a valid task id", rows.invalid_ids));
                 }
-                if rows.is_truncated {
-                    listing.messages.push(format!("the query returns more than {MAX_ROWS} rows; the rest is skipped"));
+                if rows.invalid_times > 0 {
+                    let ignored = format!(
+                        "submit_time of {} rows ignored: not a time of the years 2015 to 2099",
+                        rows.invalid_times
+                    );
+                    listing.messages.push(ignored);
                 }
             }
             Err(message) => listing.add_failure(message),
@@ -101,20 +107,19 @@ impl DatabaseSource {
             return Err("the database URL must begin with postgres:// or sqlite:".to_owned());
         };
         let path = self.config.folder.join(file.strip_prefix("//").unwrap_or(file));
-        query_sqlite(path, self.config.query.clone(), self.config.timeout).await
+        query_sqlite(path, &self.config).await
     }
 }
 
 impl QueryResult {
-    /// Adds a row; returns false when [`MAX_ROWS`] is reached.
-    fn add_row(&mut self, row: Map<String, Value>) -> Result<bool, String> {
-        if self.tasks.len() >= MAX_ROWS {
-            self.is_truncated = true;
-            return Ok(false);
+    /// Adds a row, unless there are so many already.
+    fn add_row(&mut self, row: Map<String, Value>, max_targets: usize) -> Result<(), String> {
+        if row.len() > MAX_LABELS + 2 {
+            return Err(format!("the query returns more than {MAX_LABELS} columns for labels"));
         }
         let id = match row.get("task_id") {
             // The task is not submitted yet.
-            Some(Value::Null) => return Ok(true),
+            Some(Value::Null) => return Ok(()),
             Some(Value::String(id)) => TaskId::parse(id),
             Some(other) => TaskId::parse(&other.to_string()),
             None => return Err("the query returns no column task_id".to_owned()),
@@ -127,20 +132,32 @@ impl QueryResult {
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
+            if text.len() > MAX_LABEL_BYTES {
+                return Err(too_long(&name, text.len()));
+            }
             match name.as_str() {
-                "submit_time" => submit = time_or_utc(&value),
-                _ if is_label_name(&name) => _ = labels.insert(name, sanitize(&text).into_owned()),
+                "submit_time" => {
+                    submit = time_or_utc(&value);
+                    self.invalid_times += u64::from(submit.is_none());
+                }
+                _ if is_label_name(&name) => _ = labels.insert(name, sanitize_source_label(&text).into_owned()),
                 _ => {
                     return Err(format!("a column name is not a label name: {LABEL_NAME_RULE}"));
                 }
             }
         }
         match id {
+            Ok(_) if self.tasks.len() >= max_targets => return Err(groups::too_many_targets(max_targets)),
             Ok(id) => self.tasks.push(NewTask { labels: Arc::new(labels), submit, ..NewTask::new(id) }),
             Err(_) => self.invalid_ids += 1,
         }
-        Ok(true)
+        Ok(())
     }
+}
+
+fn too_long(column: &str, bytes: usize) -> String {
+    let column = sanitize(column);
+    format!("column {column} has a value of {bytes} bytes, more than {MAX_LABEL_BYTES}; shorten it in the query")
 }
 
 /// Queries `PostgreSQL` in a read-only transaction. Rows are converted to JSON by the server, so that every column type has a text.
@@ -163,10 +180,11 @@ async fn query_postgres(url: &str, config: &config::SqlSourceSettings) -> Result
         let mut rows = QueryResult::default();
         while let Some(row) = found.next().await {
             let row: String = row.and_then(|row| row.try_get(0)).map_err(|error| error_text(&error))?;
-            let row = serde_json::from_str(&row).map_err(|error| error.to_string())?;
-            if !rows.add_row(row)? {
-                break;
+            if row.len() > MAX_ROW_BYTES {
+                return Err(format!("a row has more than {MAX_ROW_BYTES} bytes; select fewer or shorter columns"));
             }
+            let row = serde_json::from_str(&row).map_err(|error| error.to_string())?;
+            rows.add_row(row, config.max_targets)?;
         }
         Ok(rows)
     };
@@ -187,15 +205,17 @@ fn error_text(error: &tokio_postgres::Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), server_text)
 }
 
-/// Queries an `SQLite` file on a blocking thread; interrupts the query after `limit`.
-async fn query_sqlite(path: std::path::PathBuf, query: Arc<str>, limit: Duration) -> Result<QueryResult, String> {
+/// Queries an `SQLite` file on a blocking thread; interrupts the query after its time-out.
+async fn query_sqlite(path: PathBuf, config: &config::SqlSourceSettings) -> Result<QueryResult, String> {
+    let config::SqlSourceSettings { timeout: limit, max_targets, .. } = *config;
+    let query = config.query.clone();
     let (handle, interrupt) = tokio::sync::oneshot::channel();
     let work = tokio::task::spawn_blocking(move || {
         // A pipe would wait for a writer.
         files::open(&path).map_err(|error| format!("cannot open the database file: {}", error.kind()))?;
         let connection = open_read_only(&path, limit)?;
         let _ = handle.send(connection.get_interrupt_handle());
-        select_rows(&connection, &query)
+        select_rows(&connection, &query, max_targets)
     });
     tokio::pin!(work);
     let rows = tokio::select! {
@@ -228,7 +248,7 @@ fn open_read_only(path: &Path, limit: Duration) -> Result<Connection, String> {
     Ok(connection)
 }
 
-fn select_rows(connection: &Connection, query: &str) -> Result<QueryResult, String> {
+fn select_rows(connection: &Connection, query: &str, max_targets: usize) -> Result<QueryResult, String> {
     // As a subquery it can only be one SELECT statement, which cannot write.
     let statement = format!("select * from ({query}\n)");
     let mut statement = connection.prepare(&statement).map_err(|error| error.to_string())?;
@@ -242,14 +262,13 @@ fn select_rows(connection: &Connection, query: &str) -> Result<QueryResult, Stri
                 ValueRef::Null => Value::Null,
                 ValueRef::Integer(number) => number.into(),
                 ValueRef::Real(number) => number.into(),
+                ValueRef::Text(text) if text.len() > MAX_LABEL_BYTES => return Err(too_long(name, text.len())),
                 ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned().into(),
                 ValueRef::Blob(_) => return Err(format!("column {} is binary; cast it to text", sanitize(name))),
             };
             object.insert(name.clone(), value);
         }
-        if !rows.add_row(object)? {
-            break;
-        }
+        rows.add_row(object, max_targets)?;
     }
     Ok(rows)
 }
@@ -262,18 +281,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jobs.db");
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
-        select_rows(&open_read_only(&path, Duration::from_secs(1))?, query)
+        select_rows(&open_read_only(&path, Duration::from_secs(1))?, query, 2)
     }
 
     #[test]
     fn columns_are_id_submit_time_and_labels() {
         let sql = "create table jobs (task_id, submit_time, team, big integer, gone);
-            insert into jobs values ('t1', 1700000000, 'a', 9007199254740993, null), (17, '2026-01-02T03:04:05Z', null, 1, null), ('bad\nid', 1, '', 1, null),
+            insert into jobs values ('t1', 1700000000, 'a', 9007199254740993, null), (17, '2026-01-02T03:04:05Z', null, 1, null), ('bad\nid', '9999-12-31', '', 1, null),
             (null, 1, 'not submitted yet', 1, null);";
         let rows = run_query(sql, "select * from jobs -- all of them").unwrap();
         let labels =
             |n: usize| rows.tasks[n].labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
-        assert_eq!((rows.tasks.len(), rows.invalid_ids, rows.is_truncated), (2, 1, false));
+        assert_eq!((rows.tasks.len(), rows.invalid_ids, rows.invalid_times), (2, 1, 1));
         assert_eq!(
             (rows.tasks[0].id.as_str(), labels(0)),
             ("t1", vec!["big=9007199254740993".to_owned(), "team=a".to_owned()])
@@ -294,6 +313,11 @@ mod tests {
             ("select * from jobs", "not a label name"),
             ("select task_id, x'00' as b from jobs", "column b is binary"),
             ("select * from nobody", "no such table"),
+            ("select value as task_id from json_each('[1, 2, 3]')", "more than 2 task ids; the last list is kept"),
+            (
+                "select 't' as task_id, printf('%5000s', '') as team",
+                "column team has a value of 5000 bytes, more than 4096; shorten it in the query",
+            ),
         ] {
             let error_text = run_query(sql, query).err().unwrap_or_else(|| "nothing".to_owned());
             assert!(error_text.contains(why), "{query}: {error_text}");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
-use super::groups;
+use super::groups::{self, TargetList, too_many_targets};
 use super::listing::Listing;
 use super::watch::Watch;
 use crate::config::{self, from_text};
@@ -78,10 +78,10 @@ impl FileSource {
 
     /// Reads on a blocking thread: a hanging disk must not delay polls or the shutdown.
     pub(super) async fn read(&mut self) -> Listing {
-        let (patterns, known) = (self.config.patterns.clone(), self.files.clone());
+        let (config, known) = (self.config.clone(), self.files.clone());
         let read = move || match known.try_lock() {
-            Ok(mut known) => Ok(read_all(&patterns, &mut known)),
-            Err(TryLockError::Poisoned(known)) => Ok(read_all(&patterns, &mut known.into_inner())),
+            Ok(mut known) => Ok(read_all(&config, &mut known)),
+            Err(TryLockError::Poisoned(known)) => Ok(read_all(&config, &mut known.into_inner())),
             Err(TryLockError::WouldBlock) => Err(io::Error::other("an earlier read has not ended yet")),
         };
         files::in_background(READ_TIMEOUT, read).await.flatten().unwrap_or_else(|error| {
@@ -92,14 +92,20 @@ impl FileSource {
     }
 }
 
-fn read_all(patterns: &[PathBuf], known: &mut Files) -> Listing {
+fn read_all(config: &config::FileSourceSettings, known: &mut Files) -> Listing {
     let mut listing = Listing { is_complete: true, ..Listing::default() };
-    let found = find_files(patterns, &mut listing);
+    let found = find_files(&config.patterns, &mut listing);
     known.retain(|path, _| found.contains(path));
     listing.is_absent = found.is_empty();
+    let mut total: usize = known.values().map(|state| state.tasks.len()).sum();
     for path in found {
         match files::read_text(&path, MAX_FILE_SIZE) {
-            Ok(text) => known.entry(path.clone()).or_default().apply_text(&path, &text, &mut listing),
+            Ok(text) => {
+                let state = known.entry(path.clone()).or_default();
+                let others = total - state.tasks.len();
+                state.apply_text(&path, &text, (config.max_targets, others), &mut listing);
+                total = others + state.tasks.len();
+            }
             Err(error) => listing.add_failure(format!("{}: {error}", path.display())),
         }
     }
@@ -122,20 +128,28 @@ fn find_files(patterns: &[PathBuf], listing: &mut Listing) -> BTreeSet<PathBuf> 
 }
 
 impl FileState {
-    fn apply_text(&mut self, path: &Path, text: &str, listing: &mut Listing) {
+    /// Reads the text, unless it is known. `others` is the number of tasks in the other files.
+    fn apply_text(&mut self, path: &Path, text: &str, (max_targets, others): (usize, usize), listing: &mut Listing) {
         let digest = Some(groups::hash_text(text.as_bytes()));
         if self.digest != digest {
             self.digest = digest;
             self.parse_error = None;
-            match parse_text(path, text) {
-                Ok((mut tasks, invalid_ids)) => {
+            let room = max_targets.saturating_sub(others);
+            match parse_text(path, text, room) {
+                Ok(TargetList { mut tasks, invalid_ids, .. }) => {
                     groups::share_ids(&mut tasks, &self.tasks);
                     self.tasks = tasks;
                     self.invalid_ids = invalid_ids;
                     // Counted once for each version of the file.
                     listing.errors += invalid_ids;
                 }
-                Err(error) => self.parse_error = Some(format!("{}: {error}", path.display())),
+                Err(error) => {
+                    let is_full = error == too_many_targets(room);
+                    // Other files may leave more room the next time.
+                    self.digest = digest.filter(|_| !is_full);
+                    let error = if is_full { too_many_targets(max_targets) } else { error };
+                    self.parse_error = Some(format!("{}: {error}", path.display()));
+                }
             }
         }
         if self.invalid_ids > 0 {
@@ -147,12 +161,12 @@ impl FileState {
     }
 }
 
-/// The tasks of a file, and the number of its invalid ids.
-fn parse_text(path: &Path, text: &str) -> Result<(Vec<NewTask>, u64), String> {
+/// The tasks of a file, with at most so many ids.
+fn parse_text(path: &Path, text: &str, max_targets: usize) -> Result<TargetList, String> {
     if path.extension().is_some_and(|extension| extension == "json") {
-        groups::parse_json(text.as_bytes())
+        groups::parse_json(text.as_bytes(), max_targets)
     } else {
-        groups::parse_groups(from_text(text)?)
+        groups::parse_groups(from_text(text)?, max_targets)
     }
 }
 
@@ -171,7 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         let patterns = vec![folder.path().join("*.yml"), folder.path().join("*.json")];
-        let config = config::FileSourceSettings { patterns, refresh_interval: Duration::from_secs(30) };
+        let config = config::FileSourceSettings { patterns, refresh_interval: Duration::from_secs(30), max_targets: 5 };
         let mut source = FileSource::new(config);
         assert_eq!(
             source.read().await,
@@ -197,6 +211,17 @@ mod tests {
         }
         write("a.yml", "- targets: [t9]\n");
         assert_eq!(ids(&source.read().await), ["t9", "t3"]);
+        // All files together have at most 5 targets.
+        write("a.yml", "- targets: [t4, t5, t6, t7, t8]\n");
+        let listing = source.read().await;
+        assert_eq!((ids(&listing), listing.errors, listing.is_complete), (vec!["t9", "t3"], 1, false));
+        assert!(listing.messages[0].contains("a.yml: more than 5 task ids"), "{:?}", listing.messages);
+        write("b.json", "[]");
+        source.read().await;
+        assert_eq!(source.read().await.tasks.len(), 5, "an unchanged file is read when there is room for it");
+        write("a.yml", "- targets: [t9]\n");
+        write("b.json", r#"[{"targets": ["t3"]}]"#);
+        source.read().await;
         fs::remove_file(folder.path().join("a.yml")).unwrap();
         assert_eq!(ids(&source.read().await), ["t3"]);
     }
@@ -207,11 +232,11 @@ mod tests {
             ("a.yml", "targets: [x]\n", "1:1: found a mapping, expected"),
             ("a.yml", "- targets: [x]\n  label: {}\n", "2:3: 0.label: unknown key"),
             ("a.yml", "- targets: [{}]\n", "1:13: 0.targets.0: found a mapping, expected a string"),
-            ("a.yml", "- targets: [x]\n  labels: {'9a': b}\n", "a label name must match"),
+            ("a.yml", "- targets: [x]\n  labels: {'9a': b}\n", "0.labels: a label name must match"),
             ("a.json", "[{\"targets\": 5}]", "1:14: not a list of target groups"),
             ("a.json", "", "1:0: not a list of target groups"),
         ] {
-            let error = parse_text(Path::new(name), text).unwrap_err();
+            let error = parse_text(Path::new(name), text, 9).err().unwrap();
             assert!(error.starts_with(message), "{text:?}: {error}");
         }
     }

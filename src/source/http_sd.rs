@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::groups::{self, hash_text};
+use super::groups::{self, TargetList, hash_text};
 use super::listing::Listing;
 use crate::clock;
 use crate::config;
@@ -89,7 +89,7 @@ impl HttpSdSource {
             }
         }
         let body = response.body.map_err(|reason| reason.as_str().to_owned())?;
-        let (mut tasks, invalid_ids) = groups::parse_json(&body)?;
+        let TargetList { mut tasks, invalid_ids, .. } = groups::parse_json(&body, self.config.max_targets)?;
         groups::share_ids(&mut tasks, &self.last.tasks);
         let digest = Some(hash_text(&body));
         let is_new_text = self.last.digest != digest;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::groups::too_many_targets;
 use super::listing::{ListRequest, Listing};
 use crate::clock;
 use crate::config;
@@ -171,20 +172,18 @@ impl UpstreamList {
         let PageOutcome { request, listed, retry_after } = self.request_page().await;
         let mut listing = Listing { requests: vec![request], has_more: true, ..Listing::default() };
         let Some(mut pass) = self.cursor.pass.take() else { return listing };
+        let is_wrong = |assumed: i64| (self.cursor.clock_skew_ms - assumed).abs() > MAX_CLOCK_SKEW_MS;
         match listed {
-            Ok(_)
-                if pass
-                    .assumed_skew_ms
-                    .is_some_and(|assumed| (self.cursor.clock_skew_ms - assumed).abs() > MAX_CLOCK_SKEW_MS) =>
-            {
+            Ok(_) if pass.assumed_skew_ms.is_some_and(is_wrong) => {
                 // With the wrong clock skew, the request covered the wrong time range.
                 self.cursor.pass = Some(Pass { assumed_skew_ms: None, ..self.begin_pass(local_now) });
             }
             Ok(listed) => {
-                pass.assumed_skew_ms = None;
-                pass.failures = 0;
+                (pass.assumed_skew_ms, pass.failures) = (None, 0);
                 self.apply_page(&listed, &mut pass, &mut listing);
-                if pass.parts.is_empty() {
+                if self.cursor.seen.len().max(pass.part.seen.len()) > self.config.max_targets {
+                    self.refuse_page(pass.now, &mut listing);
+                } else if pass.parts.is_empty() {
                     self.finish_pass(&pass, &mut listing);
                 } else {
                     self.cursor.pass = Some(pass);
@@ -283,6 +282,16 @@ impl UpstreamList {
         self.list_seen_tasks(pass.now, listing);
     }
 
+    /// Forgets the new ids of a page that exceeds the limit, and fails the read.
+    fn refuse_page(&mut self, now: Timestamp, listing: &mut Listing) {
+        for task in listing.tasks.drain(..) {
+            self.cursor.seen.remove(&task.id);
+        }
+        listing.add_failure(too_many_targets(self.config.max_targets));
+        listing.has_more = false;
+        self.list_seen_tasks(now, listing);
+    }
+
     /// Schedules a retry of a failed page, or fails the read.
     fn on_page_failed(
         &mut self,
@@ -336,17 +345,12 @@ impl UpstreamList {
     async fn request_page(&mut self) -> PageOutcome {
         let (sent, sent_at) = (clock::instant(), Timestamp::from(clock::now()));
         let mut sent_request = ListRequest { code: None, reason: None, sent, took: Duration::ZERO, date: None };
-        let (request, client) =
-            match (self.next_page_request(), self.client.take().map_or_else(|| Client::new(&self.http), Ok)) {
-                (Some(request), Ok(client)) => (request, &*self.client.insert(client)),
-                (_, _) => {
-                    return PageOutcome {
-                        request: sent_request,
-                        listed: Err(ApiError::new(Reason::BadRequest)),
-                        retry_after: None,
-                    };
-                }
-            };
+        let client = self.client.take().map_or_else(|| Client::new(&self.http), Ok);
+        let (Some(request), Ok(client)) = (self.next_page_request(), client) else {
+            let listed = Err(ApiError::new(Reason::BadRequest));
+            return PageOutcome { request: sent_request, listed, retry_after: None };
+        };
+        let client = &*self.client.insert(client);
         let key = match &self.config.key {
             Some(key) => Some(key.get(clock::now()).await),
             None => None,

@@ -422,7 +422,7 @@ async fn invalid_requests_change_nothing_and_get_an_error_message() {
             "at most 128 characters",
         ),
         (
-            json!([good, {"upstream": "red", "task_id": "x", "submit_time": 4_102_444_800u64}]).to_string(),
+            json!([good, {"upstream": "red", "task_id": "x", "submit_time": 4_102_444_799u64}]).to_string(),
             400,
             1,
             "more than 24 hours in the future",

@@ -46,13 +46,13 @@ fn a_custom_response_is_decoded_by_pointers_and_paths() {
     ));
     let job = |state: Value| {
         json!({"job": {"state": state, "steps": [{"name": "upload", "done": 1}, {"name": "render", "done": 1.0}], "error": "spicy",
-            "times": [1000, 1_795_132_860_000_i64], "spec": {"model": "m-9"}, "cost": {"tokens": "12"}, "ttl": 60,
+            "times": [1_795_132_800_000_i64, 1_795_132_860_000_i64], "spec": {"model": "m-9"}, "cost": {"tokens": "12"}, "ttl": 60,
             "video": "https://x.y/v.mp4?Expires=1795219200&sig=S3CRET"}})
     };
     let cooking = read(&own, &job(json!("cooking")))["task"].clone();
     assert_eq!(
         cooking,
-        json!({"status": "running", "progress": 1.0, "submit": 1, "model_origin": "m-9", "tokens_total": 12, "error_code": "spicy",
+        json!({"status": "running", "progress": 1.0, "submit": 1_795_132_800, "model_origin": "m-9", "tokens_total": 12, "error_code": "spicy",
             "has_result_url": false, "expires_at": 1_795_219_200})
     );
     let served = read(&own, &job(json!("SERVED")))["task"].clone();
@@ -71,7 +71,7 @@ fn a_custom_response_is_decoded_by_pointers_and_paths() {
     }
     let answer = own.dialect.read(200, job(json!("failed")).to_string().as_bytes()).unwrap();
     assert_eq!(answer.failure.map(FailureClass::as_str), Some("content_policy"));
-    assert_eq!(answer.deadline.map(Timestamp::as_millis), Some(61_000));
+    assert_eq!(answer.deadline.map(Timestamp::as_millis), Some(1_795_132_860_000));
 
     let mut odd = job(json!("cooking"));
     odd["job"]["cost"]["tokens"] = json!({});
@@ -151,12 +151,24 @@ fn a_known_provider_is_polled_and_decoded_as_configured() {
     assert_eq!(read(&upstream("tokenhot\n  request: {shape: openai_videos}"), &kling)["error"]["kind"], "invalid_body");
 }
 
-/// A body of 4 MiB with objects nested ten deep and the status at the end.
+/// A body of 4 MiB with about as many values as are accepted, in objects nested ten deep, and the status at the end.
 fn nested_body() -> String {
-    let leaf = (0..10).fold(json!({"state": 1}), |inner, n| json!({"level": n, "more": [inner, n]}));
+    let leaf = (0..10).fold(json!({"state": "x".repeat(750)}), |inner, n| json!({"level": n, "more": [inner, n]}));
     let leaf = leaf.to_string();
     let leaves = vec![leaf.as_str(); (4 << 20) / (leaf.len() + 1)];
     format!("{{\"parts\": [{}], \"job\": {{\"status\": \"RUNNING\"}}}}", leaves.join(","))
+}
+
+/// What an upstream may send is bounded before it is searched.
+#[test]
+fn a_response_with_too_many_values_is_an_invalid_body() {
+    let own = upstream(
+        "custom\n  base_url: http://localhost:1\n  request: {path: '/{task_id}'}\n  \
+         response: {fields: {status: '$..a'}}",
+    );
+    let body = format!(r#"[{}{{"a": "RUNNING"}}]"#, r#"{"a":{"a":{"a":0}}},"#.repeat(200_000));
+    let error = own.dialect.read(200, body.as_bytes()).unwrap_err();
+    assert_eq!((error.kind.as_str(), error.code.as_deref()), ("invalid_body", Some("too_many_values")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

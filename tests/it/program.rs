@@ -266,7 +266,7 @@ fn decode_reads_lists_and_uses_the_upstream_configuration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn probe_shows_everything_but_secrets() {
     let gateway = Upstream::start("127.0.0.1:0").await;
-    let body = r#"{"code":"success","data":{"task_id":"t","status":"SUCCESS","result_url":"https://x.y/v?sig=S3CRET","properties":{"input":"S3CRET prompt","origin_model_name":"m"}}}"#;
+    let body = r#"{"code":"success","data":{"task_id":"t","status":"SUCCESS","result_url":"https://x.y/v?sig=S3CRET","properties":{"input":"S3CRET prompt","origin_model_name":"m\u202e\u001b[2J"},"data":{"caption":"S3CRET","messages":[["S3CRET"]],"cover":"s3://S3CRET","echo":"{\"text\":\"S3CRET\"}"}}}"#;
     gateway.script("t", vec![Reply::Body(200, body.to_owned())]);
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("key"), "sk-S3CRET").unwrap();
@@ -291,6 +291,8 @@ async fn probe_shows_everything_but_secrets() {
         assert!(stdout(&output).contains(part), "no {part:?} in\n{}", stdout(&output));
     }
     assert!(!stdout(&output).contains("S3CRET"), "{}", stdout(&output));
+    assert!(!stdout(&output).contains(['\u{202e}', '\u{1b}']), "a terminal must not obey the upstream");
+    assert!(stdout(&output).contains("\"caption\": \"<redacted>\""), "{}", stdout(&output));
     let output = probe("gw", "unknown");
     assert!(stdout(&output).contains("task_not_exist") && output.status.success(), "{}", stdout(&output));
     assert_eq!(probe("other", "t").status.code(), Some(1));

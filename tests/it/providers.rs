@@ -250,18 +250,28 @@ fn times_are_taken_from_one_clock() {
     let task = |row: Value| {
         read("new_api", 200, json!({"code": "success", "data": row}).to_string().as_bytes())["task"].clone()
     };
-    let inner = json!({"status": "succeeded", "created_at": 100, "updated_at": 200});
+    let inner = json!({"status": "succeeded", "created_at": 1_700_000_100, "updated_at": 1_700_000_200});
     // The gateway has submit and finish: its times are used.
-    let both =
-        task(json!({"status": "SUCCESS", "submit_time": 110, "start_time": 120, "finish_time": 210, "data": inner}));
-    assert_eq!((&both["submit"], &both["start"], &both["finish"]), (&json!(110), &json!(120), &json!(210)));
+    let both = task(
+        json!({"status": "SUCCESS", "submit_time": 1_700_000_110, "start_time": 1_700_000_120, "finish_time": 1_700_000_210, "data": inner}),
+    );
+    assert_eq!(
+        (&both["submit"], &both["start"], &both["finish"]),
+        (&json!(1_700_000_110), &json!(1_700_000_120), &json!(1_700_000_210))
+    );
     // The gateway has no finish: the times of the provider are used, without the start of the gateway.
-    let pair =
-        task(json!({"status": "SUCCESS", "submit_time": 110, "start_time": 120, "finish_time": 0, "data": inner}));
-    assert_eq!((&pair["submit"], &pair["start"], &pair["finish"]), (&json!(100), &Value::Null, &json!(200)));
+    let pair = task(
+        json!({"status": "SUCCESS", "submit_time": 1_700_000_110, "start_time": 1_700_000_120, "finish_time": 0, "data": inner}),
+    );
+    assert_eq!(
+        (&pair["submit"], &pair["start"], &pair["finish"]),
+        (&json!(1_700_000_100), &Value::Null, &json!(1_700_000_200))
+    );
     // Neither has both times.
-    let rest = task(json!({"status": "FAILURE", "submit_time": 0, "created_at": 90, "updated_at": 300, "data": null}));
-    assert_eq!((&rest["submit"], &rest["finish"]), (&json!(90), &json!(300)));
+    let rest = task(
+        json!({"status": "FAILURE", "submit_time": 0, "created_at": 1_700_000_090, "updated_at": 1_700_000_300, "data": null}),
+    );
+    assert_eq!((&rest["submit"], &rest["finish"]), (&json!(1_700_000_090), &json!(1_700_000_300)));
 }
 
 /// Compares the recorded responses with the originals, if these exist.
@@ -422,7 +432,7 @@ fn unrecorded_kinds_of_responses_follow_the_documented_rules() {
     assert_eq!(refused["error"]["kind"], "unauthorized");
     let plain = list(
         "tikhub_sora",
-        json!({"data": [{"id": "v1", "status": "completed", "created_at": 1, "completed_at": 9, "model": "sora-2"}]}),
+        json!({"data": [{"id": "v1", "status": "completed", "created_at": 1_700_000_001, "completed_at": 1_700_000_009, "model": "sora-2"}]}),
     );
-    assert_eq!((&plain["tasks"][0]["task_id"], &plain["tasks"][0]["finish"]), (&json!("v1"), &json!(9)));
+    assert_eq!((&plain["tasks"][0]["task_id"], &plain["tasks"][0]["finish"]), (&json!("v1"), &json!(1_700_000_009)));
 }

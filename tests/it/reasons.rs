@@ -111,3 +111,39 @@ async fn every_error_reason_is_counted_once_and_ends_with_the_next_good_response
     assert_eq!(covered, Reason::ALL.len(), "a reason has no test");
     exporter.stop().await;
 }
+
+/// A gateway or a cache mixes up answers: three of ten first ends are those of another watched task.
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_answers_are_drift_and_the_ends_stay_exact() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let own = |id: &str, status: &str| {
+        let info = json!({"resolution": "a cat", "status": "succeeded"});
+        row(&json!({"task_id": id, "status": status, "data": info, "properties": {"origin_model_name": "m"}}))
+    };
+    let ids: Vec<String> = (0..10).map(|n| format!("t{n}")).collect();
+    for (n, id) in ids.iter().enumerate() {
+        let mut replies = vec![own(id, "IN_PROGRESS")];
+        if n % 3 == 1 {
+            replies.extend([own(&ids[n - 1], "FAILURE"), own(&ids[n - 1], "SUCCESS")]);
+        }
+        replies.push(own(id, "SUCCESS"));
+        gateway.script(id, replies);
+    }
+    let config = format!(
+        "{QUICK}upstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', static_configs: [{{targets: {ids:?}, \
+         labels: {{trace: 0af7651916cd43dd8448eb211c80319c}}}}]}}]\n",
+        gateway.address
+    );
+    let exporter = Exporter::start(&config, std::path::Path::new(".")).await;
+    let series = "videogen_tasks_finished_total{upstream=\"gw\",provider=\"new_api\",model=\"m\",status=";
+    let page = exporter.wait_for(&[&format!("{series}\"succeeded\"}} 10")]).await;
+    assert_eq!(value(&page, &format!("{series}\"failed\"}}")), Some(0.0));
+    let drift =
+        "videogen_schema_drift_total{upstream=\"gw\",provider=\"new_api\",field=\"task_id\",problem=\"unreadable\"}";
+    assert_eq!(value(&page, drift), Some(6.0), "{page}");
+    assert!(
+        page.contains("resolution=\"other\"") && page.contains("label_trace=\"0af7651916cd43dd8448eb211c80319c\""),
+        "{page}"
+    );
+    exporter.stop().await;
+}

@@ -36,9 +36,18 @@ fn check_answer(answer: &Answer, dialect: &Dialect) {
     assert!(answer.progress.is_none_or(|progress| (0.0..=1.0).contains(&progress)), "{name}: {:?}", answer.progress);
     assert!(answer.status().is_end() || answer.times.finish.is_none(), "{name}: a finish time without an end");
     assert!(answer.failure.is_none() || answer.status() == Status::Failed, "{name}: a class without a failure");
-    let numbers =
-        [answer.video_seconds, answer.credits].into_iter().chain(answer.tokens.parts().map(|(_, tokens)| tokens));
-    assert!(numbers.flatten().all(|number| number >= 0.0 && number.is_finite()), "{name}: an invalid number");
+    let tokens = answer.tokens.parts().map(|(_, tokens)| (tokens, 1e12));
+    let numbers = [(answer.video_seconds, 86_400.0), (answer.credits, 1e15)].into_iter().chain(tokens);
+    for (number, most) in numbers {
+        assert!(number.is_none_or(|number| (0.0..=most).contains(&number)), "{name}: an invalid number: {number:?}");
+    }
+    let times = [answer.times.submit, answer.times.start, answer.times.finish, answer.expires_at];
+    for time in times.into_iter().flatten() {
+        assert!(
+            (1_420_070_400..4_102_444_800).contains(&(time.as_millis() / 1000)),
+            "{name}: an invalid time: {time:?}"
+        );
+    }
     let message = answer.error_message.as_deref().unwrap_or("");
     assert!(message.chars().count() <= 256, "{name}: a long message");
 }

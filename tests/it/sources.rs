@@ -102,7 +102,7 @@ async fn an_http_source_is_refreshed_and_keeps_its_last_valid_list() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("k"), "sd-key\n").unwrap();
     let written = format!(
-        "http_sd_configs: [{{url: 'http://{}/ids/of%2Fours?kind=video', refresh_interval: 7s, authorization: {{credentials_file: k}}}}]",
+        "http_sd_configs: [{{url: 'http://{}/ids/of%2Fours?kind=video', refresh_interval: 7s, max_targets: 3, authorization: {{credentials_file: k}}}}]",
         server.0
     );
     let mut source = source(folder.path(), "new_api", server.0, &written);
@@ -117,9 +117,16 @@ async fn an_http_source_is_refreshed_and_keeps_its_last_valid_list() {
         assert_eq!(requests[0][header::AUTHORIZATION], "Bearer sd-key");
         assert!(requests[1].contains_key(header::IF_NONE_MATCH), "the request has the ETag of the last list");
     }
-    for (status, body) in
-        [(200, "[{\"targets\": [\"z\""), (500, "[]"), (404, "[]"), (200, "{}"), (200, "<html>"), (304, "")]
-    {
+    let too_many = r#"[{"targets": ["p", "q"]}, {"targets": ["r", "s"]}]"#;
+    for (status, body) in [
+        (200, too_many),
+        (200, "[{\"targets\": [\"z\""),
+        (500, "[]"),
+        (404, "[]"),
+        (200, "{}"),
+        (200, "<html>"),
+        (304, ""),
+    ] {
         *reply.lock().unwrap() = (status, body.to_owned());
         let bad = source.read().await;
         let expected = u64::from(status != 304);
@@ -282,6 +289,7 @@ async fn a_failing_list_keeps_its_tasks_and_its_requests_are_counted() {
         (500, String::new()),
         (200, "<html>".to_owned()),
         (200, list(json!([]))),
+        (200, list(json!([row("b"), row("c")]))),
     ];
     let queue = Arc::new(Mutex::new(replies));
     let headers: Arc<Mutex<Vec<(String, HeaderMap)>>> = Arc::default();
@@ -293,7 +301,7 @@ async fn a_failing_list_keeps_its_tasks_and_its_requests_are_counted() {
     })
     .await;
     fs::write(folder.path().join("dashboard"), "token").unwrap();
-    let written = "list_configs: [{authorization: {credentials_file: dashboard}, user_id: '42'}]";
+    let written = "list_configs: [{authorization: {credentials_file: dashboard}, user_id: '42', max_targets: 2}]";
     let mut source = source(folder.path(), "tokenhot", server.0, written);
     let first = read_all(&mut source).await;
     assert_eq!(
@@ -311,6 +319,13 @@ async fn a_failing_list_keeps_its_tasks_and_its_requests_are_counted() {
     }
     let empty = read_all(&mut source).await;
     assert_eq!((ids(&empty), empty.errors), (set(&["a", "b"]), 0), "an empty list removes no tasks");
+    let large = read_all(&mut source).await;
+    assert_eq!(
+        (ids(&large), large.errors, large.is_complete),
+        (set(&["a", "b"]), 1, false),
+        "a third task is too many"
+    );
+    assert!(large.messages[0].starts_with("more than 2 task ids"), "{:?}", large.messages);
     let headers = headers.lock().unwrap();
     assert!(headers.iter().all(|(path, sent)| path == "/api/task/self"
         && sent["new-api-user"] == "42"

@@ -117,7 +117,9 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, headers: HeaderMap, re
         }
     };
     match reply {
-        Reply::Body(status, body) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
+        Reply::Body(status, body) => {
+            (StatusCode::from_u16(status).unwrap(), body.replace(POLLED_ID, &id)).into_response()
+        }
         Reply::RetryAfter(status, after) => {
             (StatusCode::from_u16(status).unwrap(), [(header::RETRY_AFTER, after)], "").into_response()
         }
@@ -135,10 +137,13 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, headers: HeaderMap, re
         }
         Reply::Late(time, status, body) => {
             tokio::time::sleep(time).await;
-            (StatusCode::from_u16(status).unwrap(), body).into_response()
+            (StatusCode::from_u16(status).unwrap(), body.replace(POLLED_ID, &id)).into_response()
         }
     }
 }
+
+/// Stands for the polled id in a scripted body.
+const POLLED_ID: &str = "{polled id}";
 
 /// The response of new-api to an unknown id.
 pub fn not_exist() -> Reply {
@@ -150,7 +155,7 @@ pub fn row(row: &Value) -> Reply {
     Reply::Body(200, json!({"code": "success", "message": "", "data": row}).to_string())
 }
 
-/// A minimal row with a status.
+/// A minimal row of the polled task, with a status.
 pub fn status(word: &str) -> Reply {
-    row(&json!({"task_id": "t", "status": word, "progress": "50%", "properties": {"origin_model_name": "m"}}))
+    row(&json!({"task_id": POLLED_ID, "status": word, "progress": "50%", "properties": {"origin_model_name": "m"}}))
 }

@@ -1,16 +1,18 @@
 //! Decodes error responses: from HTTP status, code and message to a reason.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
-use super::lenient;
+use super::{json, lenient};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{ApiError, Drift, Reason, labels};
 
 /// The reason of an error by the provider's codes.
 pub type ErrorKind = fn(&ErrorBody) -> Option<Reason>;
 
-/// Longest error code, in characters.
-const MAX_CODE: usize = 128;
+/// Longest error code, in characters. Some APIs write a sentence there, which may repeat the prompt.
+const MAX_CODE: usize = 64;
 
 /// Code and message of an error body.
 #[derive(Debug, Default, PartialEq)]
@@ -29,9 +31,7 @@ pub fn error_body(body: &Value) -> ErrorBody {
         Value::Array(items) if items.len() == 1 => &items[0],
         other => other,
     };
-    let short = |code: std::borrow::Cow<'_, str>| {
-        labels::storable_text(&code).map(|code| code.chars().take(MAX_CODE).collect::<String>())
-    };
+    let short = |code: Cow<'_, str>| short_code(&code);
     if let Some(error) = body.get("error") {
         if let Some(message) = error.as_str() {
             return ErrorBody {
@@ -70,6 +70,11 @@ pub fn error_body(body: &Value) -> ErrorBody {
     }
 }
 
+/// An error code that may be stored and shown; `None` when it is blank or a URL.
+pub fn short_code(code: &str) -> Option<String> {
+    labels::storable_text(code).map(|code| labels::sanitize(&code).chars().take(MAX_CODE).collect())
+}
+
 /// Looks an error's code up in a table.
 pub fn by_code(table: &[(&str, Reason)], error: &ErrorBody) -> Option<Reason> {
     let code = error.code.as_deref()?;
@@ -83,7 +88,7 @@ pub const fn unknown_kind(_: &ErrorBody) -> Option<Reason> {
 
 /// The error of a response whose HTTP status is not 2xx.
 pub fn http_error(status: u16, body: &[u8], error_kind: ErrorKind) -> ApiError {
-    let found = serde_json::from_slice(body).map(|body: Value| error_body(&body)).unwrap_or_default();
+    let found = json::parse(body).map(|body| error_body(&body)).unwrap_or_default();
     let message = found.message.as_deref().unwrap_or("");
     let kind = match status {
         300..=399 => Reason::Redirect,

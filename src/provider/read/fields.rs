@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::error::is_success_code;
-use super::lenient::{self, Zone};
+use super::error::{is_success_code, short_code};
+use super::lenient::{self, Zone, limit};
 use super::{signed_url, status_words};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, Status, labels};
@@ -205,7 +205,7 @@ pub fn read_field(answer: &mut Answer, field: Field, value: &Value, zone: Zone) 
             field,
             Field::Status | Field::ModelUpstream | Field::ModelOrigin | Field::Resolution | Field::ServiceTier
         );
-    let amount = || lenient::checked_amount(value);
+    let amount = |most| lenient::checked_amount(value, most);
     let time = || lenient::checked_time(value, zone);
     let is_found = match field {
         Field::TaskId => put(&mut answer.task_id, text()?),
@@ -225,14 +225,14 @@ pub fn read_field(answer: &mut Answer, field: Field, value: &Value, zone: Zone) 
         Field::Finish => put(&mut answer.times.finish, time()?),
         Field::ModelUpstream => put(&mut answer.model_upstream, text()?),
         Field::ModelOrigin => put(&mut answer.model_origin, text()?),
-        Field::Duration => put(&mut answer.video_seconds, amount()?),
+        Field::Duration => put(&mut answer.video_seconds, amount(limit::VIDEO_SECONDS)?),
         Field::Resolution => put(&mut answer.resolution, text()?),
-        Field::TokensPrompt => put(&mut answer.tokens.prompt, amount()?),
-        Field::TokensCompletion => put(&mut answer.tokens.completion, amount()?),
-        Field::TokensTotal => put(&mut answer.tokens.total, amount()?),
-        Field::Credits => put(&mut answer.credits, amount()?),
+        Field::TokensPrompt => put(&mut answer.tokens.prompt, amount(limit::TOKENS)?),
+        Field::TokensCompletion => put(&mut answer.tokens.completion, amount(limit::TOKENS)?),
+        Field::TokensTotal => put(&mut answer.tokens.total, amount(limit::TOKENS)?),
+        Field::Credits => put(&mut answer.credits, amount(limit::CREDITS)?),
         Field::ErrorCode => {
-            let code = text()?;
+            let code = lenient::checked_text(value)?.and_then(|code| short_code(&code));
             let is_found = code.is_some();
             put(&mut answer.error_code, code.filter(|code| !is_success_code(code)));
             is_found
@@ -250,8 +250,8 @@ pub fn read_field(answer: &mut Answer, field: Field, value: &Value, zone: Zone) 
         Field::ExpiresAt => put(&mut answer.expires_at, time()?),
         // It is in seconds after the submit time, which precedes it in every table.
         Field::Deadline => {
-            let after = amount()?;
-            let span = after.filter(|seconds| *seconds <= 1e9).map(Duration::from_secs_f64);
+            let after = amount(limit::DEADLINE_SECONDS)?;
+            let span = after.map(Duration::from_secs_f64);
             put(&mut answer.deadline, answer.times.submit.zip(span).map(|(submit, span)| submit + span));
             after.is_some()
         }

@@ -10,6 +10,24 @@ use crate::domain::Timestamp;
 use crate::domain::drift::FieldProblem;
 use crate::domain::labels;
 
+/// What no task can have more of. One larger number from an upstream would fill a counter for ever.
+pub mod limit {
+    /// Tokens of a task.
+    pub const TOKENS: f64 = 1e12;
+    /// The upstream's own units for a task.
+    pub const CREDITS: f64 = 1e15;
+    /// Length of a video, in seconds: a day.
+    pub const VIDEO_SECONDS: f64 = 86_400.0;
+    /// Time until the provider gives up a task, in seconds: about thirty years.
+    pub const DEADLINE_SECONDS: f64 = 1e9;
+    /// Anything else: sides of a picture, frames, percent.
+    pub const OTHER: f64 = 1e9;
+    /// Times in Unix milliseconds: from the year 2015 to the year 2100.
+    pub const TIMES: std::ops::Range<i64> = 1_420_070_400_000..4_102_444_800_000;
+    /// Progress in percent, from an unset one to a wrong sum. It is cut to 0 and 100.
+    pub const PERCENT: std::ops::RangeInclusive<f64> = -100.0..=1000.0;
+}
+
 /// The offset from UTC of times without a zone, if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Zone(pub Option<Offset>);
@@ -96,9 +114,9 @@ fn as_number(value: &Value) -> Option<f64> {
     .filter(|number: &f64| number.is_finite())
 }
 
-/// A number that is not negative.
+/// A number between 0 and [`limit::OTHER`].
 pub fn amount(object: &Value, key: &str) -> Option<f64> {
-    number(object, key).filter(|amount| *amount >= 0.0)
+    number(object, key).filter(|amount| (0.0..=limit::OTHER).contains(amount))
 }
 
 /// The time at the first of these keys that has one.
@@ -106,7 +124,8 @@ pub fn time(object: &Value, keys: &[&str]) -> Option<Timestamp> {
     keys.iter().find_map(|key| as_time(object.get(key)?))
 }
 
-/// A time as Unix seconds, milliseconds (over 1e11) or microseconds (over 1e14), or as RFC 3339. 0 and less is no time.
+/// A time as Unix seconds, milliseconds (over 1e11) or microseconds (over 1e14), or as RFC 3339, within [`limit::TIMES`]. 0 and
+/// less is no time.
 pub fn as_time(value: &Value) -> Option<Timestamp> {
     checked_time(value, Zone::UNKNOWN).ok().flatten()
 }
@@ -129,12 +148,12 @@ fn has_content(value: &Value) -> Result<bool, FieldProblem> {
     }
 }
 
-/// A number that is not negative, possibly in a string; `None` for a blank string.
-pub fn checked_amount(value: &Value) -> Result<Option<f64>, FieldProblem> {
+/// A number between 0 and `most`, possibly in a string; `None` for a blank string.
+pub fn checked_amount(value: &Value, most: f64) -> Result<Option<f64>, FieldProblem> {
     if !has_content(value)? {
         return Ok(None);
     }
-    as_number(value).filter(|amount| *amount >= 0.0).map(Some).ok_or(FieldProblem::Unreadable)
+    as_number(value).filter(|amount| (0.0..=most).contains(amount)).map(Some).ok_or(FieldProblem::Unreadable)
 }
 
 /// A ratio as by [`progress`]; `None` for a blank string.
@@ -155,19 +174,26 @@ pub fn checked_time(value: &Value, zone: Zone) -> Result<Option<Timestamp>, Fiel
     if !has_content(value)? {
         return Ok(None);
     }
-    if let Some(number) = as_number(value) {
-        return if number > 0.0 { from_unix(number).map(Some).ok_or(FieldProblem::Unreadable) } else { Ok(None) };
-    }
     let text = value.as_str().unwrap_or_default().trim();
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Ok(after_epoch(time.as_millisecond()));
+    let millis = if let Some(number) = as_number(value) {
+        unix_millis(number)
+    } else if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        time.as_millisecond()
+    } else {
+        let civil = text.parse::<DateTime>().ok().zip(zone.0);
+        let zoned = civil.and_then(|(civil, offset)| civil.to_zoned(TimeZone::fixed(offset)).ok());
+        zoned.ok_or(FieldProblem::Unreadable)?.timestamp().as_millisecond()
+    };
+    match millis {
+        // 0 and the year 1 are how programs write that there is no time.
+        ..=0 => Ok(None),
+        millis if limit::TIMES.contains(&millis) => Ok(Some(Timestamp::from_millis(millis))),
+        _ => Err(FieldProblem::Unreadable),
     }
-    let civil = text.parse::<DateTime>().ok().zip(zone.0);
-    let zoned = civil.and_then(|(civil, offset)| civil.to_zoned(TimeZone::fixed(offset)).ok());
-    zoned.map(|zoned| after_epoch(zoned.timestamp().as_millisecond())).ok_or(FieldProblem::Unreadable)
 }
 
-fn from_unix(number: f64) -> Option<Timestamp> {
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, far beyond every time")]
+fn unix_millis(number: f64) -> i64 {
     let millis = if number > 1e14 {
         number / 1e3
     } else if number > 1e11 {
@@ -175,16 +201,7 @@ fn from_unix(number: f64) -> Option<Timestamp> {
     } else {
         number * 1e3
     };
-    // A number beyond the year 9999 is not a time.
-    if millis >= 253_402_300_800_000.0 {
-        return None;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "bounded just above")]
-    after_epoch(millis.round() as i64)
-}
-
-fn after_epoch(millis: i64) -> Option<Timestamp> {
-    (millis > 0).then(|| Timestamp::from_millis(millis))
+    millis.round() as i64
 }
 
 /// Progress as a ratio: `"100%"` is 1, `"50"` is 0.5, `75` is 0.75, `0.4` is 0.4. `1` means 1 %.
@@ -196,7 +213,7 @@ pub fn progress(value: &Value) -> Option<f64> {
         },
         _ => (as_number(value)?, false),
     };
-    if !f64::is_finite(number) {
+    if !limit::PERCENT.contains(&number) {
         return None;
     }
     let ratio = if is_percent || !(0.0 < number && number < 1.0) { number / 100.0 } else { number };
@@ -231,6 +248,8 @@ mod tests {
             (json!(0), Some(0.0)),
             (json!(250), Some(1.0)),
             (json!(-3), Some(0.0)),
+            (json!(1e300), None),
+            (json!("-1e9%"), None),
             (json!("NaN"), None),
             (json!("half"), None),
             (json!(true), None),
@@ -261,11 +280,32 @@ mod tests {
         for (value, problem) in [
             (json!("soon"), FieldProblem::Unreadable),
             (json!(1e300), FieldProblem::Unreadable),
+            (json!(1_420_070_399), FieldProblem::Unreadable),
+            (json!(4_102_444_800_i64), FieldProblem::Unreadable),
+            (json!("2014-12-31T23:59:59Z"), FieldProblem::Unreadable),
+            (json!("2100-01-01 08:00:00"), FieldProblem::Unreadable),
             (json!(true), FieldProblem::WrongType),
             (json!([1_795_132_800]), FieldProblem::WrongType),
         ] {
             assert_eq!(checked_time(&value, zone), Err(problem), "{value}");
         }
-        assert_eq!(checked_time(&json!(0), zone), Ok(None), "0 means that there is no time yet");
+        for nothing in [json!(0), json!(-1), json!("0001-01-01T00:00:00Z")] {
+            assert_eq!(checked_time(&nothing, zone), Ok(None), "{nothing} means that there is no time yet");
+        }
+    }
+
+    #[test]
+    fn amounts_that_no_task_can_have_are_unreadable() {
+        for (value, most, read) in [
+            (json!(1e12), limit::TOKENS, Ok(Some(1e12))),
+            (json!("1e12"), limit::TOKENS, Ok(Some(1e12))),
+            (json!(1.1e12), limit::TOKENS, Err(FieldProblem::Unreadable)),
+            (json!("1e300"), limit::TOKENS, Err(FieldProblem::Unreadable)),
+            (json!(-1), limit::CREDITS, Err(FieldProblem::Unreadable)),
+            (json!(""), limit::CREDITS, Ok(None)),
+        ] {
+            assert_eq!(checked_amount(&value, most), read, "{value}");
+        }
+        assert_eq!(amount(&json!({"frames": 1e300}), "frames"), None);
     }
 }

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod error;
 pub mod failures;
 pub mod fields;
+pub mod json;
 pub mod lenient;
 pub mod signed_url;
 pub mod status_words;

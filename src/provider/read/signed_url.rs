@@ -26,9 +26,6 @@ const TIME_RANGE: &str = "q-sign-time";
 /// Longest credible validity, in seconds.
 const MAX_VALIDITY: u64 = 10 * 366 * 86_400;
 
-/// Earliest credible expiry, in 2014.
-const MIN_EXPIRY: Timestamp = Timestamp::from_secs(1_400_000_000);
-
 /// When a URL expires; `None` for a URL without a known signature.
 pub fn expiry(url: &str) -> Option<Timestamp> {
     let (_, query) = url.split_once('?')?;
@@ -43,8 +40,10 @@ pub fn expiry(url: &str) -> Option<Timestamp> {
         Some(Timestamp::from_millis(from.timestamp().as_millisecond()) + Duration::from_secs(validity))
     });
     // A small number is a validity, whose start is unknown.
-    let time = |text: &str| lenient::as_time(&text.into()).filter(|time| *time > MIN_EXPIRY);
+    let time = |text: &str| lenient::as_time(&text.into());
+    let is_credible = |time: &Timestamp| lenient::limit::TIMES.contains(&time.as_millis());
     dated
+        .filter(is_credible)
         .or_else(|| EXPIRIES.iter().find_map(|name| time(&parameter(name)?)))
         .or_else(|| time(parameter(TIME_RANGE)?.split_once(';')?.1))
 }
