@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::domain::label_set::AggregateLabels;
 use crate::domain::{Interner, Task, TaskId, Timestamp};
 use crate::metrics::SeriesSelection;
 use crate::view::{RowSlot, TaskRow, TaskRows};
@@ -122,11 +121,11 @@ impl TaskTable {
         self.get(token.slot).filter(|_| is_valid)
     }
 
-    /// Gives every task the aggregate labels that `labels` returns for it.
-    pub fn relabel(&mut self, mut labels: impl FnMut(&Task) -> AggregateLabels) {
+    /// Gives every task the label set that `assign` chooses for it.
+    pub fn relabel(&mut self, mut assign: impl FnMut(&mut Task)) {
         for slot in self.rows.slots(|_| true) {
             if let Some(row) = self.rows.get_mut(slot) {
-                row.task.relabel(labels(&row.task));
+                assign(&mut row.task);
                 self.interner.intern(&mut row.task);
             }
         }

@@ -3,6 +3,7 @@
 mod exemplar;
 mod label_limits;
 pub mod native_buckets;
+mod set_limits;
 mod snapshot;
 mod state_key;
 mod upstream_counters;

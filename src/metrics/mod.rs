@@ -63,6 +63,7 @@ struct Settings {
     status_form: TaskStatusForm,
     series: SeriesLimits,
     created_lines: bool,
+    max_label_sets: usize,
     /// Label values replaced by `other`, by label.
     folded: BTreeMap<String, u64>,
     /// Tasks refused per-task series.
@@ -109,6 +110,7 @@ impl Metrics {
                 status_form: config.task_status,
                 series: SeriesLimits::NONE,
                 created_lines: false,
+                max_label_sets: 0,
                 folded: BTreeMap::new(),
                 refused: 0,
             }),
@@ -130,6 +132,7 @@ impl Metrics {
             off: config.per_task == PerTask::Off,
         };
         settings.created_lines = config.created_lines;
+        settings.max_label_sets = config.max_label_sets;
         let labels = config.aggregate_labels.iter().map(|label| label.0.clone());
         for label in std::iter::once("model".to_owned()).chain(labels) {
             settings.folded.entry(label).or_default();
@@ -181,7 +184,7 @@ impl Metrics {
         let tasks = || views.iter().flat_map(|view| view.tasks());
         let with_series = tasks().filter(|task| selection.has(task)).count();
         // Nothing is rendered under the lock, which actors take as well.
-        let Settings { status_form, series, created_lines, folded, refused } = self.settings().clone();
+        let Settings { status_form, series, created_lines, max_label_sets, folded, refused } = self.settings().clone();
         let mut out = Encoder::new(format, created_lines);
         page::write_gathered(&mut out, &gathered, self.started);
         let since = Extra { created: Some(self.started), exemplar: None };
@@ -189,11 +192,16 @@ impl Metrics {
             (&families::SERIES_TASKS, with_series as u64),
             (&families::SERIES_LIMIT, series.max as u64),
             (&families::SERIES_REFUSED, refused),
+            (&families::LABEL_SETS_LIMIT, max_label_sets as u64),
             (&families::STATE_ROWS_SKIPPED, views.iter().map(|view| view.skipped_rows as u64).sum()),
         ] {
             out.header(family);
             out.row(&[], text::to_f64(value), since);
         }
+        out.rows(&families::LABEL_SETS, views, |out, view| {
+            let sets = view.counters.sets().count() as u64;
+            out.row(&[("upstream", &*view.upstream)], text::to_f64(sets), Extra::default());
+        });
         out.header(&families::LABELS_FOLDED);
         for (label, count) in &folded {
             out.row(&[("label", label.as_str())], text::to_f64(*count), since);
