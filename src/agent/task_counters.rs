@@ -160,6 +160,7 @@ impl TaskCounters {
         if self.releasing.is_none() && due.needs_commit() {
             let command = Command::Release {
                 label_sets: due.label_sets.clone(),
+                series: due.series.clone(),
                 upstream: self.upstream.clone(),
                 sources: due.sources.clone(),
                 now: now.wall,

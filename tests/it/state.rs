@@ -167,7 +167,11 @@ async fn committed_data_is_loaded_after_a_restart() {
     let ended = commit(&state.0, vec![read(&running[0], Status::Failed)]).await;
     let label_set = ended[0].label_set();
     let (label_sets, sources) = (vec![label_set.clone()], vec!["file/0".into()]);
-    execute(&state.0, Command::Release { label_sets, upstream: "u".into(), sources, now: at(1002) }).await;
+    execute(
+        &state.0,
+        Command::Release { label_sets, series: Vec::new(), upstream: "u".into(), sources, now: at(1002) },
+    )
+    .await;
     close(state).await;
 
     let (store, _ended) = Store::open(&Location::File(path), at(5000), |_| {}).unwrap();
