@@ -5,13 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::set_limits::SetLimiter;
-use crate::domain::label_set::{AggregateLabels, UNKNOWN_MODEL};
+use super::set_limits::{COMMIT_PENDING, SetLimiter};
+use crate::domain::label_set::{AggregateLabels, OTHER, UNKNOWN_MODEL};
 use crate::domain::labels::sanitize;
 use crate::domain::{LabelSet, Task, Timestamp};
-
-/// The value of a name beyond the limit.
-pub const OTHER: &str = "other";
 
 /// The value of an aggregate label that a task does not have.
 pub const NONE: &str = "none";
@@ -21,9 +18,6 @@ const MAX_LABEL_VALUES: usize = 100;
 
 /// A label set that no tracked task has had for this long is dropped, and its names are free again.
 pub const UNUSED_FOR: Duration = Duration::from_hours(90 * 24);
-
-/// A name or a label set is kept before its first commit.
-pub(super) const COMMIT_PENDING: Duration = Duration::from_hours(1);
 
 /// The configured limits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -262,7 +256,9 @@ mod tests {
             )
         };
         let mut tasks: Vec<Task> = (0..9).map(|n| task(&format!("t{n}"))).collect();
-        tasks.iter_mut().for_each(|task| limiter.assign(task, NOW));
+        for task in &mut tasks {
+            limiter.assign(task, NOW);
+        }
         assert_eq!(tasks[7].label_set(), label_set(UNKNOWN_MODEL, "t7"));
         assert_eq!(tasks[8].label_set(), label_set(UNKNOWN_MODEL, OTHER), "two of ten are for folded sets");
         let with_model = |task: &mut Task| Arc::make_mut(&mut task.video).model = Some("m".into());

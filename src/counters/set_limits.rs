@@ -1,10 +1,14 @@
 //! The limit on label sets. Labels multiply: a limit on the values of each one does not limit their combinations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::label_limits::{COMMIT_PENDING, OTHER};
-use crate::domain::label_set::UNKNOWN_MODEL;
+use crate::domain::label_set::{OTHER, UNKNOWN_MODEL};
 use crate::domain::{LabelSet, Timestamp};
+
+/// A name or a label set is kept before its first commit.
+pub const COMMIT_PENDING: Duration = Duration::from_hours(1);
 
 /// Label sets that can replace every other one: all labels are `other`, and the model is `unknown` or `other`.
 const LAST_RESORTS: usize = 2;
@@ -89,8 +93,8 @@ impl SetLimiter {
 
 fn with_other(set: LabelSet, label: usize) -> LabelSet {
     let value = |(n, (name, value)): (usize, &(_, _))| {
-        let name = std::sync::Arc::clone(name);
-        if n == label { (name, OTHER.into()) } else { (name, std::sync::Arc::clone(value)) }
+        let name = Arc::clone(name);
+        if n == label { (name, OTHER.into()) } else { (name, Arc::clone(value)) }
     };
     let labels = set.labels.iter().enumerate().map(value).collect();
     LabelSet { labels, ..set }
@@ -169,7 +173,9 @@ mod tests {
             let name = |n: u8| if n == 0 { UNKNOWN_MODEL.to_owned() } else { format!("v{n}") };
             let set = |(model, a, b): (u8, u8, u8)| set(&name(model), &format!("v{a}"), &format!("v{b}"));
             let mut limiter = SetLimiter::default();
-            restored.iter().for_each(|task| limiter.restore(set(*task), NOW));
+            for task in restored {
+                limiter.restore(set(task), NOW);
+            }
             let limit = max.max(limiter.sets.len() + LAST_RESORTS);
             for task in tasks {
                 let wanted = set(task);

@@ -4,6 +4,7 @@ mod compress;
 mod encoder;
 pub mod families;
 mod format;
+mod head;
 mod histogram;
 mod label_sets;
 mod page;
@@ -34,6 +35,7 @@ use task_gauges::TaskGauges;
 pub use compress::Compressor;
 pub use encoder::{Encoder, Extra};
 pub use format::{Coding, Format};
+pub use head::Head;
 pub use histogram::HistogramRow;
 pub use page::Page;
 pub use series_selection::{SeriesLimits, SeriesSelection};
@@ -185,8 +187,8 @@ impl Metrics {
         let with_series = tasks().filter(|task| selection.has(task)).count();
         // Nothing is rendered under the lock, which actors take as well.
         let Settings { status_form, series, created_lines, max_label_sets, folded, refused } = self.settings().clone();
-        let mut out = Encoder::new(format, created_lines);
-        page::write_gathered(&mut out, &gathered, self.started);
+        let mut head = Head::from(Encoder::new(format, created_lines));
+        page::add_gathered(&mut head, gathered, self.started);
         let since = Extra { created: Some(self.started), exemplar: None };
         for (family, value) in [
             (&families::SERIES_TASKS, with_series as u64),
@@ -195,23 +197,22 @@ impl Metrics {
             (&families::LABEL_SETS_LIMIT, max_label_sets as u64),
             (&families::STATE_ROWS_SKIPPED, views.iter().map(|view| view.skipped_rows as u64).sum()),
         ] {
-            out.header(family);
-            out.row(&[], text::to_f64(value), since);
+            head.family(family, [value], move |out, value| out.row(&[], text::to_f64(*value), since));
         }
-        out.rows(&families::LABEL_SETS, views, |out, view| {
-            let sets = view.counters.sets().count() as u64;
-            out.row(&[("upstream", &*view.upstream)], text::to_f64(sets), Extra::default());
+        let sets = views.iter().map(|view| (view.upstream.clone(), view.counters.sets().count() as u64));
+        head.family(&families::LABEL_SETS, sets.collect::<Vec<_>>(), |out, (upstream, sets)| {
+            out.row(&[("upstream", upstream)], text::to_f64(*sets), Extra::default());
         });
-        out.header(&families::LABELS_FOLDED);
-        for (label, count) in &folded {
-            out.row(&[("label", label.as_str())], text::to_f64(*count), since);
-        }
-        out.header(&families::LOG_MESSAGES);
-        for (level, count) in LEVELS.iter().zip(self.logs.read()) {
-            out.row(&[("level", *level)], text::to_f64(count), since);
-        }
-        TaskGauges::from_tasks(tasks()).write(&mut out, views);
-        label_sets::write(&mut out, views, self.started);
-        Page::new(out, status_form, views.iter().flat_map(|view| &view.chunks), &selection)
+        let folded: Vec<(String, u64)> = folded.into_iter().collect();
+        head.family(&families::LABELS_FOLDED, folded, move |out, (label, count)| {
+            out.row(&[("label", label)], text::to_f64(*count), since);
+        });
+        let logged: Vec<(&str, u64)> = LEVELS.into_iter().zip(self.logs.read()).collect();
+        head.family(&families::LOG_MESSAGES, logged, move |out, (level, count)| {
+            out.row(&[("level", level)], text::to_f64(*count), since);
+        });
+        TaskGauges::from_tasks(tasks()).add_to(&mut head, views);
+        label_sets::add_to(&mut head, views, self.started);
+        Page::new(head, status_form, views.iter().flat_map(|view| &view.chunks), &selection)
     }
 }

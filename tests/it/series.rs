@@ -77,7 +77,9 @@ async fn an_upstream_with_many_tasks_leaves_the_others_their_series() {
     let gateway = Upstream::start("127.0.0.1:0").await;
     let ids = |letter: char, count| (0..count).map(|n| format!("{letter}{n}")).collect::<Vec<_>>();
     let upstream = |name: &str, ids: &[String]| {
-        ids.iter().for_each(|id| gateway.script(id, vec![status("IN_PROGRESS")]));
+        for id in ids {
+            gateway.script(id, vec![status("IN_PROGRESS")]);
+        }
         let ids = ids.join(", ");
         let address = &gateway.address;
         format!(
