@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::domain::{Interner, Task, TaskId, Timestamp};
-use crate::metrics::SeriesSelection;
+use crate::metrics::UpstreamSelection;
 use crate::view::{RowSlot, TaskRow, TaskRows};
 
 /// A task's next poll. It is valid until another one is scheduled, or the task is removed.
@@ -132,7 +132,7 @@ impl TaskTable {
     }
 
     /// Marks tasks that are refused per-task series; how many were not before.
-    pub fn mark_refused(&mut self, selection: &SeriesSelection) -> u64 {
+    pub fn mark_refused(&mut self, selection: UpstreamSelection<'_>) -> u64 {
         let refused = self.rows.slots(|row| !row.was_refused && selection.refuses(&row.task));
         for slot in &refused {
             if let Some(row) = self.rows.get_mut(*slot) {
@@ -199,6 +199,6 @@ mod tests {
         let limits = SeriesLimits { max: 1, only_active: false, off: false };
         let tasks: Vec<Task> = ["a", "b", "c"].map(task).to_vec();
         let selection = limits.select(3, tasks.iter());
-        assert_eq!([table.mark_refused(&selection), table.mark_refused(&selection)], [2, 0]);
+        assert_eq!([table.mark_refused(selection.of("u")), table.mark_refused(selection.of("u"))], [2, 0]);
     }
 }

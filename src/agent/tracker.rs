@@ -356,7 +356,8 @@ impl Tracker {
         }
         let selection = self.services.series.borrow().clone();
         if selection.is_limited() {
-            self.services.metrics.series_refused(self.table.mark_refused(&selection));
+            let selected = selection.of(&self.settings.upstream.name);
+            self.services.metrics.series_refused(self.table.mark_refused(selected));
         }
         if self.ticks.is_multiple_of(LABEL_SET_TICKS) {
             self.counters.free_unused(&self.label_sets_in_use(), now.wall);

@@ -38,7 +38,7 @@ pub use format::{Coding, Format};
 pub use head::Head;
 pub use histogram::HistogramRow;
 pub use page::Page;
-pub use series_selection::{SeriesLimits, SeriesSelection};
+pub use series_selection::{SeriesLimits, SeriesSelection, UpstreamSelection};
 pub use store_metrics::StoreMetrics;
 pub use upstreams::{CallbackResult, Operation, RequestOutcome, UpstreamMetrics};
 
@@ -184,7 +184,11 @@ impl Metrics {
         let selection = self.select_series(views);
         let gathered = self.registry.gather();
         let tasks = || views.iter().flat_map(|view| view.tasks());
-        let with_series = tasks().filter(|task| selection.has(task)).count();
+        let with_series = |view: &Arc<UpstreamView>| {
+            let selected = selection.of(&view.upstream);
+            view.tasks().filter(|task| selected.has(task)).count()
+        };
+        let with_series: usize = views.iter().map(with_series).sum();
         // Nothing is rendered under the lock, which actors take as well.
         let Settings { status_form, series, created_lines, max_label_sets, folded, refused } = self.settings().clone();
         let mut head = Head::from(Encoder::new(format, created_lines));

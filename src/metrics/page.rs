@@ -41,7 +41,7 @@ impl Page {
         selection: &SeriesSelection,
     ) -> Self {
         // The page does not keep chunks without series in memory.
-        let with_series = |chunk| SeriesChunk::new(chunk, |task| selection.has(task));
+        let with_series = |chunk| SeriesChunk::new(chunk, selection);
         let chunks: Vec<_> = chunks.into_iter().filter_map(with_series).collect();
         let head = head.into();
         Self {

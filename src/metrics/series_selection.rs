@@ -40,7 +40,7 @@ impl SeriesLimits {
     pub const NONE: Self = Self { max: usize::MAX, only_active: false, off: false };
 
     fn is_eligible(self, task: &Task) -> bool {
-        !self.off && (task.is_active() || !self.only_active)
+        !self.off && (!self.only_active || task.is_active())
     }
 
     /// Selects from `count` tasks. The selection is fastest when the tasks of an upstream follow each other.
@@ -68,7 +68,7 @@ fn by_upstream<'a>(tasks: impl Iterator<Item = &'a Task>) -> Vec<(Arc<str>, Vec<
     let mut last = 0;
     for task in tasks {
         let name = &task.origin.upstream;
-        if upstreams.get(last).is_none_or(|(upstream, _)| upstream != name) {
+        if upstreams.get(last).is_none_or(|(upstream, _)| !Arc::ptr_eq(upstream, name)) {
             last = upstreams.iter().position(|(upstream, _)| upstream == name).unwrap_or_else(|| {
                 upstreams.push((name.clone(), Vec::new()));
                 upstreams.len() - 1
@@ -105,6 +105,27 @@ impl SeriesSelection {
     /// Selects every task.
     pub const ALL: Self = Self { limits: SeriesLimits::NONE, cutoffs: Vec::new() };
 
+    /// The selection among the tasks of one upstream.
+    pub fn of(&self, upstream: &str) -> UpstreamSelection<'_> {
+        let found = self.cutoffs.binary_search_by(|(name, _)| (**name).cmp(upstream));
+        UpstreamSelection { limits: self.limits, cutoff: found.ok().map(|found| &self.cutoffs[found].1) }
+    }
+
+    /// Whether some task may have none because of the limit.
+    pub const fn is_limited(&self) -> bool {
+        !self.cutoffs.is_empty()
+    }
+}
+
+/// The tasks of one upstream that have series at one time.
+#[derive(Debug, Clone, Copy)]
+pub struct UpstreamSelection<'a> {
+    limits: SeriesLimits,
+    /// `None` when every task is selected.
+    cutoff: Option<&'a Cutoff>,
+}
+
+impl UpstreamSelection<'_> {
     /// Whether a task has series.
     pub fn has(&self, task: &Task) -> bool {
         self.limits.is_eligible(task) && self.is_within(task)
@@ -115,20 +136,11 @@ impl SeriesSelection {
         self.limits.is_eligible(task) && !self.is_within(task)
     }
 
-    /// Whether some task may have none because of the limit.
-    pub const fn is_limited(&self) -> bool {
-        !self.cutoffs.is_empty()
-    }
-
     fn is_within(&self, task: &Task) -> bool {
-        // A search by name costs less than a hash of it: there are few upstreams.
-        match self.cutoffs.binary_search_by(|(upstream, _)| upstream.cmp(&task.origin.upstream)) {
-            Err(_) => true,
-            Ok(found) => self.cutoffs[found]
-                .1
-                .as_ref()
-                .is_some_and(|(is_ended, ended, first_seen, id)| rank(task) <= (*is_ended, *ended, *first_seen, id)),
-        }
+        self.cutoff.is_none_or(|cutoff| {
+            let last = cutoff.as_ref().map(|(is_ended, ended, first_seen, id)| (*is_ended, *ended, *first_seen, id));
+            last.is_some_and(|last| rank(task) <= last)
+        })
     }
 }
 
@@ -153,8 +165,9 @@ mod tests {
 
     fn selected(limits: SeriesLimits, tasks: &[Task]) -> Vec<&str> {
         let selection = limits.select(tasks.len(), tasks.iter());
-        assert!(tasks.iter().all(|task| !(selection.has(task) && selection.refuses(task))));
-        tasks.iter().filter(|task| selection.has(task)).map(|task| task.id.as_str()).collect()
+        let of = |task: &Task| selection.of(&task.origin.upstream);
+        assert!(tasks.iter().all(|task| !(of(task).has(task) && of(task).refuses(task))));
+        tasks.iter().filter(|task| of(task).has(task)).map(|task| task.id.as_str()).collect()
     }
 
     #[test]
@@ -170,10 +183,10 @@ mod tests {
         assert_eq!(selected(SeriesLimits { max: 9, only_active: true, off: false }, &tasks), ["a1", "a2", "a3"]);
         let none = SeriesLimits { max: 0, ..limits };
         assert!(selected(none, &tasks).is_empty());
-        assert_eq!(tasks.iter().filter(|task| none.select(5, tasks.iter()).refuses(task)).count(), 5);
+        assert_eq!(tasks.iter().filter(|task| none.select(5, tasks.iter()).of("u").refuses(task)).count(), 5);
         let off = SeriesLimits { off: true, ..none };
         assert!(selected(off, &tasks).is_empty());
-        assert!(!tasks.iter().any(|task| off.select(5, tasks.iter()).refuses(task)), "no task is refused");
+        assert!(!tasks.iter().any(|task| off.select(5, tasks.iter()).of("u").refuses(task)), "no task is refused");
     }
 
     #[test]
@@ -187,7 +200,7 @@ mod tests {
         let expected = ["b00", "b01", "b02", "b03", "s1", "s2", "m0", "m1", "m2"];
         assert_eq!(selected(limits, &tasks), expected);
         let limited = limits.select(tasks.len(), tasks.iter());
-        assert!(limited.has(&of("new", task("n", Status::Queued, 0))), "an upstream that was not there yet");
+        assert!(limited.of("new").has(&of("new", task("n", Status::Queued, 0))), "an upstream that was not there yet");
     }
 
     proptest! {
