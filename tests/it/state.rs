@@ -12,7 +12,7 @@ use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::reading::{ClockSource, Times, Tokens};
 use videogen_exporter::domain::task::Video;
 use videogen_exporter::domain::{
-    Answer, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance,
+    Answer, Counter, FailureClass, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance,
 };
 use videogen_exporter::store::{
     Command, Cursor, Discovery, Event, KnownId, KnownIdsPage, Loaded, Location, MAX_WAITING, OpenError, Output,
@@ -187,6 +187,48 @@ async fn committed_data_is_loaded_after_a_restart() {
     assert_eq!((source.source.as_str(), source.tasks, source.zero_hold.released), ("file/0", 2, true));
     let other_labels = load(&store, vec!["label_team".into()]).await.unwrap();
     assert!(other_labels.counters.is_empty(), "counters with other labels are not loaded");
+}
+
+#[tokio::test]
+async fn a_late_series_is_created_once_and_never_in_the_state_of_an_earlier_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.db");
+    let state = open(&path);
+    add(&state.0, discovery(vec![task("a"), task("b"), task("c")], &[], at(1000))).await;
+    let failed = |id: &str| read(&task(id), Status::Failed);
+    let ended = commit(&state.0, vec![failed("a")]).await;
+    let class = ended[0].failure.unwrap().as_str();
+    let key = |part: &str| format!("failures/failed/{class}{part}");
+    let of = |counts: &Counts| ["", "/created", "/released"].map(|part| counts.get(&key(part)).copied());
+    assert_eq!(of(&all(&state.0).await.1), [Some(1), Some(1_000_000), None]);
+    let later = ZeroHold { created: at(2000), released: true };
+    execute(&state.0, Command::Commit(vec![failed("b")], later)).await;
+    assert_eq!(of(&all(&state.0).await.1), [Some(2), Some(1_000_000), None]);
+    let series = vec![(ended[0].label_set(), Counter::Failures.with([Status::Failed.index(), class_index(class)]))];
+    let release = |series| Command::Release {
+        label_sets: Vec::new(),
+        series,
+        upstream: "u".into(),
+        sources: Vec::new(),
+        now: at(2001),
+    };
+    for series in [series.clone(), series] {
+        execute(&state.0, release(series)).await;
+    }
+    assert_eq!(of(&all(&state.0).await.1), [Some(2), Some(1_000_000), Some(1)]);
+    close(state).await;
+
+    let earlier = rusqlite::Connection::open(&path).unwrap();
+    earlier.execute("delete from counters where cell like '%/created' or cell like '%/released'", []).unwrap();
+    drop(earlier);
+    let state = open(&path);
+    commit(&state.0, vec![failed("c")]).await;
+    assert_eq!(of(&all(&state.0).await.1), [Some(3), None, None], "it was exported already");
+    close(state).await;
+}
+
+fn class_index(word: &str) -> usize {
+    FailureClass::WORDS.iter().position(|class| *class == word).unwrap()
 }
 
 #[tokio::test]
