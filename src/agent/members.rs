@@ -189,7 +189,7 @@ impl Members {
                         tracing::info!(upstream.name = %name, source = API_SOURCE, tasks, "tasks registered");
                     }
                     Self::track(tracker, &discovery, new, known);
-                    tracker.poll_lost(lost);
+                    Self::search(tracker, lost);
                     tracker.publish(self.sources.is_ready());
                     results
                 });
@@ -208,6 +208,20 @@ impl Members {
                 let _ = reply.send(result);
             }
         }
+    }
+
+    /// Polls lost tasks at once that were registered again, as the state has them now.
+    fn search(tracker: &mut Tracker, tasks: Vec<Arc<Task>>) {
+        let now = tracker.services.clock.now();
+        for task in tasks {
+            let mut task = Arc::unwrap_or_clone(task);
+            tracker.counters.assign_label_set(&mut task, now.wall);
+            let known = tracker.table.slot(&task.id).inspect(|slot| tracker.table.update(*slot, task.clone()));
+            if let Some(slot) = known.or_else(|| tracker.table.add(task)) {
+                tracker.poller.poll_alone(&mut tracker.table, slot, now.monotonic);
+            }
+        }
+        tracker.counters.create_missing(tracker.label_sets_in_use(), now);
     }
 
     /// Tracks what the store has added.

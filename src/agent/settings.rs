@@ -77,8 +77,13 @@ impl Rules {
 /// The limits on label values of a configuration.
 pub fn label_limits(config: &Config) -> LabelLimits {
     let metrics = &config.file.metrics;
-    let labels: BTreeSet<&str> = metrics.aggregate_labels.iter().map(|label| label.0.as_str()).collect();
+    let configured: Vec<&str> = metrics.aggregate_labels.iter().map(|label| label.0.as_str()).collect();
+    let labels: BTreeSet<&str> = configured.iter().copied().collect();
+    // The last one in the configuration becomes `other` first.
+    let fold_order = configured.iter().rev().filter_map(|name| labels.iter().position(|label| label == name));
     LabelLimits {
+        fold_order: fold_order.collect(),
+        max_sets: metrics.max_label_sets,
         models: metrics.models.iter().map(|name| name.0.as_str().into()).collect(),
         max_models: metrics.max_models,
         labels: labels.into_iter().map(|label| (label.to_owned(), format!("label_{label}").into())).collect(),

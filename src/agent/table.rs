@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::domain::label_set::AggregateLabels;
 use crate::domain::{Answer, Interner, Task, TaskId, Timestamp, schedule};
-use crate::metrics::SeriesSelection;
+use crate::metrics::UpstreamSelection;
 use crate::view::{RowSlot, TaskRow, TaskRows};
 
 /// A task's next poll. It is valid until another one is scheduled, or the task is removed.
@@ -153,18 +152,18 @@ impl TaskTable {
         self.get(token.slot).filter(|_| is_valid)
     }
 
-    /// Gives every task the aggregate labels that `labels` returns for it.
-    pub fn relabel(&mut self, mut labels: impl FnMut(&Task) -> AggregateLabels) {
+    /// Gives every task the label set that `assign` chooses for it.
+    pub fn relabel(&mut self, mut assign: impl FnMut(&mut Task)) {
         for slot in self.rows.slots(|_| true) {
             if let Some(row) = self.rows.get_mut(slot) {
-                row.task.relabel(labels(&row.task));
+                assign(&mut row.task);
                 self.interner.intern(&mut row.task);
             }
         }
     }
 
     /// Marks tasks that are refused per-task series; how many were not before.
-    pub fn mark_refused(&mut self, selection: &SeriesSelection) -> u64 {
+    pub fn mark_refused(&mut self, selection: UpstreamSelection<'_>) -> u64 {
         let refused = self.rows.slots(|row| !row.was_refused && !row.is_past && selection.refuses(&row.task));
         for slot in &refused {
             if let Some(row) = self.rows.get_mut(*slot) {
@@ -243,6 +242,6 @@ mod tests {
         let limits = SeriesLimits { max: 1, only_active: false, off: false };
         let tasks: Vec<Task> = ["a", "b", "c"].map(task).to_vec();
         let selection = limits.select(3, tasks.iter());
-        assert_eq!([table.mark_refused(&selection), table.mark_refused(&selection)], [2, 0]);
+        assert_eq!([table.mark_refused(selection.of("u")), table.mark_refused(selection.of("u"))], [2, 0]);
     }
 }

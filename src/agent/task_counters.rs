@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use super::drift_report::DriftReporter;
 use super::settings::UpstreamSettings;
 use crate::counters::{CounterSnapshot, DueHolds, LabelLimiter, SourceCounters, UpstreamCounters, ZeroHold};
-use crate::domain::label_set::AggregateLabels;
 use crate::domain::time::Now;
 use crate::domain::{Answer, Drift, LabelSet, Task, TaskId, Timestamp, Transition};
 use crate::metrics::Metrics;
@@ -76,9 +75,14 @@ impl TaskCounters {
         self.counters.zero_hold(now)
     }
 
-    /// The aggregate labels of a task.
-    pub fn aggregate_labels(&mut self, task: &Task, now: Timestamp) -> AggregateLabels {
-        self.labels.aggregate_labels(task, now)
+    /// Gives a task its label set. A task keeps the one that it has.
+    pub fn assign_label_set(&mut self, task: &mut Task, now: Timestamp) {
+        self.labels.assign(task, now);
+    }
+
+    /// Gives a task whose model has become known its label set.
+    pub fn on_model_known(&mut self, task: &mut Task, now: Timestamp) {
+        self.labels.assign_again(task, now);
     }
 
     /// The model label of a task by its answer; the configured model where that names none.
@@ -164,6 +168,7 @@ impl TaskCounters {
         if self.releasing.is_none() && due.needs_commit() {
             let command = Command::Release {
                 label_sets: due.label_sets.clone(),
+                series: due.series.clone(),
                 upstream: self.upstream.clone(),
                 sources: due.sources.clone(),
                 now: now.wall,
@@ -186,6 +191,7 @@ impl TaskCounters {
         if !folded.is_empty() {
             self.metrics.labels_folded(folded);
         }
+        self.metrics.upstreams.label_sets_folded(&self.upstream, self.labels.take_folded_sets());
         self.counters.clone()
     }
 }

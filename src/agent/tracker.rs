@@ -75,7 +75,7 @@ impl Tracker {
         self.counters.restore(counters, now);
         if needs_labels {
             let Self { table, counters, .. } = self;
-            table.relabel(|task| counters.aggregate_labels(task, now.wall));
+            table.relabel(|task| counters.assign_label_set(task, now.wall));
         }
         self.remove_ended(now);
         self.counters.create_missing(self.label_sets_in_use(), now);
@@ -94,7 +94,7 @@ impl Tracker {
         let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
         task.discovered_after_first_load = after_first_load;
         source.clone_into(&mut Arc::make_mut(&mut task.origin).source);
-        task.relabel(self.counters.aggregate_labels(&task, now));
+        self.counters.assign_label_set(&mut task, now);
         self.table.intern(&mut task);
         Arc::new(task)
     }
@@ -104,7 +104,7 @@ impl Tracker {
         let mut slots = Vec::with_capacity(tasks.len());
         for task in tasks {
             let mut task = Arc::unwrap_or_clone(task);
-            task.relabel(self.counters.aggregate_labels(&task, now.wall));
+            self.counters.assign_label_set(&mut task, now.wall);
             slots.extend(self.table.add(task));
         }
         if !slots.is_empty() {
@@ -221,13 +221,17 @@ impl Tracker {
         let (mut ends, mut others) = (Vec::new(), Vec::new());
         for (slot, mut reading) in readings {
             let Some(task) = self.table.get(slot) else { continue };
-            if task.video.model.is_none()
-                && let Reading::Answer(answer) = &mut reading
+            let had_model = task.video.model.is_some();
+            if let Reading::Answer(answer) = &mut reading
+                && !had_model
             {
                 let configured = self.settings.upstream.model.as_deref();
                 answer.model = self.counters.model(answer, configured, now.wall);
             }
-            let transition = advance(task, reading, &policy, now.wall);
+            let mut transition = advance(task, reading, &policy, now.wall);
+            if !had_model && transition.task.video.model.is_some() {
+                self.counters.on_model_known(&mut transition.task, now.wall);
+            }
             if transition.durable {
                 let sent = if transition.task.status.is_end() { &mut ends } else { &mut others };
                 // Usually one transition, possibly kept for long: avoid the default capacity of four.
@@ -322,26 +326,12 @@ impl Tracker {
 
     /// Applies a committed record: the aggregate labels may have changed meanwhile.
     fn apply_committed(&mut self, mut task: Task, now: Now) {
-        task.relabel(self.counters.aggregate_labels(&task, now.wall));
+        self.counters.assign_label_set(&mut task, now.wall);
         let Some(slot) = self.table.slot(&task.id) else { return };
         // A task that was forgotten and registered again has a newer record.
         if self.table.get(slot).is_none_or(|known| known.revision <= task.revision) {
             self.replace_and_reschedule(slot, task, now);
         }
-    }
-
-    /// Polls lost tasks at once that were registered again, as the state has them now.
-    pub fn poll_lost(&mut self, tasks: Vec<Arc<Task>>) {
-        let now = self.services.clock.now();
-        for task in tasks {
-            let mut task = Arc::unwrap_or_clone(task);
-            task.relabel(self.counters.aggregate_labels(&task, now.wall));
-            let slot = self.table.slot(&task.id).inspect(|slot| self.table.update(*slot, task.clone()));
-            if let Some(slot) = slot.or_else(|| self.table.add(task)) {
-                self.poller.poll_alone(&mut self.table, slot, now.monotonic);
-            }
-        }
-        self.counters.create_missing(self.label_sets_in_use(), now);
     }
 
     fn poll_again(&mut self, id: &TaskId, now: Now) {
@@ -365,7 +355,8 @@ impl Tracker {
         }
         let selection = self.services.series.borrow().clone();
         if selection.is_limited() {
-            self.services.metrics.series_refused(self.table.mark_refused(&selection));
+            let selected = selection.of(&self.settings.upstream.name);
+            self.services.metrics.series_refused(self.table.mark_refused(selected));
         }
         if self.ticks.is_multiple_of(LABEL_SET_TICKS) {
             self.counters.free_unused(&self.label_sets_in_use(), now.wall);

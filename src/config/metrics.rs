@@ -46,6 +46,9 @@ pub struct MetricsConfig {
     pub models: Vec<Text>,
     /// Maximum number of model names for each upstream.
     pub max_models: usize,
+    /// Maximum number of label sets for each upstream; further ones become `other`, label by label from the last of
+    /// [`Self::aggregate_labels`].
+    pub max_label_sets: usize,
     /// How long new series stay at 0, so that `increase()` sees their first count.
     pub zero_hold: ConfigDuration,
     /// Whether OpenMetrics output has `_created` lines.
@@ -61,6 +64,7 @@ impl Default for MetricsConfig {
             aggregate_labels: Vec::new(),
             models: Vec::new(),
             max_models: 100,
+            max_label_sets: 1000,
             zero_hold: ConfigDuration::from_secs(120),
             created_lines: false,
         }
@@ -71,6 +75,9 @@ impl MetricsConfig {
     pub(super) fn check(&self, at: &str, problems: &mut Problems) {
         if self.max_models == 0 {
             problems.add(format!("{at}.max_models"), "must be at least 1");
+        }
+        if self.max_label_sets < 10 {
+            problems.add(format!("{at}.max_label_sets"), "must be at least 10");
         }
         if self.zero_hold > ConfigDuration::from_secs(86_400) {
             problems.add(format!("{at}.zero_hold"), "must not be longer than 1d");

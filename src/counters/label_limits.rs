@@ -1,15 +1,14 @@
-//! Limits on label values: the first model names and label values of an upstream are kept, further ones become `other`.
+//! Limits on label values: the first model names and label values of an upstream are kept, further ones become `other`. The
+//! label sets that they make are limited, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::label_set::{AggregateLabels, UNKNOWN_MODEL};
+use super::set_limits::{COMMIT_PENDING, SetLimiter};
+use crate::domain::label_set::{AggregateLabels, OTHER, UNKNOWN_MODEL};
 use crate::domain::labels::sanitize;
 use crate::domain::{LabelSet, Task, Timestamp};
-
-/// The value of a name beyond the limit.
-pub const OTHER: &str = "other";
 
 /// The value of an aggregate label that a task does not have.
 pub const NONE: &str = "none";
@@ -20,9 +19,6 @@ const MAX_LABEL_VALUES: usize = 100;
 /// A label set that no tracked task has had for this long is dropped, and its names are free again.
 pub const UNUSED_FOR: Duration = Duration::from_hours(90 * 24);
 
-/// A name is kept before the first label set that has it is committed.
-const COMMIT_PENDING: Duration = Duration::from_hours(1);
-
 /// The configured limits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LabelLimits {
@@ -32,6 +28,10 @@ pub struct LabelLimits {
     pub max_models: usize,
     /// The aggregate labels: the source's name and the exported one, sorted.
     pub labels: Vec<(String, Arc<str>)>,
+    /// Positions in `labels`, in the order in which they become `other` when there are too many label sets.
+    pub fold_order: Vec<usize>,
+    /// Most label sets.
+    pub max_sets: usize,
 }
 
 impl LabelLimits {
@@ -49,16 +49,20 @@ pub struct LabelLimiter {
     kept: BTreeMap<String, BTreeMap<Arc<str>, Timestamp>>,
     /// How often a value became `other` since [`LabelLimiter::take_folded`], by label.
     folded: BTreeMap<String, u64>,
+    sets: SetLimiter,
 }
 
 impl LabelLimiter {
     /// Keeps nothing yet.
     pub fn new(limits: LabelLimits) -> Self {
-        Self { limits, kept: BTreeMap::new(), folded: BTreeMap::new() }
+        Self { limits, kept: BTreeMap::new(), folded: BTreeMap::new(), sets: SetLimiter::default() }
     }
 
-    /// Takes new limits; names that are kept stay.
+    /// Takes new limits; names that are kept stay, and so do label sets, unless they have other labels.
     pub fn configure(&mut self, limits: LabelLimits) {
+        if self.limits.labels != limits.labels {
+            self.sets.clear();
+        }
         self.limits = limits;
     }
 
@@ -80,8 +84,22 @@ impl LabelLimiter {
         Some(allowed.unwrap_or_else(|| self.fold("model")))
     }
 
+    /// Gives a task its label set, within the limits. A task keeps the one that it has.
+    pub fn assign(&mut self, task: &mut Task, now: Timestamp) {
+        if !self.sets.has(&task.label_set()) {
+            self.assign_again(task, now);
+        }
+    }
+
+    /// Gives a task a label set, within the limits: it is new, or its model has become known.
+    pub fn assign_again(&mut self, task: &mut Task, now: Timestamp) {
+        let wanted = LabelSet { labels: self.aggregate_labels(task, now), ..task.label_set() };
+        let LabelLimits { max_sets, fold_order, .. } = &self.limits;
+        task.set_label_set(self.sets.admit(wanted, *max_sets, fold_order, now));
+    }
+
     /// The aggregate labels of a task.
-    pub fn aggregate_labels(&mut self, task: &Task, now: Timestamp) -> AggregateLabels {
+    fn aggregate_labels(&mut self, task: &Task, now: Timestamp) -> AggregateLabels {
         let labels = self.limits.labels.clone();
         let value = |(name, exported): (String, Arc<str>)| {
             let value = task.origin.labels.get(&name).filter(|value| !value.is_empty());
@@ -109,8 +127,9 @@ impl LabelLimiter {
         OTHER.into()
     }
 
-    /// Keeps the names of a label set that the state has, whatever the limits are now.
+    /// Keeps a label set that the state has, and its names, whatever the limits are now.
     pub fn restore(&mut self, label_set: &LabelSet, used: Timestamp) {
+        self.sets.restore(label_set.clone(), used);
         for (label, name) in named_values(&self.limits.labels, label_set) {
             if ![UNKNOWN_MODEL, OTHER, NONE].contains(&&**name) {
                 self.kept.entry(label.to_owned()).or_default().entry(name.clone()).or_insert(used);
@@ -118,10 +137,12 @@ impl LabelLimiter {
         }
     }
 
-    /// Frees the names that none of these label sets, which are all there are, has.
+    /// Frees the label sets that are not among these, which are all that are counted, and the names that none of them has.
     pub fn free_unused<'a>(&mut self, label_sets: impl Iterator<Item = &'a LabelSet>, now: Timestamp) {
+        let label_sets: BTreeSet<&LabelSet> = label_sets.collect();
+        self.sets.free_unused(&label_sets, now);
         let used: BTreeSet<(&str, &Arc<str>)> =
-            label_sets.flat_map(|label_set| named_values(&self.limits.labels, label_set)).collect();
+            label_sets.iter().flat_map(|label_set| named_values(&self.limits.labels, label_set)).collect();
         for (label, kept) in &mut self.kept {
             kept.retain(|name, since| used.contains(&(label.as_str(), name)) || *since + COMMIT_PENDING > now);
         }
@@ -130,6 +151,11 @@ impl LabelLimiter {
     /// How often a value became `other` since the last call, by label.
     pub fn take_folded(&mut self) -> BTreeMap<String, u64> {
         std::mem::take(&mut self.folded)
+    }
+
+    /// How often a label set was folded since the last call.
+    pub const fn take_folded_sets(&mut self) -> u64 {
+        self.sets.take_folded()
     }
 }
 
@@ -151,7 +177,13 @@ mod tests {
 
     fn limiter(max_models: usize) -> LabelLimiter {
         let labels = vec![("team".to_owned(), "label_team".into())];
-        LabelLimiter::new(LabelLimits { max_models, labels, ..LabelLimits::default() })
+        LabelLimiter::new(LabelLimits {
+            max_models,
+            labels,
+            fold_order: vec![0],
+            max_sets: 200,
+            ..LabelLimits::default()
+        })
     }
 
     fn label_set(model: &str, team: &str) -> LabelSet {
@@ -208,5 +240,41 @@ mod tests {
         let mut limiter = LabelLimiter::new(limits);
         assert_eq!(model(&mut limiter, "good", NOW).as_deref(), Some("good"));
         assert_eq!(model(&mut limiter, "bad", NOW).as_deref(), Some(OTHER));
+    }
+
+    #[test]
+    fn a_task_keeps_its_label_set_until_its_model_is_known() {
+        let mut limiter = limiter(99);
+        limiter.limits.max_sets = 10;
+        let task = |team: &str| {
+            let labels = [("team".to_owned(), team.to_owned())].into();
+            Task::new(
+                "u".into(),
+                "ark",
+                NewTask { labels: Arc::new(labels), ..NewTask::new(TaskId::parse("t").unwrap()) },
+                NOW,
+            )
+        };
+        let mut tasks: Vec<Task> = (0..9).map(|n| task(&format!("t{n}"))).collect();
+        for task in &mut tasks {
+            limiter.assign(task, NOW);
+        }
+        assert_eq!(tasks[7].label_set(), label_set(UNKNOWN_MODEL, "t7"));
+        assert_eq!(tasks[8].label_set(), label_set(UNKNOWN_MODEL, OTHER), "two of ten are for folded sets");
+        let with_model = |task: &mut Task| Arc::make_mut(&mut task.video).model = Some("m".into());
+        with_model(&mut tasks[0]);
+        limiter.assign_again(&mut tasks[0], NOW);
+        assert_eq!(tasks[0].label_set(), label_set(OTHER, OTHER), "the last place");
+        assert_eq!(tasks[0].video.model.as_deref(), Some(OTHER));
+        limiter.limits.max_sets = 100;
+        for task in &mut tasks {
+            let before = task.label_set();
+            limiter.assign(task, NOW);
+            assert_eq!(task.label_set(), before, "more sets are allowed now");
+        }
+        assert_eq!(limiter.take_folded_sets(), 2);
+        limiter.configure(LabelLimits { max_sets: 100, labels: Vec::new(), ..LabelLimits::default() });
+        limiter.assign(&mut tasks[8], NOW);
+        assert_eq!(tasks[8].label_set().labels.len(), 0);
     }
 }

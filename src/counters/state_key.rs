@@ -27,6 +27,10 @@ pub enum Part {
     Native(i16),
     /// The sum of observations, in milliseconds.
     Sum,
+    /// When a [late](crate::domain::Counter::is_late) series appeared, in Unix milliseconds.
+    Created,
+    /// 1 once the value of a late series is exported. Without it and `Created`, an earlier version has exported it.
+    Released,
 }
 
 /// What an increment adds to which numbers.
@@ -59,6 +63,8 @@ impl StateKey {
         let (series, rest) = CounterKey::from_state_key(&parts)?;
         let part = match (series.counter.spec().kind, rest) {
             (CounterKind::Counter, []) => Part::Count,
+            (CounterKind::Counter, ["created"]) if series.counter.is_late() => Part::Created,
+            (CounterKind::Counter, ["released"]) if series.counter.is_late() => Part::Released,
             (CounterKind::Histogram(_), ["sum"]) => Part::Sum,
             (CounterKind::Histogram(_), ["native=zero"]) => Part::Native(native_buckets::ZERO),
             (CounterKind::Histogram(bounds), ["le=+Inf"]) => Part::Bucket(bounds.len()),
@@ -83,6 +89,8 @@ impl fmt::Display for StateKey {
         match (self.part, spec.kind) {
             (Part::Count, _) => Ok(()),
             (Part::Sum, _) => f.write_str("/sum"),
+            (Part::Created, _) => f.write_str("/created"),
+            (Part::Released, _) => f.write_str("/released"),
             (Part::Native(native_buckets::ZERO), _) => f.write_str("/native=zero"),
             (Part::Native(bucket), _) => write!(f, "/native={bucket}"),
             (Part::Bucket(bucket), CounterKind::Histogram(bounds)) if bucket < bounds.len() => {
@@ -100,6 +108,7 @@ mod tests {
 
     fn parts(counter: Counter) -> Vec<Part> {
         match counter.spec().kind {
+            CounterKind::Counter if counter == Counter::Failures => vec![Part::Count, Part::Created, Part::Released],
             CounterKind::Counter => vec![Part::Count],
             CounterKind::Histogram(bounds) => {
                 let native = [native_buckets::ZERO, -80, -1, 0, 7, 251].map(Part::Native);
@@ -138,6 +147,8 @@ mod tests {
             "quota",
             "finished/expired",
             "failures/lost/timeout",
+            "failures/lost/timeout/created",
+            "transitions/queued/running/released",
             "transitions/running/failed",
             "invalid/gateway_lag/too_long",
             "tokens/unspecified",
@@ -148,7 +159,15 @@ mod tests {
         ] {
             assert_eq!(StateKey::parse(key).map(|found| found.to_string()).as_deref(), Some(key));
         }
-        for unknown in ["", "finished", "finished/failed/x", "latency/failed", "latency/failed/le=x", "queue/p99=1"] {
+        for unknown in [
+            "",
+            "quota/created",
+            "finished",
+            "finished/failed/x",
+            "latency/failed",
+            "latency/failed/le=x",
+            "queue/p99=1",
+        ] {
             assert_eq!(StateKey::parse(unknown), None, "{unknown}");
         }
     }

@@ -1,22 +1,20 @@
 //! Everything that is counted of one upstream's tasks. It outlives them, never falls, and never carries a task id.
 //!
 //! A label set is created at 0 when its first task is tracked and exported as 0 for `metrics.zero_hold`. What happened
-//! meanwhile is released together, by time and not by being scraped.
+//! meanwhile is released together, by time and not by being scraped. Late series have a zero hold of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::exemplar::Exemplar;
+use super::counter_set::CounterSet;
+use super::held_count::HeldCount;
 use super::label_limits::UNUSED_FOR;
 use super::snapshot::{CounterSnapshot, SourceCounters};
-use super::state_key::{Part, StateKey, state_increments};
-use super::values::CounterValues;
-use super::zero_hold::{HoldTimer, ZeroHold};
-use crate::domain::counter::CounterKind;
+use super::zero_hold::ZeroHold;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::time::Now;
-use crate::domain::{Counter, Drift, Increment, LabelSet, TaskId, Timestamp, Transition};
+use crate::domain::{Counter, CounterKey, Drift, LabelSet, Timestamp, Transition};
 
 /// The counters. A clone shares the label sets with its original until one of them is counted on.
 #[derive(Debug, Clone)]
@@ -30,30 +28,13 @@ pub struct UpstreamCounters {
     unknown_words: u64,
 }
 
-/// The counters of one label set.
-#[derive(Debug, Clone)]
-pub struct CounterSet {
-    hold: HoldTimer,
-    used: Timestamp,
-    created: Timestamp,
-    values: CounterValues,
-    /// The last task of each number that has exemplars.
-    exemplars: BTreeMap<StateKey, Exemplar>,
-}
-
-/// One count with a zero hold.
-#[derive(Debug, Clone)]
-pub struct HeldCount {
-    hold: HoldTimer,
-    created: Timestamp,
-    count: u64,
-}
-
 /// Zero holds that are over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DueHolds {
     /// Of label sets.
     pub label_sets: Vec<LabelSet>,
+    /// Of late series.
+    pub series: Vec<(LabelSet, CounterKey)>,
     /// Of sources.
     pub sources: Vec<String>,
     /// Of fields that were not as documented, which are counted by this process alone.
@@ -63,70 +44,7 @@ pub struct DueHolds {
 impl DueHolds {
     /// Whether the state has to commit that something is exported.
     pub fn needs_commit(&self) -> bool {
-        !(self.label_sets.is_empty() && self.sources.is_empty())
-    }
-}
-
-impl CounterSet {
-    fn new(hold: ZeroHold, used: Timestamp, now: Now) -> Self {
-        Self {
-            hold: HoldTimer::new(hold, now),
-            used,
-            created: hold.created,
-            values: CounterValues::default(),
-            exemplars: BTreeMap::new(),
-        }
-    }
-
-    /// When it was created, for good.
-    pub const fn created(&self) -> Timestamp {
-        self.created
-    }
-
-    /// Its numbers; `None` while it is exported as 0.
-    pub fn released_values(&self) -> Option<&CounterValues> {
-        self.hold.is_released().then_some(&self.values)
-    }
-
-    /// The last task that was counted in a number; none while the set is exported as 0.
-    pub fn exemplar(&self, key: StateKey) -> Option<&Exemplar> {
-        self.exemplars.get(&key).filter(|_| self.hold.is_released())
-    }
-
-    /// Returns whether every number had room for it.
-    fn count(&mut self, increment: Increment, task_id: &TaskId, at: Timestamp) -> bool {
-        let (series, amount) = increment;
-        let spec = series.counter.spec();
-        let mut has_room = true;
-        for (key, more) in state_increments(increment) {
-            has_room &= self.values.add(key, more);
-            #[expect(clippy::cast_precision_loss, reason = "a span of at most 30 days in milliseconds")]
-            let value = match (spec.kind, key.part) {
-                (CounterKind::Counter, Part::Count) => more as f64,
-                (CounterKind::Histogram(_), Part::Bucket(_)) => amount as f64 / 1000.0,
-                _ => continue,
-            };
-            if spec.has_exemplars && Exemplar::is_allowed(task_id) {
-                self.exemplars.insert(key, Exemplar { task_id: task_id.clone(), value, at });
-            }
-        }
-        has_room
-    }
-}
-
-impl HeldCount {
-    fn new(hold: ZeroHold, count: u64, now: Now) -> Self {
-        Self { hold: HoldTimer::new(hold, now), created: hold.created, count }
-    }
-
-    /// What is exported now.
-    pub fn exported(&self) -> u64 {
-        if self.hold.is_released() { self.count } else { 0 }
-    }
-
-    /// When it was created.
-    pub const fn created(&self) -> Timestamp {
-        self.created
+        !(self.label_sets.is_empty() && self.series.is_empty() && self.sources.is_empty())
     }
 }
 
@@ -178,7 +96,7 @@ impl UpstreamCounters {
         if let Some(set) = self.sets.get_mut(&label_set).filter(|_| !increments.is_empty()) {
             let set = Arc::make_mut(set);
             for increment in increments {
-                let has_room = set.count(*increment, &task.id, *at);
+                let has_room = set.count(*increment, (&task.id, *at), hold, now);
                 full = full.or((!has_room).then_some(increment.0.counter));
             }
         }
@@ -189,11 +107,7 @@ impl UpstreamCounters {
     pub fn restore(&mut self, snapshot: CounterSnapshot, now: Now) {
         if self.has_current_labels(&snapshot.label_set) {
             self.sets.entry(snapshot.label_set).or_insert_with(|| {
-                let mut set = CounterSet::new(snapshot.zero_hold, snapshot.used, now);
-                for (key, value) in snapshot.numbers {
-                    set.values.add(key, value);
-                }
-                set.into()
+                CounterSet::restore(snapshot.zero_hold, snapshot.used, &snapshot.numbers, now).into()
             });
         }
     }
@@ -207,7 +121,7 @@ impl UpstreamCounters {
     /// Counts tasks that a source discovered first; creates its count at 0, if it is new.
     pub fn discovered(&mut self, source: &str, tasks: u64, hold: ZeroHold, now: Now) {
         if let Some(held) = self.sources.get_mut(source) {
-            held.count += tasks;
+            held.add(tasks);
         } else {
             self.sources.insert(source.to_owned(), HeldCount::new(hold, tasks, now));
         }
@@ -222,19 +136,23 @@ impl UpstreamCounters {
     pub fn drifted(&mut self, drift: Drift, now: Now) {
         let hold = self.zero_hold(now.wall);
         for key in drift.iter() {
-            self.drift.entry(key).or_insert_with(|| HeldCount::new(hold, 0, now)).count += 1;
+            self.drift.entry(key).or_insert_with(|| HeldCount::new(hold, 0, now)).add(1);
         }
     }
 
     /// The zero holds that are over. Those of label sets and sources are [released](Self::release) once the state has
     /// committed that.
     pub fn due_holds(&self, now: Instant) -> DueHolds {
-        let is_due = |timer: &HoldTimer| timer.is_due(self.hold, now);
-        let label_sets = self.sets.iter().filter(|(_, set)| is_due(&set.hold));
-        let sources = self.sources.iter().filter(|(_, count)| is_due(&count.hold));
-        let drift = self.drift.iter().filter(|(_, count)| is_due(&count.hold));
+        let label_sets = self.sets.iter().filter(|(_, set)| set.is_due(self.hold, now));
+        let series = self
+            .sets
+            .iter()
+            .flat_map(|(label_set, set)| set.due_series(self.hold, now).map(|series| (label_set.clone(), series)));
+        let sources = self.sources.iter().filter(|(_, count)| count.is_due(self.hold, now));
+        let drift = self.drift.iter().filter(|(_, count)| count.is_due(self.hold, now));
         DueHolds {
             label_sets: label_sets.map(|(label_set, _)| label_set.clone()).collect(),
+            series: series.collect(),
             sources: sources.map(|(source, _)| source.clone()).collect(),
             drift: drift.map(|(key, _)| *key).collect(),
         }
@@ -244,16 +162,21 @@ impl UpstreamCounters {
     pub fn release(&mut self, due: &DueHolds) {
         for label_set in &due.label_sets {
             if let Some(set) = self.sets.get_mut(label_set) {
-                Arc::make_mut(set).hold.release();
+                Arc::make_mut(set).release();
+            }
+        }
+        for (label_set, series) in &due.series {
+            if let Some(set) = self.sets.get_mut(label_set) {
+                Arc::make_mut(set).release_series(*series);
             }
         }
         let sources = due.sources.iter();
         let drift = due.drift.iter();
         for source in sources {
-            self.sources.get_mut(source).into_iter().for_each(|count| count.hold.release());
+            self.sources.get_mut(source).into_iter().for_each(HeldCount::release);
         }
         for key in drift {
-            self.drift.get_mut(key).into_iter().for_each(|count| count.hold.release());
+            self.drift.get_mut(key).into_iter().for_each(HeldCount::release);
         }
     }
 
@@ -261,15 +184,15 @@ impl UpstreamCounters {
     pub fn free_unused(&mut self, in_use: &BTreeSet<LabelSet>, now: Timestamp) {
         for (label_set, set) in &mut self.sets {
             if in_use.contains(label_set) {
-                Arc::make_mut(set).used = now;
+                Arc::make_mut(set).mark_used(now);
             }
         }
-        self.sets.retain(|_, set| set.used + UNUSED_FOR > now);
+        self.sets.retain(|_, set| set.used() + UNUSED_FOR > now);
     }
 
     /// The label sets, with their counters.
-    pub fn sets(&self) -> impl Iterator<Item = (&LabelSet, &CounterSet)> {
-        self.sets.iter().map(|(label_set, set)| (label_set, &**set))
+    pub fn sets(&self) -> impl Iterator<Item = (&LabelSet, &Arc<CounterSet>)> {
+        self.sets.iter()
     }
 
     /// Tasks by the source that discovered them first.
@@ -291,8 +214,9 @@ impl UpstreamCounters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counters::state_increments;
     use crate::domain::task::Video;
-    use crate::domain::{Counter, NewTask, Status, Task};
+    use crate::domain::{Counter, NewTask, Status, Task, TaskId};
 
     const HOLD: Duration = Duration::from_mins(2);
 
@@ -314,7 +238,7 @@ mod tests {
         let key = Counter::Finished.with([Status::Failed.index()]);
         let keys = state_increments((key, 1)).chain(state_increments((Counter::Latency.with([3]), 30_000)));
         let exemplars = keys.filter(|(key, _)| set.exemplar(*key).is_some()).count();
-        (set.released_values().map_or(0, |values| values.count(key)), exemplars)
+        (set.values(key).count(key), exemplars)
     }
 
     #[test]

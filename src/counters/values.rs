@@ -7,14 +7,20 @@ use super::state_key::{Part, StateKey};
 use crate::domain::counter::{CounterKind, MAX_COUNT};
 use crate::domain::{Counter, CounterKey};
 
-/// Every number of every counter, in the units of the table.
+/// The numbers of every series that was counted, in the units of the table. Most series of a label set never are.
+#[derive(Debug, Clone, Default)]
+pub struct CounterValues(BTreeMap<CounterKey, SeriesValues>);
+
+/// The numbers of one series.
 #[derive(Debug, Clone)]
-pub struct CounterValues {
-    /// By counter, in the order of [`Counter::ALL`]: the numbers of all its series, one after the other.
-    numbers: Vec<Box<[u64]>>,
-    /// The native buckets of series with observations.
-    native: BTreeMap<CounterKey, NativeBuckets>,
+struct SeriesValues {
+    /// A count, or one number per bucket and their sum.
+    numbers: Box<[u64]>,
+    native: NativeBuckets,
 }
+
+/// The numbers of a series that was not counted.
+static ZEROS: [u64; 32] = [0; 32];
 
 /// The numbers of one histogram.
 #[derive(Debug, Clone, Copy)]
@@ -37,40 +43,38 @@ fn width(counter: Counter) -> usize {
     }
 }
 
-impl Default for CounterValues {
-    /// Every number at 0.
-    fn default() -> Self {
-        let zeros = |counter: &Counter| vec![0; counter.combinations().count() * width(*counter)].into();
-        Self { numbers: Counter::ALL.iter().map(zeros).collect(), native: BTreeMap::new() }
-    }
-}
-
 impl CounterValues {
+    /// Every number at 0.
+    pub const ZERO: Self = Self(BTreeMap::new());
+
     /// Adds to one number, which never exceeds [`MAX_COUNT`]. Returns whether all of it could be added.
     pub fn add(&mut self, StateKey { series, part }: StateKey, amount: u64) -> bool {
         let width = width(series.counter);
-        let numbers = &mut self.numbers[series.counter as usize][series.position() * width..][..width];
+        let new = || SeriesValues { numbers: vec![0; width].into(), native: NativeBuckets::default() };
+        let values = self.0.entry(series).or_insert_with(new);
         let number = match part {
-            Part::Count => &mut numbers[0],
-            Part::Bucket(bucket) => &mut numbers[bucket.min(width - 2)],
-            Part::Sum => &mut numbers[width - 1],
-            Part::Native(bucket) => self.native.entry(series).or_default().count_mut(bucket),
+            Part::Count => &mut values.numbers[0],
+            Part::Bucket(bucket) => &mut values.numbers[bucket.min(width - 2)],
+            Part::Sum => &mut values.numbers[width - 1],
+            Part::Native(bucket) => values.native.count_mut(bucket),
+            // They belong to its hold.
+            Part::Created | Part::Released => return true,
         };
         let sum = number.saturating_add(amount);
         *number = sum.min(MAX_COUNT);
         sum <= MAX_COUNT
     }
 
-    /// The series of a counter that are shown: every possible one, and whatever else was counted.
+    /// The series of a counter that are exported: every possible one, unless it is late, and whatever else was counted.
     pub fn series(&self, counter: Counter) -> impl Iterator<Item = CounterKey> {
-        let numbers = self.numbers[counter as usize].chunks(width(counter));
-        let series = counter.combinations().zip(numbers);
-        series.filter(|(key, numbers)| key.is_possible() || numbers.iter().any(|n| *n > 0)).map(|(key, _)| key)
+        let is_exported = |key: &CounterKey| key.is_possible() || self.0.contains_key(key);
+        let at_once = (!counter.is_late()).then(|| counter.combinations().filter(is_exported));
+        let late = counter.is_late().then(|| self.0.range(counter.range()).map(|(key, _)| *key));
+        at_once.into_iter().flatten().chain(late.into_iter().flatten())
     }
 
     fn numbers(&self, series: CounterKey) -> &[u64] {
-        let width = width(series.counter);
-        &self.numbers[series.counter as usize][series.position() * width..][..width]
+        self.0.get(&series).map_or(&ZEROS[..width(series.counter)], |values| &values.numbers)
     }
 
     /// The count of a counter's series.
@@ -82,7 +86,8 @@ impl CounterValues {
     pub fn histogram(&self, series: CounterKey) -> Option<HistogramValues<'_>> {
         let CounterKind::Histogram(bounds) = series.counter.spec().kind else { return None };
         let (sum, counts) = self.numbers(series).split_last()?;
-        Some(HistogramValues { bounds, counts, sum: *sum, native: self.native.get(&series).unwrap_or(&EMPTY) })
+        let native = self.0.get(&series).map_or(&EMPTY, |values| &values.native);
+        Some(HistogramValues { bounds, counts, sum: *sum, native })
     }
 }
 
@@ -110,6 +115,19 @@ mod tests {
                 None => assert_eq!(values.count(series), amount, "{series:?}"),
             }
         }
+    }
+
+    #[test]
+    fn late_series_appear_with_their_first_count_in_the_order_of_the_table() {
+        let mut values = CounterValues::default();
+        assert_eq!(values.series(Counter::Failures).count(), 0);
+        let failed = |class| Counter::Failures.with([Status::Failed.index(), class]);
+        for class in [3, 1] {
+            values.add(StateKey { series: failed(class), part: Part::Count }, 1);
+        }
+        assert_eq!(values.series(Counter::Failures).collect::<Vec<_>>(), [failed(1), failed(3)]);
+        let widest = Counter::ALL.iter().map(|counter| width(*counter)).max();
+        assert!(widest.is_some_and(|width| width <= ZEROS.len()));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! [`advance`]: crate::domain::advance()
 
+use std::ops::RangeInclusive;
+
 use crate::domain::reading::TokenType;
 use crate::domain::span::{Span, SpanProblem};
 use crate::domain::task::ResolutionClass;
@@ -37,14 +39,26 @@ pub struct CounterSpec {
     pub labels: &'static [&'static str],
     /// The values of each of those labels.
     words: &'static [&'static [&'static str]],
-    /// Which combinations of label values are exported from the start, at 0.
+    /// Which combinations of label values make sense.
     is_possible: fn([usize; MAX_DIMENSIONS]) -> bool,
+    /// When its series appear.
+    appears: Appears,
     /// Its type.
     pub kind: CounterKind,
     /// The unit of stored numbers.
     pub unit: Unit,
     /// The last counted task is exported as an exemplar.
     pub has_exemplars: bool,
+}
+
+/// When the series of a counter appear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Appears {
+    /// With their label set: `increase()` sees the first event of each.
+    WithLabelSet,
+    /// With the first event of their kind: there are too many kinds that never happen. They are held at 0 at first, as a label
+    /// set is.
+    WithFirstCount,
 }
 
 /// The type of a counter.
@@ -79,7 +93,7 @@ pub type Increment = (CounterKey, u64);
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $counter:ident: $state_name:literal, $family:literal, $help:literal,
-        [$($label:literal in $words:expr),*] if $is_possible:expr, $kind:expr, $unit:ident $(, $exemplars:ident)?;)+) => {
+        [$($label:literal in $words:expr),*] $appears:ident if $is_possible:expr, $kind:expr, $unit:ident $(, $exemplars:ident)?;)+) => {
         /// A counter or histogram.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Counter { $($(#[$doc])* $counter),+ }
@@ -96,6 +110,7 @@ macro_rules! counters {
             labels: &[$($label),*],
             words: &[$($words),*],
             is_possible: $is_possible,
+            appears: $appears,
             kind: $kind,
             unit: Unit::$unit,
             has_exemplars: counters!(@flag $($exemplars)?),
@@ -105,51 +120,52 @@ macro_rules! counters {
     (@flag exemplars) => { true };
 }
 
+use Appears::{WithFirstCount, WithLabelSet};
 use CounterKind::{Counter as Count, Histogram};
 
 counters! {
     /// Tasks.
-    Submitted: "submitted", "videogen_tasks_submitted_total", "Tasks counted.", [] if |_| true, Count, One;
+    Submitted: "submitted", "videogen_tasks_submitted_total", "Tasks counted.", [] WithLabelSet if |_| true, Count, One;
     /// Ends.
     Finished: "finished", "videogen_tasks_finished_total", "Ends of tasks; each end of a task counts once.",
-        ["status" in Status::WORDS] if |[end, _]| Status::ALL[end].is_end(), Count, One, exemplars;
+        ["status" in Status::WORDS] WithLabelSet if |[end, _]| Status::ALL[end].is_end(), Count, One, exemplars;
     /// Ends other than success.
     Failures: "failures", "videogen_task_failures_total", "Ends other than succeeded, by class of failure.",
-        ["status" in Status::WORDS, "failure_class" in FailureClass::WORDS]
+        ["status" in Status::WORDS, "failure_class" in FailureClass::WORDS] WithFirstCount
         if |[end, class]| FailureClass::possible(Status::ALL[end]).contains(&FailureClass::ALL[class]), Count, One, exemplars;
     /// Tokens.
     Tokens: "tokens", "videogen_tokens_total", "Tokens used, counted once per task.",
-        ["token_type" in TokenType::WORDS] if |_| true, Count, Thousandth;
+        ["token_type" in TokenType::WORDS] WithLabelSet if |_| true, Count, Thousandth;
     /// Gateway units.
     Quota: "quota", "videogen_quota_total", "Gateway units used by succeeded tasks. Units differ between upstreams.",
-        [] if |_| true, Count, Thousandth;
+        [] WithLabelSet if |_| true, Count, Thousandth;
     /// Seconds of video.
     VideoSeconds: "video", "videogen_video_seconds_total", "Seconds of video of succeeded tasks.",
-        ["resolution" in ResolutionClass::WORDS] if |_| true, Count, Thousandth;
+        ["resolution" in ResolutionClass::WORDS] WithLabelSet if |_| true, Count, Thousandth;
     /// Changes of status. An ended task changes only to another end, unless it was lost.
     Transitions: "transitions", "videogen_status_transitions_total", "Changes of status seen.",
-        ["from" in Status::WORDS, "to" in Status::WORDS]
+        ["from" in Status::WORDS, "to" in Status::WORDS] WithFirstCount
         if |[from, to]| from != to && (Status::ALL[to].is_end() || may_become_active(Status::ALL[from])), Count, One;
     /// Ends that replaced another end.
     Regressions: "regressions", "videogen_status_regressions_total",
-        "Ended tasks that later had another end, such as a success after a failure.", [] if |_| true, Count, One;
+        "Ended tasks that later had another end, such as a success after a failure.", [] WithLabelSet if |_| true, Count, One;
     /// Spans that are negative or too long.
     InvalidDurations: "invalid", "videogen_invalid_durations_total",
         "Spans left out because they are negative or longer than 30 days.",
-        ["span" in Span::WORDS, "problem" in SpanProblem::WORDS] if |_| true, Count, One;
+        ["span" in Span::WORDS, "problem" in SpanProblem::WORDS] WithLabelSet if |_| true, Count, One;
     /// Submit to finish.
     Latency: "latency", "videogen_task_latency_seconds", "Finish minus submit of ended tasks, both from one clock.",
-        ["status" in Status::WORDS] if |[end, _]| has_times(Status::ALL[end]), Histogram(LIFE_BUCKETS), Thousandth, exemplars;
+        ["status" in Status::WORDS] WithLabelSet if |[end, _]| has_times(Status::ALL[end]), Histogram(LIFE_BUCKETS), Thousandth, exemplars;
     /// Start to finish.
     Run: "run", "videogen_task_run_seconds", "Finish minus start of ended tasks.",
-        ["status" in Status::WORDS] if |[end, _]| has_times(Status::ALL[end]), Histogram(LIFE_BUCKETS), Thousandth;
+        ["status" in Status::WORDS] WithLabelSet if |[end, _]| has_times(Status::ALL[end]), Histogram(LIFE_BUCKETS), Thousandth;
     /// Submit to start.
     Queue: "queue", "videogen_task_queue_seconds", "Start minus submit of ended tasks.",
-        [] if |_| true, Histogram(LIFE_BUCKETS), Thousandth;
+        [] WithLabelSet if |_| true, Histogram(LIFE_BUCKETS), Thousandth;
     /// The provider's finish to the gateway's.
     GatewayLag: "gateway_lag", "videogen_gateway_finish_lag_seconds",
         "The gateway's finish minus the provider's, of ended tasks that have both.",
-        [] if |_| true, Histogram(GATEWAY_LAG_BUCKETS), Thousandth;
+        [] WithLabelSet if |_| true, Histogram(GATEWAY_LAG_BUCKETS), Thousandth;
 }
 
 /// A lost task is found again when its upstream knows it again.
@@ -189,6 +205,17 @@ impl Counter {
         })
     }
 
+    /// Whether its series appear with their first count; those of other counters appear with their label set.
+    pub fn is_late(self) -> bool {
+        self.spec().appears == Appears::WithFirstCount
+    }
+
+    /// The range of its series.
+    pub const fn range(self) -> RangeInclusive<CounterKey> {
+        let [first, last] = [[0; MAX_DIMENSIONS], [u8::MAX; MAX_DIMENSIONS]];
+        CounterKey { counter: self, values: first }..=CounterKey { counter: self, values: last }
+    }
+
     /// The counter whose keys in the state begin with this name.
     fn from_state_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|counter| counter.spec().state_name == name)
@@ -196,7 +223,7 @@ impl Counter {
 }
 
 impl CounterKey {
-    /// Whether it is exported from the start, at 0.
+    /// Whether its label values make sense together.
     pub fn is_possible(self) -> bool {
         (self.counter.spec().is_possible)(self.values.map(usize::from))
     }

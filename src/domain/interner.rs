@@ -74,7 +74,7 @@ mod tests {
             let new = NewTask::new(TaskId::parse("t").unwrap());
             let mut task = Task::new("u".into(), "new_api", new, Timestamp::from_secs(0));
             task.video = Arc::new(Video { model: Some(model.into()), ..Video::default() });
-            task.relabel(Arc::new([("label_team".into(), "a".into())]));
+            Arc::make_mut(&mut task.origin).aggregate_labels = Arc::new([("label_team".into(), "a".into())]);
             interner.intern(&mut task);
             (task, interner.videos.len())
         };

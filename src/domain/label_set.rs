@@ -21,6 +21,9 @@ pub type AggregateLabels = Arc<[(Arc<str>, Arc<str>)]>;
 /// The `model` of a task until an answer names one.
 pub const UNKNOWN_MODEL: &str = "unknown";
 
+/// The value of a name or label beyond the limits.
+pub const OTHER: &str = "other";
+
 impl LabelSet {
     /// Label pairs in the order of the page, followed by `own`.
     pub fn with<'a>(&'a self, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {

@@ -83,7 +83,7 @@ pub struct TaskOrigin {
 /// The model and video format of a task. Many tasks share one record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Video {
-    /// The model label. It does not change after it is set.
+    /// The model label. It does not change after it is set, unless new aggregate labels make too many label sets.
     pub model: Option<Arc<str>>,
     /// The model that ran, sanitized.
     pub upstream_model: Option<Arc<str>>,
@@ -266,10 +266,13 @@ impl Task {
         }
     }
 
-    /// Changes the labels of its counters.
-    pub fn relabel(&mut self, labels: AggregateLabels) {
+    /// Changes the label set of its counters. A known model may become `other`; an unknown one stays unknown.
+    pub fn set_label_set(&mut self, LabelSet { model, labels, .. }: LabelSet) {
         if self.origin.aggregate_labels != labels {
             Arc::make_mut(&mut self.origin).aggregate_labels = labels;
+        }
+        if self.video.model.as_ref().is_some_and(|known| *known != model) {
+            Arc::make_mut(&mut self.video).model = Some(model);
         }
     }
 

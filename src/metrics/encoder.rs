@@ -19,6 +19,8 @@ pub struct Encoder {
     family: Option<(String, String, Kind)>,
     /// Its rows in protobuf, whose size has to be written before them.
     rows: Message,
+    /// The size of those rows was written already.
+    is_sized: bool,
 }
 
 /// Optional parts of a row.
@@ -33,7 +35,19 @@ pub struct Extra<'a> {
 impl Encoder {
     /// An encoder without families.
     pub fn new(format: Format, created_lines: bool) -> Self {
-        Self { format, created_lines, out: TextBuffer::default(), family: None, rows: Message::default() }
+        Self {
+            format,
+            created_lines,
+            out: TextBuffer::default(),
+            family: None,
+            rows: Message::default(),
+            is_sized: false,
+        }
+    }
+
+    /// Without families, in the same format.
+    pub(super) fn empty(&self) -> Self {
+        Self::new(self.format, self.created_lines)
     }
 
     /// Its format.
@@ -57,13 +71,37 @@ impl Encoder {
         self.family = Some((name.to_owned(), help.to_owned(), kind));
     }
 
-    /// Writes a family with a row for each item. Without items it writes nothing.
-    pub fn rows<T>(&mut self, family: &Family, items: impl IntoIterator<Item = T>, mut row: impl FnMut(&mut Self, T)) {
-        let mut items = items.into_iter().peekable();
-        if items.peek().is_some() {
-            self.header(family);
-            items.for_each(|item| row(self, item));
+    /// Begins a family whose rows in protobuf have this size together, so that they need not be kept until its end.
+    pub(super) fn sized_family(&mut self, name: &str, help: &str, kind: Kind, rows: usize) {
+        self.family(name, help, kind);
+        if self.format == Format::Protobuf {
+            protobuf::begin_family(&mut self.out.0, name, help, kind, unit(name), rows);
+            self.is_sized = true;
         }
+    }
+
+    /// Drops the rows of the current family in protobuf; returns their size.
+    pub(super) fn discard_rows(&mut self) -> usize {
+        let size = self.rows.0.len();
+        self.rows.0.clear();
+        size
+    }
+
+    /// Bytes that were written and not taken.
+    pub(super) const fn size(&self) -> usize {
+        self.out.0.len() + self.rows.0.len()
+    }
+
+    /// Takes what was written, during a family only if that is [sized](Self::sized_family).
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.out.0.append(&mut self.rows.0);
+        std::mem::take(&mut self.out.0)
+    }
+
+    /// Drops what was written last, back to this length, with the current family.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.out.0.truncate(length);
+        self.family = None;
     }
 
     /// Writes a row of the current family.
@@ -124,13 +162,13 @@ impl Encoder {
     }
 
     /// Ends the current family.
-    fn end_family(&mut self) {
+    pub(super) fn end_family(&mut self) {
         let Some((name, help, kind)) = self.family.take() else { return };
-        let rows = std::mem::take(&mut self.rows.0);
-        if !rows.is_empty() {
-            protobuf::begin_family(&mut self.out.0, &name, &help, kind, unit(&name), rows.len());
-            self.out.0.extend_from_slice(&rows);
+        let is_sized = std::mem::take(&mut self.is_sized);
+        if !is_sized && !self.rows.0.is_empty() {
+            protobuf::begin_family(&mut self.out.0, &name, &help, kind, unit(&name), self.rows.0.len());
         }
+        self.out.0.append(&mut self.rows.0);
     }
 
     /// Returns the page.

@@ -112,6 +112,9 @@ families! { BEFORE_COUNTERS
     SERIES_LIMIT: Gauge "videogen_exporter_task_series_limit" [] "Most tasks that may have per-task series.";
     SERIES_REFUSED: Counter "videogen_exporter_task_series_refused_total" [] "Tasks refused per-task series because of the limit, each once.";
     LABELS_FOLDED: Counter "videogen_exporter_label_values_folded_total" ["label"] "Label values replaced by other because of the limit, each occurrence once.";
+    LABEL_SETS: Gauge "videogen_exporter_label_sets" ["upstream"] "Label sets: combinations of model and aggregate labels with counters.";
+    LABEL_SETS_LIMIT: Gauge "videogen_exporter_label_sets_limit" [] "Most label sets that an upstream may have.";
+    LABEL_SETS_FOLDED: Counter "videogen_exporter_label_sets_folded_total" ["upstream"] "Label sets of tasks that became one with other because of the limit, each occurrence once.";
     RENDER_DURATION: Gauge "videogen_exporter_render_duration_seconds" [] "Time to render the last scrape, compression included.";
     EXPOSITION_BYTES: Gauge "videogen_exporter_exposition_bytes" ["format"] "Size of the last scrape in this format, before compression.";
     STORE_UP: Gauge "videogen_exporter_store_up" [] "1 when the last write to the state store was committed; at 0 counters pause until it recovers.";

@@ -1,40 +1,36 @@
-//! Writes the counters of tasks, for every label set of every upstream.
+//! The counters of tasks on a page, for every label set of every upstream.
 
 use std::sync::Arc;
 
 use super::encoder::{Encoder, Extra};
 use super::families::{self, Family};
+use super::head::Head;
 use super::histogram::HistogramRow;
 use super::text::to_f64;
-use crate::counters::{CounterSet, CounterValues, HeldCount, Part, StateKey};
+use crate::counters::{CounterSet, HeldCount, Part, StateKey};
 use crate::domain::counter::{CounterKind, Unit};
 use crate::domain::{Counter, CounterKey, LabelSet, Timestamp};
 use crate::view::UpstreamView;
 
-/// Writes every family of counters. `started` is the creation time of counters that the state does not keep.
-pub fn write(out: &mut Encoder, views: &[Arc<UpstreamView>], started: Timestamp) {
-    write_upstream_counts(out, views, started);
-    let zero = CounterValues::default();
+/// Adds every family of counters to a page. `started` is the creation time of counters that the state does not keep.
+pub fn add_to(head: &mut Head, views: &[Arc<UpstreamView>], started: Timestamp) {
+    add_upstream_counts(head, views, started);
+    let sets = views.iter().flat_map(|view| view.counters.sets());
+    let sets: Arc<[(LabelSet, Arc<CounterSet>)]> =
+        sets.map(|(label_set, set)| (label_set.clone(), set.clone())).collect();
     for counter in Counter::ALL {
-        let sets = views.iter().flat_map(|view| view.counters.sets());
-        out.rows(&Family::from_counter(*counter), sets, |out, (label_set, set)| {
-            let values = set.released_values().unwrap_or(&zero);
-            for series in values.series(*counter) {
-                write_series(out, series, values, (label_set, set));
+        head.family(&Family::from_counter(*counter), sets.clone(), |out, (label_set, set)| {
+            for series in set.series(*counter) {
+                write_series(out, series, (label_set, set));
             }
         });
     }
 }
 
-fn write_series(
-    out: &mut Encoder,
-    series: CounterKey,
-    values: &CounterValues,
-    (label_set, set): (&LabelSet, &CounterSet),
-) {
-    let spec = series.counter.spec();
+fn write_series(out: &mut Encoder, series: CounterKey, (label_set, set): (&LabelSet, &CounterSet)) {
+    let (spec, values) = (series.counter.spec(), set.values(series));
     let labels = label_set.with(&series.labels().collect::<Vec<_>>());
-    let created = Some(set.created());
+    let created = Some(set.created(series));
     let in_unit = |number: u64| match spec.unit {
         Unit::One => to_f64(number),
         Unit::Thousandth => to_f64(number) / 1000.0,
@@ -56,25 +52,38 @@ fn write_series(
     }
 }
 
-fn write_upstream_counts(out: &mut Encoder, views: &[Arc<UpstreamView>], started: Timestamp) {
-    let since = |created| Extra { created: Some(created), exemplar: None };
-    let write = |out: &mut Encoder, labels: &[(&str, &str)], count: &HeldCount| {
-        out.row(labels, to_f64(count.exported()), since(count.created()));
-    };
-    let sources = views.iter().flat_map(|view| view.counters.sources().map(move |source| (view, source)));
-    out.rows(&families::DISCOVERED, sources, |out, (view, (source, count))| {
-        write(out, &[("upstream", &view.upstream), ("source", source)], count);
+/// What is exported of a count, with the time of its creation.
+type ExportedCount = (u64, Timestamp);
+
+fn write_count(out: &mut Encoder, labels: &[(&str, &str)], (count, created): ExportedCount) {
+    out.row(labels, to_f64(count), Extra { created: Some(created), exemplar: None });
+}
+
+fn add_upstream_counts(head: &mut Head, views: &[Arc<UpstreamView>], started: Timestamp) {
+    let exported = |count: &HeldCount| (count.exported(), count.created());
+    let sources = views.iter().flat_map(|view| {
+        let sources = view.counters.sources();
+        sources.map(|(source, count)| (view.upstream.clone(), source.to_owned(), exported(count)))
     });
-    let drift = views.iter().flat_map(|view| view.counters.drift().map(move |drift| (view, drift)));
-    out.rows(&families::SCHEMA_DRIFT, drift, |out, (view, (field, problem, count))| {
-        let (field, problem) = (field.as_str(), problem.as_str());
-        let labels =
-            [("upstream", &*view.upstream), ("provider", view.provider), ("field", field), ("problem", problem)];
-        write(out, &labels, count);
+    head.family(&families::DISCOVERED, sources.collect::<Vec<_>>(), |out, (upstream, source, count)| {
+        write_count(out, &[("upstream", upstream), ("source", source)], *count);
     });
-    out.rows(&families::UNKNOWN_STATUSES, views, |out, view| {
-        let labels = [("upstream", &*view.upstream), ("provider", view.provider)];
-        out.row(&labels, to_f64(view.counters.unknown_words()), since(started));
+    let drift = views.iter().flat_map(|view| {
+        let drift = view.counters.drift();
+        drift.map(|(field, problem, count)| (view.upstream.clone(), view.provider, field, problem, exported(count)))
+    });
+    head.family(
+        &families::SCHEMA_DRIFT,
+        drift.collect::<Vec<_>>(),
+        |out, (upstream, provider, field, problem, count)| {
+            let (field, problem) = (field.as_str(), problem.as_str());
+            let labels = [("upstream", &**upstream), ("provider", provider), ("field", field), ("problem", problem)];
+            write_count(out, &labels, *count);
+        },
+    );
+    let unknown = views.iter().map(|view| (view.upstream.clone(), view.provider, view.counters.unknown_words()));
+    head.family(&families::UNKNOWN_STATUSES, unknown.collect::<Vec<_>>(), move |out, (upstream, provider, count)| {
+        write_count(out, &[("upstream", upstream), ("provider", provider)], (*count, started));
     });
 }
 
@@ -87,17 +96,19 @@ mod tests {
     use crate::domain::time::Now;
     use crate::domain::{NewTask, Status, Task, TaskId, Transition};
     use crate::metrics::format::Format;
+    use crate::metrics::head::PIECE_SIZE;
+    use crate::metrics::task_gauges::TaskGauges;
 
     #[test]
-    fn every_possible_series_is_exported_from_the_start() {
+    fn every_series_that_is_not_late_is_exported_from_the_start() {
         let now = Now { wall: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
         let task = Task::new("u".into(), "new_api", NewTask::new(TaskId::parse("t").unwrap()), now.wall);
         let page = |counters: &UpstreamCounters| {
             let empty = UpstreamView::empty("u".into(), "new_api");
             let view = UpstreamView { counters: Arc::new(counters.clone()), ..empty };
-            let mut out = Encoder::new(Format::Text, false);
-            write(&mut out, &[Arc::new(view)], now.wall);
-            String::from_utf8(out.finish()).unwrap()
+            let mut head = Head::from(Encoder::new(Format::Text, false));
+            add_to(&mut head, &[Arc::new(view)], now.wall);
+            String::from_utf8(head.collect::<Vec<_>>().concat()).unwrap()
         };
         let mut counters = UpstreamCounters::new(Duration::ZERO, Vec::new());
         let hold = counters.zero_hold(now.wall);
@@ -105,11 +116,34 @@ mod tests {
         let before = page(&counters).lines().count();
         let possible = Counter::ALL.iter().flat_map(|counter| counter.combinations()).filter(|key| key.is_possible());
         let increments: Vec<_> = possible.map(|key| (key, 500)).collect();
-        assert!(increments.len() > 80);
+        let late = increments.iter().filter(|(key, _)| key.counter.is_late()).count();
+        assert!(late > 40 && increments.len() > late + 30, "{late} of {}", increments.len());
         counters.count(&Transition { task, from: Status::Running, at: now.wall, increments, durable: true }, hold, now);
         let after = page(&counters);
-        assert_eq!(after.lines().count(), before);
+        // Two headers of two lines come with the first late series.
+        assert_eq!(after.lines().count(), before + late + 4);
         assert!(after.contains("videogen_quota_total{upstream=\"u\",provider=\"new_api\",model=\"unknown\"} 0.5\n"));
         assert!(!after.lines().any(|line| line.starts_with("videogen_task") && line.ends_with(" 0")), "{after}");
+    }
+
+    #[test]
+    fn a_page_with_many_label_sets_is_rendered_in_small_pieces() {
+        let now = Now { wall: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
+        let mut counters = UpstreamCounters::new(Duration::ZERO, Vec::new());
+        let task = Task::new("u".into(), "new_api", NewTask::new(TaskId::parse("t").unwrap()), now.wall);
+        for n in 0..200 {
+            let label_set = LabelSet { model: format!("model-{n}").into(), ..task.label_set() };
+            counters.create_series(label_set, counters.zero_hold(now.wall), now);
+        }
+        let view = UpstreamView { counters: Arc::new(counters), ..UpstreamView::empty("u".into(), "new_api") };
+        let views = [Arc::new(view)];
+        for format in Format::ALL {
+            let mut head = Head::from(Encoder::new(format, true));
+            TaskGauges::default().add_to(&mut head, &views);
+            add_to(&mut head, &views, now.wall);
+            let sizes: Vec<usize> = head.map(|piece| piece.len()).collect();
+            assert!(sizes.iter().sum::<usize>() > 1_000_000, "{format:?}: {sizes:?}");
+            assert!(sizes.iter().all(|size| *size < PIECE_SIZE * 3 / 2), "{format:?}: {sizes:?}");
+        }
     }
 }

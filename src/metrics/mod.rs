@@ -4,6 +4,7 @@ mod compress;
 mod encoder;
 pub mod families;
 mod format;
+mod head;
 mod histogram;
 mod label_sets;
 mod page;
@@ -34,9 +35,10 @@ use task_gauges::TaskGauges;
 pub use compress::Compressor;
 pub use encoder::{Encoder, Extra};
 pub use format::{Coding, Format};
+pub use head::Head;
 pub use histogram::HistogramRow;
 pub use page::Page;
-pub use series_selection::{SeriesLimits, SeriesSelection};
+pub use series_selection::{SeriesLimits, SeriesSelection, UpstreamSelection};
 pub use store_metrics::StoreMetrics;
 pub use upstreams::{CallbackResult, Operation, RequestOutcome, UpstreamMetrics};
 
@@ -63,6 +65,7 @@ struct Settings {
     status_form: TaskStatusForm,
     series: SeriesLimits,
     created_lines: bool,
+    max_label_sets: usize,
     /// Label values replaced by `other`, by label.
     folded: BTreeMap<String, u64>,
     /// Tasks refused per-task series.
@@ -109,6 +112,7 @@ impl Metrics {
                 status_form: config.task_status,
                 series: SeriesLimits::NONE,
                 created_lines: false,
+                max_label_sets: 0,
                 folded: BTreeMap::new(),
                 refused: 0,
             }),
@@ -130,6 +134,7 @@ impl Metrics {
             off: config.per_task == PerTask::Off,
         };
         settings.created_lines = config.created_lines;
+        settings.max_label_sets = config.max_label_sets;
         let labels = config.aggregate_labels.iter().map(|label| label.0.clone());
         for label in std::iter::once("model".to_owned()).chain(labels) {
             settings.folded.entry(label).or_default();
@@ -179,32 +184,40 @@ impl Metrics {
         let selection = self.select_series(views);
         let gathered = self.registry.gather();
         let tasks = || views.iter().flat_map(|view| view.tasks());
-        let with_series = tasks().filter(|task| selection.has(task)).count();
+        let with_series = |view: &Arc<UpstreamView>| {
+            let selected = selection.of(&view.upstream);
+            view.tasks().filter(|task| selected.has(task)).count()
+        };
+        let with_series: usize = views.iter().map(with_series).sum();
         // Nothing is rendered under the lock, which actors take as well.
-        let Settings { status_form, series, created_lines, folded, refused } = self.settings().clone();
-        let mut out = Encoder::new(format, created_lines);
-        page::write_gathered(&mut out, &gathered, self.started);
+        let Settings { status_form, series, created_lines, max_label_sets, folded, refused } = self.settings().clone();
+        let mut head = Head::from(Encoder::new(format, created_lines));
+        page::add_gathered(&mut head, gathered, self.started);
         let since = Extra { created: Some(self.started), exemplar: None };
         for (family, value) in [
             (&families::SERIES_TASKS, with_series as u64),
             (&families::SERIES_LIMIT, series.max as u64),
             (&families::SERIES_REFUSED, refused),
             (&families::LOG_LINES_DROPPED, self.logs.dropped()),
+            (&families::LABEL_SETS_LIMIT, max_label_sets as u64),
             (&families::STATE_ROWS_SKIPPED, views.iter().map(|view| view.skipped_rows as u64).sum()),
         ] {
-            out.header(family);
-            out.row(&[], text::to_f64(value), since);
+            head.family(family, [value], move |out, value| out.row(&[], text::to_f64(*value), since));
         }
-        out.header(&families::LABELS_FOLDED);
-        for (label, count) in &folded {
-            out.row(&[("label", label.as_str())], text::to_f64(*count), since);
-        }
-        out.header(&families::LOG_MESSAGES);
-        for (level, count) in LEVELS.iter().zip(self.logs.read()) {
-            out.row(&[("level", *level)], text::to_f64(count), since);
-        }
-        TaskGauges::from_tasks(tasks()).write(&mut out, views);
-        label_sets::write(&mut out, views, self.started);
-        Page::new(out, status_form, views.iter().flat_map(|view| &view.chunks), &selection)
+        let sets = views.iter().map(|view| (view.upstream.clone(), view.counters.sets().count() as u64));
+        head.family(&families::LABEL_SETS, sets.collect::<Vec<_>>(), |out, (upstream, sets)| {
+            out.row(&[("upstream", upstream)], text::to_f64(*sets), Extra::default());
+        });
+        let folded: Vec<(String, u64)> = folded.into_iter().collect();
+        head.family(&families::LABELS_FOLDED, folded, move |out, (label, count)| {
+            out.row(&[("label", label)], text::to_f64(*count), since);
+        });
+        let logged: Vec<(&str, u64)> = LEVELS.into_iter().zip(self.logs.read()).collect();
+        head.family(&families::LOG_MESSAGES, logged, move |out, (level, count)| {
+            out.row(&[("level", level)], text::to_f64(*count), since);
+        });
+        TaskGauges::from_tasks(tasks()).add_to(&mut head, views);
+        label_sets::add_to(&mut head, views, self.started);
+        Page::new(head, status_form, views.iter().flat_map(|view| &view.chunks), &selection)
     }
 }

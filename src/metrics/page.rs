@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prometheus::proto::{MetricFamily, MetricType};
+use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use super::encoder::{Encoder, Extra, unit};
 use super::families::{Family, Kind};
 use super::format::Format;
+use super::head::{Head, PIECE_SIZE};
 use super::histogram::HistogramRow;
 use super::protobuf::{self, Message};
 use super::series_chunk::SeriesChunk;
@@ -18,13 +19,10 @@ use crate::config::TaskStatusForm;
 use crate::domain::Timestamp;
 use crate::view::TaskChunk;
 
-/// Size of a piece; it ends with the first row beyond it.
-const PIECE_SIZE: usize = 64 * 1024;
-
 /// The page in pieces of about 64 KiB, each rendered when it is taken.
 pub struct Page {
     format: Format,
-    head: Option<Vec<u8>>,
+    head: Option<Head>,
     families: VecDeque<TaskFamily>,
     chunks: Vec<SeriesChunk>,
     /// Chunk and row of the next row in the current family; `None` before its header.
@@ -37,17 +35,18 @@ pub struct Page {
 impl Page {
     /// A page that begins with `head`, followed by the series of the selected tasks of these chunks.
     pub fn new<'a>(
-        head: Encoder,
+        head: impl Into<Head>,
         form: TaskStatusForm,
         chunks: impl IntoIterator<Item = &'a Arc<TaskChunk>>,
         selection: &SeriesSelection,
     ) -> Self {
         // The page does not keep chunks without series in memory.
-        let with_series = |chunk| SeriesChunk::new(chunk, |task| selection.has(task));
+        let with_series = |chunk| SeriesChunk::new(chunk, selection);
         let chunks: Vec<_> = chunks.into_iter().filter_map(with_series).collect();
+        let head = head.into();
         Self {
             format: head.format(),
-            head: Some(head.finish()),
+            head: Some(head),
             families: if chunks.is_empty() { VecDeque::new() } else { TaskFamily::in_form(form).collect() },
             chunks,
             next: None,
@@ -100,9 +99,10 @@ impl Iterator for Page {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        if let Some(head) = self.head.take().filter(|head| !head.is_empty()) {
-            return Some(Bytes::from(head));
+        if let Some(piece) = self.head.as_mut().and_then(Iterator::next) {
+            return Some(piece);
         }
+        self.head = None;
         while let Some(family) = self.families.front().copied() {
             if self.next.is_none() && !self.begin_family(family) {
                 self.families.pop_front();
@@ -138,45 +138,39 @@ impl Iterator for Page {
     }
 }
 
-/// Writes the families that the `prometheus` crate gathered. They were created with the process.
-pub fn write_gathered(out: &mut Encoder, gathered: &[MetricFamily], started: Timestamp) {
-    let created = Some(started);
-    for family in gathered {
+/// Adds the families that the `prometheus` crate gathered. They were created with the process.
+pub fn add_gathered(head: &mut Head, gathered: Vec<MetricFamily>, started: Timestamp) {
+    for mut family in gathered {
         let kind = match family.get_field_type() {
             MetricType::COUNTER => Kind::Counter,
             MetricType::HISTOGRAM => Kind::Histogram,
             _ => Kind::Gauge,
         };
-        out.family(family.name(), family.help(), kind);
-        for metric in family.get_metric() {
-            let labels: Vec<_> = metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
-            match kind {
-                Kind::Counter => {
-                    out.row(&labels, metric.get_counter().get_value(), Extra { created, exemplar: None });
-                }
-                Kind::Gauge => out.row(&labels, metric.get_gauge().get_value(), Extra::default()),
-                Kind::Histogram => {
-                    let histogram = metric.get_histogram();
-                    let buckets = histogram.get_bucket();
-                    let bounds: Vec<_> = buckets.iter().map(prometheus::proto::Bucket::upper_bound).collect();
-                    let mut previous = 0;
-                    let mut counts: Vec<_> = buckets
-                        .iter()
-                        .map(|bucket| {
-                            bucket.cumulative_count() - std::mem::replace(&mut previous, bucket.cumulative_count())
-                        })
-                        .collect();
-                    counts.push(histogram.get_sample_count() - previous);
-                    let row = HistogramRow {
-                        bounds: &bounds,
-                        counts: &counts,
-                        sum: histogram.get_sample_sum(),
-                        created,
-                        ..HistogramRow::default()
-                    };
-                    out.histogram(&labels, &row);
-                }
-            }
+        let (name, help) = (family.name().to_owned(), family.help().to_owned());
+        let write = move |out: &mut Encoder, metric: &Metric| write_gathered(out, kind, metric, started);
+        head.named(name.into(), help.into(), kind, family.take_metric(), write);
+    }
+}
+
+fn write_gathered(out: &mut Encoder, kind: Kind, metric: &Metric, started: Timestamp) {
+    let created = Some(started);
+    let labels: Vec<_> = metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+    match kind {
+        Kind::Counter => out.row(&labels, metric.get_counter().get_value(), Extra { created, exemplar: None }),
+        Kind::Gauge => out.row(&labels, metric.get_gauge().get_value(), Extra::default()),
+        Kind::Histogram => {
+            let histogram = metric.get_histogram();
+            let buckets = histogram.get_bucket();
+            let bounds: Vec<_> = buckets.iter().map(prometheus::proto::Bucket::upper_bound).collect();
+            let mut previous = 0;
+            let own = |bucket: &prometheus::proto::Bucket| {
+                bucket.cumulative_count() - std::mem::replace(&mut previous, bucket.cumulative_count())
+            };
+            let mut counts: Vec<_> = buckets.iter().map(own).collect();
+            counts.push(histogram.get_sample_count() - previous);
+            let sum = histogram.get_sample_sum();
+            let row = HistogramRow { bounds: &bounds, counts: &counts, sum, created, ..HistogramRow::default() };
+            out.histogram(&labels, &row);
         }
     }
 }

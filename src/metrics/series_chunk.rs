@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::series_selection::SeriesSelection;
 use super::tasks::TaskFamily;
 use crate::domain::Task;
 use crate::view::{TaskChunk, TaskRow};
@@ -34,9 +35,10 @@ impl FamilySet {
 }
 
 impl SeriesChunk {
-    /// The tasks of a chunk that have series; `None` when none has.
-    pub fn new(chunk: &Arc<TaskChunk>, has_series: impl Fn(&Task) -> bool) -> Option<Self> {
-        let has_series = |row: &&TaskRow| !row.is_past && has_series(&row.task);
+    /// The tasks of a chunk that have series; `None` when none has. A chunk belongs to one upstream.
+    pub fn new(chunk: &Arc<TaskChunk>, selection: &SeriesSelection) -> Option<Self> {
+        let selected = selection.of(&chunk.iter().flatten().next()?.task.origin.upstream);
+        let has_series = |row: &&TaskRow| !row.is_past && selected.has(&row.task);
         let families =
             |row: &Option<TaskRow>| row.as_ref().filter(has_series).map(|row| FamilySet::from_task(&row.task));
         let families: Vec<_> = chunk.iter().map(|row| families(row).unwrap_or_default()).collect();

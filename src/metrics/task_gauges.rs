@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::encoder::{Encoder, Extra};
+use super::encoder::Extra;
 use super::families;
+use super::head::Head;
 use super::text::to_f64;
 use crate::domain::task::TaskOrigin;
 use crate::domain::{LabelSet, Status, Task, Timestamp};
@@ -89,45 +90,40 @@ impl TaskGauges {
         gauges
     }
 
-    /// Writes them, also for label sets without a task.
-    pub fn write(mut self, out: &mut Encoder, views: &[Arc<UpstreamView>]) {
+    /// Adds them to a page, also for label sets without a task.
+    pub fn add_to(mut self, head: &mut Head, views: &[Arc<UpstreamView>]) {
         for (label_set, _) in views.iter().flat_map(|view| view.counters.sets()) {
             if !self.groups.contains_key(label_set) {
                 self.groups.insert(label_set.clone(), TaskGroup::default());
             }
         }
-        let groups = &self.groups;
-        if groups.is_empty() {
-            return;
+        let mut polled: BTreeMap<Arc<str>, Option<Timestamp>> = BTreeMap::new();
+        for (label_set, group) in self.groups.iter().filter(|(_, group)| group.polled.is_some()) {
+            keep_earliest(polled.entry(label_set.upstream.clone()).or_default(), group.polled);
         }
-        out.header(&families::TASKS);
-        for (label_set, group) in groups {
+        let polled: Vec<_> = polled.into_iter().filter_map(|(upstream, poll)| Some((upstream, poll?))).collect();
+        let groups: Arc<[(LabelSet, TaskGroup)]> = self.groups.into_iter().collect();
+        head.family(&families::TASKS, groups.clone(), |out, (label_set, group)| {
             for status in Status::ALL {
                 let labels = label_set.with(&[("status", status.as_str())]);
                 out.row(&labels, to_f64(group.counts[status.index()]), Extra::default());
             }
-        }
-        let oldest = groups.iter().flat_map(|(label_set, group)| {
-            Status::ALL.iter().filter_map(move |status| Some((label_set, *status, group.oldest[status.index()]?)))
         });
-        out.rows(&families::OLDEST_SUBMIT, oldest, |out, (label_set, status, submit)| {
-            let labels = label_set.with(&[("status", status.as_str())]);
-            out.row(&labels, submit.as_secs_f64(), Extra::default());
+        head.family(&families::OLDEST_SUBMIT, groups.clone(), |out, (label_set, group)| {
+            let oldest = Status::ALL.iter().zip(group.oldest);
+            for (status, submit) in oldest.filter_map(|(status, submit)| Some((status, submit?))) {
+                let labels = label_set.with(&[("status", status.as_str())]);
+                out.row(&labels, submit.as_secs_f64(), Extra::default());
+            }
         });
-        let mut polled: BTreeMap<&str, Option<Timestamp>> = BTreeMap::new();
-        for (label_set, group) in groups.iter().filter(|(_, group)| group.polled.is_some()) {
-            keep_earliest(polled.entry(&label_set.upstream).or_default(), group.polled);
-        }
-        let polled = polled.into_iter().filter_map(|(upstream, poll)| Some((upstream, poll?)));
-        out.rows(&families::OLDEST_POLL, polled, |out, (upstream, poll)| {
+        head.family(&families::OLDEST_POLL, polled, |out, (upstream, poll)| {
             out.row(&[("upstream", upstream)], poll.as_secs_f64(), Extra::default());
         });
-        let disagreements = groups.iter().flat_map(|(label_set, group)| {
-            group.disagreements.iter().map(move |(statuses, count)| (label_set, *statuses, *count))
-        });
-        out.rows(&families::DISAGREEMENTS, disagreements, |out, (label_set, (gateway, upstream), count)| {
-            let statuses = [("gateway_status", gateway.as_str()), ("upstream_status", upstream.as_str())];
-            out.row(&label_set.with(&statuses), to_f64(count), Extra::default());
+        head.family(&families::DISAGREEMENTS, groups, |out, (label_set, group)| {
+            for ((gateway, upstream), count) in &group.disagreements {
+                let statuses = [("gateway_status", gateway.as_str()), ("upstream_status", upstream.as_str())];
+                out.row(&label_set.with(&statuses), to_f64(*count), Extra::default());
+            }
         });
     }
 }

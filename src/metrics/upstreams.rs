@@ -61,6 +61,7 @@ pub struct UpstreamMetrics {
     discovery_last_success: GaugeVec,
     discovery_errors: IntCounterVec,
     discovery_truncated: IntCounterVec,
+    label_sets_folded: IntCounterVec,
 }
 
 /// How a request ended.
@@ -123,6 +124,7 @@ impl UpstreamMetrics {
             discovery_last_success: metric!(GaugeVec, DISCOVERY_LAST_SUCCESS),
             discovery_errors: metric!(IntCounterVec, DISCOVERY_ERRORS),
             discovery_truncated: metric!(IntCounterVec, DISCOVERY_TRUNCATED),
+            label_sets_folded: metric!(IntCounterVec, LABEL_SETS_FOLDED),
         })
     }
 
@@ -138,6 +140,7 @@ impl UpstreamMetrics {
         self.poll_lag.with_label_values(&[upstream]);
         self.in_flight.with_label_values(&[upstream]);
         self.amnesia.with_label_values(&[upstream]);
+        self.label_sets_folded.with_label_values(&[upstream]);
     }
 
     /// Creates the series of callbacks at 0.
@@ -181,6 +184,7 @@ impl UpstreamMetrics {
         retain(&self.discovery_last_success, sources);
         retain(&self.discovery_errors, sources);
         retain(&self.discovery_truncated, sources);
+        retain(&self.label_sets_folded, sources);
     }
 
     /// A poll was sent this much later than due.
@@ -210,6 +214,13 @@ impl UpstreamMetrics {
         if let Some(date) = ended.date {
             let middle = ended.at - ended.took / 2;
             self.clock_skew.with_label_values(&[upstream]).set(date.seconds_since(middle));
+        }
+    }
+
+    /// So many label sets became one with `other`.
+    pub fn label_sets_folded(&self, upstream: &str, folded: u64) {
+        if folded > 0 {
+            self.label_sets_folded.with_label_values(&[upstream]).inc_by(folded);
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::StoreError;
 use crate::counters::{CounterSnapshot, SourceCounters, ZeroHold};
-use crate::domain::{LabelSet, Status, Task, TaskId, Timestamp, Transition};
+use crate::domain::{CounterKey, LabelSet, Status, Task, TaskId, Timestamp, Transition};
 
 /// An upstream and its provider.
 pub type UpstreamKey = (Arc<str>, &'static str);
@@ -46,6 +46,8 @@ pub enum Command {
     Release {
         /// Label sets; created if they are new.
         label_sets: Vec<LabelSet>,
+        /// Late series of label sets.
+        series: Vec<(LabelSet, CounterKey)>,
         /// The upstream of `sources`.
         upstream: Arc<str>,
         /// Labels of sources; created if they are new.

@@ -34,6 +34,7 @@ mod restart;
 mod robust;
 mod sane;
 mod schemas;
+mod series;
 mod sources;
 mod state;
 mod tokens;

@@ -62,13 +62,13 @@ async fn tasks_series_and_counters_continue_after_a_restart() {
     drop(gateway);
     let exporter = Exporter::start_file(&file).await;
     let after = exporter.page().await;
-    for family in ["videogen_task_", "videogen_tasks", "videogen_status_transitions_total"] {
+    for (family, least) in [("videogen_task_", 5), ("videogen_tasks", 5), ("videogen_status_transitions_total", 1)] {
         let lines = |page: &str| {
             let lines = page.lines().filter(|line| line.starts_with(family) && !line.contains("poll_failures"));
             lines.map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(lines(&after), lines(&before));
-        assert!(lines(&after).len() > 5, "{after}");
+        assert!(lines(&after).len() > least, "{after}");
     }
     exporter.stop().await;
 }

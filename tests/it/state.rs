@@ -11,7 +11,7 @@ use videogen_exporter::counters::ZeroHold;
 use videogen_exporter::domain::reading::{ClockSource, Times, Tokens};
 use videogen_exporter::domain::task::Video;
 use videogen_exporter::domain::{
-    Answer, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance,
+    Answer, Counter, FailureClass, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance,
 };
 use videogen_exporter::store::{
     Command, Cursor, Discovery, Event, KnownId, KnownIdsPage, Loaded, Location, MAX_WAITING, OpenError, Output,
@@ -148,9 +148,9 @@ fn counts_of(tasks: &[Arc<Task>]) -> Counts {
     counts
 }
 
-/// Without status transitions, which a task may have several times.
+/// Without status transitions, which a task may have several times, and without the times of late series.
 fn without_transitions(counts: Counts) -> Counts {
-    counts.into_iter().filter(|(cell, _)| !cell.starts_with("transitions")).collect()
+    counts.into_iter().filter(|(cell, _)| !cell.starts_with("transitions") && !cell.ends_with("/created")).collect()
 }
 
 #[tokio::test]
@@ -168,7 +168,11 @@ async fn committed_data_is_loaded_after_a_restart() {
     let ended = commit(&state.0, vec![read(&running[0], Status::Failed)]).await;
     let label_set = ended[0].label_set();
     let (label_sets, sources) = (vec![label_set.clone()], vec!["file/0".into()]);
-    execute(&state.0, Command::Release { label_sets, upstream: "u".into(), sources, now: at(1002) }).await;
+    execute(
+        &state.0,
+        Command::Release { label_sets, series: Vec::new(), upstream: "u".into(), sources, now: at(1002) },
+    )
+    .await;
     close(state).await;
 
     let (store, _ended) = Store::open(&Location::File(path), &Clock::starting_at(at(5000)), |_| {}).unwrap();
@@ -184,6 +188,48 @@ async fn committed_data_is_loaded_after_a_restart() {
     assert_eq!((source.source.as_str(), source.tasks, source.zero_hold.released), ("file/0", 2, true));
     let other_labels = load(&store, vec!["label_team".into()]).await.unwrap();
     assert!(other_labels.counters.is_empty(), "counters with other labels are not loaded");
+}
+
+#[tokio::test]
+async fn a_late_series_is_created_once_and_never_in_the_state_of_an_earlier_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.db");
+    let state = open(&path);
+    add(&state.0, discovery(vec![task("a"), task("b"), task("c")], &[], at(1000))).await;
+    let failed = |id: &str| read(&task(id), Status::Failed);
+    let ended = commit(&state.0, vec![failed("a")]).await;
+    let class = ended[0].failure.unwrap().as_str();
+    let key = |part: &str| format!("failures/failed/{class}{part}");
+    let of = |counts: &Counts| ["", "/created", "/released"].map(|part| counts.get(&key(part)).copied());
+    assert_eq!(of(&all(&state.0).await.1), [Some(1), Some(1_000_000), None]);
+    let later = ZeroHold { created: at(2000), released: true };
+    execute(&state.0, Command::Commit(vec![failed("b")], later)).await;
+    assert_eq!(of(&all(&state.0).await.1), [Some(2), Some(1_000_000), None]);
+    let series = vec![(ended[0].label_set(), Counter::Failures.with([Status::Failed.index(), class_index(class)]))];
+    let release = |series| Command::Release {
+        label_sets: Vec::new(),
+        series,
+        upstream: "u".into(),
+        sources: Vec::new(),
+        now: at(2001),
+    };
+    for series in [series.clone(), series] {
+        execute(&state.0, release(series)).await;
+    }
+    assert_eq!(of(&all(&state.0).await.1), [Some(2), Some(1_000_000), Some(1)]);
+    close(state).await;
+
+    let earlier = rusqlite::Connection::open(&path).unwrap();
+    earlier.execute("delete from counters where cell like '%/created' or cell like '%/released'", []).unwrap();
+    drop(earlier);
+    let state = open(&path);
+    commit(&state.0, vec![failed("c")]).await;
+    assert_eq!(of(&all(&state.0).await.1), [Some(3), None, None], "it was exported already");
+    close(state).await;
+}
+
+fn class_index(word: &str) -> usize {
+    FailureClass::WORDS.iter().position(|class| *class == word).unwrap()
 }
 
 #[tokio::test]

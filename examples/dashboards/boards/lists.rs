@@ -141,6 +141,10 @@ fn exporter() -> Vec<Panel> {
          / videogen_exporter_task_series_limit{{{JOB}}})"
     );
     let refused = format!("videogen_exporter_task_series_refused_total{{{JOB}}}");
+    let label_sets = format!(
+        "max(videogen_exporter_label_sets{{{JOB}}} \
+         / on (job, instance) group_left () videogen_exporter_label_sets_limit{{{JOB}}})"
+    );
     let reload = format!("min(videogen_exporter_config_last_reload_successful{{{JOB}}})");
     let state = format!("min(videogen_exporter_store_up{{{JOB}}})");
     let commit = format!(
@@ -179,6 +183,15 @@ fn exporter() -> Vec<Panel> {
         .thresholds(&[(None, "green"), (Some(0.5), "red")])
         .instant(&grown("", &refused), ""),
         Panel::stat(
+            "Label sets in use",
+            "Combinations of model and aggregate labels of the fullest upstream, as a share of \
+             metrics.max_label_sets. From 90 %, new ones become \"other\", first in the last aggregate label.",
+        )
+        .unit("percentunit")
+        .decimals(1)
+        .thresholds(&[(None, "green"), (Some(0.85), "orange"), (Some(0.9), "red")])
+        .instant(&label_sets, ""),
+        Panel::stat(
             "Configuration",
             "OK if the last reload succeeded. OLD if it failed; the old configuration stays in force.",
         )
@@ -206,5 +219,7 @@ fn exporter() -> Vec<Panel> {
         .thresholds(&[(None, "green"), (Some(0.5), "orange")])
         .instant(&format!("{} or vector(0)", grown("", &logged)), ""),
     ];
-    panels.into_iter().map(|panel| panel.size(3, 4)).collect()
+    // Nine panels in one row of 24 columns: those with a short word are narrower.
+    let widths = [2, 3, 3, 3, 3, 2, 2, 3, 3];
+    panels.into_iter().zip(widths).map(|(panel, width)| panel.size(width, 4)).collect()
 }

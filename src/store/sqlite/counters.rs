@@ -6,21 +6,26 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row, params};
 
 use super::statement::{UPSTREAM, execute, upstream_id};
-use crate::counters::{CounterSnapshot, SourceCounters, StateKey, ZeroHold, state_increments};
+use crate::counters::{CounterSnapshot, Part, SourceCounters, StateKey, ZeroHold, state_increments};
 use crate::domain::counter::MAX_COUNT;
 use crate::domain::label_set::AggregateLabels;
-use crate::domain::{Increment, LabelSet, Timestamp};
+use crate::domain::{CounterKey, Increment, LabelSet, Timestamp};
 use crate::store::command::UpstreamKey;
 
 /// What the transitions of one transaction add, summed up before it is written.
 #[derive(Default)]
 pub struct CounterBatch {
     added: BTreeMap<LabelSet, (ZeroHold, BTreeMap<StateKey, u64>)>,
+    /// The holds of late series that may be new.
+    late: BTreeMap<LabelSet, BTreeMap<CounterKey, ZeroHold>>,
 }
 
 impl CounterBatch {
     /// Adds increments to a label set, which is created if it is new.
     pub fn add(&mut self, label_set: LabelSet, hold: ZeroHold, increments: &[Increment]) {
+        for (series, _) in increments.iter().filter(|(series, _)| series.counter.is_late()) {
+            self.late.entry(label_set.clone()).or_default().entry(*series).or_insert(hold);
+        }
         let (_, numbers) = self.added.entry(label_set).or_insert_with(|| (hold, BTreeMap::new()));
         for (key, more) in increments.iter().copied().flat_map(state_increments) {
             let number: &mut u64 = numbers.entry(key).or_default();
@@ -32,6 +37,9 @@ impl CounterBatch {
     pub fn write(self, db: &Connection) -> rusqlite::Result<()> {
         for (label_set, (hold, numbers)) in &self.added {
             let id = label_set_id(db, label_set, *hold)?;
+            for (series, hold) in self.late.get(label_set).into_iter().flatten() {
+                create_late_series(db, id, *series, *hold)?;
+            }
             for (key, more) in numbers {
                 let more = i64::try_from(*more).unwrap_or(i64::MAX);
                 // Beyond its largest integer SQLite would continue with a rounded number.
@@ -45,6 +53,21 @@ impl CounterBatch {
         }
         Ok(())
     }
+}
+
+/// Stores the hold of a late series, unless it was counted before: an earlier version may have exported it then.
+fn create_late_series(db: &Connection, id: i64, series: CounterKey, hold: ZeroHold) -> rusqlite::Result<()> {
+    let key = |part| StateKey { series, part }.to_string();
+    let created = (Part::Created, hold.created.as_millis());
+    for (part, value) in [created].into_iter().chain(hold.released.then_some((Part::Released, 1))) {
+        execute(
+            db,
+            "insert into counters select ?1, ?2, ?3 \
+             where not exists (select 1 from counters where (aggregate, cell) = (?1, ?4))",
+            params![id, key(part), value, key(Part::Count)],
+        )?;
+    }
+    Ok(())
 }
 
 /// The row of a label set, created if it is new.
@@ -67,6 +90,16 @@ pub fn release(db: &Connection, label_sets: &[LabelSet], now: Timestamp) -> rusq
     for label_set in label_sets {
         let id = label_set_id(db, label_set, ZeroHold { created: now, released: true })?;
         execute(db, "update aggregates set shown = 1 where id = ?1", [id])?;
+    }
+    Ok(())
+}
+
+/// The values of these late series are exported from now on.
+pub fn release_series(db: &Connection, series: &[(LabelSet, CounterKey)], now: Timestamp) -> rusqlite::Result<()> {
+    for (label_set, series) in series {
+        let id = label_set_id(db, label_set, ZeroHold { created: now, released: false })?;
+        let key = StateKey { series: *series, part: Part::Released }.to_string();
+        execute(db, "insert into counters values (?1, ?2, 1) on conflict do nothing", params![id, key])?;
     }
     Ok(())
 }

@@ -153,8 +153,9 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
                 counters.add(label_set.clone(), *zero_hold, &[]);
             }
         }
-        Command::Release { label_sets, upstream, sources, now } => {
+        Command::Release { label_sets, series, upstream, sources, now } => {
             counters::release(db, label_sets, *now)?;
+            counters::release_series(db, series, *now)?;
             counters::release_sources(db, upstream, sources, *now)?;
         }
         Command::MarkUsed(label_sets, now) => counters::mark_used(db, label_sets, *now)?,
