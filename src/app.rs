@@ -13,7 +13,7 @@ use crate::agent::Supervisor;
 use crate::clock;
 use crate::config::{self, Config, State};
 use crate::metrics::Metrics;
-use crate::server::{self, Handle, ReloadRequest};
+use crate::server::{self, Handle, ReloadRequest, WebOptions};
 use crate::store::{Event, Location, Store};
 use crate::supervise::Tasks;
 use crate::telemetry::LogCounts;
@@ -25,8 +25,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Listening sockets.
     pub listeners: Vec<TcpListener>,
-    /// The path of the metrics.
-    pub telemetry_path: String,
+    /// What the command line sets for the HTTP server.
+    pub web: WebOptions,
     /// The configuration file to reload; `None` if there is none.
     pub reload: Option<Reload>,
 }
@@ -100,16 +100,16 @@ impl App {
     /// When a task ends unexpectedly, or does not stop in time.
     pub async fn run(self, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { mut config, mut supervisor, metrics, mut store_ended } = self;
-        let Options { listeners, telemetry_path, mut reload } = options;
+        let Options { listeners, web, mut reload } = options;
         let sender = reload.as_ref().map(|reload| reload.sender.clone());
-        let handle = Arc::new(Handle::new(supervisor.agent().clone(), telemetry_path, sender));
+        let handle = Arc::new(Handle::new(supervisor.agent().clone(), web, sender));
         handle.set_config(Some(config.clone()));
         tracing::info!(upstreams = config.upstreams.len(), "exporter started");
         let server_stop = CancellationToken::new();
         let mut servers = Tasks::default();
         for listener in listeners {
-            let router = server::router(handle.clone());
-            servers.start("the HTTP server".to_owned(), server::serve(listener, router, server_stop.clone()));
+            let (router, proxies) = (server::router(handle.clone()), handle.trusted_proxies.clone());
+            servers.start("the HTTP server".to_owned(), server::serve(listener, router, proxies, server_stop.clone()));
         }
         let serving = servers.run(server_stop.clone(), GRACE);
         tokio::pin!(serving);

@@ -1,5 +1,7 @@
 //! The exporter itself, which runs without a subcommand.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +16,14 @@ use crate::config;
 pub fn run(options: &Options) -> Result<(), Failure> {
     let config = config::load(&options.config_file)?;
     let logs = options.start_logging()?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if is_root() {
+        tracing::warn!(
+            "running as root; start the exporter as a user of its own, so that a fault in it can do less harm"
+        );
+    }
     block_on(async {
         let stop = stop_on_signal()?;
         // Listens only after the state is loaded: a page without it would show counter resets.
@@ -29,9 +39,14 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             }
         });
         let listeners = listen(&options.listen_addresses).await?;
-        let serving = app::Options { listeners, telemetry_path: options.telemetry_path.clone(), reload: Some(reload) };
+        let serving = app::Options { listeners, web: options.web(), reload: Some(reload) };
         Ok(app.run(serving, stop).await?)
     })
+}
+
+/// Whether this process belongs to root; false where there is no `/proc`.
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
 async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Failure> {

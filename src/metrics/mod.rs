@@ -10,6 +10,7 @@ mod page;
 mod protobuf;
 mod series_chunk;
 mod series_selection;
+mod server_metrics;
 mod store_metrics;
 mod task_gauges;
 mod tasks;
@@ -37,6 +38,7 @@ pub use format::{Coding, Format};
 pub use histogram::HistogramRow;
 pub use page::Page;
 pub use series_selection::{SeriesLimits, SeriesSelection};
+pub use server_metrics::{AuthFailure, ServerMetrics};
 pub use store_metrics::StoreMetrics;
 pub use upstreams::{CallbackResult, Operation, RequestOutcome, UpstreamMetrics};
 
@@ -47,6 +49,8 @@ pub struct Metrics {
     pub upstreams: UpstreamMetrics,
     /// The state store.
     pub store: StoreMetrics,
+    /// The HTTP server.
+    pub server: ServerMetrics,
     reload_successful: Gauge,
     reload_success_time: Gauge,
     render_duration: GaugeVec,
@@ -98,6 +102,7 @@ impl Metrics {
         let metrics = Self {
             upstreams: UpstreamMetrics::register(&registry)?,
             store: StoreMetrics::register(&registry)?,
+            server: ServerMetrics::register(&registry)?,
             reload_successful: gauge(&families::RELOAD_SUCCESSFUL)?,
             reload_success_time: gauge(&families::RELOAD_SUCCESS_TIME)?,
             render_duration,

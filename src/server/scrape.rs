@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::client::Client;
 use super::handle::Handle;
+use super::slots::Slot;
 use crate::agent::Agent;
 use crate::clock;
 use crate::metrics::{Coding, Compressor, Format, Page};
@@ -24,7 +26,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// A response body, rendered piece by piece while it is sent.
 struct ScrapeBody {
     page: Page,
-    _permit: OwnedSemaphorePermit,
+    _permits: (OwnedSemaphorePermit, Slot),
     begun: Instant,
     compressor: Compressor,
     agent: Arc<Agent>,
@@ -65,12 +67,17 @@ impl Iterator for ScrapeBody {
     }
 }
 
-pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> Response {
+pub async fn metrics(
+    State(handle): State<Arc<Handle>>,
+    Extension(client): Extension<Client>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(slot) = handle.client_scrapes.take(client) else {
+        return refuse("too many scrapes of this address are in progress; retry after 5 seconds\n");
+    };
     let permit = tokio::time::timeout(PERMIT_TIMEOUT, handle.scrape_permits.clone().acquire_owned()).await;
     let Ok(Ok(permit)) = permit else {
-        let retry_after = [(header::RETRY_AFTER, "5")];
-        let text = "too many scrapes are in progress; retry after 5 seconds\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, retry_after, text).into_response();
+        return refuse("too many scrapes are in progress; retry after 5 seconds\n");
     };
     let begun = clock::instant();
     // HTTP allows a list to be split over several headers of one name.
@@ -84,7 +91,7 @@ pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> R
     let agent = handle.agent.clone();
     let page = agent.page(format);
     let took = clock::instant() - begun;
-    let body = ScrapeBody { page, _permit: permit, begun, compressor, agent, bytes: 0, took, is_done: false };
+    let body = ScrapeBody { page, _permits: (permit, slot), begun, compressor, agent, bytes: 0, took, is_done: false };
     let mut response = Body::from_stream(futures_util::stream::iter(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
@@ -93,4 +100,8 @@ pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> R
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(token));
     }
     response
+}
+
+fn refuse(text: &'static str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], text).into_response()
 }
