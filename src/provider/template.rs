@@ -69,9 +69,9 @@ fn value_has_key(value: &Value) -> bool {
     match value {
         Value::String(text) => has_key(text),
         Value::Array(values) => values.iter().any(value_has_key),
-        Value::Object(fields) => fields.iter().any(|(name, value)| {
-            has_key(name) || value_has_key(value) || (is_secret_name(name) && is_text(value))
-        }),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| has_key(name) || value_has_key(value) || (is_secret_name(name) && is_text(value))),
         _ => false,
     }
 }
@@ -116,8 +116,7 @@ impl Template {
         let key = headers.key.clone().unwrap_or(key);
         let template = Self { method, path, query, headers: headers.plain.clone(), body, key };
         // The template must accept at least this id.
-        let sample = TaskId::parse(SAMPLE_ID)
-            .map_err(|_| invalid("path", "the path cannot be used"))?;
+        let sample = TaskId::parse(SAMPLE_ID).map_err(|_| invalid("path", "the path cannot be used"))?;
         let request = template
             .request(&sample)
             .map_err(|_| invalid("path", "the path has empty, `.` or `..` segments; remove them"))?;
@@ -128,7 +127,8 @@ impl Template {
             let body: Value = serde_json::from_str(body)
                 .map_err(|_| invalid("body", "the body is not valid JSON after its placeholders are replaced"))?;
             if value_has_key(&body) {
-                let message = "a body must not contain a key; configure authorization and send it in a header with {credentials}";
+                let message =
+                    "a body must not contain a key; configure authorization and send it in a header with {credentials}";
                 return Err(invalid("body", message));
             }
         }
