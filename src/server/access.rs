@@ -141,3 +141,39 @@ fn bearer_key(headers: &HeaderMap) -> Option<&str> {
 fn too_many_requests() -> HttpError {
     HttpError::new(StatusCode::TOO_MANY_REQUESTS, "too many requests; retry after one second").with_retry_after(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MetricsConfig;
+    use crate::domain::Timestamp;
+    use crate::secret::SecretSource;
+    use crate::telemetry::LogCounts;
+
+    fn api_key(folder: &std::path::Path) -> ApiKey {
+        let file = folder.join("key");
+        std::fs::write(&file, "0123456789abcdef").unwrap();
+        let key = Arc::new(SecretSource::from_file(&file).ok().unwrap());
+        ApiKey { name: "key".into(), key, upstreams: Vec::new(), max_tasks: 1 }
+    }
+
+    #[tokio::test]
+    async fn rates_continue_when_the_keys_are_loaded_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new(&MetricsConfig::default(), LogCounts::default(), Timestamp::from_secs(1)).unwrap();
+        let access = Access::new(Arc::new(metrics));
+        let client = Client::new([192, 0, 2, 1].into());
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, "Bearer 0123456789abcdef".parse().unwrap());
+        let mut refused = 0;
+        // Each round has keys of another reload. On a slow machine the rate recovers a little.
+        for _ in 0..100 * KEY_RATE.1 {
+            let keys = [api_key(folder.path())];
+            refused += u32::from(access.admit(&keys, client, &headers).await.is_err());
+            if refused > 0 {
+                break;
+            }
+        }
+        assert!(refused > 0, "a reload resets the rate of a key");
+    }
+}

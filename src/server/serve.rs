@@ -254,4 +254,26 @@ mod tests {
         stop.cancel();
         tasks.run(stop, Duration::from_secs(5)).await.unwrap();
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_survives_a_scrape_interval_of_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::default();
+        let router = Router::new().route("/", get(|| async { "well" }));
+        let proxies = TrustedProxies::default();
+        tasks.start("server".to_owned(), serve(listener, router, proxies, stop.clone()));
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        for _ in 0..3 {
+            socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"well") {
+                assert_ne!(socket.read_buf(&mut answer).await.unwrap(), 0, "the connection was closed");
+            }
+            tokio::time::sleep(Duration::from_mins(1)).await;
+        }
+        stop.cancel();
+        tasks.run(stop, Duration::from_secs(5)).await.unwrap();
+    }
 }

@@ -14,7 +14,7 @@ use videogen_exporter::server::WebOptions;
 use crate::exporter::{Exporter, PATIENCE, QUICK, get};
 use crate::program::{Running, program};
 
-const ALICE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const ALICE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const BOB: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const KEY: &str = "Authorization: Bearer k-all-0123456789\r\n";
 const WRONG: &str = "Authorization: Bearer k-all-0123456788\r\n";
