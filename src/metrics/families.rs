@@ -117,7 +117,7 @@ families! { BEFORE_COUNTERS
     STORE_ERRORS: Counter "videogen_exporter_store_errors_total" [] "Failed writes to the state store.";
     STORE_COMMIT: Histogram "videogen_exporter_store_commit_duration_seconds" [] "Duration of a transaction, from its begin to its commit.";
     STATE_ROWS_SKIPPED: Gauge "videogen_exporter_state_rows_skipped" [] "Rows of the state that could not be read and were set aside, since the start.";
-    AUTH_FAILURES: Counter "videogen_exporter_auth_failures_total" ["reason"] "Requests without a valid key or webhook secret: missing, wrong, rate_limited, scope (a key of other upstreams).";
+    AUTH_FAILURES: Counter "videogen_exporter_auth_failures_total" ["reason"] "Requests that were not authorized: missing (no key), wrong, rate_limited, scope (a key of other upstreams).";
     LOG_MESSAGES: Counter "videogen_exporter_log_messages_total" ["level"] "Log messages.";
 
     // Aggregates

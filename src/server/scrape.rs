@@ -72,12 +72,15 @@ pub async fn metrics(
     Extension(client): Extension<Client>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(slot) = handle.client_scrapes.take(client) else {
-        return refuse("too many scrapes of this address are in progress; retry after 5 seconds\n");
+    // The client's own share comes first, so that only as many wait for the others.
+    let permits = async {
+        let of_client = handle.client_scrapes.wait(client).await;
+        (handle.scrape_permits.clone().acquire_owned().await, of_client)
     };
-    let permit = tokio::time::timeout(PERMIT_TIMEOUT, handle.scrape_permits.clone().acquire_owned()).await;
-    let Ok(Ok(permit)) = permit else {
-        return refuse("too many scrapes are in progress; retry after 5 seconds\n");
+    let Ok((Ok(permit), slot)) = tokio::time::timeout(PERMIT_TIMEOUT, permits).await else {
+        let retry_after = [(header::RETRY_AFTER, "5")];
+        let text = "too many scrapes are in progress; retry after 5 seconds\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, retry_after, text).into_response();
     };
     let begun = clock::instant();
     // HTTP allows a list to be split over several headers of one name.
@@ -100,8 +103,4 @@ pub async fn metrics(
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(token));
     }
     response
-}
-
-fn refuse(text: &'static str) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], text).into_response()
 }
