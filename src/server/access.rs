@@ -157,11 +157,30 @@ mod tests {
         ApiKey { name: "key".into(), key, upstreams: Vec::new(), max_tasks: 1 }
     }
 
+    fn access() -> Access {
+        let metrics = Metrics::new(&MetricsConfig::default(), LogCounts::default(), Timestamp::from_secs(1)).unwrap();
+        Access::new(Arc::new(metrics))
+    }
+
+    #[test]
+    fn a_right_webhook_secret_is_refused_during_a_flood_and_only_there() {
+        let (access, secret) = (access(), Secret::new("0123456789abcdef").ok().unwrap());
+        let client = |last| Client::new([192, 0, 2, last].into());
+        let check = |last, given| access.check_webhook(client(last), Some(&secret), given).err();
+        assert!(check(1, "0123456789abcdef").is_none());
+        // On a slow machine the rate recovers a little.
+        let mut flood = (0..1000).map(|_| (check(1, "wrong"), check(1, "0123456789abcdef")));
+        let refused = flood.find_map(|(_, right)| right).expect("a right secret is told apart during a flood");
+        assert!(format!("{refused:?}").contains("429"), "{refused:?}");
+        assert!(check(2, "0123456789abcdef").is_none(), "another address");
+        let not_found = access.check_webhook(client(2), None, "x").unwrap_err();
+        assert_eq!(format!("{not_found:?}"), format!("{:?}", HttpError::unknown_path()));
+    }
+
     #[tokio::test]
     async fn rates_continue_when_the_keys_are_loaded_again() {
         let folder = tempfile::tempdir().unwrap();
-        let metrics = Metrics::new(&MetricsConfig::default(), LogCounts::default(), Timestamp::from_secs(1)).unwrap();
-        let access = Access::new(Arc::new(metrics));
+        let access = access();
         let client = Client::new([192, 0, 2, 1].into());
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, "Bearer 0123456789abcdef".parse().unwrap());
