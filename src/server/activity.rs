@@ -1,4 +1,4 @@
-//! What a connection is doing, so that only those are closed that hold a place for nothing.
+//! What a connection is doing, so that only those are closed that hold a permit for nothing.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -69,13 +69,13 @@ impl Activity {
     }
 
     /// Checks the connection, once for each [`CHECK_INTERVAL`].
-    pub fn check(&self, are_places_short: bool) -> Verdict {
+    pub fn check(&self, are_permits_short: bool) -> Verdict {
         let mut state = self.state();
         state.1 += 1;
         let lasted = CHECK_INTERVAL * state.1;
         match state.0 {
             Phase::Headers if lasted >= HEADER_TIMEOUT => Verdict::Drop,
-            Phase::Idle if are_places_short || lasted >= IDLE_TIMEOUT => Verdict::Finish,
+            Phase::Idle if are_permits_short || lasted >= IDLE_TIMEOUT => Verdict::Finish,
             _ => Verdict::Keep,
         }
     }
@@ -175,13 +175,13 @@ mod tests {
     use super::*;
 
     /// Checks until the connection is to be closed; returns how many checks that took.
-    fn checks(activity: &Activity, are_places_short: bool) -> (usize, Verdict) {
-        let verdicts = (1..500).map(|n| (n, activity.check(are_places_short)));
+    fn checks(activity: &Activity, are_permits_short: bool) -> (usize, Verdict) {
+        let verdicts = (1..500).map(|n| (n, activity.check(are_permits_short)));
         verdicts.into_iter().find(|(_, verdict)| *verdict != Verdict::Keep).unwrap_or((0, Verdict::Keep))
     }
 
     #[test]
-    fn only_a_connection_that_holds_a_place_for_nothing_is_closed() {
+    fn only_a_connection_that_holds_a_permit_for_nothing_is_closed() {
         let activity = Activity::new();
         assert_eq!(checks(&activity, false), (10, Verdict::Drop), "nothing arrives");
         let request = activity.begin_request();
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(checks(&activity, true), (0, Verdict::Keep), "a response is being sent");
         drop(request);
         assert!((0..60).all(|_| activity.check(false) == Verdict::Keep), "a scrape interval of a minute");
-        assert_eq!(activity.check(true), Verdict::Finish, "places are short");
+        assert_eq!(activity.check(true), Verdict::Finish, "permits are short");
         activity.on_bytes();
         assert!((0..9).all(|_| activity.check(true) == Verdict::Keep));
         activity.on_bytes();

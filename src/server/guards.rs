@@ -21,11 +21,11 @@ pub async fn limit_client(State(handle): State<Arc<Handle>>, mut request: Reques
     let peer = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| *address);
     let client = handle.trusted_proxies.find_client(peer, request.headers());
     request.extensions_mut().insert(client);
-    let Some(slot) = handle.client_requests.take(client) else {
+    let Some(permit) = handle.client_requests.take(client) else {
         let message = "too many requests of this address are in progress; retry after one second";
         return HttpError::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(1).into_response();
     };
-    next.run(request).await.map(|body| Body::new(HoldingBody::new(body, slot)))
+    next.run(request).await.map(|body| Body::new(HoldingBody::new(body, permit)))
 }
 
 /// Refuses requests that another web site makes the browser of a visitor send.

@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 use super::access::Access;
 use super::browser::AllowedHosts;
 use super::client::{Network, TrustedProxies};
+use super::client_permits::ClientPermits;
 use super::error::HttpError;
-use super::slots::Slots;
 use crate::agent::Agent;
 use crate::config::Config;
 
@@ -76,9 +76,9 @@ pub struct Handle {
     /// Permits for scrapes.
     pub scrape_permits: Arc<Semaphore>,
     /// Scrapes of each client.
-    pub client_scrapes: Arc<Slots>,
+    pub client_scrapes: Arc<ClientPermits>,
     /// Requests of each client.
-    pub client_requests: Arc<Slots>,
+    pub client_requests: Arc<ClientPermits>,
     /// Work that continues when its client disconnects.
     running: TaskTracker,
 }
@@ -100,8 +100,8 @@ impl Handle {
             active: RwLock::new(None),
             was_ready: AtomicBool::new(false),
             scrape_permits: Arc::new(Semaphore::new(MAX_SCRAPES)),
-            client_scrapes: Slots::new(MAX_SCRAPES_PER_CLIENT),
-            client_requests: Slots::new(MAX_REQUESTS_PER_CLIENT),
+            client_scrapes: ClientPermits::new(MAX_SCRAPES_PER_CLIENT),
+            client_requests: ClientPermits::new(MAX_REQUESTS_PER_CLIENT),
             running: TaskTracker::new(),
         }
     }

@@ -6,6 +6,7 @@ mod admin;
 mod body;
 mod browser;
 mod client;
+mod client_permits;
 mod error;
 mod guards;
 mod handle;
@@ -16,7 +17,7 @@ mod rates;
 mod registration;
 mod scrape;
 mod serve;
-mod slots;
+
 mod tasks;
 mod webhooks;
 

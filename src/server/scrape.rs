@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::client::Client;
+use super::client_permits::ClientPermit;
 use super::handle::Handle;
-use super::slots::Slot;
 use crate::agent::Agent;
 use crate::clock;
 use crate::metrics::{Coding, Compressor, Format, Page};
@@ -26,7 +26,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// A response body, rendered piece by piece while it is sent.
 struct ScrapeBody {
     page: Page,
-    _permits: (OwnedSemaphorePermit, Slot),
+    _permits: (OwnedSemaphorePermit, ClientPermit),
     begun: Instant,
     compressor: Compressor,
     agent: Arc<Agent>,
@@ -77,7 +77,7 @@ pub async fn metrics(
         let of_client = handle.client_scrapes.wait(client).await;
         (handle.scrape_permits.clone().acquire_owned().await, of_client)
     };
-    let Ok((Ok(permit), slot)) = tokio::time::timeout(PERMIT_TIMEOUT, permits).await else {
+    let Ok((Ok(permit), Some(of_client))) = tokio::time::timeout(PERMIT_TIMEOUT, permits).await else {
         let retry_after = [(header::RETRY_AFTER, "5")];
         let text = "too many scrapes are in progress; retry after 5 seconds\n";
         return (StatusCode::SERVICE_UNAVAILABLE, retry_after, text).into_response();
@@ -94,7 +94,8 @@ pub async fn metrics(
     let agent = handle.agent.clone();
     let page = agent.page(format);
     let took = clock::instant() - begun;
-    let body = ScrapeBody { page, _permits: (permit, slot), begun, compressor, agent, bytes: 0, took, is_done: false };
+    let body =
+        ScrapeBody { page, _permits: (permit, of_client), begun, compressor, agent, bytes: 0, took, is_done: false };
     let mut response = Body::from_stream(futures_util::stream::iter(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));

@@ -23,8 +23,8 @@ use tower_service::Service as _;
 
 use super::activity::{Activity, CHECK_INTERVAL, HoldingBody, Verdict, WatchedStream};
 use super::client::{Client, TrustedProxies};
+use super::client_permits::{ClientPermit, ClientPermits};
 use super::log_interval::LogInterval;
-use super::slots::{Slot, Slots};
 use crate::clock;
 
 /// Most connections of one listener; further ones wait until one is closed.
@@ -33,8 +33,8 @@ const MAX_CONNECTIONS: usize = 1024;
 /// Most connections of one client. Trusted proxies have no such limit: theirs are of many clients.
 const MAX_CONNECTIONS_PER_CLIENT: usize = 128;
 
-/// Places are short when fewer are free: idle connections are closed then.
-const SHORT_PLACES: usize = 128;
+/// Idle connections are closed while fewer permits than this are free.
+const FEW_FREE: usize = 128;
 
 /// Largest headers of a request, in bytes.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -55,18 +55,18 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
-/// The places of one listener.
-struct Places {
+/// The permits of one listener.
+struct ConnectionPermits {
     all: Arc<Semaphore>,
-    of_clients: Arc<Slots>,
+    of_clients: Arc<ClientPermits>,
     proxies: TrustedProxies,
     refused: LogInterval,
 }
 
-/// The place of one connection, free again when dropped.
-struct Place {
-    _place: OwnedSemaphorePermit,
-    _of_client: Option<Slot>,
+/// The permit of one connection, free again when dropped.
+struct ConnectionPermit {
+    _permit: OwnedSemaphorePermit,
+    _of_client: Option<ClientPermit>,
 }
 
 /// Serves `router` until `stop`, then finishes the responses that have begun. Stalled connections are dropped.
@@ -76,19 +76,19 @@ pub async fn serve(
     proxies: TrustedProxies,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let (all, of_clients) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Slots::new(MAX_CONNECTIONS_PER_CLIENT));
-    let places = Places { all, of_clients, proxies, refused: LogInterval::default() };
+    let (all, of_clients) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), ClientPermits::new(MAX_CONNECTIONS_PER_CLIENT));
+    let permits = ConnectionPermits { all, of_clients, proxies, refused: LogInterval::default() };
     let mut connections = JoinSet::new();
     let failed = LogInterval::default();
     loop {
-        let next = async { (places.all.clone().acquire_owned().await, listener.accept().await) };
-        let Some((place, accepted)) = stop.run_until_cancelled(next).await else { break };
+        let next = async { (permits.all.clone().acquire_owned().await, listener.accept().await) };
+        let Some((permit, accepted)) = stop.run_until_cancelled(next).await else { break };
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(place) = places.take(place?, peer) {
-                    let all = places.all.clone();
-                    connections.spawn(serve_connection(stream, peer, router.clone(), (place, all), stop.clone()));
+                if let Some(permit) = permits.take(permit?, peer) {
+                    let all = permits.all.clone();
+                    connections.spawn(serve_connection(stream, peer, router.clone(), (permit, all), stop.clone()));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -114,9 +114,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-impl Places {
-    /// The place of a connection; `None` when its client has too many.
-    fn take(&self, place: OwnedSemaphorePermit, peer: SocketAddr) -> Option<Place> {
+impl ConnectionPermits {
+    /// The permit of a connection; `None` when its client has too many.
+    fn take(&self, permit: OwnedSemaphorePermit, peer: SocketAddr) -> Option<ConnectionPermit> {
         let client = Client::new(peer.ip());
         let of_client = self.of_clients.take(client);
         if of_client.is_none() && !self.proxies.has(peer.ip()) {
@@ -130,16 +130,16 @@ impl Places {
             }
             return None;
         }
-        Some(Place { _place: place, _of_client: of_client })
+        Some(ConnectionPermit { _permit: permit, _of_client: of_client })
     }
 }
 
-/// Serves one connection until it ends, or is closed because it holds its place for nothing.
+/// Serves one connection until it ends, or is closed because it holds its permit for nothing.
 async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    (place, all): (Place, Arc<Semaphore>),
+    (permit, all): (ConnectionPermit, Arc<Semaphore>),
     stop: CancellationToken,
 ) {
     // On failure the system's default size applies.
@@ -176,14 +176,14 @@ async fn serve_connection(
                 is_stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
-            _ = checks.tick() => match activity.check(all.available_permits() < SHORT_PLACES) {
+            _ = checks.tick() => match activity.check(all.available_permits() < FEW_FREE) {
                 Verdict::Keep => {}
                 Verdict::Finish => connection.as_mut().graceful_shutdown(),
                 Verdict::Drop => break,
             }
         }
     }
-    drop(place);
+    drop(permit);
 }
 
 #[cfg(test)]

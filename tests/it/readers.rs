@@ -51,8 +51,11 @@ async fn read_slowly(n: usize, address: SocketAddr) {
 }
 
 /// Reads whole pages until a deadline; returns their number.
-async fn scrape_repeatedly(address: SocketAddr, coding: &'static str, until: Instant) -> usize {
-    let client = reqwest::Client::new();
+#[expect(clippy::disallowed_methods, reason = "a client with an address of its own")]
+async fn scrape_repeatedly(n: usize, address: SocketAddr, until: Instant) -> usize {
+    let coding = ["identity", "gzip"][n % 2];
+    let own = [127, 0, 1, u8::try_from(1 + n / MAX_SCRAPES_PER_CLIENT).unwrap()];
+    let client = reqwest::Client::builder().local_address(std::net::IpAddr::from(own)).build().unwrap();
     let mut pages = 0;
     while Instant::now() < until {
         let request = client.get(format!("http://{address}/metrics")).header("Accept-Encoding", coding);
@@ -113,7 +116,7 @@ async fn a_hundred_scrapes_with_twenty_slow_ones_do_not_block_polls_or_grow_memo
     }
     let until = Instant::now() + DURATION;
     for n in 0..80 {
-        quick_scrapes.spawn(scrape_repeatedly(address, ["identity", "gzip"][n % 2], until));
+        quick_scrapes.spawn(scrape_repeatedly(n, address, until));
     }
     let pages = quick_scrapes.join_all().await;
     assert!(pages.iter().all(|pages| *pages > 0), "{pages:?}");
