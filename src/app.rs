@@ -15,7 +15,7 @@ use crate::config::{self, Config, State};
 use crate::files;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
-use crate::server::{self, Handle, ReloadRequest};
+use crate::server::{self, Handle, ReloadRequest, WebOptions};
 use crate::store::{Event, Location, Store};
 use crate::supervise::Tasks;
 use crate::telemetry::LogCounts;
@@ -33,8 +33,8 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Listening sockets.
     pub listeners: Vec<TcpListener>,
-    /// The path of the metrics.
-    pub telemetry_path: String,
+    /// What the command line sets for the HTTP server.
+    pub web: WebOptions,
     /// The configuration file to reload; `None` if there is none.
     pub reload: Option<Reload>,
 }
@@ -113,16 +113,16 @@ impl App {
     /// When a task ends unexpectedly, or does not stop in time.
     pub async fn run(self, options: Options, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { mut config, mut supervisor, metrics, liveness, mut store_ended } = self;
-        let Options { listeners, telemetry_path, mut reload } = options;
+        let Options { listeners, web, mut reload } = options;
         let sender = reload.as_ref().map(|reload| reload.sender.clone());
-        let handle = Arc::new(Handle::new(supervisor.agent().clone(), liveness, telemetry_path, sender));
+        let handle = Arc::new(Handle::new(supervisor.agent().clone(), liveness, web, sender));
         handle.set_config(Some(config.clone()));
         tracing::info!(upstreams = config.upstreams.len(), "exporter started");
         let server_stop = CancellationToken::new();
         let mut servers = Tasks::default();
         for listener in listeners {
-            let router = server::router(handle.clone());
-            servers.start("the HTTP server".to_owned(), server::serve(listener, router, server_stop.clone()));
+            let (router, proxies) = (server::router(handle.clone()), handle.trusted_proxies.clone());
+            servers.start("the HTTP server".to_owned(), server::serve(listener, router, proxies, server_stop.clone()));
         }
         // A disk that hangs must not take a thread for every reload.
         let gate = Arc::new(Semaphore::new(1));

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
 use crate::clock;
 
@@ -67,6 +67,11 @@ pub async fn in_background<T: Send + 'static>(
             Err(io::Error::new(io::ErrorKind::TimedOut, message))
         }
     }
+}
+
+/// Whether the process runs as root.
+pub fn is_root() -> bool {
+    geteuid().is_root()
 }
 
 /// Raises the soft limit of open files to the hard one, and returns it. Sockets count, too.

@@ -191,6 +191,21 @@ async fn a_changed_interval_applies_to_scheduled_tasks_without_extra_polls() {
 }
 
 #[tokio::test]
+async fn a_reload_keeps_the_rate_limit_unless_it_changes() {
+    let (mut test, folder) = start(&Upstream::default()).await;
+    let limit = |test: &mut TestActor| Arc::clone(test.actor.tracker_mut().poller.limit());
+    let first = limit(&mut test);
+    let config = config(folder.path(), "metrics: {zero_hold: 0s}");
+    let mut settings = super::test_actor::settings(&config, &test.store);
+    settings.upstream.polling.timeout = Duration::from_secs(7);
+    test.actor.reconfigure(settings.clone(), test.sender(), Vec::new());
+    assert!(Arc::ptr_eq(&first, &limit(&mut test)), "another setting has changed");
+    settings.upstream.polling.burst = 77;
+    test.actor.reconfigure(settings, test.sender(), Vec::new());
+    assert!(!Arc::ptr_eq(&first, &limit(&mut test)));
+}
+
+#[tokio::test]
 async fn a_scheduled_recheck_is_dropped_when_rechecks_are_switched_off() {
     let upstream = Upstream::default();
     set_status(&upstream, "a", Status::Running);

@@ -17,6 +17,9 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let mut total = 0;
     let mut problems = Vec::new();
     print_line(format_args!("{}: the configuration is valid", path.display()))?;
+    for warning in &config.warnings {
+        print_line(format_args!("warning: {warning}"))?;
+    }
     for upstream in &config.upstreams {
         let auth = if upstream.key.is_some() { "with a key" } else { "without a key" };
         print_line(format_args!(

@@ -13,6 +13,7 @@ use super::runtime::{GRACE, block_on, stop_on_signal};
 use super::simulate::SimulationArgs;
 use crate::app::{self, App};
 use crate::config;
+use crate::server::WebOptions;
 use crate::simulate::{self, Gateway};
 use crate::supervise::Tasks;
 
@@ -57,8 +58,7 @@ impl Demo {
             tasks.start("the gateway".to_owned(), simulate::serve(gateway_listener, gateway.clone(), stop.clone()));
             let (writes, runs) = (stop.clone(), stop.clone());
             tasks.start("the targets file".to_owned(), async move { gateway.write_targets(&targets, writes).await });
-            let serving =
-                app::Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), reload: None };
+            let serving = app::Options { listeners: vec![listener], web: WebOptions::default(), reload: None };
             let app = App::open(config, logging.counts.clone()).await?;
             tasks.start("the exporter".to_owned(), app.run(serving, runs));
             Ok(tasks.run(stop, GRACE).await?)

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::failure::Failure;
+use crate::server::{self, Network, WebOptions};
 use crate::telemetry::{self, LogFormat, Logging};
 
 /// Options of all commands.
@@ -19,7 +20,19 @@ pub struct Options {
     pub listen_addresses: Vec<String>,
     /// The path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = parse_telemetry_path)]
-    pub telemetry_path: String,
+    telemetry_path: String,
+    /// Allow `POST /-/reload`; SIGHUP always reloads.
+    #[arg(long = "web.enable-lifecycle")]
+    enable_lifecycle: bool,
+    /// The URL under which people reach the exporter; its host may be used to read the pages.
+    #[arg(long = "web.external-url", value_name = "URL", value_parser = server::parse_external_url)]
+    external_host: Option<String>,
+    /// A host name under which the pages may be read, besides IP addresses and private names; can be repeated.
+    #[arg(long = "web.allowed-host", value_name = "HOST", value_delimiter = ',', value_parser = server::parse_host)]
+    allowed_hosts: Vec<String>,
+    /// Address or network of a proxy whose X-Forwarded-For is believed; can be repeated.
+    #[arg(long = "web.trusted-proxies", value_name = "ADDRESS", value_delimiter = ',')]
+    trusted_proxies: Vec<Network>,
     /// The minimum level of log messages.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
     log_level: Level,
@@ -44,6 +57,16 @@ enum Format {
 }
 
 impl Options {
+    /// The options of the HTTP server.
+    pub fn web(&self) -> WebOptions {
+        WebOptions {
+            telemetry_path: self.telemetry_path.clone(),
+            enable_lifecycle: self.enable_lifecycle,
+            allowed_hosts: self.allowed_hosts.iter().chain(&self.external_host).cloned().collect(),
+            trusted_proxies: self.trusted_proxies.clone(),
+        }
+    }
+
     /// Starts logging, until the result is dropped.
     pub fn start_logging(&self) -> Result<Logging, Failure> {
         let level = match self.log_level {

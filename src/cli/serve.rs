@@ -16,6 +16,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let logging = options.start_logging()?;
     let logs = logging.counts.clone();
     files::raise_descriptor_limit();
+    if files::is_root() {
+        tracing::warn!(
+            "running as root; start the exporter as a user of its own, so that a fault in it can do less harm"
+        );
+    }
     block_on(async {
         // Signals are obeyed from here on, also while the state is loaded.
         let stop = stop_on_signal()?;
@@ -24,6 +29,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         let load = async { files::in_background(LOAD_TIMEOUT, move || config::load(&file)).await };
         let Some(loaded) = stop.run_until_cancelled(load).await else { return Ok(()) };
         let config = loaded.map_err(anyhow::Error::from)??;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
         // Listens only after the state is loaded: a page without it would show counter resets.
         let Some(app) = stop.run_until_cancelled(App::open(config, logs)).await else { return Ok(()) };
         let app = app?;
@@ -37,7 +45,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             }
         });
         let listeners = listen(&options.listen_addresses).await?;
-        let serving = app::Options { listeners, telemetry_path: options.telemetry_path.clone(), reload: Some(reload) };
+        let serving = app::Options { listeners, web: options.web(), reload: Some(reload) };
         Ok(app.run(serving, stop).await?)
     })
 }

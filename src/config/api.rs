@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::authorization::load_secret;
+use super::authorization::load_own_secret;
 use super::problem::Problems;
 use super::scalars::Text;
 use crate::secret::SecretSource;
 
 /// The section.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiConfig {
     /// The keys; without any, the API is disabled.
@@ -19,27 +19,36 @@ pub struct ApiConfig {
 }
 
 /// An entry of `authorization:`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiKeyConfig {
     /// A file that contains the key.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_file: Option<Text>,
     /// An environment variable that contains the key.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_env: Option<Text>,
     /// The upstreams that it may be used for; all if empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<Text>,
+    /// Most tasks of the API that these upstreams may track at a time.
+    pub max_tasks: usize,
+}
+
+impl Default for ApiKeyConfig {
+    fn default() -> Self {
+        Self { credentials_file: None, credentials_env: None, upstreams: Vec::new(), max_tasks: 100_000 }
+    }
 }
 
 /// A checked key.
 #[derive(Clone)]
 pub struct ApiKey {
+    /// The file or environment variable that contains the key. It identifies the key over reloads.
+    pub name: Arc<str>,
     /// The key.
     pub key: Arc<SecretSource>,
     /// The upstreams that it may be used for; all if empty.
     pub upstreams: Vec<Arc<str>>,
+    /// Most tasks of the API that these upstreams may track at a time.
+    pub max_tasks: usize,
 }
 
 impl ApiKey {
@@ -51,7 +60,7 @@ impl ApiKey {
 
 impl std::fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiKey").field("upstreams", &self.upstreams).finish_non_exhaustive()
+        f.debug_struct("ApiKey").field("name", &self.name).field("upstreams", &self.upstreams).finish_non_exhaustive()
     }
 }
 
@@ -65,10 +74,15 @@ impl ApiConfig {
                     problems.add(format!("{at}.upstreams.{m}"), "there is no upstream of this name");
                 }
             }
-            let key =
-                load_secret("credentials", (&entry.credentials_file, &entry.credentials_env), &at, folder, problems);
+            if entry.max_tasks == 0 {
+                problems.add(format!("{at}.max_tasks"), "must be at least 1");
+            }
+            let reference = (&entry.credentials_file, &entry.credentials_env);
+            let key = load_own_secret("credentials", reference, &at, folder, problems);
+            let name = entry.credentials_file.as_ref().or(entry.credentials_env.as_ref());
+            let name = name.map_or_else(Default::default, |Text(name)| name.as_str().into());
             let upstreams = entry.upstreams.iter().map(|Text(name)| name.as_str().into()).collect();
-            keys.extend(key.map(|key| ApiKey { key: Arc::new(key), upstreams }));
+            keys.extend(key.map(|key| ApiKey { name, key: Arc::new(key), upstreams, max_tasks: entry.max_tasks }));
         }
         keys
     }

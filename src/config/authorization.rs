@@ -1,5 +1,6 @@
 //! `authorization:` — references to keys; the configuration never contains a key.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,6 +68,27 @@ impl AuthorizationConfig {
     }
 }
 
+/// Shortest key that others send to us.
+const MIN_OWN_SECRET: usize = 16;
+
+/// Like [`load_secret`], for a secret that others send to us: it must be long enough that nobody guesses it.
+pub(super) fn load_own_secret(
+    name: &str,
+    reference: (&Option<Text>, &Option<Text>),
+    at: &str,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<SecretSource> {
+    let secret = load_secret(name, reference, at, folder, problems)?;
+    if secret.char_count() < MIN_OWN_SECRET {
+        let key = if reference.0.is_some() { "file" } else { "env" };
+        let message =
+            "the secret has less than 16 characters and could be guessed; create one with `openssl rand -hex 32`";
+        problems.add(format!("{at}.{name}_{key}"), message);
+    }
+    Some(secret)
+}
+
 /// Loads a secret from `NAME_file` or `NAME_env`, of which exactly one must be set.
 pub(super) fn load_secret(
     name: &str,
@@ -76,7 +98,14 @@ pub(super) fn load_secret(
     problems: &mut Problems,
 ) -> Option<SecretSource> {
     let (key, source) = match (file, variable) {
-        (Some(file), None) => ("file", SecretSource::from_file(&folder.join(&file.0))),
+        (Some(file), None) => {
+            let path = folder.join(&file.0);
+            if is_readable_by_others(&path) {
+                let message = "every user of this machine can read the file; give it mode 0600, or 0440 in Kubernetes (defaultMode)";
+                problems.warn(format!("{at}.{name}_file"), message);
+            }
+            ("file", SecretSource::from_file(&path))
+        }
         (None, Some(variable)) => ("env", SecretSource::from_env(&variable.0)),
         _ => {
             problems.add(at, format!("set exactly one of {name}_file and {name}_env"));
@@ -84,4 +113,8 @@ pub(super) fn load_secret(
         }
     };
     source.map_err(|error| problems.add(format!("{at}.{name}_{key}"), error.to_string())).ok()
+}
+
+fn is_readable_by_others(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }

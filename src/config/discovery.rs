@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 
 use super::authorization::AuthorizationConfig;
 use super::http::{ClientConfig, ProxyUrl, TlsConfig};
@@ -33,14 +33,6 @@ fn ten_seconds() -> ConfigDuration {
     ConfigDuration::from_secs(10)
 }
 
-/// The query of a URL may contain a secret.
-fn serialize_without_query<S: Serializer>(Text(url): &Text, serializer: S) -> Result<S::Ok, S::Error> {
-    match url.split_once('?') {
-        Some((url, _)) => serializer.collect_str(&format_args!("{url}?<redacted>")),
-        None => serializer.serialize_str(url),
-    }
-}
-
 fn check_interval(interval: ConfigDuration, at: &str, problems: &mut Problems) {
     if interval < ConfigDuration::from_secs(1) {
         problems.add(format!("{at}.refresh_interval"), "must be at least 1s");
@@ -48,11 +40,10 @@ fn check_interval(interval: ConfigDuration, at: &str, problems: &mut Problems) {
 }
 
 /// An entry of `http_sd_configs:`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSdConfig {
     /// URL of a JSON list of target groups.
-    #[serde(serialize_with = "serialize_without_query")]
     pub url: Text,
     /// Interval between reads.
     #[serde(default = "one_minute")]
@@ -61,13 +52,13 @@ pub struct HttpSdConfig {
     #[serde(default = "default_max_targets")]
     pub max_targets: usize,
     /// Its key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub authorization: Option<AuthorizationConfig>,
     /// TLS settings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub tls_config: Option<TlsConfig>,
     /// Proxy URL; it may contain a password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub proxy_url: Option<ProxyUrl>,
 }
 
@@ -105,7 +96,7 @@ impl HttpSdConfig {
 }
 
 /// An entry of `list_configs:`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListConfig {
     /// Interval between reads.
@@ -118,10 +109,10 @@ pub struct ListConfig {
     #[serde(default = "one_day")]
     pub lookback: ConfigDuration,
     /// Its key; defaults to the upstream's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub authorization: Option<AuthorizationConfig>,
     /// The user id, for gateways that require it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub user_id: Option<Text>,
 }
 
@@ -181,14 +172,14 @@ impl ListConfig {
 }
 
 /// An entry of `sql_sd_configs:`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SqlSdConfig {
     /// A file that contains the database URL.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub url_file: Option<Text>,
     /// An environment variable that contains it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub url_env: Option<Text>,
     /// A SELECT statement. Its column `task_id` is the id, `submit_time` is the submit time; other columns are labels.
     pub query: Text,

@@ -4,27 +4,23 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 
 use super::problem::Problems;
 use super::scalars::Text;
 use crate::http::{self, Client, ClientError, Tls};
 
 /// `tls_config:`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
     /// Trusted certificates, instead of the system's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<Text>,
     /// Client certificate.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<Text>,
     /// Key of the client certificate.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<Text>,
     /// Expected name in the server's certificate.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<Text>,
 }
 
@@ -36,12 +32,6 @@ pub struct ProxyUrl(Text);
 impl fmt::Debug for ProxyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<redacted>")
-    }
-}
-
-impl Serialize for ProxyUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("<redacted>")
     }
 }
 

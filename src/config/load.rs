@@ -77,8 +77,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     if problems.is_empty() {
         let mut file = file;
         file.polling = file.polling.resolve(None, "polling", &mut problems).into();
-        file.state = file.state.with_default_kind();
-        return Ok(Config { file, upstreams, api, state });
+        return Ok(Config { file, upstreams, api, state, warnings: problems.warnings() });
     }
     Err(ConfigError(problems.with_origins(|key| input.origin_of(key))))
 }

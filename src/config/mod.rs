@@ -10,13 +10,14 @@ mod polling;
 mod problem;
 mod request;
 mod scalars;
+mod shown;
 mod sources;
 mod state;
 mod tasks;
 mod upstream;
 mod yaml;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub use api::ApiKey;
 pub use discovery::{HttpSourceSettings, ListSourceSettings, SqlSourceSettings};
@@ -25,14 +26,15 @@ pub use metrics::{MetricsConfig, PerTask, TaskStatusForm};
 pub use polling::Polling;
 pub use problem::{Origin, Problem, Problems};
 pub use scalars::{ConfigDuration, Text};
+pub use shown::ShownConfig;
 pub use sources::{FileSourceSettings, StaticSourceSettings, TargetGroup, group_label_problem};
 pub use state::State;
 pub use tasks::{CountSinceConfig, TasksConfig};
 pub use upstream::{Upstream, UpstreamConfig};
 pub use yaml::from_text;
 
-/// The file as written, with every default filled in.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+/// The file as written.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
     /// Poll intervals and rate limits; each upstream may override them.
@@ -52,7 +54,7 @@ pub struct File {
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The file with all defaults, for display.
+    /// The file, with all defaults of `polling`.
     pub file: File,
     /// The upstreams with inherited settings.
     pub upstreams: Vec<Upstream>,
@@ -60,6 +62,8 @@ pub struct Config {
     pub api: Vec<ApiKey>,
     /// The state store.
     pub state: State,
+    /// What is unsafe, and does not prevent a start.
+    pub warnings: Vec<String>,
 }
 
 impl Config {

@@ -43,6 +43,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, Default)]
 pub struct Problems {
     found: Vec<(String, String)>,
+    warnings: Vec<(String, String)>,
 }
 
 impl Problems {
@@ -51,9 +52,20 @@ impl Problems {
         self.found.push((key.into(), message.into()));
     }
 
+    /// Adds a warning, which does not make the configuration invalid.
+    pub fn warn(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.warnings.push((key.into(), message.into()));
+    }
+
+    /// The warnings, each with its key.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.iter().map(|(key, message)| format!("{key}: {message}")).collect()
+    }
+
     /// Adds all of `others`; `rename` maps their keys.
     pub fn extend(&mut self, others: Self, rename: impl Fn(&str) -> String) {
         self.found.extend(others.found.into_iter().map(|(key, message)| (rename(&key), message)));
+        self.warnings.extend(others.warnings.into_iter().map(|(key, message)| (rename(&key), message)));
     }
 
     /// Whether there is a problem at or below `key`.

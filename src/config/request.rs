@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 
 use super::problem::Problems;
 use super::scalars::Text;
@@ -12,46 +12,36 @@ use crate::provider::custom::{FIELDS, FieldPath, ProgressUnit, ResponseSpec, Tim
 use crate::provider::{Overrides, SHAPES, Zone};
 
 /// `request:`; missing keys keep the provider's values.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestConfig {
     /// The method, GET or POST.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<Text>,
     /// Path and query below `base_url`, with the placeholder `{task_id}` or, for operation names, `{operation}`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Text>,
     /// A JSON body with the same placeholders.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Text>,
     /// Headers; `{credentials}` in a value is replaced by the key. Values are not shown, because they may be secrets.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "serialize_names_only")]
     pub headers: BTreeMap<String, Text>,
     /// Format of the response.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub shape: Option<Text>,
     /// Offset of times that have no time zone.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub time_offset: Option<Text>,
 }
 
 /// `response:`, only for provider `custom`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResponseConfig {
     /// Location of each field: a JSON Pointer or a `JSONPath`.
     pub fields: BTreeMap<String, Text>,
     /// The API's status words by the exporter's status, in addition to common ones.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub statuses: BTreeMap<String, Vec<Text>>,
     /// The API's error codes by failure class.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub failures: BTreeMap<String, Vec<Text>>,
     /// Unit of numeric times: auto, s, ms or us.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub time_unit: Option<Text>,
     /// Unit of the progress: auto, ratio or percent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub progress_unit: Option<Text>,
 }
 
@@ -66,10 +56,6 @@ const PROGRESS_UNITS: &[(&str, ProgressUnit)] =
     &[("auto", ProgressUnit::Auto), ("ratio", ProgressUnit::Ratio), ("percent", ProgressUnit::Percent)];
 
 const METHODS: &[(&str, Method)] = &[("GET", Method::Get), ("POST", Method::Post)];
-
-fn serialize_names_only<S: Serializer>(headers: &BTreeMap<String, Text>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(headers.keys().map(|name| (name, "<redacted>")))
-}
 
 impl RequestConfig {
     pub(super) fn check(&self, at: &str, problems: &mut Problems) -> Overrides {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, Text};
@@ -14,18 +14,18 @@ use crate::domain::{NewTask, TaskId};
 use crate::provider::Dialect;
 
 /// Task ids with labels: an entry of `static_configs:`, or of a file in Prometheus's `file_sd` format.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetGroup {
     /// Task ids.
     pub targets: Vec<Text>,
     /// Labels of all these tasks.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default)]
     pub labels: BTreeMap<String, Text>,
 }
 
 /// An entry of `file_sd_configs:`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSdConfig {
     /// Paths or glob patterns, relative to the configuration file.

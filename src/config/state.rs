@@ -2,20 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::problem::Problems;
 use super::scalars::Text;
 
 /// The section. It has one key, which is the kind of store; the default is `sqlite`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateConfig {
     /// `sqlite: {path: …}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub sqlite: Option<SqliteConfig>,
     /// `memory: {}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub memory: Option<MemoryConfig>,
 }
 
@@ -26,7 +26,7 @@ impl Default for StateConfig {
 }
 
 /// `state.sqlite:`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SqliteConfig {
     /// The database file; created if it does not exist.
@@ -40,7 +40,7 @@ impl Default for SqliteConfig {
 }
 
 /// `state.memory:` has no keys.
-#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryConfig {}
 
@@ -54,11 +54,6 @@ pub enum State {
 }
 
 impl StateConfig {
-    /// With the default kind, if none is set.
-    pub(super) fn with_default_kind(self) -> Self {
-        if self.memory.is_some() { self } else { Self { sqlite: Some(self.sqlite.unwrap_or_default()), ..self } }
-    }
-
     pub(super) fn check(&self, folder: &Path, problems: &mut Problems) -> State {
         match (&self.sqlite, &self.memory) {
             (Some(_), Some(_)) => {

@@ -5,9 +5,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::authorization::{AuthorizationConfig, load_secret};
+use super::authorization::{AuthorizationConfig, load_own_secret};
 use super::discovery::{
     HttpSdConfig, HttpSourceSettings, ListConfig, ListSourceSettings, SqlSdConfig, SqlSourceSettings,
 };
@@ -23,7 +23,7 @@ use crate::provider::{self, Dialect, Provider};
 use crate::secret::{Credentials, SecretSource};
 
 /// An entry as written.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
     /// The `upstream` label; unique.
@@ -31,63 +31,57 @@ pub struct UpstreamConfig {
     /// The provider, which sets the dialect.
     pub provider: Text,
     /// Base URL; defaults to the provider's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub base_url: Option<Text>,
     /// The key for its API.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub authorization: Option<AuthorizationConfig>,
     /// The model of tasks whose responses name none.
-    #[serde(default, skip_serializing_if = "is_empty_text")]
+    #[serde(default)]
     pub model: Text,
     /// Overrides of the provider's requests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub request: Option<RequestConfig>,
     /// How responses are read; only for provider custom.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub response: Option<ResponseConfig>,
     /// The path for the provider's callbacks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub webhook: Option<WebhookConfig>,
     /// TLS settings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub tls_config: Option<TlsConfig>,
     /// Proxy URL; it may contain a password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub proxy_url: Option<ProxyUrl>,
     /// Overrides of `polling:`.
     #[serde(default)]
     pub polling: PollingConfig,
     /// Lists of task ids.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub static_configs: Vec<TargetGroup>,
     /// Files of task ids.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub file_sd_configs: Vec<FileSdConfig>,
     /// Servers of task ids.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub http_sd_configs: Vec<HttpSdConfig>,
     /// The upstream's own list of tasks.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub list_configs: Vec<ListConfig>,
     /// Databases of task ids.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub sql_sd_configs: Vec<SqlSdConfig>,
 }
 
 /// `webhook:`.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookConfig {
     /// A file that contains the secret in the callback path.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<Text>,
     /// An environment variable that contains this secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_env: Option<Text>,
-}
-
-fn is_empty_text(text: &Text) -> bool {
-    text.0.is_empty()
 }
 
 /// A checked upstream.
@@ -158,7 +152,7 @@ impl WebhookConfig {
             let others = provider::names_of(|provider| provider.read_callback.is_some());
             problems.add(at, format!("provider {} has no callbacks; these have: {others}", dialect.name()));
         }
-        load_secret("secret", (&self.secret_file, &self.secret_env), at, folder, problems).map(Arc::new)
+        load_own_secret("secret", (&self.secret_file, &self.secret_env), at, folder, problems).map(Arc::new)
     }
 }
 

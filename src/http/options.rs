@@ -42,6 +42,15 @@ pub struct Options {
     pub proxy_url: Option<String>,
 }
 
+impl Options {
+    /// The host of the URL, with its port if that is written: the part that is safe to show.
+    pub fn host(&self) -> Option<String> {
+        let url = Url::parse(&self.base_url).ok()?;
+        let host = url.host_str()?;
+        Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    }
+}
+
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {

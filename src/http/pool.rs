@@ -76,8 +76,7 @@ impl Pool {
             && self.current().pem != pem
         {
             let built = build(&self.options, &pem);
-            let url = parse_url(&self.options.base_url).ok();
-            let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+            let host = self.options.host().unwrap_or_default();
             let mut current = self.current();
             current.pem = pem;
             match built {

@@ -11,6 +11,7 @@ mod page;
 mod protobuf;
 mod series_chunk;
 mod series_selection;
+mod server_metrics;
 mod store_metrics;
 mod task_gauges;
 mod tasks;
@@ -39,6 +40,7 @@ pub use head::Head;
 pub use histogram::HistogramRow;
 pub use page::Page;
 pub use series_selection::{SeriesLimits, SeriesSelection, UpstreamSelection};
+pub use server_metrics::{AuthFailure, ServerMetrics};
 pub use store_metrics::StoreMetrics;
 pub use upstreams::{CallbackResult, Operation, RequestOutcome, UpstreamMetrics};
 
@@ -49,6 +51,8 @@ pub struct Metrics {
     pub upstreams: UpstreamMetrics,
     /// The state store.
     pub store: StoreMetrics,
+    /// The HTTP server.
+    pub server: ServerMetrics,
     reload_successful: Gauge,
     reload_success_time: Gauge,
     render_duration: GaugeVec,
@@ -101,6 +105,7 @@ impl Metrics {
         let metrics = Self {
             upstreams: UpstreamMetrics::register(&registry)?,
             store: StoreMetrics::register(&registry)?,
+            server: ServerMetrics::register(&registry)?,
             reload_successful: gauge(&families::RELOAD_SUCCESSFUL)?,
             reload_success_time: gauge(&families::RELOAD_SUCCESS_TIME)?,
             render_duration,

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::headers::{Headers, TemplateError, is_secret_name};
 use super::veo;
 use crate::domain::TaskId;
+use crate::domain::labels::is_secret_like;
 use crate::http::{KeyHeader, Method, Request};
 
 /// A request with placeholders.
@@ -51,6 +52,30 @@ pub struct UnsupportedId(pub &'static str);
 const NEEDS_OPERATION: UnsupportedId =
     UnsupportedId("the name of an operation, such as models/MODEL/operations/ID, without empty, `.` and `..` parts");
 
+/// An id of the longest form, to try a template with.
+const SAMPLE_ID: &str = "projects/p/models/m/operations/i";
+
+const PATH_WITH_KEY: &str = "a path must not contain a key; send it in a header with {credentials}";
+
+/// Whether a text, or a word in it, looks like a key. A URL alone is none.
+fn has_key(text: &str) -> bool {
+    let separators = |c: char| c.is_whitespace() || "/?&=,;:\"'".contains(c);
+    text.split(separators).chain([text].into_iter().filter(|text| !text.contains("://"))).any(is_secret_like)
+}
+
+/// Whether a JSON value has a key: a text that looks like one, or a text other than the id under the name of one.
+fn value_has_key(value: &Value) -> bool {
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.contains(SAMPLE_ID));
+    match value {
+        Value::String(text) => has_key(text),
+        Value::Array(values) => values.iter().any(value_has_key),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| has_key(name) || value_has_key(value) || (is_secret_name(name) && is_text(value))),
+        _ => false,
+    }
+}
+
 impl Template {
     /// Parses and checks a template.
     ///
@@ -86,18 +111,26 @@ impl Template {
             return Err(invalid("path", "neither the path nor the body contains {task_id} or {operation}; add one"));
         }
         if query.iter().any(|(name, _)| is_secret_name(name)) {
-            return Err(invalid("path", "a path must not contain a key; send it in a header with {credentials}"));
+            return Err(invalid("path", PATH_WITH_KEY));
         }
         let key = headers.key.clone().unwrap_or(key);
         let template = Self { method, path, query, headers: headers.plain.clone(), body, key };
         // The template must accept at least this id.
-        let sample = TaskId::parse("projects/p/models/m/operations/i")
-            .map_err(|_| invalid("path", "the path cannot be used"))?;
+        let sample = TaskId::parse(SAMPLE_ID).map_err(|_| invalid("path", "the path cannot be used"))?;
         let request = template
             .request(&sample)
             .map_err(|_| invalid("path", "the path has empty, `.` or `..` segments; remove them"))?;
-        if request.body.is_some_and(|body| serde_json::from_str::<Value>(&body).is_err()) {
-            return Err(invalid("body", "the body is not valid JSON after its placeholders are replaced"));
+        if request.segments.iter().chain(request.query.iter().map(|(_, value)| value)).any(|text| has_key(text)) {
+            return Err(invalid("path", PATH_WITH_KEY));
+        }
+        if let Some(body) = &request.body {
+            let body: Value = serde_json::from_str(body)
+                .map_err(|_| invalid("body", "the body is not valid JSON after its placeholders are replaced"))?;
+            if value_has_key(&body) {
+                let message =
+                    "a body must not contain a key; configure authorization and send it in a header with {credentials}";
+                return Err(invalid("body", message));
+            }
         }
         Ok(template)
     }

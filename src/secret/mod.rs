@@ -122,6 +122,11 @@ impl SecretSource {
         self.lock_cache().secret.clone()
     }
 
+    /// The length of the current key.
+    pub fn char_count(&self) -> usize {
+        self.lock_cache().secret.0.chars().count()
+    }
+
     fn lock_cache(&self) -> MutexGuard<'_, CachedSecret> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,19 @@ use super::handle::Handle;
 use crate::clock;
 
 /// Reloads the configuration as SIGHUP does, and returns the result.
-pub async fn reload(State(handle): State<Arc<Handle>>) -> Response {
+pub async fn reload(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> Response {
+    if !handle.enable_lifecycle {
+        let text = "reload over HTTP is off; start the exporter with --web.enable-lifecycle, or send it SIGHUP\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    if handle.allowed_hosts.is_foreign_origin(&headers) {
+        let text = "another web site may not reload the configuration; use a program such as curl\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
+    let Ok(_reloading) = handle.reloading.try_lock() else {
+        let text = "a reload is in progress; retry after one second\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], text).into_response();
+    };
     let Some(requests) = &handle.reload else {
         let text = "cannot reload: the exporter was started without a configuration file\n";
         return (StatusCode::NOT_FOUND, text).into_response();
@@ -59,11 +71,11 @@ pub async fn ready(State(handle): State<Arc<Handle>>) -> Response {
     }
 }
 
-/// The active configuration, without secrets.
+/// Names, hosts, intervals and limits of the active configuration.
 pub async fn config(State(handle): State<Arc<Handle>>) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    match handle.active_config().map(|active| serde_json::to_string_pretty(&active.config.file)) {
+    match handle.active_config().map(|active| serde_json::to_string_pretty(&active.shown())) {
         Ok(Ok(config)) => (headers, config + "\n").into_response(),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
         Err(stopping) => stopping.into_response(),

@@ -8,6 +8,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::access::Access;
+use super::browser::AllowedHosts;
+use super::client::{Network, TrustedProxies};
+use super::client_permits::ClientPermits;
 use super::error::HttpError;
 use crate::agent::Agent;
 use crate::config::Config;
@@ -19,6 +22,36 @@ pub const MAX_SCRAPES: usize = 64;
 /// A request for a reload. The sender, if any, receives the settings that need a restart, or why nothing has changed.
 pub type ReloadRequest = Option<oneshot::Sender<Result<Vec<String>, String>>>;
 
+/// Most scrapes of one client, so that a client that reads slowly cannot hold all of them.
+const MAX_SCRAPES_PER_CLIENT: usize = 16;
+
+/// Most requests of one client at a time.
+const MAX_REQUESTS_PER_CLIENT: usize = 128;
+
+/// What the command line sets for the HTTP server.
+#[derive(Debug, Clone)]
+pub struct WebOptions {
+    /// The path of the metrics.
+    pub telemetry_path: String,
+    /// `POST /-/reload` is allowed.
+    pub enable_lifecycle: bool,
+    /// Names under which browsers may read the pages, besides private ones.
+    pub allowed_hosts: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+}
+
+impl Default for WebOptions {
+    fn default() -> Self {
+        Self {
+            telemetry_path: "/metrics".to_owned(),
+            enable_lifecycle: false,
+            allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
 /// State of the HTTP handlers.
 pub struct Handle {
     /// The agent.
@@ -27,20 +60,30 @@ pub struct Handle {
     pub liveness: Liveness,
     /// The path of the metrics.
     pub telemetry_path: String,
+    /// `POST /-/reload` is allowed.
+    pub enable_lifecycle: bool,
+    /// Names under which browsers may read the pages.
+    pub allowed_hosts: AllowedHosts,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
     /// Receives requests for a reload; `None` without a configuration file.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
-    active: RwLock<Option<Arc<ActiveConfig>>>,
+    /// Held while a request reloads: a second one is refused.
+    pub reloading: tokio::sync::Mutex<()>,
+    /// Held while a request registers tasks, so that each sees those of the one before.
+    pub registering: tokio::sync::Mutex<()>,
+    /// Rates of keys and clients.
+    pub access: Access,
+    active: RwLock<Option<Arc<Config>>>,
     was_ready: AtomicBool,
     /// Permits for scrapes.
     pub scrape_permits: Arc<Semaphore>,
+    /// Scrapes of each client.
+    pub client_scrapes: Arc<ClientPermits>,
+    /// Requests of each client.
+    pub client_requests: Arc<ClientPermits>,
     /// Work that continues when its client disconnects.
     running: TaskTracker,
-}
-
-/// The configuration in force.
-pub struct ActiveConfig {
-    pub config: Arc<Config>,
-    pub access: Access,
 }
 
 impl Handle {
@@ -48,32 +91,37 @@ impl Handle {
     pub fn new(
         agent: Arc<Agent>,
         liveness: Liveness,
-        telemetry_path: String,
+        web: WebOptions,
         reload: Option<mpsc::Sender<ReloadRequest>>,
     ) -> Self {
+        let access = Access::new(agent.metrics().clone());
         Self {
             agent,
             liveness,
-            telemetry_path,
+            telemetry_path: web.telemetry_path,
+            enable_lifecycle: web.enable_lifecycle,
+            allowed_hosts: AllowedHosts::new(web.allowed_hosts),
+            trusted_proxies: TrustedProxies::new(web.trusted_proxies),
             reload,
+            reloading: tokio::sync::Mutex::default(),
+            registering: tokio::sync::Mutex::default(),
+            access,
             active: RwLock::new(None),
             was_ready: AtomicBool::new(false),
             scrape_permits: Arc::new(Semaphore::new(MAX_SCRAPES)),
+            client_scrapes: ClientPermits::new(MAX_SCRAPES_PER_CLIENT),
+            client_requests: ClientPermits::new(MAX_REQUESTS_PER_CLIENT),
             running: TaskTracker::new(),
         }
     }
 
     /// Replaces the active configuration; with `None` while the program stops.
     pub fn set_config(&self, config: Option<Arc<Config>>) {
-        let active = config.map(|config| {
-            let access = Access::new(&config.api);
-            Arc::new(ActiveConfig { config, access })
-        });
-        *self.active.write().unwrap_or_else(PoisonError::into_inner) = active;
+        *self.active.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     /// The active configuration; an error while the program stops.
-    pub fn active_config(&self) -> Result<Arc<ActiveConfig>, HttpError> {
+    pub fn active_config(&self) -> Result<Arc<Config>, HttpError> {
         let active = self.active.read().unwrap_or_else(PoisonError::into_inner).clone();
         let stopping = || HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "the exporter is stopping");
         active.ok_or_else(|| stopping().with_retry_after(1))

@@ -1,14 +1,23 @@
 //! The HTTP server: metrics, API, webhooks, landing page and health.
 
 mod access;
+mod activity;
 mod admin;
 mod body;
+mod browser;
+mod client;
+mod client_permits;
 mod error;
+mod guards;
 mod handle;
 mod landing;
+mod log_interval;
+mod quota;
+mod rates;
 mod registration;
 mod scrape;
 mod serve;
+
 mod tasks;
 mod webhooks;
 
@@ -28,7 +37,9 @@ use crate::domain::Timestamp;
 use error::HttpError;
 use tasks::TaskFilter;
 
-pub use handle::{Handle, ReloadRequest};
+pub use browser::{parse_external_url, parse_host};
+pub use client::Network;
+pub use handle::{Handle, ReloadRequest, WebOptions};
 pub use serve::serve;
 
 /// Every route.
@@ -50,7 +61,12 @@ pub fn router(handle: Arc<Handle>) -> Router {
         HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not accept this method; see the Allow header")
     };
     let router = router.fallback(async || HttpError::unknown_path()).method_not_allowed_fallback(wrong_method);
-    router.with_state(handle).layer(middleware::from_fn(set_security_headers))
+    // The last layer is the outermost.
+    router
+        .with_state(handle.clone())
+        .layer(middleware::from_fn_with_state(handle.clone(), guards::refuse_foreign_sites))
+        .layer(middleware::from_fn_with_state(handle, guards::limit_client))
+        .layer(middleware::from_fn(set_security_headers))
 }
 
 /// Forbids framing, content sniffing, caching and scripts for every response.

@@ -7,17 +7,20 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::body;
+use super::client::Client;
 use super::error::{HttpError, Item, JsonResult};
-use super::handle::{ActiveConfig, Handle};
+use super::handle::Handle;
+use super::quota;
 use crate::clock;
-use crate::config::Upstream;
+use crate::config::{Config, Upstream};
 use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize_source_label};
 use crate::domain::{NewTask, TaskId, Timestamp};
+use crate::metrics::AuthFailure;
 use crate::provider::time_or_utc;
 
 /// Most tasks of a registration.
@@ -30,18 +33,25 @@ const NO_ACCESS: &str = "this API key has no access to this upstream";
 
 const SUBMIT_TIME_RULE: &str =
     "expected Unix seconds or a time such as 2026-01-02T03:04:05Z, of the years 2015 to 2099";
+/// How long a registration waits for others. They wait only for the state store.
+const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How far in the future a submit time may be: the client's clock may be ahead.
 const MAX_CLOCK_SKEW: Duration = Duration::from_hours(24);
 
 /// Registers one task or many. One invalid task makes it register none, and return the error of each.
-pub async fn register(State(handle): State<Arc<Handle>>, headers: HeaderMap, body: Body) -> JsonResult {
+pub async fn register(
+    State(handle): State<Arc<Handle>>,
+    Extension(client): Extension<Client>,
+    headers: HeaderMap,
+    body: Body,
+) -> JsonResult {
     // The key is checked before the body is read.
-    handle.active_config()?.access.admit(&headers).await?;
+    handle.access.admit(&handle.active_config()?.api, client, &headers).await?;
     let items = read_items(body).await?;
     let work = {
         let handle = handle.clone();
-        async move { register_all(&handle, &headers, &items).await }
+        async move { register_all(&handle, client, &headers, &items).await }
     };
     handle.run_to_completion(work).await
 }
@@ -49,14 +59,15 @@ pub async fn register(State(handle): State<Arc<Handle>>, headers: HeaderMap, bod
 /// Stops tracking a task.
 pub async fn forget(
     State(handle): State<Arc<Handle>>,
+    Extension(client): Extension<Client>,
     headers: HeaderMap,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> JsonResult {
     let Path((upstream, id)) = path?;
-    handle.active_config()?.access.admit(&headers).await?;
+    handle.access.admit(&handle.active_config()?.api, client, &headers).await?;
     let work = {
         let handle = handle.clone();
-        async move { forget_one(&handle, &headers, &upstream, &id).await }
+        async move { forget_one(&handle, (client, &headers), (&upstream, &id)).await }
     };
     handle.run_to_completion(work).await
 }
@@ -77,14 +88,14 @@ async fn read_items(body: Body) -> Result<Vec<Value>, HttpError> {
     Ok(items)
 }
 
-async fn register_all(handle: &Handle, headers: &HeaderMap, items: &[Value]) -> JsonResult {
-    let active = handle.active_config()?;
-    let permissions = active.access.find_permissions(headers).await?;
+async fn register_all(handle: &Handle, client: Client, headers: &HeaderMap, items: &[Value]) -> JsonResult {
+    let config = handle.active_config()?;
+    let permissions = handle.access.find_permissions(&config.api, client, headers).await?;
     let mut errors = Vec::new();
     let mut is_forbidden = false;
     let mut by_upstream: BTreeMap<&str, (&Upstream, Vec<usize>, Vec<NewTask>)> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
-        match read_item(&active, item) {
+        match read_item(&config, item) {
             Ok((upstream, _)) if !permissions.has_upstream(&upstream.name) => {
                 is_forbidden = true;
                 errors.push(Item { index, key: "upstream", message: NO_ACCESS.to_owned() });
@@ -100,9 +111,18 @@ async fn register_all(handle: &Handle, headers: &HeaderMap, items: &[Value]) -> 
     }
     if !errors.is_empty() {
         let status = if is_forbidden { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+        if is_forbidden {
+            handle.access.report(client, AuthFailure::Scope);
+        }
         let message = "no task was registered; `items` has the error of each invalid task";
         return Err(HttpError::new(status, message).with_items(errors));
     }
+    let registering = tokio::time::timeout(REGISTRATION_TIMEOUT, handle.registering.lock()).await;
+    let _registering = registering.map_err(|_| busy())?;
+    let views = handle.agent.views();
+    let new = by_upstream.iter().flat_map(|(name, (_, _, tasks))| tasks.iter().map(|task| (*name, task)));
+    let new: Vec<_> = new.collect();
+    permissions.entries().try_for_each(|key| quota::check(key, &views, &new))?;
     let mut results = vec![Value::Null; items.len()];
     for (upstream, indexes, tasks) in by_upstream.into_values() {
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
@@ -114,12 +134,17 @@ async fn register_all(handle: &Handle, headers: &HeaderMap, items: &[Value]) -> 
     Ok(Json(json!({ "tasks": results })))
 }
 
-async fn forget_one(handle: &Handle, headers: &HeaderMap, upstream: &str, id: &str) -> JsonResult {
-    let active = handle.active_config()?;
-    if !active.access.find_permissions(headers).await?.has_upstream(upstream) {
+async fn forget_one(
+    handle: &Handle,
+    (client, headers): (Client, &HeaderMap),
+    (upstream, id): (&str, &str),
+) -> JsonResult {
+    let config = handle.active_config()?;
+    if !handle.access.find_permissions(&config.api, client, headers).await?.has_upstream(upstream) {
+        handle.access.report(client, AuthFailure::Scope);
         return Err(HttpError::new(StatusCode::FORBIDDEN, NO_ACCESS));
     }
-    let upstream = active.config.upstream(upstream).ok_or_else(HttpError::task_not_found)?;
+    let upstream = config.upstream(upstream).ok_or_else(HttpError::task_not_found)?;
     let id = TaskId::parse(id).map_err(|_| HttpError::task_not_found())?;
     if !handle.agent.forget(&upstream.name, id.clone()).await? {
         return Err(HttpError::task_not_found());
@@ -127,12 +152,17 @@ async fn forget_one(handle: &Handle, headers: &HeaderMap, upstream: &str, id: &s
     Ok(Json(result(&upstream.name, &id, "forgotten")))
 }
 
+fn busy() -> HttpError {
+    let message = "other registrations are waiting for the state store; retry after one second";
+    HttpError::new(StatusCode::SERVICE_UNAVAILABLE, message).with_retry_after(1)
+}
+
 fn result(upstream: &str, id: &TaskId, result: &str) -> Value {
     json!({ "upstream": upstream, "task_id": id.as_str(), "result": result })
 }
 
 /// Reads one task of a registration; an error has the wrong key and a message.
-fn read_item<'a>(active: &'a ActiveConfig, item: &Value) -> Result<(&'a Upstream, NewTask), (&'static str, String)> {
+fn read_item<'a>(config: &'a Config, item: &Value) -> Result<(&'a Upstream, NewTask), (&'static str, String)> {
     let invalid = |key, message: &str| Err((key, message.to_owned()));
     let Value::Object(fields) = item else { return invalid("", "expected an object with upstream and task_id") };
     if fields.keys().any(|key| !["upstream", "task_id", "submit_time", "labels"].contains(&key.as_str())) {
@@ -140,7 +170,7 @@ fn read_item<'a>(active: &'a ActiveConfig, item: &Value) -> Result<(&'a Upstream
     }
     let string =
         |key: &'static str| fields.get(key).and_then(Value::as_str).ok_or((key, "expected a string".to_owned()));
-    let Some(upstream) = active.config.upstream(string("upstream")?) else {
+    let Some(upstream) = config.upstream(string("upstream")?) else {
         return invalid("upstream", "no upstream with this name is configured");
     };
     let id = TaskId::parse(string("task_id")?).map_err(|error| ("task_id", error.to_string()))?;

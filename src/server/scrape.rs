@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::client::Client;
+use super::client_permits::ClientPermit;
 use super::handle::Handle;
 use crate::agent::Agent;
 use crate::clock;
@@ -24,7 +26,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// A response body, rendered piece by piece while it is sent.
 struct ScrapeBody {
     page: Page,
-    _permit: OwnedSemaphorePermit,
+    _permits: (OwnedSemaphorePermit, ClientPermit),
     begun: Instant,
     compressor: Compressor,
     agent: Arc<Agent>,
@@ -65,9 +67,17 @@ impl Iterator for ScrapeBody {
     }
 }
 
-pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> Response {
-    let permit = tokio::time::timeout(PERMIT_TIMEOUT, handle.scrape_permits.clone().acquire_owned()).await;
-    let Ok(Ok(permit)) = permit else {
+pub async fn metrics(
+    State(handle): State<Arc<Handle>>,
+    Extension(client): Extension<Client>,
+    headers: HeaderMap,
+) -> Response {
+    // The client's own share comes first, so that only as many wait for the others.
+    let permits = async {
+        let of_client = handle.client_scrapes.wait(client).await;
+        (handle.scrape_permits.clone().acquire_owned().await, of_client)
+    };
+    let Ok((Ok(permit), Some(of_client))) = tokio::time::timeout(PERMIT_TIMEOUT, permits).await else {
         let retry_after = [(header::RETRY_AFTER, "5")];
         let text = "too many scrapes are in progress; retry after 5 seconds\n";
         return (StatusCode::SERVICE_UNAVAILABLE, retry_after, text).into_response();
@@ -84,7 +94,8 @@ pub async fn metrics(State(handle): State<Arc<Handle>>, headers: HeaderMap) -> R
     let agent = handle.agent.clone();
     let page = agent.page(format);
     let took = clock::instant() - begun;
-    let body = ScrapeBody { page, _permit: permit, begun, compressor, agent, bytes: 0, took, is_done: false };
+    let body =
+        ScrapeBody { page, _permits: (permit, of_client), begun, compressor, agent, bytes: 0, took, is_done: false };
     let mut response = Body::from_stream(futures_util::stream::iter(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));

@@ -1,27 +1,43 @@
 //! Accepts connections, with limits on their number and on slow clients.
 
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::Listener;
+use axum::body::Body;
+use axum::extract::Request;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service as _;
+
+use super::activity::{Activity, CHECK_INTERVAL, HoldingBody, Verdict, WatchedStream};
+use super::client::{Client, TrustedProxies};
+use super::client_permits::{ClientPermit, ClientPermits};
+use super::log_interval::LogInterval;
+use crate::clock;
 
 /// Most connections of one listener; further ones wait until one is closed.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// How long request headers may take to arrive. It also limits idle keep-alive connections, and scrapes are up to a minute
-/// apart.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
+/// Most connections of one client. Trusted proxies have no such limit: theirs are of many clients.
+const MAX_CONNECTIONS_PER_CLIENT: usize = 128;
+
+/// Idle connections are closed while fewer permits than this are free.
+const FEW_FREE: usize = 128;
+
+/// Largest headers of a request, in bytes.
+const MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// How long a write to a connection may make no progress. Prometheus aborts a scrape after 10 s by default.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -32,34 +48,142 @@ const SEND_BUFFER: usize = 256 << 10;
 /// How long responses may take to finish after `stop`.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long to wait after a connection could not be accepted, for example because no file descriptor is free.
+const ACCEPT_RETRY: Duration = Duration::from_millis(500);
+
+/// The address that a request came from. It may be a proxy's.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+/// The permits of one listener.
+struct ConnectionPermits {
+    all: Arc<Semaphore>,
+    of_clients: Arc<ClientPermits>,
+    proxies: TrustedProxies,
+    refused: LogInterval,
+}
+
+/// The permit of one connection, free again when dropped.
+struct ConnectionPermit {
+    _permit: OwnedSemaphorePermit,
+    _of_client: Option<ClientPermit>,
+}
+
 /// Serves `router` until `stop`, then finishes the responses that have begun. Stalled connections are dropped.
-pub async fn serve(mut listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let graceful = GracefulShutdown::new();
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    proxies: TrustedProxies,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let (all, of_clients) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), ClientPermits::new(MAX_CONNECTIONS_PER_CLIENT));
+    let permits = ConnectionPermits { all, of_clients, proxies, refused: LogInterval::default() };
     let mut connections = JoinSet::new();
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let failed = LogInterval::default();
     loop {
-        let next = async { (permits.clone().acquire_owned().await, Listener::accept(&mut listener).await) };
-        let Some((permit, (stream, _))) = stop.run_until_cancelled(next).await else { break };
-        // On failure the system's default size applies.
-        let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-        let mut stream = Box::pin(TimeoutStream::new(stream));
-        stream.as_mut().set_write_timeout_pinned(Some(WRITE_TIMEOUT));
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
-            // It fails when the client disconnects, which needs no action.
-            let _ = connection.await;
-            drop(permit);
-        });
+        let next = async { (permits.all.clone().acquire_owned().await, listener.accept().await) };
+        let Some((permit, accepted)) = stop.run_until_cancelled(next).await else { break };
         while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Some(permit) = permits.take(permit?, peer) {
+                    let all = permits.all.clone();
+                    connections.spawn(serve_connection(stream, peer, router.clone(), (permit, all), stop.clone()));
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if failed.is_due(clock::instant()) {
+                    tracing::error!(%error, "cannot accept connections; trying again; more failures are not logged for a minute");
+                }
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
         tracing::warn!("shutdown: dropped connections that were still reading their response");
     }
     Ok(())
+}
+
+/// Whether accepting failed because this client is gone; the next one can be accepted at once.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+impl ConnectionPermits {
+    /// The permit of a connection; `None` when its client has too many.
+    fn take(&self, permit: OwnedSemaphorePermit, peer: SocketAddr) -> Option<ConnectionPermit> {
+        let client = Client::new(peer.ip());
+        let of_client = self.of_clients.take(client);
+        if of_client.is_none() && !self.proxies.has(peer.ip()) {
+            if self.refused.is_due(clock::instant()) {
+                tracing::warn!(
+                    client.address = %client,
+                    limit = MAX_CONNECTIONS_PER_CLIENT,
+                    "connection closed: this address has too many; more of them are not logged for a minute. \
+                     If it is a proxy, add it to --web.trusted-proxies"
+                );
+            }
+            return None;
+        }
+        Some(ConnectionPermit { _permit: permit, _of_client: of_client })
+    }
+}
+
+/// Serves one connection until it ends, or is closed because it holds its permit for nothing.
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    (permit, all): (ConnectionPermit, Arc<Semaphore>),
+    stop: CancellationToken,
+) {
+    // On failure the system's default size applies.
+    let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
+    let mut stream = Box::pin(TimeoutStream::new(stream));
+    stream.as_mut().set_write_timeout_pinned(Some(WRITE_TIMEOUT));
+    let activity = Activity::new();
+    let stream = WatchedStream::new(stream, activity.clone());
+    let begun = activity.clone();
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let guard = begun.begin_request();
+        let mut router = router.clone();
+        async move {
+            let mut request: Request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer.ip().to_canonical()));
+            let response = router.call(request).await;
+            response.map(|response| response.map(|body| Body::new(HoldingBody::new(body, guard))))
+        }
+    });
+    let mut http = http1::Builder::new();
+    // hyper's own time-out also counts while a connection is idle.
+    http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEADER_BYTES);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut checks = tokio::time::interval(CHECK_INTERVAL);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    checks.reset();
+    let mut is_stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            // It fails when the client disconnects, which needs no action.
+            _ = connection.as_mut() => break,
+            () = stop.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = checks.tick() => match activity.check(all.available_permits() < FEW_FREE) {
+                Verdict::Keep => {}
+                Verdict::Finish => connection.as_mut().graceful_shutdown(),
+                Verdict::Drop => break,
+            }
+        }
+    }
+    drop(permit);
 }
 
 #[cfg(test)]
@@ -84,7 +208,7 @@ mod tests {
             || Body::from_stream(stream::iter(std::iter::repeat_with(|| io::Result::Ok(vec![b'x'; 1 << 16]))));
         let router = Router::new().route("/", get(async move || endless()));
         let mut tasks = Tasks::default();
-        tasks.start("server".to_owned(), serve(listener, router, stop.clone()));
+        tasks.start("server".to_owned(), serve(listener, router, TrustedProxies::default(), stop.clone()));
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         // The paused clock advances when every future waits, as the server does when its client stops reading.
@@ -112,7 +236,7 @@ mod tests {
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         let router = Router::new().route("/", get(|| async { "well" }));
-        tasks.start("server".to_owned(), serve(listener, router, stop.clone()));
+        tasks.start("server".to_owned(), serve(listener, router, TrustedProxies::default(), stop.clone()));
         let mut answers = Vec::new();
         for sent in ["GET / HTTP/1.1\r\nHost: x\r\nA: ", "", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
             let mut socket = TcpStream::connect(address).await.unwrap();
@@ -127,6 +251,28 @@ mod tests {
             [false, false, true],
             "every connection was closed, and only the complete request was answered"
         );
+        stop.cancel();
+        tasks.run(stop, Duration::from_secs(5)).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_survives_a_scrape_interval_of_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::default();
+        let router = Router::new().route("/", get(|| async { "well" }));
+        let proxies = TrustedProxies::default();
+        tasks.start("server".to_owned(), serve(listener, router, proxies, stop.clone()));
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        for _ in 0..3 {
+            socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"well") {
+                assert_ne!(socket.read_buf(&mut answer).await.unwrap(), 0, "the connection was closed");
+            }
+            tokio::time::sleep(Duration::from_mins(1)).await;
+        }
         stop.cancel();
         tasks.run(stop, Duration::from_secs(5)).await.unwrap();
     }

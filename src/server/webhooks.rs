@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::body;
+use super::client::Client;
 use super::error::HttpError;
 use super::handle::Handle;
 use crate::agent::CallbackOutcome;
@@ -22,21 +23,26 @@ use crate::provider::Callback;
 /// Receives a callback. Its body can only move a task forward, and its path is never logged: it has a secret.
 pub async fn receive(
     State(handle): State<Arc<Handle>>,
+    Extension(client): Extension<Client>,
     path: Result<Path<(String, String)>, PathRejection>,
     body: Body,
 ) -> Result<Response, HttpError> {
     let Path((name, secret)) = path?;
     // An unknown upstream, one without callbacks and a wrong secret get the same response as an unknown path.
-    let not_found = HttpError::unknown_path;
-    let active = handle.active_config()?;
-    let upstream = active.config.upstream(&name).ok_or_else(not_found)?;
-    let webhook_secret = upstream.webhook.as_ref().ok_or_else(not_found)?;
+    let config = handle.active_config()?;
+    let upstream = config.upstream(&name).filter(|upstream| upstream.webhook.is_some());
+    let Some(upstream) = upstream else {
+        handle.access.check_webhook(client, None, &secret)?;
+        return Err(HttpError::unknown_path());
+    };
     let count =
         |result| handle.agent.metrics().upstreams.callback_received(&upstream.name, result, clock::now().into());
-    if !webhook_secret.get().await.matches(&secret) {
-        count(CallbackResult::Unauthorized);
-        return Err(active.access.limit_unauthorized(not_found()));
-    }
+    let expected = match &upstream.webhook {
+        Some(secret) => Some(secret.get().await),
+        None => None,
+    };
+    let checked = handle.access.check_webhook(client, expected.as_ref(), &secret);
+    checked.inspect_err(|_| count(CallbackResult::Unauthorized))?;
     let body = body::read(body).await.inspect_err(|_| count(CallbackResult::Invalid))?;
     let no_task = || {
         count(CallbackResult::Invalid);

@@ -205,6 +205,14 @@ fn error_text(error: &tokio_postgres::Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), server_text)
 }
 
+/// The text of an error, without the statement, which may have secrets or data of customers.
+fn sqlite_error_text(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => sanitize(msg).into_owned(),
+        other => other.to_string(),
+    }
+}
+
 /// Queries an `SQLite` file on a blocking thread; interrupts the query after its time-out.
 async fn query_sqlite(path: PathBuf, config: &config::SqlSourceSettings) -> Result<QueryResult, String> {
     let config::SqlSourceSettings { timeout: limit, max_targets, .. } = *config;
@@ -251,11 +259,11 @@ fn open_read_only(path: &Path, limit: Duration) -> Result<Connection, String> {
 fn select_rows(connection: &Connection, query: &str, max_targets: usize) -> Result<QueryResult, String> {
     // As a subquery it can only be one SELECT statement, which cannot write.
     let statement = format!("select * from ({query}\n)");
-    let mut statement = connection.prepare(&statement).map_err(|error| error.to_string())?;
+    let mut statement = connection.prepare(&statement).map_err(|error| sqlite_error_text(&error))?;
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
-    let mut found = statement.query([]).map_err(|error| error.to_string())?;
+    let mut found = statement.query([]).map_err(|error| sqlite_error_text(&error))?;
     let mut rows = QueryResult::default();
-    while let Some(row) = found.next().map_err(|error| error.to_string())? {
+    while let Some(row) = found.next().map_err(|error| sqlite_error_text(&error))? {
         let mut object = Map::new();
         for (n, name) in names.iter().enumerate() {
             let value = match row.get_ref(n).map_err(|error| error.to_string())? {
@@ -318,9 +326,11 @@ mod tests {
                 "select 't' as task_id, printf('%5000s', '') as team",
                 "column team has a value of 5000 bytes, more than 4096; shorten it in the query",
             ),
+            ("select task_id from jobs where team = 'S3CRET'", "no such column: team"),
         ] {
             let error_text = run_query(sql, query).err().unwrap_or_else(|| "nothing".to_owned());
             assert!(error_text.contains(why), "{query}: {error_text}");
+            assert!(!error_text.contains("S3CRET") && !error_text.contains("from ("), "{query}: {error_text}");
         }
     }
 }

@@ -43,8 +43,8 @@ async fn wait_until_ready(exporter: &Exporter) {
 const TASKS: &str = "/api/v1/tasks";
 
 fn config(folder: &Path, upstream: &Upstream, sources: &str) -> String {
-    fs::write(folder.join("all.key"), "k-all\n").unwrap();
-    fs::write(folder.join("red.key"), "k-red\n").unwrap();
+    fs::write(folder.join("all.key"), "k-all-0123456789\n").unwrap();
+    fs::write(folder.join("red.key"), "k-red-0123456789\n").unwrap();
     format!(
         "{QUICK}tasks: {{recheck_ended: 0s}}\napi:\n  authorization:\n  - {{credentials_file: all.key}}\n  - {{credentials_file: red.key, upstreams: [red]}}\n\
          upstreams:\n- {{name: red, provider: new_api, base_url: 'http://{0}'{sources}}}\n- {{name: blue, provider: new_api, base_url: 'http://{0}'}}\n",
@@ -90,14 +90,15 @@ async fn a_registered_task_is_polled_and_counted_once_across_sources() {
     let body =
         json!({"upstream": "red", "task_id": "t/1", "submit_time": now() / 1000 - 10, "labels": {"team": "growth"}})
             .to_string();
-    let (code, _, response) = request(address, "POST", TASKS, Some("k-red"), &body).await;
+    let (code, _, response) = request(address, "POST", TASKS, Some("k-red-0123456789"), &body).await;
     assert_eq!((code, &response["tasks"][0]["result"]), (200, &json!("registered")), "{response}");
     let registered = Instant::now();
     while gateway.requests().iter().all(|request| request.path != "/v1/video/generations/t%2F1") {
         assert!(registered.elapsed() < PATIENCE, "not polled");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let (code, _, response) = request(address, "POST", TASKS, Some("k-all"), &format!("[{body}, {body}]")).await;
+    let (code, _, response) =
+        request(address, "POST", TASKS, Some("k-all-0123456789"), &format!("[{body}, {body}]")).await;
     assert_eq!(
         (code, &response["tasks"][0]["result"], &response["tasks"][1]["result"]),
         (200, &json!("watched"), &json!("watched")),
@@ -122,7 +123,7 @@ async fn a_registered_task_is_polled_and_counted_once_across_sources() {
         .await;
     assert!(page.contains("videogen_tasks_discovered_total{upstream=\"red\",source=\"list/0\"} 0"), "{page}");
     assert!(page.contains("label_team=\"growth\""), "{page}");
-    let (code, _, response) = request(address, "POST", TASKS, Some("k-all"), &body).await;
+    let (code, _, response) = request(address, "POST", TASKS, Some("k-all-0123456789"), &body).await;
     assert_eq!(
         (code, &response["tasks"][0]["result"]),
         (200, &json!("watched")),
@@ -169,14 +170,18 @@ async fn a_forgotten_task_is_removed_and_not_counted_again_when_registered_again
     let body = r#"{"upstream": "blue", "task_id": "a"}"#;
     let running = "videogen_task_status{upstream=\"blue\",task_id=\"a\",status=\"running\"} 1";
     let submitted = "videogen_tasks_submitted_total{upstream=\"blue\",provider=\"new_api\",model=\"m\"} 1";
-    assert_eq!(request(exporter.address, "POST", TASKS, Some("k-all"), body).await.0, 200);
+    assert_eq!(request(exporter.address, "POST", TASKS, Some("k-all-0123456789"), body).await.0, 200);
     exporter.wait_for(&[running, submitted]).await;
     let one = "/api/v1/tasks/blue/a";
-    assert_eq!(request(exporter.address, "DELETE", one, Some("k-red"), "").await.0, 403, "a key for another upstream");
+    assert_eq!(
+        request(exporter.address, "DELETE", one, Some("k-red-0123456789"), "").await.0,
+        403,
+        "a key for another upstream"
+    );
     assert_eq!(request(exporter.address, "DELETE", one, None, "").await.0, 401);
-    let (code, _, response) = request(exporter.address, "DELETE", one, Some("k-all"), "").await;
+    let (code, _, response) = request(exporter.address, "DELETE", one, Some("k-all-0123456789"), "").await;
     assert_eq!((code, &response["result"]), (200, &json!("forgotten")), "{response}");
-    assert_eq!(request(exporter.address, "DELETE", one, Some("k-all"), "").await.0, 404);
+    assert_eq!(request(exporter.address, "DELETE", one, Some("k-all-0123456789"), "").await.0, 404);
     assert_eq!(request(exporter.address, "GET", one, None, "").await.0, 404);
     let page = exporter.page().await;
     assert!(!page.contains("task_id=\"a\"") && page.contains(submitted), "{page}");
@@ -185,7 +190,7 @@ async fn a_forgotten_task_is_removed_and_not_counted_again_when_registered_again
     let exporter = Exporter::start(&text, folder.path()).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!exporter.page().await.contains("task_id=\"a\""), "a restart restores a forgotten task");
-    let (_, _, response) = request(exporter.address, "POST", TASKS, Some("k-all"), body).await;
+    let (_, _, response) = request(exporter.address, "POST", TASKS, Some("k-all-0123456789"), body).await;
     assert_eq!(response["tasks"][0]["result"], "watched", "{response}");
     gateway.script("a", vec![status("FAILURE")]);
     exporter
@@ -212,7 +217,7 @@ async fn a_forgotten_task_stays_forgotten_until_it_is_registered_again() {
     fs::write(&file, &text).unwrap();
     let exporter = Exporter::start_file(&file).await;
     exporter.wait_for(&[running]).await;
-    assert_eq!(request(exporter.address, "DELETE", "/api/v1/tasks/red/a", Some("k-all"), "").await.0, 200);
+    assert_eq!(request(exporter.address, "DELETE", "/api/v1/tasks/red/a", Some("k-all-0123456789"), "").await.0, 200);
     for _ in 0..3 {
         exporter.reload_and_wait().await;
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -223,7 +228,7 @@ async fn a_forgotten_task_stays_forgotten_until_it_is_registered_again() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!exporter.wait_for(&[read]).await.contains("task_id=\"a\""), "a restart restores a forgotten task");
     let body = r#"{"upstream": "red", "task_id": "a"}"#;
-    let (_, _, response) = request(exporter.address, "POST", TASKS, Some("k-all"), body).await;
+    let (_, _, response) = request(exporter.address, "POST", TASKS, Some("k-all-0123456789"), body).await;
     assert_eq!(response["tasks"][0]["result"], "watched", "{response}");
     exporter
         .wait_for(&[running, "videogen_tasks_submitted_total{upstream=\"red\",provider=\"new_api\",model=\"m\"} 1"])
@@ -244,7 +249,8 @@ async fn a_registration_during_a_reload_uses_the_new_configuration() {
     let exporter = Exporter::start_file(&file).await;
     wait_until_ready(&exporter).await;
     let named = ["a", "b", "a"].map(|id| json!({"upstream": "blue", "task_id": id}));
-    let (_, _, response) = request(exporter.address, "POST", TASKS, Some("k-all"), &json!(named).to_string()).await;
+    let (_, _, response) =
+        request(exporter.address, "POST", TASKS, Some("k-all-0123456789"), &json!(named).to_string()).await;
     let results = response["tasks"].as_array().unwrap().iter().map(|task| task["result"].as_str().unwrap());
     assert_eq!(results.collect::<Vec<_>>(), ["registered", "registered", "watched"]);
     let counted = [
@@ -257,7 +263,7 @@ async fn a_registration_during_a_reload_uses_the_new_configuration() {
     let body = r#"{"upstream": "blue", "task_id": "late"}"#;
     let mut slow = TcpStream::connect(exporter.address).await.unwrap();
     let head = format!(
-        "POST {TASKS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer k-all\r\nContent-Length: {}\r\n\r\n",
+        "POST {TASKS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer k-all-0123456789\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     slow.write_all(head.as_bytes()).await.unwrap();
@@ -292,7 +298,7 @@ async fn a_registration_is_completed_after_its_client_disconnects() {
         let body = format!(r#"{{"upstream": "blue", "task_id": "t{n}"}}"#);
         let mut socket = TcpStream::connect(exporter.address).await.unwrap();
         let request = format!(
-            "POST {TASKS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k-all\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {TASKS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k-all-0123456789\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         socket.write_all(request.as_bytes()).await.unwrap();
@@ -331,7 +337,7 @@ async fn tasks_are_listed_in_pages_and_filtered() {
     for upstream in ["red", "blue"] {
         let body: Vec<Value> = ids.iter().map(|id| json!({"upstream": upstream, "task_id": id})).collect();
         assert_eq!(
-            request(exporter.address, "POST", TASKS, Some("k-all"), &Value::from(body).to_string()).await.0,
+            request(exporter.address, "POST", TASKS, Some("k-all-0123456789"), &Value::from(body).to_string()).await.0,
             200
         );
     }
@@ -386,7 +392,7 @@ async fn invalid_requests_change_nothing_and_get_an_error_message() {
     let exporter = Exporter::start(&config(folder.path(), &gateway, ""), folder.path()).await;
     wait_until_ready(&exporter).await;
     let address = exporter.address;
-    let key = Some("k-all");
+    let key = Some("k-all-0123456789");
     let good = json!({"upstream": "red", "task_id": "good"});
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     let many = json!({"upstream": "red", "task_id": "x", "labels": (0..40).map(|n| (format!("l{n}"), json!("v"))).collect::<serde_json::Map<_, _>>()});
@@ -446,10 +452,15 @@ async fn invalid_requests_change_nothing_and_get_an_error_message() {
         }
     }
     let foreign = json!([{"upstream": "red", "task_id": "x"}, {"upstream": "blue", "task_id": "x"}]).to_string();
-    let (code, _, response) = request(address, "POST", TASKS, Some("k-red"), &foreign).await;
+    let (code, _, response) = request(address, "POST", TASKS, Some("k-red-0123456789"), &foreign).await;
     assert_eq!((code, &response["error"]["items"][0]["index"]), (403, &json!(1)), "{response}");
-    for (key, code) in [(None, 401), (Some(""), 401), (Some("k-al"), 401), (Some("k-all "), 200), (Some("k-allx"), 401)]
-    {
+    for (key, code) in [
+        (None, 401),
+        (Some(""), 401),
+        (Some("k-al"), 401),
+        (Some("k-all-0123456789 "), 200),
+        (Some("k-all-0123456789x"), 401),
+    ] {
         let body = json!({"upstream": "blue", "task_id": "fine"}).to_string();
         let (got, head, _) = request(address, "POST", TASKS, key, &body).await;
         assert_eq!(got, code, "{key:?}");
@@ -483,7 +494,7 @@ async fn slow_requests_and_wrong_keys_are_limited_and_others_are_served() {
     let address = exporter.address;
     // An incomplete body times out and does not block other requests.
     let mut slow = TcpStream::connect(address).await.unwrap();
-    let head = "POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k-all\r\nContent-Length: 100\r\n\r\n[";
+    let head = "POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k-all-0123456789\r\nContent-Length: 100\r\n\r\n[";
     slow.write_all(head.as_bytes()).await.unwrap();
     assert_eq!(request(address, "GET", TASKS, None, "").await.0, 200);
     let mut answer = [0; 12];
@@ -527,7 +538,7 @@ async fn real_schemathesis_finds_no_difference_from_the_openapi_document() {
     let exporter = Exporter::start(&config(folder.path(), &gateway, ""), folder.path()).await;
     wait_until_ready(&exporter).await;
     let body = r#"{"upstream": "red", "task_id": "a", "labels": {"team": "x"}}"#;
-    assert_eq!(request(exporter.address, "POST", TASKS, Some("k-all"), body).await.0, 200);
+    assert_eq!(request(exporter.address, "POST", TASKS, Some("k-all-0123456789"), body).await.0, 200);
     exporter.wait_for(&["videogen_task_status{upstream=\"red\",task_id=\"a\",status=\"running\"} 1"]).await;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // The document describes every field of a response.
@@ -544,7 +555,7 @@ async fn real_schemathesis_finds_no_difference_from_the_openapi_document() {
         .arg(format!("--url=http://{}", exporter.address))
         .args([
             "-H",
-            "Authorization: Bearer k-all",
+            "Authorization: Bearer k-all-0123456789",
             "--phases=coverage,fuzzing",
             "--max-examples=40",
             "--seed=1",

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use videogen_exporter::app::{App, Options, Reload};
 use videogen_exporter::config::{self, Config};
 use videogen_exporter::http::{self, Client, Method, Request, Tls};
-use videogen_exporter::server::ReloadRequest;
+use videogen_exporter::server::{ReloadRequest, WebOptions};
 use videogen_exporter::telemetry::LogCounts;
 
 /// The time limit for a change to appear on the page.
@@ -34,21 +34,30 @@ impl Exporter {
     pub async fn start(text: &str, folder: &Path) -> Self {
         let text = if text.contains("state:") { text.to_owned() } else { format!("state: {{memory: {{}}}}\n{text}") };
         let text = text.as_str();
-        Self::run(config::parse(text, &folder.join("test.yml")).unwrap_or_else(|error| panic!("{error}")), None).await
+        let web = WebOptions { enable_lifecycle: true, ..WebOptions::default() };
+        Self::start_with(text, folder, web).await
+    }
+
+    /// Runs with options of the HTTP server.
+    pub async fn start_with(text: &str, folder: &Path, web: WebOptions) -> Self {
+        let config = config::parse(text, &folder.join("test.yml")).unwrap_or_else(|error| panic!("{error}"));
+        Self::run(config, None, web).await
     }
 
     /// Runs with a file, which can be reloaded.
     pub async fn start_file(file: &Path) -> Self {
-        Self::run(config::load(file).unwrap_or_else(|error| panic!("{error}")), Some(file.to_owned())).await
+        let config = config::load(file).unwrap_or_else(|error| panic!("{error}"));
+        let web = WebOptions { enable_lifecycle: true, ..WebOptions::default() };
+        Self::run(config, Some(file.to_owned()), web).await
     }
 
-    async fn run(config: Config, file: Option<PathBuf>) -> Self {
+    async fn run(config: Config, file: Option<PathBuf>, web: WebOptions) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let reload = file.map(Reload::new);
         let reload_sender = reload.as_ref().map(|reload| reload.sender.clone());
-        let options = Options { listeners: vec![listener], telemetry_path: "/metrics".to_owned(), reload };
+        let options = Options { listeners: vec![listener], web, reload };
         let app = App::open(config, LogCounts::default()).await.unwrap_or_else(|error| panic!("{error:#}"));
         let running = tokio::spawn(app.run(options, stop.clone()));
         Self { address, stop, reload_sender, running }

@@ -10,6 +10,7 @@
 mod allocations;
 mod api;
 mod batch;
+mod clients;
 mod config;
 mod custom;
 mod dialects;

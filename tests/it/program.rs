@@ -45,6 +45,7 @@ impl Running {
     pub fn start_at(config: &Path, address: &str) -> Self {
         let mut command = program();
         command.arg(format!("--web.listen-address={address}")).arg(format!("--config.file={}", config.display()));
+        command.arg("--web.enable-lifecycle");
         Self::spawn(&mut command)
     }
 

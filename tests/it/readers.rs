@@ -25,29 +25,37 @@ const DURATION: Duration = Duration::from_secs(12);
 /// The limit on concurrent scrapes.
 const MAX_SCRAPES: usize = 64;
 
+/// The limit on those of one address.
+const MAX_SCRAPES_PER_CLIENT: usize = 16;
+
 /// A stalled scrape is dropped after 15 s; with a margin.
 const STALL_TIMEOUT: Duration = Duration::from_secs(18);
 
-/// Requests a page with a small receive buffer.
-async fn start_scrape(address: SocketAddr) -> TcpStream {
+/// Requests a page with a small receive buffer, from one of several addresses, because each has a share of the scrapes.
+async fn start_scrape(n: usize, address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
+    let client = u8::try_from(2 + n / MAX_SCRAPES_PER_CLIENT).unwrap();
+    socket.bind(([127, 0, 0, client], 0).into()).unwrap();
     let mut socket = socket.connect(address).await.unwrap();
     socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     socket
 }
 
 /// Reads one byte per second after the buffer is full.
-async fn read_slowly(address: SocketAddr) {
-    let mut socket = start_scrape(address).await;
+async fn read_slowly(n: usize, address: SocketAddr) {
+    let mut socket = start_scrape(n, address).await;
     while socket.read_u8().await.is_ok() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
 /// Reads whole pages until a deadline; returns their number.
-async fn scrape_repeatedly(address: SocketAddr, coding: &'static str, until: Instant) -> usize {
-    let client = reqwest::Client::new();
+#[expect(clippy::disallowed_methods, reason = "a client with an address of its own")]
+async fn scrape_repeatedly(n: usize, address: SocketAddr, until: Instant) -> usize {
+    let coding = ["identity", "gzip"][n % 2];
+    let own = [127, 0, 1, u8::try_from(1 + n / MAX_SCRAPES_PER_CLIENT).unwrap()];
+    let client = reqwest::Client::builder().local_address(std::net::IpAddr::from(own)).build().unwrap();
     let mut pages = 0;
     while Instant::now() < until {
         let request = client.get(format!("http://{address}/metrics")).header("Accept-Encoding", coding);
@@ -103,12 +111,12 @@ async fn a_hundred_scrapes_with_twenty_slow_ones_do_not_block_polls_or_grow_memo
 
     let (before, begun) = (mebibytes(pid, "VmRSS"), Timestamp::from(SystemTime::now()).as_secs_f64());
     let (mut slow_scrapes, mut quick_scrapes) = (JoinSet::new(), JoinSet::new());
-    for _ in 0..20 {
-        slow_scrapes.spawn(read_slowly(address));
+    for n in 0..20 {
+        slow_scrapes.spawn(read_slowly(n, address));
     }
     let until = Instant::now() + DURATION;
     for n in 0..80 {
-        quick_scrapes.spawn(scrape_repeatedly(address, ["identity", "gzip"][n % 2], until));
+        quick_scrapes.spawn(scrape_repeatedly(n, address, until));
     }
     let pages = quick_scrapes.join_all().await;
     assert!(pages.iter().all(|pages| *pages > 0), "{pages:?}");
@@ -142,8 +150,8 @@ async fn stalled_scrapes_are_dropped_and_others_are_served() {
     let exporter = Exporter::start(&config, Path::new(".")).await;
     let page = exporter.wait_for(&[&format!("videogen_exporter_task_series_tasks {TASKS}")]).await;
     let mut stalled = Vec::new();
-    for _ in 0..MAX_SCRAPES {
-        let mut socket = start_scrape(exporter.address).await;
+    for n in 0..MAX_SCRAPES {
+        let mut socket = start_scrape(n, exporter.address).await;
         // The response has begun, so the scrape counts towards the limit.
         assert_eq!(socket.read_u8().await.unwrap(), b'H');
         stalled.push(socket);

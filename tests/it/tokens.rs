@@ -139,6 +139,6 @@ async fn the_exporter_signs_its_requests() {
     let token = kling.state.tokens.lock().unwrap().iter().next().unwrap().clone();
     assert!(!page.contains(&token) && !page.contains("s3cret"));
     let (_, config) = exporter.get("config").await;
-    assert!(!config.contains("s3cret") && config.contains("secret_key_file"));
+    assert!(!config.contains("s3cret") && config.contains("\"has_key\": true"));
     exporter.stop().await;
 }

@@ -47,7 +47,7 @@ const PROVIDERS: [CallbackCase; 3] = [
 ];
 
 fn config(folder: &Path, gateway: &Upstream, provider: &str) -> String {
-    fs::write(folder.join("hook"), "s3cr3t/path\n").unwrap();
+    fs::write(folder.join("hook"), "s3cr3t-0123456789/path\n").unwrap();
     // Polls are rare, so that callbacks move the tasks.
     let slow = QUICK.replace("max_interval: 400ms", "max_interval: 1m");
     format!(
@@ -57,7 +57,7 @@ fn config(folder: &Path, gateway: &Upstream, provider: &str) -> String {
     )
 }
 
-const PATH: &str = "webhooks/u/s3cr3t%2Fpath";
+const PATH: &str = "webhooks/u/s3cr3t-0123456789%2Fpath";
 
 async fn send_callback(exporter: &Exporter, path: &str, body: &str) -> (u16, String) {
     // The client takes segments; the secret with its slash is one segment.
@@ -114,8 +114,8 @@ async fn a_callback_moves_a_task_and_repeated_callbacks_are_counted_once() {
         assert_eq!((calls(&page, "accepted"), calls(&page, "unknown_task")), (6.0, 1.0), "{provider}");
         assert!(value(&page, "videogen_webhook_last_received_timestamp_seconds{upstream=\"u\"}").is_some());
         assert_eq!(gateway.requests().len(), polls, "{provider}: a poll was sent");
-        assert!(!page.contains("s3cr3t"));
-        assert!(!exporter.get("config").await.1.contains("s3cr3t"));
+        assert!(!page.contains("s3cr3t-0123456789"));
+        assert!(!exporter.get("config").await.1.contains("s3cr3t-0123456789"));
         exporter.stop().await;
     }
 }
@@ -131,9 +131,13 @@ async fn a_challenge_is_answered_and_forged_or_invalid_callbacks_change_nothing(
     let (code, response) = send_callback(&exporter, PATH, r#"{"challenge": "abc\u0000"}"#).await;
     assert_eq!((code, serde_json::from_str::<Value>(&response).unwrap()), (200, json!({"challenge": "abc\u{0}"})));
     let forged = minimax("t", "success").to_string();
-    for path in
-        ["webhooks/u/s3cr3t", "webhooks/u/x", "webhooks/nobody/s3cr3t%2Fpath", "webhooks/u/s3cr3t/path", "webhooks/u"]
-    {
+    for path in [
+        "webhooks/u/s3cr3t-0123456789",
+        "webhooks/u/x",
+        "webhooks/nobody/s3cr3t-0123456789%2Fpath",
+        "webhooks/u/s3cr3t-0123456789/path",
+        "webhooks/u",
+    ] {
         assert_eq!(send_callback(&exporter, path, &forged).await.0, 404, "{path}");
     }
     let deep = format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000));
@@ -221,8 +225,8 @@ async fn the_final_status_of_simultaneous_callbacks_wins_and_older_polls_are_sta
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_from_the_api_a_list_and_callbacks_is_counted_once() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("hook"), "s\n").unwrap();
-    fs::write(folder.path().join("key"), "k\n").unwrap();
+    fs::write(folder.path().join("hook"), "s-0123456789abcdef\n").unwrap();
+    fs::write(folder.path().join("key"), "k-0123456789abcdef\n").unwrap();
     let gateway = Upstream::start("127.0.0.1:0").await;
     gateway.script(
         "t",
@@ -237,7 +241,7 @@ async fn a_task_from_the_api_a_list_and_callbacks_is_counted_once() {
     let exporter = Exporter::start(&text, folder.path()).await;
     let listed = "videogen_discovery_tasks{source=\"list/0\",upstream=\"u\"} 1";
     exporter.wait_for(&[listed, "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1"]).await;
-    let key = videogen_exporter::secret::Secret::new("k").unwrap();
+    let key = videogen_exporter::secret::Secret::new("k-0123456789abcdef").unwrap();
     let register = videogen_exporter::http::Request {
         method: videogen_exporter::http::Method::Post,
         body: Some(json!({"upstream": "u", "task_id": "t"}).to_string()),
@@ -246,7 +250,10 @@ async fn a_task_from_the_api_a_list_and_callbacks_is_counted_once() {
     let client = crate::exporter::client(exporter.address);
     for _ in 0..3 {
         assert_eq!(client.send(&register, Some(&key)).await.unwrap().status, 200);
-        assert_eq!(send_callback(&exporter, "webhooks/u/s", &ark("t", "succeeded").to_string()).await.0, 200);
+        assert_eq!(
+            send_callback(&exporter, "webhooks/u/s-0123456789abcdef", &ark("t", "succeeded").to_string()).await.0,
+            200
+        );
     }
     let ended = "videogen_tasks_finished_total{upstream=\"u\",provider=\"ark\",model=\"m\",status=\"succeeded\"} 1";
     exporter.wait_for(&[ended]).await;

@@ -1,0 +1,44 @@
+//! The metrics of the HTTP server.
+
+use prometheus::{IntCounterVec, Opts, Registry};
+
+use super::families;
+use crate::domain::enum_words::enum_words;
+
+enum_words! {
+    /// Why a request was not authorized.
+    AuthFailure {
+        /// It has no key.
+        Missing = "missing",
+        /// Its key or secret is not known.
+        Wrong = "wrong",
+        /// Its client has failed too often, or the key is used too often.
+        RateLimited = "rate_limited",
+        /// Its key is for other upstreams.
+        Scope = "scope",
+    }
+}
+
+/// The families of the HTTP server.
+#[derive(Debug, Clone)]
+pub struct ServerMetrics {
+    auth_failures: IntCounterVec,
+}
+
+impl ServerMetrics {
+    /// Registers all of them, each reason at 0.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let family = &families::AUTH_FAILURES;
+        let auth_failures = IntCounterVec::new(Opts::new(family.name, family.help), &family.label_names())?;
+        registry.register(Box::new(auth_failures.clone()))?;
+        for reason in AuthFailure::ALL {
+            auth_failures.with_label_values(&[reason.as_str()]);
+        }
+        Ok(Self { auth_failures })
+    }
+
+    /// A request was not authorized.
+    pub fn auth_failed(&self, reason: AuthFailure) {
+        self.auth_failures.with_label_values(&[reason.as_str()]).inc();
+    }
+}

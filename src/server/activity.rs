@@ -1,0 +1,200 @@
+//! What a connection is doing, so that only those are closed that hold a permit for nothing.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Interval between checks of a connection.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the headers of a request may take to arrive, and the first byte on a new connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may wait for its next request: longer than usual scrape intervals.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The headers of a request are arriving.
+    Headers,
+    /// A request is being handled, or its response sent.
+    Request,
+    /// Between two requests.
+    Idle,
+}
+
+/// What follows from a check.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The connection stays open.
+    Keep,
+    /// It is closed as soon as it has sent everything.
+    Finish,
+    /// It is closed at once.
+    Drop,
+}
+
+/// The phase of a connection, and how many checks it has lasted.
+#[derive(Clone)]
+pub struct Activity(Arc<Mutex<(Phase, u32)>>);
+
+impl Activity {
+    /// Of a new connection: its first request must arrive soon.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new((Phase::Headers, 0))))
+    }
+
+    fn state(&self) -> MutexGuard<'_, (Phase, u32)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes have arrived.
+    fn on_bytes(&self) {
+        let mut state = self.state();
+        if state.0 == Phase::Idle {
+            *state = (Phase::Headers, 0);
+        }
+    }
+
+    /// The headers of a request are complete; the connection is busy until this is dropped.
+    pub fn begin_request(&self) -> RequestGuard {
+        *self.state() = (Phase::Request, 0);
+        RequestGuard(self.clone())
+    }
+
+    /// Checks the connection, once for each [`CHECK_INTERVAL`].
+    pub fn check(&self, are_permits_short: bool) -> Verdict {
+        let mut state = self.state();
+        state.1 += 1;
+        let lasted = CHECK_INTERVAL * state.1;
+        match state.0 {
+            Phase::Headers if lasted >= HEADER_TIMEOUT => Verdict::Drop,
+            Phase::Idle if are_permits_short || lasted >= IDLE_TIMEOUT => Verdict::Finish,
+            _ => Verdict::Keep,
+        }
+    }
+}
+
+/// A request in progress.
+pub struct RequestGuard(Activity);
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        *self.0.state() = (Phase::Idle, 0);
+    }
+}
+
+/// A stream that reports what arrives.
+pub struct WatchedStream<S> {
+    inner: S,
+    activity: Activity,
+}
+
+impl<S> WatchedStream<S> {
+    /// Reports to `activity`.
+    pub const fn new(inner: S, activity: Activity) -> Self {
+        Self { inner, activity }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.on_bytes();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+/// A response body that holds something until it is sent.
+pub struct HoldingBody<G> {
+    body: Body,
+    _held: G,
+}
+
+impl<G> HoldingBody<G> {
+    /// Holds `held`.
+    pub const fn new(body: Body, held: G) -> Self {
+        Self { body, _held: held }
+    }
+}
+
+impl<G: Unpin> HttpBody for HoldingBody<G> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks until the connection is to be closed; returns how many checks that took.
+    fn checks(activity: &Activity, are_permits_short: bool) -> (usize, Verdict) {
+        let verdicts = (1..500).map(|n| (n, activity.check(are_permits_short)));
+        verdicts.into_iter().find(|(_, verdict)| *verdict != Verdict::Keep).unwrap_or((0, Verdict::Keep))
+    }
+
+    #[test]
+    fn only_a_connection_that_holds_a_permit_for_nothing_is_closed() {
+        let activity = Activity::new();
+        assert_eq!(checks(&activity, false), (10, Verdict::Drop), "nothing arrives");
+        let request = activity.begin_request();
+        activity.on_bytes();
+        assert_eq!(checks(&activity, true), (0, Verdict::Keep), "a response is being sent");
+        drop(request);
+        assert!((0..60).all(|_| activity.check(false) == Verdict::Keep), "a scrape interval of a minute");
+        assert_eq!(activity.check(true), Verdict::Finish, "permits are short");
+        activity.on_bytes();
+        assert!((0..9).all(|_| activity.check(true) == Verdict::Keep));
+        activity.on_bytes();
+        assert_eq!(activity.check(true), Verdict::Drop, "more bytes do not extend the time of the headers");
+        drop(activity.begin_request());
+        assert_eq!(checks(&activity, false), (150, Verdict::Finish));
+    }
+}
