@@ -85,7 +85,7 @@ impl App {
     /// When the state store cannot be opened; the message says why and what to do.
     pub async fn open(config: Config, logs: LogCounts) -> anyhow::Result<Self> {
         let clock = Clock::default();
-        let metrics = Arc::new(Metrics::new(&config.file.metrics, logs, clock.now().wall)?);
+        let metrics = Arc::new(Metrics::new(&config.file.metrics, logs, clock.clone())?);
         let liveness = Liveness::default();
         let (exported, pulse) = (metrics.store.clone(), liveness.add("the state store", STORE_LIMIT));
         let watch = move |event| match event {

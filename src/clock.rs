@@ -129,7 +129,7 @@ impl Clock {
     /// The steady time and the monotonic clock.
     pub fn now(&self) -> Now {
         let (_, monotonic) = self.0.source.read();
-        Now { wall: self.steady(monotonic), monotonic }
+        Now { steady: self.steady(monotonic), monotonic }
     }
 
     fn steady(&self, monotonic: Instant) -> Timestamp {
@@ -255,14 +255,14 @@ mod tests {
     }
 
     fn steady(clock: &Clock) -> i64 {
-        clock.now().wall.as_millis() - START.as_millis()
+        clock.now().steady.as_millis() - START.as_millis()
     }
 
     #[test]
     fn a_step_of_the_wall_clock_changes_exported_times_alone() {
         let source = Arc::new(Mutex::new(ManualClock { wall: START, monotonic: instant() }));
         let clock = Clock::manual(source.clone());
-        let event = clock.now().wall;
+        let event = clock.now().steady;
         for step in [7 * DAY, -30 * DAY, 12 * 365 * DAY] {
             source.lock().unwrap().wall = START.shifted(step);
             assert_eq!((steady(&clock), clock.to_wall(event)), (0, START.shifted(step)));

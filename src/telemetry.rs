@@ -9,12 +9,14 @@ use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::domain::labels::{escape_invisible, is_invisible};
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +90,22 @@ where
     }
 }
 
+/// Escapes invisible characters in the lines of another format: who reads the log in a terminal must see what is there.
+struct Escaped<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for Escaped<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = String::new();
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        out.write_str(&escape_invisible(&line))
+    }
+}
+
 /// The message of an event and its other fields, quoted where necessary.
 #[derive(Default)]
 struct Fields {
@@ -97,8 +115,8 @@ struct Fields {
 
 impl Fields {
     fn add(&mut self, name: &str, text: &str) {
-        let is_plain =
-            !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='));
+        let is_special = |c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '"' | '=');
+        let is_plain = !text.is_empty() && !text.contains(is_special);
         let text = if is_plain { text.to_owned() } else { format!("{text:?}") };
         if name == "message" {
             self.message = text;
@@ -118,6 +136,24 @@ impl Visit for Fields {
     }
 }
 
+/// Writes events as lines.
+fn lines_in<S>(
+    format: LogFormat,
+    writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
+    match format {
+        LogFormat::Logfmt => lines.event_format(Escaped(Logfmt)).boxed(),
+        LogFormat::Json => {
+            let json = tracing_subscriber::fmt::format().json().flatten_event(true).with_target(false);
+            lines.event_format(Escaped(json)).fmt_fields(JsonFields::new()).boxed()
+        }
+    }
+}
+
 /// Starts logging to standard error. Only the program calls it, once.
 ///
 /// # Errors
@@ -126,11 +162,7 @@ pub fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<Logging> {
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_LINES);
     let (writer, guard) = builder.thread_name("log").finish(std::io::stderr());
     let counts = LogCounts { dropped: Some(writer.error_counter()), ..LogCounts::default() };
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
-    let lines = match format {
-        LogFormat::Logfmt => lines.event_format(Logfmt).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-    };
+    let lines = lines_in(format, writer);
     // Messages of libraries are left out: debug messages of an HTTP client may contain secrets in headers.
     let targets = tracing_subscriber::filter::Targets::new().with_target("videogen_exporter", level);
     tracing_subscriber::registry()
@@ -140,4 +172,45 @@ pub fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<Logging> {
     // The usual hook writes to standard error, which may block.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "internal error; please report it")));
     Ok(Logging { counts, _writer: guard })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// What a subscriber with this layer writes for a hostile text.
+    fn written(format: LogFormat) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::registry().with(lines_in(format, move || writer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(word = "a\u{202e}b\u{200b}\u{85}", plain = "x", "status \u{1b}[31m");
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn invisible_characters_are_escaped_in_every_format() {
+        for format in [LogFormat::Logfmt, LogFormat::Json] {
+            let line = written(format);
+            assert!(line.ends_with('\n') && !line.trim_end().contains(is_invisible), "{line:?}");
+            assert!(line.to_lowercase().contains("202e") && line.contains("200b") && line.contains("plain"), "{line}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&written(LogFormat::Json)).unwrap();
+        assert_eq!(json["word"], "a\u{202e}b\u{200b}\u{85}");
+    }
 }

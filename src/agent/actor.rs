@@ -164,7 +164,7 @@ impl UpstreamActor {
             metrics.create_source(&upstream.name, &key.label);
         }
         self.members.configure(sources.into_iter().map(|(key, _)| key));
-        let hold = self.tracker.counters.zero_hold(now.wall);
+        let hold = self.tracker.counters.zero_hold(now.steady);
         for label in source_labels(&self.tracker.settings) {
             self.tracker.counters.discovered(&label, 0, hold, now);
         }

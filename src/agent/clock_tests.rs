@@ -140,7 +140,7 @@ async fn a_wall_clock_that_was_behind_counts_nothing_twice() {
     pass(&mut test, MINUTE).await;
     assert_eq!((ended(&mut test, "succeeded"), ended(&mut test, "lost")), (20, 0));
     assert_eq!(
-        test.now().wall.duration_since(Timestamp::from_secs(1_800_000_000)),
+        test.now().steady.duration_since(Timestamp::from_secs(1_800_000_000)),
         3 * MINUTE,
         "no downtime was confirmed"
     );
@@ -211,7 +211,7 @@ async fn a_lost_task_is_found_again_by_itself_and_by_registration() {
     assert!(test.tracked().is_empty());
     let mut test = restart(test, folder.path(), &upstream, 0).await;
     assert!(test.tracked().is_empty());
-    let now = test.now().wall;
+    let now = test.now().steady;
     let drop = crate::store::Command::DropEnded { before: now, lost_before: now - Duration::from_hours(24 * 7) };
     test.store.execute(drop).await.unwrap();
     set_all(&upstream, &ids[..1], Some(Status::Running));

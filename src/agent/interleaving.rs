@@ -134,7 +134,7 @@ impl World {
             Event::Wait(secs) => self.test().advance(Duration::from_secs(*secs)),
             Event::SetClock(by) => {
                 let mut now = self.test().clock.lock().unwrap();
-                now.wall = Timestamp::from_millis(now.wall.as_millis() + by * 1000);
+                now.wall = now.wall.shifted(by * 1000);
             }
             Event::Tick => {
                 let test = self.test();
@@ -143,7 +143,7 @@ impl World {
                     test.settle().await;
                 }
                 let retention = test.actor.tracker_mut().settings.rules.retention;
-                let before = test.now().wall - retention;
+                let before = test.now().steady - retention;
                 test.store.execute(Command::DropEnded { before, lost_before: before }).await.unwrap();
             }
         }

@@ -71,7 +71,7 @@ impl Members {
             if tracker.table.slot(&task.id).is_some() {
                 tracked.push(task.id);
             } else {
-                tasks.push(tracker.new_task(task, &source.label, !is_first_load, now.wall));
+                tasks.push(tracker.new_task(task, &source.label, !is_first_load, now.steady));
             }
         }
         // Only what the first complete read brings may be history.
@@ -84,8 +84,8 @@ impl Members {
             tasks,
             tracked,
             gone,
-            zero_hold: tracker.counters.zero_hold(now.wall),
-            now: now.wall,
+            zero_hold: tracker.counters.zero_hold(now.steady),
+            now: now.steady,
         });
         let change = Change::Discovered { source, discovery: discovery.clone(), listing, reply };
         if discovery.is_empty() {
@@ -101,7 +101,7 @@ impl Members {
         for message in self.sources.new_messages(source, listing) {
             tracing::warn!(upstream.name = %name, source = source.label, "{message}");
         }
-        let wall = tracker.services.clock.to_wall(now.wall);
+        let wall = tracker.services.clock.to_wall(now.steady);
         let succeeded = listing.is_complete.then_some(wall);
         let count = (!listing.has_more).then_some(count);
         metrics.source_read(name, &source.label, count, listing.errors, listing.is_truncated, succeeded);
@@ -129,7 +129,7 @@ impl Members {
             if known.is_some_and(|task| task.status != Status::Lost) {
                 tracked.push(task.id);
             } else {
-                untracked.push(tracker.new_task(task, API_SOURCE, true, now.wall));
+                untracked.push(tracker.new_task(task, API_SOURCE, true, now.steady));
             }
         }
         let discovery = Arc::new(Discovery {
@@ -140,8 +140,8 @@ impl Members {
             tasks: untracked,
             tracked,
             gone: Vec::new(),
-            zero_hold: tracker.counters.zero_hold(now.wall),
-            now: now.wall,
+            zero_hold: tracker.counters.zero_hold(now.steady),
+            now: now.steady,
         });
         let replied = tracker.services.store.send(Command::Add(discovery.clone()));
         self.changes.add(Change::Registered { discovery, ids, reply }, replied);
@@ -151,7 +151,7 @@ impl Members {
     pub fn on_forget(&mut self, tracker: &Tracker, id: TaskId, reply: oneshot::Sender<Result<bool, StoreError>>) {
         let upstream = &tracker.settings.upstream;
         let key = (upstream.name.clone(), upstream.dialect.name());
-        let now = tracker.services.clock.now().wall;
+        let now = tracker.services.clock.now().steady;
         let replied = tracker.services.store.send(Command::Forget(key, id.clone(), now));
         self.changes.add(Change::Forgotten { id, reply }, replied);
     }
@@ -215,7 +215,7 @@ impl Members {
         let now = tracker.services.clock.now();
         for task in tasks {
             let mut task = Arc::unwrap_or_clone(task);
-            tracker.counters.assign_label_set(&mut task, now.wall);
+            tracker.counters.assign_label_set(&mut task, now.steady);
             let known = tracker.table.slot(&task.id).inspect(|slot| tracker.table.update(*slot, task.clone()));
             if let Some(slot) = known.or_else(|| tracker.table.add(task)) {
                 tracker.poller.poll_alone(&mut tracker.table, slot, now.monotonic);

@@ -150,7 +150,7 @@ impl Poller {
 
     /// Schedules the next poll of a task after a reading.
     pub fn schedule_next(&mut self, table: &mut TaskTable, slot: RowSlot, now: Now) {
-        let wait = table.get(slot).and_then(|task| self.wait(task, now.wall));
+        let wait = table.get(slot).and_then(|task| self.wait(task, now.steady));
         if let Some(wait) = wait {
             self.schedule(table, slot, wait, now.monotonic);
         }
@@ -197,14 +197,14 @@ impl Poller {
                 continue;
             }
             let Some(task) = table.get(slot) else { continue };
-            let Some(wait) = self.wait(task, now.wall) else {
+            let Some(wait) = self.wait(task, now.steady) else {
                 // It is not polled any more: the token of a scheduled poll becomes invalid.
                 table.new_token(slot);
                 continue;
             };
             // Never later than that, even when the wall clock was set back.
             let left = match task.last_poll.filter(|_| task.is_active()) {
-                Some(last) => (last + wait).duration_since(now.wall).min(wait),
+                Some(last) => (last + wait).duration_since(now.steady).min(wait),
                 None if task.is_active() => Duration::ZERO,
                 None => wait,
             };
@@ -297,7 +297,7 @@ impl Poller {
     fn is_given_up(&self, table: &TaskTable, slot: RowSlot, task: &Task, now: Now) -> bool {
         let patience = self.rechecks.lost;
         task.is_active()
-            && now.wall.duration_since(task.first_seen) >= patience
+            && now.steady.duration_since(task.first_seen) >= patience
             && (table.is_answered(slot) || now.monotonic.saturating_duration_since(self.began) >= patience)
     }
 
@@ -372,7 +372,7 @@ impl Poller {
         let until = self.backoff.until(now.monotonic);
         if until != self.exported_backoff {
             self.exported_backoff = until;
-            let exported = until.map(|until| clock.to_wall(now.wall) + until.duration_since(now.monotonic));
+            let exported = until.map(|until| clock.to_wall(now.steady) + until.duration_since(now.monotonic));
             self.metrics.backoff(&self.upstream, exported);
         }
     }

@@ -164,7 +164,7 @@ impl Supervisor {
         for settings in &settings {
             senders.push(request_sender(&settings.upstream)?);
         }
-        let now = self.services.clock.to_wall(self.services.clock.now().wall);
+        let now = self.services.clock.to_wall(self.services.clock.now().steady);
         self.services.metrics.reloaded(&config.file.metrics, now);
         let stays = |name: &str, provider| {
             settings.iter().any(|s| *s.upstream.name == *name && s.upstream.dialect.name() == provider)

@@ -56,7 +56,7 @@ impl StateSweeper {
             ticks.tick().await;
             self.pulse.beat();
             // What fails is done in a later round; the store has logged it.
-            if let Ok(next) = self.sweep(round, cursor.clone(), self.clock.now().wall).await {
+            if let Ok(next) = self.sweep(round, cursor.clone(), self.clock.now().steady).await {
                 cursor = next;
             }
         }

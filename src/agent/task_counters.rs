@@ -96,7 +96,7 @@ impl TaskCounters {
         let missing = label_sets.into_iter().filter(|label_set| !self.counters.has(label_set));
         let missing: Vec<LabelSet> = missing.collect();
         if !missing.is_empty() {
-            let hold = self.zero_hold(now.wall);
+            let hold = self.zero_hold(now.steady);
             // Nobody waits for it: what is lost is created again with the next count.
             drop(self.store.send(Command::CreateLabelSets(missing.clone(), hold)));
             self.create(missing, hold, now);
@@ -171,7 +171,7 @@ impl TaskCounters {
                 series: due.series.clone(),
                 upstream: self.upstream.clone(),
                 sources: due.sources.clone(),
-                now: now.wall,
+                now: now.steady,
             };
             self.releasing = Some((due, self.store.send(command)));
         }

@@ -80,8 +80,7 @@ impl TestActor {
         upstream: Upstream,
     ) -> Self {
         let steady = Clock::manual(clock.clone());
-        let wall = steady.now().wall;
-        let metrics = Arc::new(Metrics::new(&config.file.metrics, LogCounts::default(), wall).unwrap());
+        let metrics = Arc::new(Metrics::new(&config.file.metrics, LogCounts::default(), steady.clone()).unwrap());
         let (store, store_ended) = Store::open(location, &steady, |_| {}).unwrap();
         let store = Arc::new(store);
         let (_, series) = watch::channel(Arc::new(SeriesSelection::ALL));

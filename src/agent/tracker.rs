@@ -75,7 +75,7 @@ impl Tracker {
         self.counters.restore(counters, now);
         if needs_labels {
             let Self { table, counters, .. } = self;
-            table.relabel(|task| counters.assign_label_set(task, now.wall));
+            table.relabel(|task| counters.assign_label_set(task, now.steady));
         }
         self.remove_ended(now);
         self.counters.create_missing(self.label_sets_in_use(), now);
@@ -104,7 +104,7 @@ impl Tracker {
         let mut slots = Vec::with_capacity(tasks.len());
         for task in tasks {
             let mut task = Arc::unwrap_or_clone(task);
-            self.counters.assign_label_set(&mut task, now.wall);
+            self.counters.assign_label_set(&mut task, now.steady);
             slots.extend(self.table.add(task));
         }
         if !slots.is_empty() {
@@ -149,7 +149,7 @@ impl Tracker {
             code: outcome.code,
             reason,
             took: outcome.received.saturating_duration_since(outcome.sent),
-            at: self.services.clock.to_wall(now.wall),
+            at: self.services.clock.to_wall(now.steady),
             date: outcome.date,
         };
         self.services.metrics.upstreams.poll_ended(&self.settings.upstream.name, &ended);
@@ -226,11 +226,11 @@ impl Tracker {
                 && !had_model
             {
                 let configured = self.settings.upstream.model.as_deref();
-                answer.model = self.counters.model(answer, configured, now.wall);
+                answer.model = self.counters.model(answer, configured, now.steady);
             }
-            let mut transition = advance(task, reading, &policy, now.wall);
+            let mut transition = advance(task, reading, &policy, now.steady);
             if !had_model && transition.task.video.model.is_some() {
-                self.counters.on_model_known(&mut transition.task, now.wall);
+                self.counters.on_model_known(&mut transition.task, now.steady);
             }
             if transition.durable {
                 let sent = if transition.task.status.is_end() { &mut ends } else { &mut others };
@@ -245,7 +245,7 @@ impl Tracker {
         for transitions in [ends, others] {
             if !transitions.is_empty() {
                 let ids = commits::ids(&transitions);
-                let hold = self.counters.zero_hold(now.wall);
+                let hold = self.counters.zero_hold(now.steady);
                 self.commits.add(ids, self.services.store.send(Command::Commit(transitions, hold)));
             }
         }
@@ -326,7 +326,7 @@ impl Tracker {
 
     /// Applies a committed record: the aggregate labels may have changed meanwhile.
     fn apply_committed(&mut self, mut task: Task, now: Now) {
-        self.counters.assign_label_set(&mut task, now.wall);
+        self.counters.assign_label_set(&mut task, now.steady);
         let Some(slot) = self.table.slot(&task.id) else { return };
         // A task that was forgotten and registered again has a newer record.
         if self.table.get(slot).is_none_or(|known| known.revision <= task.revision) {
@@ -359,7 +359,7 @@ impl Tracker {
             self.services.metrics.series_refused(self.table.mark_refused(selected));
         }
         if self.ticks.is_multiple_of(LABEL_SET_TICKS) {
-            self.counters.free_unused(&self.label_sets_in_use(), now.wall);
+            self.counters.free_unused(&self.label_sets_in_use(), now.steady);
             self.publisher.mark_changed();
         }
     }
@@ -367,7 +367,7 @@ impl Tracker {
     /// Removes tasks whose retention is over; whether there were any.
     pub fn remove_ended(&mut self, now: Now) -> bool {
         let rules = &self.settings.rules;
-        self.table.remove_ended(rules.retention, rules.give_up_after, now.wall)
+        self.table.remove_ended(rules.retention, rules.give_up_after, now.steady)
     }
 
     /// Publishes the view, if that is due.

@@ -223,6 +223,14 @@ impl SqlSdConfig {
             problems.add(format!("{at}.query"), "must be a SELECT statement");
         }
         let url = super::authorization::load_secret("url", (&self.url_file, &self.url_env), at, folder, problems)?;
+        let has_tls_mode = url.current().expose().contains("sslmode=");
+        if url.current().expose().starts_with("postgres") && !has_tls_mode {
+            let key = if self.url_file.is_some() { "url_file" } else { "url_env" };
+            problems.warn(
+                format!("{at}.{key}"),
+                "the URL has no sslmode: TLS is required (sslmode=require), unless the host is this machine",
+            );
+        }
         Some(SqlSourceSettings {
             url: Arc::new(url),
             folder: folder.to_owned(),

@@ -92,7 +92,7 @@ impl CounterSet {
             // It is on the page from now on, even if its commit took long.
             let new = || SeriesHold {
                 created: hold.created,
-                timer: HoldTimer::new(ZeroHold { created: now.wall, ..hold }, now),
+                timer: HoldTimer::new(ZeroHold { created: now.steady, ..hold }, now),
             };
             self.late.entry(series).or_insert_with(new);
         }
@@ -180,7 +180,7 @@ mod tests {
 
     fn now(secs: u64) -> Now {
         let begun = crate::clock::instant();
-        Now { wall: Timestamp::from_secs(secs.cast_signed()), monotonic: begun + Duration::from_secs(secs) }
+        Now { steady: Timestamp::from_secs(secs.cast_signed()), monotonic: begun + Duration::from_secs(secs) }
     }
 
     fn failed() -> CounterKey {
@@ -191,21 +191,21 @@ mod tests {
     fn a_late_series_is_at_zero_for_a_hold_of_its_own() {
         let (begun, task) = (now(0), TaskId::parse("t").unwrap());
         let later = |secs| Now {
-            wall: begun.wall + Duration::from_secs(secs),
+            steady: begun.steady + Duration::from_secs(secs),
             monotonic: begun.monotonic + Duration::from_secs(secs),
         };
-        let mut set = CounterSet::new(ZeroHold { created: begun.wall, released: true }, begun.wall, begun);
+        let mut set = CounterSet::new(ZeroHold { created: begun.steady, released: true }, begun.steady, begun);
         assert_eq!(set.series(Counter::Failures).count(), 0);
         // Its commit took 500 s.
-        let hold = ZeroHold { created: later(500).wall, released: false };
-        set.count((failed(), 1), (&task, later(500).wall), hold, later(1000));
+        let hold = ZeroHold { created: later(500).steady, released: false };
+        set.count((failed(), 1), (&task, later(500).steady), hold, later(1000));
         assert_eq!(set.series(Counter::Failures).collect::<Vec<_>>(), [failed()]);
-        assert_eq!((set.values(failed()).count(failed()), set.created(failed())), (0, later(500).wall));
+        assert_eq!((set.values(failed()).count(failed()), set.created(failed())), (0, later(500).steady));
         assert_eq!(set.exemplar(StateKey { series: failed(), part: Part::Count }), None);
         let due = |secs| set.due_series(HOLD, later(secs).monotonic).collect::<Vec<_>>();
         assert_eq!((due(1119), due(1120)), (vec![], vec![failed()]));
         set.release_series(failed());
-        set.count((failed(), 1), (&task, later(1200).wall), hold, later(1200));
+        set.count((failed(), 1), (&task, later(1200).steady), hold, later(1200));
         assert_eq!(set.values(failed()).count(failed()), 2);
         assert!(set.exemplar(StateKey { series: failed(), part: Part::Count }).is_some());
         assert_eq!(set.due_series(HOLD, later(9999).monotonic).count(), 0);
@@ -218,7 +218,7 @@ mod tests {
         let restored = |marks: &[(Part, u64)]| {
             let marks = marks.iter().map(|(part, value)| (key(*part), *value));
             let numbers: Vec<_> = marks.chain([(key(Part::Count), 5)]).collect();
-            CounterSet::restore(set_hold, begun.wall, &numbers, begun)
+            CounterSet::restore(set_hold, begun.steady, &numbers, begun)
         };
         let shown = |set: &CounterSet| (set.values(failed()).count(failed()), set.created(failed()).as_millis());
         let held = restored(&[(Part::Created, 950_000)]);

@@ -1,5 +1,7 @@
 //! Exemplars: from a number to a task that is in it.
 
+use std::borrow::Cow;
+
 use crate::domain::{TaskId, Timestamp};
 
 /// The last task that was counted in a series.
@@ -19,6 +21,11 @@ impl Exemplar {
 
     /// Most characters of label names and values together (OpenMetrics 1.0.0).
     const MAX_CHARS: usize = 128;
+
+    /// With its time by the wall clock, which is so many milliseconds ahead of the steady clock.
+    pub fn by_wall(&self, offset: i64) -> Cow<'_, Self> {
+        if offset == 0 { Cow::Borrowed(self) } else { Cow::Owned(Self { at: self.at.shifted(offset), ..self.clone() }) }
+    }
 
     /// Whether a task's id is short enough to be an exemplar.
     pub fn is_allowed(task_id: &TaskId) -> bool {

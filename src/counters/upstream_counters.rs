@@ -83,7 +83,7 @@ impl UpstreamCounters {
     /// Creates a label set at 0, if it is new.
     pub fn create_series(&mut self, label_set: LabelSet, hold: ZeroHold, now: Now) {
         if self.has_current_labels(&label_set) {
-            self.sets.entry(label_set).or_insert_with(|| CounterSet::new(hold, now.wall, now).into());
+            self.sets.entry(label_set).or_insert_with(|| CounterSet::new(hold, now.steady, now).into());
         }
     }
 
@@ -134,7 +134,7 @@ impl UpstreamCounters {
 
     /// Counts where an answer was not as its provider documents it.
     pub fn drifted(&mut self, drift: Drift, now: Now) {
-        let hold = self.zero_hold(now.wall);
+        let hold = self.zero_hold(now.steady);
         for key in drift.iter() {
             self.drift.entry(key).or_insert_with(|| HeldCount::new(hold, 0, now)).add(1);
         }
@@ -245,13 +245,13 @@ mod tests {
     fn a_label_set_is_created_at_zero_and_released_after_its_hold() {
         let begun = crate::clock::instant();
         let now = |secs: u64| Now {
-            wall: Timestamp::from_secs(secs.cast_signed()),
+            steady: Timestamp::from_secs(secs.cast_signed()),
             monotonic: begun + Duration::from_secs(secs),
         };
         let mut counters = UpstreamCounters::new(HOLD, Vec::new());
-        let hold = counters.zero_hold(now(0).wall);
+        let hold = counters.zero_hold(now(0).steady);
         counters.create_series(task().label_set(), hold, now(0));
-        counters.count(&failed(now(100).wall), hold, now(100));
+        counters.count(&failed(now(100).steady), hold, now(100));
         assert_eq!(counters.due_holds(now(119).monotonic), DueHolds::default());
         assert_eq!(exported(&counters), (0, 0));
         let due = counters.due_holds(now(120).monotonic);
@@ -260,7 +260,7 @@ mod tests {
         counters.release(&due);
         assert_eq!(exported(&counters), (1, 2), "exemplars of the end and of its latency");
         assert_eq!(counters.due_holds(now(500).monotonic), DueHolds::default());
-        counters.count(&failed(now(501).wall), hold, now(501));
+        counters.count(&failed(now(501).steady), hold, now(501));
         assert_eq!(exported(&counters), (2, 2), "an old label set is not held");
     }
 
@@ -273,7 +273,7 @@ mod tests {
             let numbers = state_increments((Counter::Finished.with([Status::Failed.index()]), 7)).collect();
             let zero_hold = ZeroHold { created, released };
             let snapshot = CounterSnapshot { label_set: task().label_set(), zero_hold, used: created, numbers };
-            counters.restore(snapshot, Now { wall: Timestamp::from_secs(1000 + secs), monotonic: begun });
+            counters.restore(snapshot, Now { steady: Timestamp::from_secs(1000 + secs), monotonic: begun });
             counters
         };
         let is_due =
@@ -291,14 +291,14 @@ mod tests {
 
     #[test]
     fn an_unused_label_set_is_dropped() {
-        let now = Now { wall: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
+        let now = Now { steady: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
         let mut counters = UpstreamCounters::new(HOLD, Vec::new());
-        let hold = counters.zero_hold(now.wall);
+        let hold = counters.zero_hold(now.steady);
         let (one, other) = (task().label_set(), LabelSet { model: "n".into(), ..task().label_set() });
         counters.create_series(one.clone(), hold, now);
         counters.create_series(other.clone(), hold, now);
         let mut left = |used: &[LabelSet], part| {
-            counters.free_unused(&used.iter().cloned().collect(), now.wall + UNUSED_FOR * part / 2);
+            counters.free_unused(&used.iter().cloned().collect(), now.steady + UNUSED_FOR * part / 2);
             counters.sets().map(|(label_set, _)| label_set.clone()).collect::<Vec<_>>()
         };
         assert_eq!(left(std::slice::from_ref(&one), 1), [one.clone(), other]);
@@ -308,9 +308,9 @@ mod tests {
 
     #[test]
     fn label_sets_with_other_labels_are_neither_created_nor_counted() {
-        let now = Now { wall: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
+        let now = Now { steady: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
         let mut counters = UpstreamCounters::new(HOLD, vec!["label_team".into()]);
-        counters.count(&failed(now.wall), counters.zero_hold(now.wall), now);
+        counters.count(&failed(now.steady), counters.zero_hold(now.steady), now);
         assert_eq!(counters.sets().count(), 0);
     }
 }

@@ -24,7 +24,7 @@ pub struct HoldTimer {
 impl HoldTimer {
     /// For a series created now or before a restart.
     pub fn new(hold: ZeroHold, now: Now) -> Self {
-        let since = now.monotonic.checked_sub(now.wall.duration_since(hold.created));
+        let since = now.monotonic.checked_sub(now.steady.duration_since(hold.created));
         Self { since: since.unwrap_or(now.monotonic), released: hold.released }
     }
 

@@ -1,5 +1,6 @@
 //! The record of a task.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -274,6 +275,19 @@ impl Task {
         if self.video.model.as_ref().is_some_and(|known| *known != model) {
             Arc::make_mut(&mut self.video).model = Some(model);
         }
+    }
+
+    /// The task with our own times by the wall clock, which is so many milliseconds ahead of the steady clock.
+    pub fn by_wall(&self, offset: i64) -> Cow<'_, Self> {
+        if offset == 0 {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self {
+            first_seen: self.first_seen.shifted(offset),
+            last_change: self.last_change.shifted(offset),
+            last_poll: self.last_poll.map(|at| at.shifted(offset)),
+            ..self.clone()
+        })
     }
 
     /// It is lost and was registered again: the upstream is asked for it as if it was lost just now.

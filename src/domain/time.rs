@@ -60,7 +60,7 @@ impl Timestamp {
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// Steady clock.
-    pub wall: Timestamp,
+    pub steady: Timestamp,
     /// Monotonic clock.
     pub monotonic: Instant,
 }

@@ -14,6 +14,8 @@ pub struct Encoder {
     format: Format,
     /// Write `_created` lines in OpenMetrics.
     created_lines: bool,
+    /// What to add to our own times for those of the wall clock, in milliseconds.
+    wall_offset: i64,
     out: TextBuffer,
     /// The current family: name, help and type.
     family: Option<(String, String, Kind)>,
@@ -38,6 +40,7 @@ impl Encoder {
         Self {
             format,
             created_lines,
+            wall_offset: 0,
             out: TextBuffer::default(),
             family: None,
             rows: Message::default(),
@@ -47,7 +50,23 @@ impl Encoder {
 
     /// Without families, in the same format.
     pub(super) fn empty(&self) -> Self {
-        Self::new(self.format, self.created_lines)
+        Self::new(self.format, self.created_lines).with_wall_offset(self.wall_offset)
+    }
+
+    /// Adds so many milliseconds to our own times, which are those of the steady clock.
+    #[must_use]
+    pub const fn with_wall_offset(mut self, millis: i64) -> Self {
+        self.wall_offset = millis;
+        self
+    }
+
+    /// What is added to our own times, in milliseconds.
+    pub(super) const fn wall_offset(&self) -> i64 {
+        self.wall_offset
+    }
+
+    fn by_wall(&self, time: Option<Timestamp>) -> Option<Timestamp> {
+        time.map(|time| time.shifted(self.wall_offset))
     }
 
     /// Its format.
@@ -107,10 +126,12 @@ impl Encoder {
     /// Writes a row of the current family.
     pub fn row(&mut self, labels: &[(&str, &str)], value: f64, extra: Extra<'_>) {
         let Some((name, _, kind)) = &self.family else { return };
+        let created = self.by_wall(extra.created);
+        let exemplar = extra.exemplar.map(|exemplar| exemplar.by_wall(self.wall_offset));
         let labels = || labels.iter().copied();
         if self.format == Format::Protobuf {
             match kind {
-                Kind::Counter => self.rows.counter(labels(), value, extra.created, extra.exemplar),
+                Kind::Counter => self.rows.counter(labels(), value, created, exemplar.as_deref()),
                 Kind::Gauge | Kind::Histogram => self.rows.gauge(labels(), value),
             }
             return;
@@ -119,11 +140,11 @@ impl Encoder {
         let is_counter = *kind == Kind::Counter;
         self.out.begin_line(name, labels());
         self.out.write_value(SampleValue::Float(value));
-        if let Some(exemplar) = extra.exemplar.filter(|_| is_open) {
-            self.out.write_exemplar(exemplar);
+        if let Some(exemplar) = exemplar.filter(|_| is_open) {
+            self.out.write_exemplar(&exemplar);
         }
         self.out.push("\n");
-        if let Some(created) = extra.created.filter(|_| is_open && is_counter && self.created_lines) {
+        if let Some(created) = created.filter(|_| is_open && is_counter && self.created_lines) {
             let name = format!("{}_created", name.trim_end_matches("_total"));
             self.out.write_line(&name, labels(), SampleValue::Thousandths(created.as_millis()));
         }
@@ -132,6 +153,13 @@ impl Encoder {
     /// Writes a histogram of the current family.
     pub fn histogram(&mut self, labels: &[(&str, &str)], histogram: &HistogramRow<'_>) {
         let Some((name, ..)) = &self.family else { return };
+        let exemplars: Vec<_> =
+            histogram.exemplars.iter().map(|of| of.map(|of| of.by_wall(self.wall_offset))).collect();
+        let histogram = &HistogramRow {
+            created: self.by_wall(histogram.created),
+            exemplars: exemplars.iter().map(Option::as_deref).collect(),
+            ..*histogram
+        };
         let base_labels = || labels.iter().copied();
         if self.format == Format::Protobuf {
             self.rows.histogram(base_labels(), histogram);

@@ -48,6 +48,11 @@ impl Head {
         self.encoder.format()
     }
 
+    /// What is added to our own times, in milliseconds.
+    pub const fn wall_offset(&self) -> i64 {
+        self.encoder.wall_offset()
+    }
+
     /// Adds a family of the exporter, with the rows that `write` writes for each item. Without rows it writes nothing.
     pub fn family<T: Send + Sync + 'static>(
         &mut self,

@@ -101,24 +101,28 @@ mod tests {
 
     #[test]
     fn every_series_that_is_not_late_is_exported_from_the_start() {
-        let now = Now { wall: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
-        let task = Task::new("u".into(), "new_api", NewTask::new(TaskId::parse("t").unwrap()), now.wall);
+        let now = Now { steady: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
+        let task = Task::new("u".into(), "new_api", NewTask::new(TaskId::parse("t").unwrap()), now.steady);
         let page = |counters: &UpstreamCounters| {
             let empty = UpstreamView::empty("u".into(), "new_api");
             let view = UpstreamView { counters: Arc::new(counters.clone()), ..empty };
             let mut head = Head::from(Encoder::new(Format::Text, false));
-            add_to(&mut head, &[Arc::new(view)], now.wall);
+            add_to(&mut head, &[Arc::new(view)], now.steady);
             String::from_utf8(head.collect::<Vec<_>>().concat()).unwrap()
         };
         let mut counters = UpstreamCounters::new(Duration::ZERO, Vec::new());
-        let hold = counters.zero_hold(now.wall);
+        let hold = counters.zero_hold(now.steady);
         counters.create_series(task.label_set(), hold, now);
         let before = page(&counters).lines().count();
         let possible = Counter::ALL.iter().flat_map(|counter| counter.combinations()).filter(|key| key.is_possible());
         let increments: Vec<_> = possible.map(|key| (key, 500)).collect();
         let late = increments.iter().filter(|(key, _)| key.counter.is_late()).count();
         assert!(late > 40 && increments.len() > late + 30, "{late} of {}", increments.len());
-        counters.count(&Transition { task, from: Status::Running, at: now.wall, increments, durable: true }, hold, now);
+        counters.count(
+            &Transition { task, from: Status::Running, at: now.steady, increments, durable: true },
+            hold,
+            now,
+        );
         let after = page(&counters);
         // Two headers of two lines come with the first late series.
         assert_eq!(after.lines().count(), before + late + 4);
@@ -128,19 +132,19 @@ mod tests {
 
     #[test]
     fn a_page_with_many_label_sets_is_rendered_in_small_pieces() {
-        let now = Now { wall: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
+        let now = Now { steady: Timestamp::from_secs(0), monotonic: crate::clock::instant() };
         let mut counters = UpstreamCounters::new(Duration::ZERO, Vec::new());
-        let task = Task::new("u".into(), "new_api", NewTask::new(TaskId::parse("t").unwrap()), now.wall);
+        let task = Task::new("u".into(), "new_api", NewTask::new(TaskId::parse("t").unwrap()), now.steady);
         for n in 0..200 {
             let label_set = LabelSet { model: format!("model-{n}").into(), ..task.label_set() };
-            counters.create_series(label_set, counters.zero_hold(now.wall), now);
+            counters.create_series(label_set, counters.zero_hold(now.steady), now);
         }
         let view = UpstreamView { counters: Arc::new(counters), ..UpstreamView::empty("u".into(), "new_api") };
         let views = [Arc::new(view)];
         for format in Format::ALL {
             let mut head = Head::from(Encoder::new(format, true));
             TaskGauges::default().add_to(&mut head, &views);
-            add_to(&mut head, &views, now.wall);
+            add_to(&mut head, &views, now.steady);
             let sizes: Vec<usize> = head.map(|piece| piece.len()).collect();
             assert!(sizes.iter().sum::<usize>() > 1_000_000, "{format:?}: {sizes:?}");
             assert!(sizes.iter().all(|size| *size < PIECE_SIZE * 3 / 2), "{format:?}: {sizes:?}");

@@ -26,6 +26,7 @@ use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 
+use crate::clock::{self, Clock};
 use crate::config::{MetricsConfig, PerTask, TaskStatusForm};
 use crate::domain::Timestamp;
 use crate::telemetry::{LEVELS, LogCounts};
@@ -58,7 +59,8 @@ pub struct Metrics {
     render_duration: GaugeVec,
     exposition_bytes: GaugeVec,
     logs: LogCounts,
-    /// When the process started: the creation time of its counters.
+    clock: Clock,
+    /// When the process started, by the wall clock: the creation time of its counters.
     started: Timestamp,
     settings: Mutex<Settings>,
 }
@@ -81,7 +83,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When two families have the same name, which a test rules out.
-    pub fn new(config: &MetricsConfig, logs: LogCounts, started: Timestamp) -> prometheus::Result<Self> {
+    pub fn new(config: &MetricsConfig, logs: LogCounts, clock: Clock) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let process = ProcessCollector::for_self();
         if !process.collect().is_empty() {
@@ -112,7 +114,8 @@ impl Metrics {
             exposition_bytes,
             registry,
             logs,
-            started,
+            started: clock::now().into(),
+            clock,
             settings: Mutex::new(Settings {
                 status_form: config.task_status,
                 series: SeriesLimits::NONE,
@@ -178,6 +181,11 @@ impl Metrics {
         limits.select(count, views.iter().flat_map(|view| view.tasks()))
     }
 
+    /// The clock.
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// A scrape ended, with this size before compression and this render time.
     pub fn scraped(&self, format: Format, bytes: usize, took: Duration) {
         self.exposition_bytes.with_label_values(&[format.as_str()]).set(text::to_f64(bytes as u64));
@@ -196,9 +204,11 @@ impl Metrics {
         let with_series: usize = views.iter().map(with_series).sum();
         // Nothing is rendered under the lock, which actors take as well.
         let Settings { status_form, series, created_lines, max_label_sets, folded, refused } = self.settings().clone();
-        let mut head = Head::from(Encoder::new(format, created_lines));
-        page::add_gathered(&mut head, gathered, self.started);
-        let since = Extra { created: Some(self.started), exemplar: None };
+        let wall_offset = self.clock.wall_offset();
+        let started = self.started.shifted(wall_offset.saturating_neg());
+        let mut head = Head::from(Encoder::new(format, created_lines).with_wall_offset(wall_offset));
+        page::add_gathered(&mut head, gathered, started);
+        let since = Extra { created: Some(started), exemplar: None };
         for (family, value) in [
             (&families::SERIES_TASKS, with_series as u64),
             (&families::SERIES_LIMIT, series.max as u64),
@@ -221,8 +231,8 @@ impl Metrics {
         head.family(&families::LOG_MESSAGES, logged, move |out, (level, count)| {
             out.row(&[("level", level)], text::to_f64(*count), since);
         });
-        TaskGauges::from_tasks(tasks()).add_to(&mut head, views);
-        label_sets::add_to(&mut head, views, self.started);
+        TaskGauges::from_tasks(tasks(), wall_offset).add_to(&mut head, views);
+        label_sets::add_to(&mut head, views, started);
         Page::new(head, status_form, views.iter().flat_map(|view| &view.chunks), &selection)
     }
 }

@@ -22,6 +22,8 @@ use crate::view::TaskChunk;
 /// The page in pieces of about 64 KiB, each rendered when it is taken.
 pub struct Page {
     format: Format,
+    /// What to add to our own times, in milliseconds.
+    wall_offset: i64,
     head: Option<Head>,
     families: VecDeque<TaskFamily>,
     chunks: Vec<SeriesChunk>,
@@ -46,6 +48,7 @@ impl Page {
         let head = head.into();
         Self {
             format: head.format(),
+            wall_offset: head.wall_offset(),
             head: Some(head),
             families: if chunks.is_empty() { VecDeque::new() } else { TaskFamily::in_form(form).collect() },
             chunks,
@@ -72,6 +75,7 @@ impl Page {
                 let mut size = 0;
                 let mut scratch = Message::default();
                 for (_, task) in self.chunks.iter().flat_map(|chunk| chunk.tasks_with(family, 0)) {
+                    let task = &*task.by_wall(self.wall_offset);
                     family.write_rows(task, &mut ProtobufRows { message: &mut scratch, task });
                     size += scratch.0.len();
                     scratch.0.clear();
@@ -113,9 +117,10 @@ impl Iterator for Page {
                 for (n, chunk) in self.chunks.iter().enumerate().skip(first) {
                     for (row, task) in chunk.tasks_with(family, std::mem::take(&mut from)) {
                         if self.format == Format::Protobuf {
+                            let task = &*task.by_wall(self.wall_offset);
                             family.write_rows(task, &mut ProtobufRows { message: &mut self.messages, task });
                         } else {
-                            self.text_rows.write(family, task);
+                            self.text_rows.write(family, &task.by_wall(self.wall_offset));
                         }
                         if self.text_rows.text.0.len() + self.messages.0.len() >= PIECE_SIZE {
                             break 'family Some((n, row + 1));

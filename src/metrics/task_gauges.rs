@@ -63,8 +63,8 @@ impl TaskGroup {
 }
 
 impl TaskGauges {
-    /// Computes them from tasks.
-    pub fn from_tasks<'a>(tasks: impl Iterator<Item = &'a Task>) -> Self {
+    /// Computes them from tasks; `wall_offset` is added to our own times, in milliseconds.
+    pub fn from_tasks<'a>(tasks: impl Iterator<Item = &'a Task>, wall_offset: i64) -> Self {
         // Tasks of one label set share its strings, so that addresses can be compared, which is cheaper.
         let mut known_groups: HashMap<(usize, usize, usize), usize> = HashMap::new();
         let mut groups: Vec<(LabelSet, TaskGroup)> = Vec::new();
@@ -81,7 +81,7 @@ impl TaskGauges {
                 }),
             };
             last = Some((key, group));
-            groups[group].1.add(task);
+            groups[group].1.add(&task.by_wall(wall_offset));
         }
         let mut gauges = Self::default();
         for (label_set, group) in groups {

@@ -145,8 +145,8 @@ fn too_many_requests() -> HttpError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::config::MetricsConfig;
-    use crate::domain::Timestamp;
     use crate::secret::SecretSource;
     use crate::telemetry::LogCounts;
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn access() -> Access {
-        let metrics = Metrics::new(&MetricsConfig::default(), LogCounts::default(), Timestamp::from_secs(1)).unwrap();
+        let metrics = Metrics::new(&MetricsConfig::default(), LogCounts::default(), Clock::default()).unwrap();
         Access::new(Arc::new(metrics))
     }
 

@@ -28,8 +28,15 @@ th{font-weight:600;background:var(--soft)}form{margin:0 0 1rem}input{font:inheri
 .cancelled{background:#8f3bb8}.expired{background:#d9660a}.lost{background:#7c2318}.unknown{background:#666}\
 progress{width:7rem;vertical-align:middle}p.none{padding:2rem;text-align:center;border:1px dashed var(--line)}";
 
-/// Renders the page: counts of all tasks, and the tasks that match the filter.
-pub fn page(views: &[Arc<UpstreamView>], filter: &TaskFilter, telemetry_path: &str, now: Timestamp) -> String {
+/// Renders the page: counts of all tasks, and the tasks that match the filter. `now` is by the wall clock, which is
+/// `wall_offset` milliseconds ahead of the steady clock.
+pub fn page(
+    views: &[Arc<UpstreamView>],
+    filter: &TaskFilter,
+    telemetry_path: &str,
+    now: Timestamp,
+    wall_offset: i64,
+) -> String {
     let mut out = String::new();
     let _ = write!(
         out,
@@ -66,7 +73,7 @@ pub fn page(views: &[Arc<UpstreamView>], filter: &TaskFilter, telemetry_path: &s
     }
     rows.sort_by_key(order);
     for task in &rows {
-        write_row(&mut out, task, now);
+        write_row(&mut out, &task.by_wall(wall_offset), now);
     }
     out.push_str("</tbody></table>");
     if rows.is_empty() {
@@ -167,7 +174,7 @@ mod tests {
         rows.insert(task);
         let view = UpstreamView { chunks: rows.chunks(), ..UpstreamView::empty("gw".into(), "new_api") };
         let views = [Arc::new(view)];
-        let page = super::page(&views, &TaskFilter::default(), "/metrics", now);
+        let page = super::page(&views, &TaskFilter::default(), "/metrics", now, 0);
         assert!(!page.contains("<script"), "{page}");
         for part in ["&lt;script&gt;&#39;&amp;", "<progress value=0.5>", "class='s running'", "1 min 30 s", "never"] {
             assert!(page.contains(part), "no {part} in {page}");
@@ -177,7 +184,7 @@ mod tests {
             model: Some("'><script>\u{202e}".to_owned()),
             ..TaskFilter::default()
         };
-        let page = super::page(&views, &other, "/metrics", now);
+        let page = super::page(&views, &other, "/metrics", now, 0);
         assert!(
             page.contains("script&gt;\\u202e'")
                 && page.contains("No task matches the filter")

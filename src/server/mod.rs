@@ -90,5 +90,6 @@ async fn landing_page(
 ) -> Html<String> {
     let now = Timestamp::from(clock::now());
     let filter = filter.map(|Query(filter)| filter).unwrap_or_default();
-    Html(landing::page(&handle.agent.views(), &filter, &handle.telemetry_path, now))
+    let offset = handle.agent.metrics().clock().wall_offset();
+    Html(landing::page(&handle.agent.views(), &filter, &handle.telemetry_path, now, offset))
 }

@@ -77,8 +77,11 @@ pub async fn list(State(handle): State<Arc<Handle>>, filter: Result<Query<TaskFi
         .map(|after| decode_cursor(after).ok_or_else(|| bad("after must be the `next` of another page")));
     let after = after.transpose()?;
     let (tasks, has_more) = select_page(&handle.agent.views(), after.as_ref(), limit, &filter);
+    let offset = handle.agent.metrics().clock().wall_offset();
     let next = tasks.last().filter(|_| has_more).map(encode_cursor);
-    Ok(Json(json!({ "tasks": tasks.iter().map(task_to_json).collect::<Vec<_>>(), "next": next })))
+    Ok(Json(
+        json!({ "tasks": tasks.iter().map(|task| task_to_json(&task.by_wall(offset))).collect::<Vec<_>>(), "next": next }),
+    ))
 }
 
 /// The first `limit` matching tasks after that one, sorted by upstream and id; and whether there are more.
@@ -131,8 +134,9 @@ pub async fn get_one(
     let id = TaskId::parse(&id).map_err(|_| HttpError::task_not_found())?;
     let task = handle.agent.task(&upstream, &id).ok_or_else(HttpError::task_not_found)?;
     let steps = handle.agent.timeline(upstream, id).await.map_err(|error| store_unavailable(&error))?;
-    let mut object = task_to_json(&task);
-    object["timeline"] = steps.iter().map(step_to_json).collect();
+    let offset = handle.agent.metrics().clock().wall_offset();
+    let mut object = task_to_json(&task.by_wall(offset));
+    object["timeline"] = steps.iter().map(|step| step_to_json(step, offset)).collect();
     Ok(Json(object))
 }
 
@@ -169,8 +173,8 @@ fn task_to_json(task: &Task) -> Value {
     Value::Object(object)
 }
 
-fn step_to_json(step: &Step) -> Value {
-    let mut object = json!({ "time": step.at.as_secs_f64(), "status": step.status.as_str() });
+fn step_to_json(step: &Step, wall_offset: i64) -> Value {
+    let mut object = json!({ "time": step.at.shifted(wall_offset).as_secs_f64(), "status": step.status.as_str() });
     for (key, status) in [("gateway_status", step.gateway_status), ("upstream_status", step.upstream_status)] {
         if let Some(status) = status {
             object[key] = status.as_str().into();

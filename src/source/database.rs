@@ -3,6 +3,7 @@
 //! The column `task_id` is the id, `submit_time` is the submit time; every other column is a label.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout};
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::DbError;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -164,6 +166,10 @@ fn too_long(column: &str, bytes: usize) -> String {
 async fn query_postgres(url: &str, config: &config::SqlSourceSettings) -> Result<QueryResult, String> {
     let mut options: tokio_postgres::Config = url.parse().map_err(|_| "the database URL is not valid".to_owned())?;
     options.application_name("videogen-exporter").connect_timeout(config.timeout);
+    if !url.contains("sslmode=") && !options.get_hosts().iter().all(is_this_machine) {
+        // The default of PostgreSQL's own clients would send the password and the rows in clear text when the server asks for it.
+        options.ssl_mode(SslMode::Require);
+    }
     let tls = platform_tls_config().map_err(|error| error.to_string())?;
     let (mut client, connection) =
         options.connect(MakeRustlsConnect::new(tls)).await.map_err(|error| error_text(&error))?;
@@ -196,6 +202,14 @@ async fn query_postgres(url: &str, config: &config::SqlSourceSettings) -> Result
             // Rows that arrived before the connection closed can still be read.
             Ok(()) => work.await,
         },
+    }
+}
+
+/// Whether a database host is this machine, which needs no TLS.
+fn is_this_machine(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback()),
+        Host::Unix(_) => true,
     }
 }
 

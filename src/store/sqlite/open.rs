@@ -75,7 +75,7 @@ pub fn open(path: Option<&Path>, clock: &Clock) -> Result<Opened, OpenError> {
     // Durable at each commit, also against power loss.
     let rules = "pragma synchronous = full; pragma foreign_keys = on; pragma journal_size_limit = 16777216;";
     connection.execute_batch(rules).map_err(failed)?;
-    let first_start = migrate(&mut connection, MIGRATIONS, clock.now().wall).map_err(failed)?;
+    let first_start = migrate(&mut connection, MIGRATIONS, clock.now().steady).map_err(failed)?;
     clock.resume(saved_clock(&connection).map_err(failed)?);
     let io = |error: std::io::Error| OpenError::Io(path.clone(), error.to_string());
     let volume = lock.is_some().then(|| Volume::new(path.clone())).transpose().map_err(io)?;
