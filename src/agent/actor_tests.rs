@@ -7,17 +7,17 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::command::{CallbackOutcome, Command};
-use super::test_actor::{TestActor, Upstream, clock, config, id, settings};
+use super::test_actor::{TestActor, Upstream, clock, config, id};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, NewTask, Status};
-use crate::store::{Command as StoreCommand, Location, Output};
+use crate::store::Location;
 use crate::view::UpstreamView;
 
-const FINISHED: &str =
+pub const FINISHED: &str =
     "videogen_tasks_finished_total{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\"} 1";
 const FAILED: &str = "videogen_task_status{upstream=\"u\",task_id=\"a\",status=\"failed\"} 1";
 
-fn answer(status: Status) -> Answer {
+pub fn answer(status: Status) -> Answer {
     let mut answer = Answer::new(status);
     answer.model_upstream = Some("m".to_owned());
     answer
@@ -29,7 +29,7 @@ async fn start(upstream: &Upstream) -> (TestActor, tempfile::TempDir) {
     (TestActor::start(&config, &Location::Memory, clock(), upstream.clone()).await, folder)
 }
 
-fn set_status(upstream: &Upstream, id: &str, status: Status) {
+pub fn set_status(upstream: &Upstream, id: &str, status: Status) {
     upstream.lock().unwrap().insert(id.to_owned(), answer(status));
 }
 
@@ -41,20 +41,20 @@ async fn forget(test: &mut TestActor, text: &str) -> oneshot::Receiver<Result<bo
 }
 
 /// Discovers task `a` and polls it once.
-async fn track(test: &mut TestActor) {
+pub async fn track(test: &mut TestActor) {
     drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
     test.settle().await;
     poll(test).await;
 }
 
 /// Polls task `a` and commits what it says.
-async fn poll(test: &mut TestActor) {
+pub async fn poll(test: &mut TestActor) {
     test.poll(&id("a")).await;
     test.settle().await;
 }
 
 /// The work of every second, twice: what the store has confirmed is applied.
-async fn tick(test: &mut TestActor) {
+pub async fn tick(test: &mut TestActor) {
     for _ in 0..2 {
         test.actor.tracker_mut().on_tick();
         test.settle().await;
@@ -242,83 +242,6 @@ async fn drift_is_exported_after_its_hold_without_waiting_for_the_store() {
     test.actor.tracker_mut().on_tick();
     let page = test.page();
     assert!(page.contains(&format!("{drift} 1")), "{page}");
-}
-
-#[tokio::test]
-async fn a_failure_class_appears_at_zero_and_is_never_at_zero_again() {
-    let upstream = Upstream::default();
-    set_status(&upstream, "a", Status::Running);
-    let folder = tempfile::tempdir().unwrap();
-    let (config, location) =
-        (config(folder.path(), "metrics: {zero_hold: 2m}"), Location::File(folder.path().join("s.db")));
-    let mut test = TestActor::start(&config, &location, clock(), upstream.clone()).await;
-    track(&mut test).await;
-    test.advance(Duration::from_mins(3));
-    tick(&mut test).await;
-    assert!(!test.page().contains("videogen_task_failures_total"), "nothing has failed: no series and no header");
-    set_status(&upstream, "a", Status::Failed);
-    poll(&mut test).await;
-    let failures = |count| {
-        format!(
-            "videogen_task_failures_total{{upstream=\"u\",provider=\"new_api\",model=\"m\",status=\"failed\",failure_class=\"other\"}} {count}\n"
-        )
-    };
-    let page = test.page();
-    assert!(page.contains(FINISHED) && page.contains(&failures(0)), "{page}");
-
-    // A restart continues the hold.
-    let clock = test.clock.clone();
-    test.end(true).await;
-    let mut test = TestActor::start(&config, &location, clock, upstream.clone()).await;
-    test.advance(Duration::from_secs(119));
-    tick(&mut test).await;
-    assert!(test.page().contains(&failures(0)));
-    test.advance(Duration::from_secs(1));
-    tick(&mut test).await;
-    assert!(test.page().contains(&failures(1)));
-
-    // The clock has gone back before the next restart.
-    let clock = test.clock.clone();
-    clock.lock().unwrap().wall = crate::domain::Timestamp::from_secs(1_700_000_000);
-    test.end(true).await;
-    let mut test = TestActor::start(&config, &location, clock, upstream).await;
-    assert!(test.page().contains(&failures(1)));
-}
-
-#[tokio::test]
-async fn new_aggregate_labels_are_limited_to_the_same_number_of_label_sets() {
-    let upstream = Upstream::default();
-    let folder = tempfile::tempdir().unwrap();
-    let with = |labels: &str| {
-        let metrics = format!("metrics: {{zero_hold: 0s, aggregate_labels: {labels}, max_label_sets: 10}}");
-        config(folder.path(), &metrics)
-    };
-    let mut test = TestActor::start(&with("[]"), &Location::Memory, clock(), upstream.clone()).await;
-    let task = |n: usize| {
-        let labels = [("team".to_owned(), format!("t{n}")), ("app".to_owned(), format!("a{n}"))].into();
-        NewTask { labels: Arc::new(labels), ..NewTask::new(id(&format!("n{n}"))) }
-    };
-    let mut models = [Status::Running; 30].map(answer);
-    for (n, answer) in models.iter_mut().enumerate() {
-        answer.model_upstream = Some(format!("m{}", n % 4));
-        upstream.lock().unwrap().insert(format!("n{n}"), answer.clone());
-    }
-    drop(test.discover("file/0", (0..30).map(task).collect()).await);
-    test.settle().await;
-    test.poll_due().await;
-    test.settle().await;
-    for (labels, sets) in [("[]", 5), ("[team]", 10), ("[app, team]", 10), ("[]", 5)] {
-        let settings = settings(&with(labels), &test.store);
-        let load = StoreCommand::LoadCounters(("u".into(), "new_api"), settings.labels.exported_names());
-        let Output::Counters(counters) = test.store.execute(load).await.unwrap() else { panic!("unexpected output") };
-        let send = test.sender();
-        test.actor.reconfigure(settings, send, counters);
-        test.settle().await;
-        let view = test.view();
-        let known: BTreeSet<_> = view.counters.sets().map(|(label_set, _)| label_set.clone()).collect();
-        assert!(known.len() <= sets, "{labels}: {known:#?}");
-        assert!(view.tasks().all(|task| known.contains(&task.label_set())), "{labels}");
-    }
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ mod clock_tests;
 #[cfg(test)]
 mod interleaving;
 #[cfg(test)]
+mod label_set_tests;
+#[cfg(test)]
 mod test_actor;
 
 pub use command::{CallbackOutcome, CommandError, Registration};

@@ -81,3 +81,38 @@ pub async fn config(State(handle): State<Arc<Handle>>) -> Response {
         Err(stopping) => stopping.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::agent::Agent;
+    use crate::clock::Clock;
+    use crate::config::MetricsConfig;
+    use crate::liveness::Liveness;
+    use crate::metrics::Metrics;
+    use crate::server::WebOptions;
+    use crate::store::{Location, Store};
+    use crate::telemetry::LogCounts;
+
+    #[tokio::test]
+    async fn a_second_reload_is_refused_while_the_first_one_runs() {
+        let clock = Clock::default();
+        let metrics = Arc::new(Metrics::new(&MetricsConfig::default(), LogCounts::default(), clock.clone()).unwrap());
+        let (store, _ended) = Store::open(&Location::Memory, &clock, |_| {}).unwrap();
+        let agent = Arc::new(Agent::new(Arc::new(store), metrics));
+        let (sender, mut requests) = mpsc::channel(1);
+        let web = WebOptions { enable_lifecycle: true, ..WebOptions::default() };
+        let handle = Arc::new(Handle::new(agent, Liveness::default(), web, Some(sender)));
+        let ask = || reload(State(handle.clone()), HeaderMap::new());
+        let (first, ()) = tokio::join!(ask(), async {
+            let reply = requests.recv().await.unwrap().unwrap();
+            for _ in 0..20 {
+                assert_eq!(ask().await.status(), StatusCode::SERVICE_UNAVAILABLE);
+            }
+            reply.send(Ok(Vec::new())).unwrap();
+        });
+        assert_eq!(first.status(), StatusCode::OK);
+    }
+}
