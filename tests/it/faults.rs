@@ -86,32 +86,49 @@ async fn gateway() -> PlannedGateway {
     PlannedGateway::start(300, Duration::from_secs(2), Duration::from_secs(14)).await
 }
 
+/// Runs the program in a shell, after `before`.
+fn shell(shell: &str, args: &[&str], before: &str, config: &Path) -> Command {
+    let bin = program().get_program().to_str().unwrap().to_owned();
+    let script = format!("{before} && exec {bin} --web.listen-address=127.0.0.1:0 --config.file={}", config.display());
+    let mut command = Command::new(shell);
+    command.args(args).arg(script).stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+    command
+}
+
+/// The program with a tmpfs of this size at `folder`, in a namespace of its own; `None` where that is not allowed.
+fn on_volume(folder: &Path, size: &str, config: &Path) -> Option<Command> {
+    let mount = |size: &str| format!("mount -t tmpfs -o size={size} tmpfs {}", folder.display());
+    let tried = Command::new("unshare").args(["-rm", "sh", "-c", &mount(size)]).output();
+    tried.is_ok_and(|done| done.status.success()).then(|| shell("unshare", &["-rm", "sh", "-c"], &mount(size), config))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_volume_is_never_full_of_the_write_ahead_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = gateway().await;
+    let file = config(folder.path(), &gateway);
+    let Some(mut command) = on_volume(&folder.path().join("state"), "1m", &file) else {
+        eprintln!("mounting a tmpfs is not allowed: the write-ahead log on a small volume is not tested");
+        return;
+    };
+    let running = Running::spawn(&mut command);
+    let page = wait_until(&running, "all counters are right", |page| gateway.mismatches(page).is_empty()).await;
+    assert_eq!((value(&page, UP), value(&page, ERRORS)), (Some(1.0), Some(0.0)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_pause_while_the_disk_is_full_and_catch_up() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = gateway().await;
     let file = config(folder.path(), &gateway);
     let state = folder.path().join("state");
-    let bin = program().get_program().to_str().unwrap().to_owned();
-    // A tmpfs in a new namespace. Where that is not allowed, a limit on the file size replaces it.
-    let allowed =
-        Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "tmpfs", state.to_str().unwrap()]).output();
-    let disk = allowed.is_ok_and(|done| done.status.success());
-    let before = if disk {
-        format!("mount -t tmpfs -o size=16m tmpfs {}", state.display())
-    } else {
+    // Where a volume of its own is not allowed, a limit on the file size replaces it.
+    let volume = on_volume(&state, "16m", &file);
+    let disk = volume.is_some();
+    let mut command = volume.unwrap_or_else(|| {
         eprintln!("mounting a tmpfs is not allowed: a limit on the file size simulates the full disk");
-        "trap '' XFSZ".to_owned()
-    };
-    let script = format!("{before} && exec {bin} --web.listen-address=127.0.0.1:0 --config.file={}", file.display());
-    let mut command = program();
-    command = {
-        let mut shell = Command::new(if disk { "unshare" } else { "sh" });
-        shell.args(if disk { &["-rm", "sh", "-c"][..] } else { &["-c"][..] }).arg(script);
-        shell.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
-        drop(command);
-        shell
-    };
+        shell("sh", &["-c"], "trap '' XFSZ", &file)
+    });
     let mut running = Running::spawn(&mut command);
     let pid = running.child.id();
     let ballast = PathBuf::from(format!("/proc/{pid}/root{}/ballast", state.display()));
