@@ -1,6 +1,7 @@
 -- The state, version 1. Times are Unix milliseconds. The program may be running while this is read with the sqlite3 shell.
 
--- first_start: when this state was made; alive: when it was last written.
+-- first_start: when this state was made; alive: the wall clock when it was last written; steady: the steady clock then, which all
+-- other times here are of; skew/UPSTREAM: the clock of an upstream minus the steady clock.
 create table meta (key text primary key, value integer not null) without rowid;
 
 create table upstreams (id integer primary key, name text not null unique);
