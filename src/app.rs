@@ -122,7 +122,10 @@ impl App {
         let mut servers = Tasks::default();
         for listener in listeners {
             let (router, proxies) = (server::router(handle.clone()), handle.trusted_proxies.clone());
-            servers.start("the HTTP server".to_owned(), server::serve(listener, router, proxies, server_stop.clone()));
+            servers.start(
+                "the HTTP server".to_owned(),
+                server::serve(listener, router, proxies, metrics.server.clone(), server_stop.clone()),
+            );
         }
         // A disk that hangs must not take a thread for every reload.
         let gate = Arc::new(Semaphore::new(1));

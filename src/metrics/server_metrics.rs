@@ -1,6 +1,6 @@
 //! The metrics of the HTTP server.
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use super::families;
 use crate::domain::enum_words::enum_words;
@@ -23,6 +23,14 @@ enum_words! {
 #[derive(Debug, Clone)]
 pub struct ServerMetrics {
     auth_failures: IntCounterVec,
+    accept_errors: IntCounter,
+}
+
+impl Default for ServerMetrics {
+    /// Registered nowhere.
+    fn default() -> Self {
+        Self::register(&Registry::new()).expect("an empty registry takes every family")
+    }
 }
 
 impl ServerMetrics {
@@ -34,7 +42,15 @@ impl ServerMetrics {
         for reason in AuthFailure::ALL {
             auth_failures.with_label_values(&[reason.as_str()]);
         }
-        Ok(Self { auth_failures })
+        let family = &families::ACCEPT_ERRORS;
+        let accept_errors = IntCounter::new(family.name, family.help)?;
+        registry.register(Box::new(accept_errors.clone()))?;
+        Ok(Self { auth_failures, accept_errors })
+    }
+
+    /// A connection could not be accepted.
+    pub fn accept_failed(&self) {
+        self.accept_errors.inc();
     }
 
     /// A request was not authorized.

@@ -26,15 +26,21 @@ use super::client::{Client, TrustedProxies};
 use super::client_permits::{ClientPermit, ClientPermits};
 use super::log_interval::LogInterval;
 use crate::clock;
+use crate::files;
+use crate::metrics::ServerMetrics;
 
-/// Most connections of one listener; further ones wait until one is closed.
+/// Most connections of one listener; further ones wait until one is closed. Where only few files may be open it is an eighth of
+/// those.
 const MAX_CONNECTIONS: usize = 1024;
+
+/// Which part of the open files connections of one listener may take.
+const DESCRIPTOR_SHARE: u64 = 8;
 
 /// Most connections of one client. Trusted proxies have no such limit: theirs are of many clients.
 const MAX_CONNECTIONS_PER_CLIENT: usize = 128;
 
-/// Idle connections are closed while fewer permits than this are free.
-const FEW_FREE: usize = 128;
+/// Idle connections are closed while fewer than this part of the permits is free.
+const FEW_FREE: usize = 8;
 
 /// Largest headers of a request, in bytes.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -74,9 +80,13 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     proxies: TrustedProxies,
+    metrics: ServerMetrics,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let (all, of_clients) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), ClientPermits::new(MAX_CONNECTIONS_PER_CLIENT));
+    let few_files = usize::try_from(files::descriptor_limit() / DESCRIPTOR_SHARE).unwrap_or(MAX_CONNECTIONS);
+    let max = MAX_CONNECTIONS.min(few_files).max(1);
+    let few = max / FEW_FREE;
+    let (all, of_clients) = (Arc::new(Semaphore::new(max)), ClientPermits::new(MAX_CONNECTIONS_PER_CLIENT));
     let permits = ConnectionPermits { all, of_clients, proxies, refused: LogInterval::default() };
     let mut connections = JoinSet::new();
     let failed = LogInterval::default();
@@ -88,11 +98,12 @@ pub async fn serve(
             Ok((stream, peer)) => {
                 if let Some(permit) = permits.take(permit?, peer) {
                     let all = permits.all.clone();
-                    connections.spawn(serve_connection(stream, peer, router.clone(), (permit, all), stop.clone()));
+                    connections.spawn(serve_connection(stream, peer, router.clone(), (permit, all, few), stop.clone()));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
+                metrics.accept_failed();
                 if failed.is_due(clock::instant()) {
                     tracing::error!(%error, "cannot accept connections; trying again; more failures are not logged for a minute");
                 }
@@ -139,7 +150,7 @@ async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    (permit, all): (ConnectionPermit, Arc<Semaphore>),
+    (permit, all, few): (ConnectionPermit, Arc<Semaphore>, usize),
     stop: CancellationToken,
 ) {
     // On failure the system's default size applies.
@@ -176,7 +187,7 @@ async fn serve_connection(
                 is_stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
-            _ = checks.tick() => match activity.check(all.available_permits() < FEW_FREE) {
+            _ = checks.tick() => match activity.check(all.available_permits() < few) {
                 Verdict::Keep => {}
                 Verdict::Finish => connection.as_mut().graceful_shutdown(),
                 Verdict::Drop => break,
@@ -208,7 +219,10 @@ mod tests {
             || Body::from_stream(stream::iter(std::iter::repeat_with(|| io::Result::Ok(vec![b'x'; 1 << 16]))));
         let router = Router::new().route("/", get(async move || endless()));
         let mut tasks = Tasks::default();
-        tasks.start("server".to_owned(), serve(listener, router, TrustedProxies::default(), stop.clone()));
+        tasks.start(
+            "server".to_owned(),
+            serve(listener, router, TrustedProxies::default(), ServerMetrics::default(), stop.clone()),
+        );
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         // The paused clock advances when every future waits, as the server does when its client stops reading.
@@ -236,7 +250,10 @@ mod tests {
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         let router = Router::new().route("/", get(|| async { "well" }));
-        tasks.start("server".to_owned(), serve(listener, router, TrustedProxies::default(), stop.clone()));
+        tasks.start(
+            "server".to_owned(),
+            serve(listener, router, TrustedProxies::default(), ServerMetrics::default(), stop.clone()),
+        );
         let mut answers = Vec::new();
         for sent in ["GET / HTTP/1.1\r\nHost: x\r\nA: ", "", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
             let mut socket = TcpStream::connect(address).await.unwrap();
@@ -263,7 +280,7 @@ mod tests {
         let mut tasks = Tasks::default();
         let router = Router::new().route("/", get(|| async { "well" }));
         let proxies = TrustedProxies::default();
-        tasks.start("server".to_owned(), serve(listener, router, proxies, stop.clone()));
+        tasks.start("server".to_owned(), serve(listener, router, proxies, ServerMetrics::default(), stop.clone()));
         let mut socket = TcpStream::connect(address).await.unwrap();
         for _ in 0..3 {
             socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

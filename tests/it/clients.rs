@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use videogen_exporter::server::WebOptions;
 
-use crate::exporter::{Exporter, PATIENCE, QUICK, get};
+use crate::exporter::{Exporter, PATIENCE, QUICK, get, value};
 use crate::program::{Running, program};
 
 const ALICE: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -275,6 +275,7 @@ async fn connections_that_cannot_be_accepted_are_logged_and_do_not_end_the_serve
     limit("1024");
     drop(held);
     assert_eq!(get(address, "-/healthy").await.0, 200);
+    assert!(value(&get(address, "metrics").await.1, "videogen_exporter_accept_errors_total") >= Some(1.0));
 }
 
 #[test]
