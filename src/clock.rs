@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crate::domain::Timestamp;
@@ -47,7 +47,28 @@ struct Steady {
     epoch: Instant,
     /// What to add to a steady time for the wall clock's, in milliseconds.
     offset: AtomicI64,
+    jump: OnceLock<Jump>,
     memory: Mutex<ClockMemory>,
+}
+
+/// The steady clock was put forward, because a downtime was confirmed after the restart. What was recorded since the restart, but
+/// before that, has to be put forward as well: it did not happen before the downtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Jump {
+    /// The first time that is put forward.
+    pub since: Timestamp,
+    /// The last one.
+    pub until: Timestamp,
+    /// By so many milliseconds.
+    pub by: i64,
+}
+
+impl Jump {
+    /// A time, put forward if it has to be.
+    #[must_use]
+    pub fn apply(self, time: Timestamp) -> Timestamp {
+        if (self.since..=self.until).contains(&time) { time.shifted(self.by) } else { time }
+    }
 }
 
 /// Where the clock is read.
@@ -68,7 +89,6 @@ pub struct ManualClock {
 }
 
 /// What the clock has to remember.
-#[derive(Default)]
 struct ClockMemory {
     /// By upstream: its clock minus the steady clock, in milliseconds, as its last `Date` showed.
     skews: BTreeMap<Arc<str>, i64>,
@@ -78,6 +98,8 @@ struct ClockMemory {
     earlier: BTreeMap<Arc<str>, i64>,
     /// How long the program was down by the wall clock, in milliseconds, while that is not believed.
     unconfirmed: Option<i64>,
+    /// The steady time after the restart.
+    resumed: Timestamp,
 }
 
 /// What the state keeps of the clock.
@@ -105,7 +127,14 @@ impl Clock {
             base: AtomicI64::new(wall.as_millis()),
             epoch,
             offset: AtomicI64::new(0),
-            memory: Mutex::default(),
+            jump: OnceLock::new(),
+            memory: Mutex::new(ClockMemory {
+                skews: BTreeMap::new(),
+                revision: 0,
+                earlier: BTreeMap::new(),
+                unconfirmed: None,
+                resumed: wall,
+            }),
         }))
     }
 
@@ -165,10 +194,10 @@ impl Clock {
         let Some(stopped) = saved.wall else { return };
         let (wall, monotonic) = self.0.source.read();
         let down = wall.as_millis().saturating_sub(stopped.as_millis());
-        let is_believed = (0..=BELIEVED).contains(&down);
+        let is_believed = down.abs() <= BELIEVED;
         let steady = saved.steady.unwrap_or(stopped).as_millis();
         let since_epoch = i64::try_from(monotonic.saturating_duration_since(self.0.epoch).as_millis()).unwrap_or(0);
-        let passed = if is_believed { down } else { 0 };
+        let passed = if is_believed { down.max(0) } else { 0 };
         self.0.base.store(steady.saturating_add(passed).saturating_sub(since_epoch), Ordering::Relaxed);
         let mut memory = self.memory();
         memory.skews.clone_from(&saved.skews);
@@ -179,32 +208,49 @@ impl Clock {
                 "clock differs from the last run by over an hour; nothing is given up or forgotten for it until an upstream's clock confirms it"
             );
             memory.unconfirmed = Some(down);
+            memory.resumed = Timestamp::from_millis(steady);
         }
     }
 
-    /// An upstream's response had this `Date`, at this wall time by our own clock.
-    pub fn observe_date(&self, upstream: &Arc<str>, date: Timestamp) {
-        let (wall, monotonic) = self.0.source.read();
+    /// An upstream's response had this `Date`, and was received then.
+    pub fn observe_date(&self, upstream: &Arc<str>, date: Timestamp, received: Instant) {
+        let (wall, now) = self.0.source.read();
+        let waited = now.saturating_duration_since(received);
+        let (wall, monotonic) = (wall - waited, now - waited);
         let ahead = |of: Timestamp| date.as_millis().saturating_sub(of.as_millis());
         let mut memory = self.memory();
-        if let Some(down) = memory.unconfirmed.take() {
+        if let Some(down) = memory.unconfirmed {
             // By the upstream's own clock; where that is not known from before, by whether both clocks agree now.
             let by_upstream = match memory.earlier.get(upstream) {
-                Some(skew) => ahead(self.steady(monotonic)).saturating_sub(*skew),
-                None if ahead(wall).abs() <= BELIEVED => down,
-                None => 0,
+                Some(skew) => Some(ahead(self.steady(monotonic)).saturating_sub(*skew)),
+                None => (ahead(wall).abs() <= BELIEVED).then_some(down),
             };
-            // Of two clocks that disagree, the one by which less time has passed.
-            let passed = down.min(by_upstream).max(0);
-            self.0.base.fetch_add(passed, Ordering::Relaxed);
-            tracing::info!(upstream.name = %upstream, seconds = passed / 1000, "upstream's clock has confirmed how long the exporter was down");
+            if let Some(by_upstream) = by_upstream {
+                // Of two clocks that disagree, the one by which less time has passed.
+                let passed = down.min(by_upstream).max(0);
+                if passed > 0 {
+                    let jump = Jump { since: memory.resumed, until: self.steady(monotonic), by: passed };
+                    // First, so that nobody sees the later time without it.
+                    let _ = self.0.jump.set(jump);
+                    self.0.base.fetch_add(passed, Ordering::Relaxed);
+                }
+                memory.unconfirmed = None;
+                tracing::info!(upstream.name = %upstream, seconds = passed / 1000, "upstream's clock has confirmed how long the exporter was down");
+            }
         }
-        memory.earlier.clear();
+        if memory.unconfirmed.is_none() {
+            memory.earlier.clear();
+        }
         let skew = ahead(self.steady(monotonic));
         if memory.skews.get(upstream).is_none_or(|known| known.abs_diff(skew) >= DATE_ACCURACY.unsigned_abs()) {
             memory.skews.insert(upstream.clone(), skew);
             memory.revision += 1;
         }
+    }
+
+    /// Whether, and how, the clock was put forward.
+    pub fn jump(&self) -> Option<Jump> {
+        self.0.jump.get().copied()
     }
 
     /// An upstream's clock minus the steady clock, in milliseconds; 0 when it is not known or too small to be certain.
@@ -292,9 +338,9 @@ mod tests {
         ] {
             let (clock, _) = resumed(START.shifted(down * DAY), skew.map(|skew| skew * DAY));
             assert_eq!(steady(&clock), 0, "not confirmed yet");
-            clock.observe_date(&"u".into(), START.shifted(date * DAY));
+            clock.observe_date(&"u".into(), START.shifted(date * DAY), clock.now().monotonic);
             assert_eq!(steady(&clock), passed * DAY, "{down} {skew:?} {date}");
-            clock.observe_date(&"u".into(), START.shifted(99 * DAY));
+            clock.observe_date(&"u".into(), START.shifted(99 * DAY), clock.now().monotonic);
             assert_eq!(steady(&clock), passed * DAY, "confirmed once");
         }
     }
@@ -303,9 +349,9 @@ mod tests {
     fn the_clock_of_an_upstream_is_known_by_its_date() {
         let (clock, _) = resumed(START, None);
         assert_eq!(clock.skew("u"), 0);
-        clock.observe_date(&"u".into(), START.shifted(-DAY));
+        clock.observe_date(&"u".into(), START.shifted(-DAY), clock.now().monotonic);
         assert_eq!((clock.skew("u"), clock.skew("other")), (-DAY, 0));
-        clock.observe_date(&"u".into(), START.shifted(-900));
+        clock.observe_date(&"u".into(), START.shifted(-900), clock.now().monotonic);
         assert_eq!(clock.skew("u"), 0, "a Date has whole seconds");
         let mut revision = 0;
         assert_eq!(clock.save(&mut revision).skews.len(), 1);

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -36,6 +37,9 @@ pub struct LogCounts {
 
 /// Lines that wait to be written. When nobody reads them, further ones are dropped: logging must never block the program.
 const MAX_LINES: usize = 4096;
+
+/// How long the log has for a line about a fault of our own.
+const LAST_LINE: Duration = Duration::from_millis(50);
 
 /// Running logging. Dropping it writes the lines that wait, for at most a second.
 pub struct Logging {
@@ -170,7 +174,11 @@ pub fn start(level: LevelFilter, format: LogFormat) -> anyhow::Result<Logging> {
         .with(counts.clone().with_filter(targets))
         .try_init()?;
     // The usual hook writes to standard error, which may block.
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "internal error; please report it")));
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(%panic, "internal error; please report it");
+        // If the process ends now, the line is written before.
+        std::thread::sleep(LAST_LINE);
+    }));
     Ok(Logging { counts, _writer: guard })
 }
 

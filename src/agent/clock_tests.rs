@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::command::{Command, Registration};
 use super::test_actor::{TestActor, Upstream, clock, config, id};
 use crate::domain::{Answer, NewTask, Status, Timestamp};
-use crate::store::Location;
+use crate::store::{Command as StoreCommand, Cursor, Location, Output};
 
 const DAY: i64 = 86_400;
 
@@ -212,7 +212,7 @@ async fn a_lost_task_is_found_again_by_itself_and_by_registration() {
     let mut test = restart(test, folder.path(), &upstream, 0).await;
     assert!(test.tracked().is_empty());
     let now = test.now().steady;
-    let drop = crate::store::Command::DropEnded { before: now, lost_before: now - Duration::from_hours(24 * 7) };
+    let drop = StoreCommand::DropEnded { before: now, lost_before: now - Duration::from_hours(24 * 7) };
     test.store.execute(drop).await.unwrap();
     set_all(&upstream, &ids[..1], Some(Status::Running));
     pass(&mut test, Duration::from_hours(4)).await;
@@ -245,8 +245,12 @@ async fn a_task_that_was_given_up_is_only_read_again_when_it_is_registered_again
     }
     assert_eq!(ended(&mut test, "lost"), 1);
     let polls = test.polled.lock().unwrap().len();
-    pass(&mut test, MINUTE * 30).await;
-    assert_eq!(test.polled.lock().unwrap().len(), polls);
+    pass(&mut test, Duration::from_hours(2)).await;
+    assert!(test.polled.lock().unwrap().len() == polls && test.tracked().is_empty());
+    let now = test.now().steady;
+    let month = Duration::from_hours(24 * 30);
+    let drop = StoreCommand::DropEnded { before: now - Duration::from_hours(1), lost_before: now - month };
+    test.store.execute(drop).await.unwrap();
     let (reply, registered) = oneshot::channel();
     test.actor.on_command(Command::Register { tasks: vec![NewTask::new(id("t0"))], reply }).await;
     test.settle().await;
@@ -256,4 +260,73 @@ async fn a_task_that_was_given_up_is_only_read_again_when_it_is_registered_again
     pass(&mut test, 2 * MINUTE).await;
     assert_eq!(test.polled.lock().unwrap().len(), polls + 2);
     assert_eq!((ended(&mut test, "lost"), regressions(&mut test)), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_new_before_a_downtime_is_confirmed_did_not_happen_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, ids) = (Upstream::default(), ids(20));
+    set_all(&upstream, &ids, Some(Status::Running));
+    let mut test = start(folder.path(), &upstream).await;
+    discover(&mut test, &ids[..1]).await;
+    pass(&mut test, MINUTE).await;
+    let mut test = restart(test, folder.path(), &upstream, 40).await;
+    discover(&mut test, &ids[1..]).await;
+    *test.date.lock().unwrap() = Some(test.clock.lock().unwrap().wall);
+    for _ in 0..3 {
+        pass(&mut test, MINUTE).await;
+    }
+    assert_eq!(ended(&mut test, "lost"), 1, "the task of before, after it was asked about");
+    let jump = test.steady.jump().unwrap();
+    test.store.execute(StoreCommand::PutForward(jump)).await.unwrap();
+    let before = test.now().steady - Duration::from_hours(24);
+    let old = StoreCommand::KnownIds { named_before: before, after: Cursor::default(), limit: 100 };
+    let Output::KnownIds(page) = test.store.execute(old).await.unwrap() else { panic!() };
+    assert_eq!(page.ids.iter().map(|known| known.id.as_str()).collect::<Vec<_>>(), ["t0"]);
+    set_all(&upstream, &ids[1..], Some(Status::Succeeded));
+    pass(&mut test, MINUTE).await;
+    assert_eq!((ended(&mut test, "succeeded"), test.tracked().len()), (19, 20));
+}
+
+#[tokio::test]
+async fn an_upstream_with_amnesia_is_recognized_by_the_tasks_that_were_polled_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, ids) = (Upstream::default(), ids(100));
+    set_all(&upstream, &ids, Some(Status::Running));
+    let more = "metrics: {zero_hold: 0s}\npolling: {requests_per_second: 1000000, burst: 100000, max_interval: 10m}";
+    let config = config(folder.path(), more);
+    let mut test = TestActor::start(&config, &Location::Memory, clock(), upstream.clone()).await;
+    // Old tasks are polled every ten minutes, young ones often.
+    discover(&mut test, &ids[..70]).await;
+    for _ in 0..24 * 60 {
+        pass(&mut test, MINUTE).await;
+    }
+    discover(&mut test, &ids[70..]).await;
+    pass(&mut test, MINUTE).await;
+    set_all(&upstream, &ids, None);
+    for _ in 0..600 {
+        pass(&mut test, Duration::from_secs(2)).await;
+    }
+    assert_eq!(ended(&mut test, "lost"), 0);
+}
+
+#[tokio::test]
+async fn a_configured_time_is_compared_by_the_upstreams_own_clock() {
+    for step in [0, -10 * DAY, 10 * DAY] {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Upstream::default();
+        let config = config(folder.path(), "metrics: {zero_hold: 0s}\ntasks: {count_since: 2027-01-15T00:00:00Z}");
+        let mut test = TestActor::start(&config, &Location::Memory, clock(), upstream.clone()).await;
+        let right = test.clock.lock().unwrap().wall;
+        *test.date.lock().unwrap() = Some(right);
+        test.step_wall_clock(step);
+        for (id, before) in [("new", 60_000), ("old", 2 * DAY * 1000)] {
+            let mut answer = answer(Status::Succeeded);
+            answer.times.finish = Some(right.shifted(-before));
+            upstream.lock().unwrap().insert(id.to_owned(), answer);
+        }
+        discover(&mut test, &["new".to_owned(), "old".to_owned()]).await;
+        pass(&mut test, MINUTE).await;
+        assert_eq!(ended(&mut test, "succeeded"), 1, "{step}");
+    }
 }

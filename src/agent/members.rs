@@ -106,6 +106,9 @@ impl Members {
         let count = (!listing.has_more).then_some(count);
         metrics.source_read(name, &source.label, count, listing.errors, listing.is_truncated, succeeded);
         for ListRequest { code, reason, took, date, sent } in &listing.requests {
+            if let Some(date) = date {
+                tracker.services.clock.observe_date(name, *date, *sent + *took);
+            }
             let at = wall - now.monotonic.saturating_duration_since(*sent + *took);
             let operation = Operation::List;
             let ended = RequestOutcome { operation, code: *code, reason: *reason, took: *took, at, date: *date };

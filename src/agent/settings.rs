@@ -30,8 +30,6 @@ pub struct UpstreamSettings {
 pub struct Rules {
     /// Which tasks count.
     policy: Policy,
-    /// By the wall clock: tasks that finished since then count, instead of those since the first start.
-    count_since: Option<Timestamp>,
     /// An active task is given up this long after it was first seen.
     pub give_up_after: Duration,
     /// An ended task is shown for so long.
@@ -46,14 +44,13 @@ impl Rules {
     /// Of a configuration, for a state that was created then.
     pub fn new(config: &Config, first_start: Timestamp) -> Self {
         let tasks = &config.file.tasks;
-        let (count_since, configured) = match tasks.count_since {
-            CountSinceConfig::FirstStart => (CountSince::Moment(first_start), None),
-            CountSinceConfig::Always => (CountSince::Always, None),
-            CountSinceConfig::Time(moment) => (CountSince::Moment(moment), Some(moment)),
+        let count_since = match tasks.count_since {
+            CountSinceConfig::FirstStart => CountSince::Moment(first_start),
+            CountSinceConfig::Always => CountSince::Always,
+            CountSinceConfig::Time(moment) => CountSince::Configured(moment),
         };
         Self {
             policy: Policy { count_since, forget_after: tasks.forget_after.0, ..Policy::COUNT_ALL },
-            count_since: configured,
             give_up_after: tasks.give_up_after.0,
             retention: tasks.retention.0,
             recheck_ended: tasks.recheck_ended.0,
@@ -63,9 +60,7 @@ impl Rules {
 
     /// The rules for transitions of an upstream's tasks now.
     pub fn policy(&self, clock: &Clock, upstream: &str, has_amnesia: bool) -> Policy {
-        let since = self.count_since.map(|since| CountSince::Moment(clock.to_steady(since)));
-        let count_since = since.unwrap_or(self.policy.count_since);
-        Policy { count_since, upstream_skew: clock.skew(upstream), has_amnesia, ..self.policy }
+        Policy { upstream_skew: clock.skew(upstream), has_amnesia, ..self.policy }
     }
 
     /// How long ended tasks are polled again.

@@ -52,9 +52,17 @@ impl StateSweeper {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cursor = Cursor::default();
+        let mut has_jumped = false;
         for round in 1u32.. {
             ticks.tick().await;
             self.pulse.beat();
+            if let Some(jump) = self.clock.jump().filter(|_| !has_jumped) {
+                if self.agent.store().execute(Command::PutForward(jump)).await.is_err() {
+                    // Nothing may be forgotten before.
+                    continue;
+                }
+                has_jumped = true;
+            }
             // What fails is done in a later round; the store has logged it.
             if let Ok(next) = self.sweep(round, cursor.clone(), self.clock.now().steady).await {
                 cursor = next;
@@ -67,8 +75,9 @@ impl StateSweeper {
     async fn sweep(&self, round: u32, cursor: Cursor, now: Timestamp) -> Result<Cursor, CommandError> {
         let store = self.agent.store();
         if round.is_multiple_of(ENDED_EVERY) {
-            let Rules { retention, give_up_after, .. } = *self.rules.borrow();
-            let command = Command::DropEnded { before: now - retention, lost_before: now - give_up_after };
+            let Rules { retention, forget_after, give_up_after, .. } = *self.rules.borrow();
+            let command =
+                Command::DropEnded { before: now - retention, lost_before: now - forget_after.max(give_up_after) };
             store.execute(command).await?;
         }
         let next = self.sweep_known_ids(cursor, now).await?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::clock::Jump;
 use crate::domain::{Answer, Interner, Task, TaskId, Timestamp, schedule};
 use crate::metrics::UpstreamSelection;
 use crate::view::{RowSlot, TaskRow, TaskRows};
@@ -150,6 +151,15 @@ impl TaskTable {
     pub fn by_token(&self, token: PollToken) -> Option<&Task> {
         let is_valid = self.tokens.get(token.slot.index()) == Some(&token.number);
         self.get(token.slot).filter(|_| is_valid)
+    }
+
+    /// Puts forward what was recorded before the clock was put forward.
+    pub fn put_forward(&mut self, jump: Jump) {
+        for slot in self.rows.slots(|_| true) {
+            if let Some(row) = self.rows.get_mut(slot) {
+                row.task.put_forward(|time| jump.apply(time));
+            }
+        }
     }
 
     /// Gives every task the label set that `assign` chooses for it.

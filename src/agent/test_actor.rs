@@ -55,8 +55,10 @@ pub fn clock() -> Arc<Mutex<ManualClock>> {
 
 /// The configuration of upstream `u`, with `more` at its head.
 pub fn config(folder: &Path, more: &str) -> Config {
+    let polling =
+        if more.contains("polling:") { "" } else { "polling: {requests_per_second: 1000000, burst: 100000}\n" };
     let text = format!(
-        "polling: {{requests_per_second: 1000000, burst: 100000}}\n{more}\nstate: {{sqlite: {{path: s.db}}}}\n\
+        "{polling}{more}\nstate: {{sqlite: {{path: s.db}}}}\n\
          upstreams: [{{name: u, provider: new_api, base_url: 'http://127.0.0.1:9',\n\
          file_sd_configs: [{{files: [a.json]}}, {{files: [b.json]}}]}}]\n"
     );

@@ -38,6 +38,8 @@ pub struct Tracker {
     /// Rows of the state that could not be read.
     pub(super) skipped_rows: usize,
     amnesia: Amnesia,
+    /// The table has followed the clock, which was put forward.
+    has_jumped: bool,
     ticks: u32,
 }
 
@@ -52,6 +54,7 @@ impl Tracker {
             counters: TaskCounters::new(&settings, services.store.clone(), services.metrics.clone()),
             skipped_rows: 0,
             amnesia: Amnesia::default(),
+            has_jumped: false,
             ticks: 0,
             services,
             settings,
@@ -104,6 +107,7 @@ impl Tracker {
         let mut slots = Vec::with_capacity(tasks.len());
         for task in tasks {
             let mut task = Arc::unwrap_or_clone(task);
+            self.services.clock.jump().inspect(|jump| task.put_forward(|time| jump.apply(time)));
             self.counters.assign_label_set(&mut task, now.steady);
             slots.extend(self.table.add(task));
         }
@@ -120,6 +124,7 @@ impl Tracker {
 
     /// Sends due polls. Returns when to come back, if nothing happens before.
     pub fn poll_due_tasks(&mut self) -> Option<std::time::Instant> {
+        self.follow_clock();
         loop {
             let now = self.services.clock.now();
             let dispatched = self.poller.dispatch_due(&self.table, now);
@@ -133,10 +138,18 @@ impl Tracker {
         }
     }
 
+    /// Puts forward what was recorded before the clock was put forward.
+    fn follow_clock(&mut self) {
+        if let Some(jump) = self.services.clock.jump().filter(|_| !self.has_jumped) {
+            self.has_jumped = true;
+            self.table.put_forward(jump);
+        }
+    }
+
     /// A request ended: its answers are applied to the tasks that still wait for them.
     pub fn on_response(&mut self, outcome: Outcome) {
         if let Some(date) = outcome.date {
-            self.services.clock.observe_date(&self.settings.upstream.name, date);
+            self.services.clock.observe_date(&self.settings.upstream.name, date, outcome.received);
         }
         let now = self.services.clock.now();
         let reason = match &outcome.result {
@@ -326,6 +339,7 @@ impl Tracker {
 
     /// Applies a committed record: the aggregate labels may have changed meanwhile.
     fn apply_committed(&mut self, mut task: Task, now: Now) {
+        self.services.clock.jump().inspect(|jump| task.put_forward(|time| jump.apply(time)));
         self.counters.assign_label_set(&mut task, now.steady);
         let Some(slot) = self.table.slot(&task.id) else { return };
         // A task that was forgotten and registered again has a newer record.

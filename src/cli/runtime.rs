@@ -1,6 +1,7 @@
 //! The tokio runtime of a command, and its stop signals.
 
 use std::io;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -18,18 +19,18 @@ const MAX_BLOCKING: usize = 32;
 /// How long these threads live without work.
 const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// How many threads a start needs at least.
-const THREADS: usize = 4;
+/// How many threads a start needs besides two for each CPU.
+const THREADS: usize = 8;
 
 /// Starts threads and ends them: where the system has too few, the runtime would panic.
-fn try_threads() -> io::Result<()> {
+fn try_threads(count: usize) -> io::Result<()> {
     let (hold, held) = mpsc::channel::<()>();
     let held = Arc::new(Mutex::new(held));
     let start = |_| {
         let held = held.clone();
         thread::Builder::new().spawn(move || drop(held.lock().map(|held| held.recv())))
     };
-    let threads = (0..THREADS).map(start).collect::<io::Result<Vec<_>>>();
+    let threads = (0..count).map(start).collect::<io::Result<Vec<_>>>();
     drop(hold);
     threads?.into_iter().for_each(|thread| drop(thread.join()));
     Ok(())
@@ -38,11 +39,12 @@ fn try_threads() -> io::Result<()> {
 /// Runs a future on a new runtime.
 pub fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     // Independent of the number of cores, because polls run on threads of their own.
+    let count = THREADS + 2 * thread::available_parallelism().map_or(1, NonZero::get);
     let no_threads = |error: io::Error| {
         let advice = "raise the limit of processes (ulimit -u, or pids of the container)";
-        Failure::Other(anyhow::Error::new(error).context(format!("cannot start {THREADS} threads; {advice}")))
+        Failure::Other(anyhow::Error::new(error).context(format!("cannot start {count} threads; {advice}")))
     };
-    try_threads().map_err(no_threads)?;
+    try_threads(count).map_err(no_threads)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(MAX_BLOCKING)

@@ -28,6 +28,8 @@ pub enum CountSince {
     Always,
     /// Those that finished at or after this time of the steady clock.
     Moment(Timestamp),
+    /// Those that finished at or after this time by the upstream's own clock.
+    Configured(Timestamp),
 }
 
 /// The rules that a transition depends on.
@@ -188,11 +190,15 @@ fn is_counted(task: &Task, policy: &Policy, now: Timestamp) -> bool {
     if task.seen_active || policy.count_since == CountSince::Always {
         return true;
     }
-    let CountSince::Moment(since) = policy.count_since else { return true };
     match task.times.finish {
         Some(finish) => {
-            let finish = finish.shifted(policy.upstream_skew.saturating_neg());
-            finish >= since && finish >= now - policy.forget_after
+            let steady = finish.shifted(policy.upstream_skew.saturating_neg());
+            let is_since = match policy.count_since {
+                CountSince::Always => true,
+                CountSince::Moment(since) => steady >= since,
+                CountSince::Configured(since) => finish >= since,
+            };
+            is_since && steady >= now - policy.forget_after
         }
         None => task.discovered_after_first_load,
     }

@@ -290,6 +290,17 @@ impl Task {
         })
     }
 
+    /// Puts forward its times that were recorded since a restart, before its downtime was confirmed.
+    pub fn put_forward(&mut self, put: impl Fn(Timestamp) -> Timestamp) {
+        self.first_seen = put(self.first_seen);
+        self.last_change = put(self.last_change);
+        self.last_poll = self.last_poll.map(&put);
+        self.ended_seen = self.ended_seen.map(&put);
+        if let Some(strikes) = &mut self.strikes {
+            strikes.since = put(strikes.since);
+        }
+    }
+
     /// It is lost and was registered again: the upstream is asked for it as if it was lost just now.
     pub fn search_again(&mut self, now: Timestamp) {
         (self.first_seen, self.ended_seen, self.strikes) = (now, Some(now), None);

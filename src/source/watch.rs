@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::{io, thread};
 
 use glob::Pattern;
 use notify::event::ModifyKind;
@@ -24,11 +25,13 @@ impl Watch {
         let changed = Arc::new(Notify::new());
         let signal = changed.clone();
         let names: Vec<Pattern> = patterns.iter().filter_map(|pattern| file_name_pattern(pattern)).collect();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        let on_event = move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| is_relevant(&event, &names)) {
                 signal.notify_one();
             }
-        });
+        };
+        // A watcher that cannot start its thread would panic later.
+        let watcher = try_thread().map_err(notify::Error::io).and_then(|()| notify::recommended_watcher(on_event));
         let mut watcher = watcher
             .inspect_err(
                 |error| tracing::warn!(%error, "cannot watch files; reading them every refresh_interval instead"),
@@ -51,6 +54,11 @@ impl Watch {
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
+}
+
+/// Whether the system has a thread left.
+fn try_thread() -> io::Result<()> {
+    thread::Builder::new().spawn(|| ()).map(|thread| drop(thread.join()))
 }
 
 /// Pattern of the file name alone.

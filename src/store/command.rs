@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::error::StoreError;
+use crate::clock::Jump;
 use crate::counters::{CounterSnapshot, SourceCounters, ZeroHold};
 use crate::domain::{CounterKey, LabelSet, Status, Task, TaskId, Timestamp, Transition};
 
@@ -63,9 +64,11 @@ pub enum Command {
     DropEnded {
         /// Of those whose end was read before then.
         before: Timestamp,
-        /// But only of those lost tasks that were first seen before then: the others may be found again.
+        /// But only of those lost tasks that were first seen before then: the others can be registered again.
         lost_before: Timestamp,
     },
+    /// Puts forward what was recorded before the clock was put forward.
+    PutForward(Jump),
     /// Updates known ids.
     UpdateKnownIds {
         /// Ids that a source names now.

@@ -206,3 +206,50 @@ async fn requests_to_many_slow_upstreams_leave_descriptors_for_pages() {
         assert_eq!(get(running.address, "metrics").await.0, 200);
     }
 }
+
+/// A user that has no other process.
+const USER: [&str; 3] = ["--reuid=64017", "--regid=64017", "--clear-groups"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_another_thread_the_program_goes_on_with_its_last_list() {
+    let user = Command::new("id").arg("-u").output().unwrap();
+    if user.stdout != b"0\n" {
+        eprintln!("only root can start the program as a user with a limit of threads: this is not tested");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start("127.0.0.1:0").await;
+    for id in ["t", "u"] {
+        upstream.script(id, vec![status("IN_PROGRESS")]);
+    }
+    let (config, ids) = (folder.path().join("c.yml"), folder.path().join("ids.json"));
+    let tail = ", file_sd_configs: [{files: [ids.json], refresh_interval: 1s}], authorization: {credentials_file: key}";
+    fs::write(&config, quick(upstream.address, "state: {memory: {}}", tail)).unwrap();
+    fs::write(&ids, r#"[{"targets": ["u"]}]"#).unwrap();
+    fs::write(folder.path().join("key"), "sk-1").unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(USER).arg(program().get_program()).stderr(Stdio::piped());
+    command.args(["--web.listen-address=127.0.0.1:0", &format!("--config.file={}", config.display())]);
+    let mut running = Running::spawn(&mut command);
+    let is_running = |page: &str, id: &str| {
+        page.contains(&format!("videogen_task_status{{upstream=\"gw\",task_id=\"{id}\",status=\"running\"}} 1"))
+    };
+    wait_for(running.address, "metrics", |_, page| is_running(page, "t") && is_running(page, "u")).await;
+    let pid = running.child.id().to_string();
+    let limited = Command::new("setpriv").args(USER).args(["prlimit", "--pid", &pid, "--nproc=1"]).status();
+    assert!(limited.unwrap().success());
+    // Reading the file, the key and the configuration needs threads.
+    let polls = upstream.requests().len();
+    running.signal("HUP");
+    let reloads = "videogen_exporter_config_last_reload_success_timestamp_seconds";
+    let before = value(&get(running.address, "metrics").await.1, reloads);
+    running.signal("HUP");
+    wait_for(running.address, "metrics", |_, page| value(page, reloads) > before).await;
+    fs::write(&ids, r#"[{"targets": ["u", "v"]}]"#).unwrap();
+    wait_for(running.address, "metrics", |_, page| page.contains("task_id=\"v\"")).await;
+    assert!(upstream.requests().len() > polls);
+    assert_eq!(get(running.address, "-/healthy").await.0, 200);
+    running.signal("TERM");
+    assert_eq!(running.wait_for_exit(PATIENCE), Some(0));
+}

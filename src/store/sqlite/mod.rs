@@ -12,7 +12,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::command::{Command, Discovery, Loaded, Output, UpstreamKey};
 use super::error::StoreError;
 use super::event::Event;
-use crate::clock::{Clock, SavedClock};
+use crate::clock::{Clock, Jump, SavedClock};
 use crate::domain::Transition;
 use counters::CounterBatch;
 use statement::execute;
@@ -114,6 +114,21 @@ fn write_clock(db: &Connection, saved: SavedClock) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Puts times forward that were recorded before the clock was put forward.
+fn put_forward(db: &Connection, jump: Jump) -> rusqlite::Result<()> {
+    let (since, until) = (jump.since.as_millis(), jump.until.as_millis());
+    for sql in [
+        "update ledger set named = named + ?3 where named between ?1 and ?2",
+        "update aggregates set used = used + ?3 where used between ?1 and ?2",
+        "update tasks set ended = ended + ?3 where ended between ?1 and ?2",
+        "update tasks set record = json_set(record, '$.first_seen', json_extract(record, '$.first_seen') + ?3) \
+         where case when json_valid(record) then json_extract(record, '$.first_seen') end between ?1 and ?2",
+    ] {
+        execute(db, sql, [since, until, jump.by])?;
+    }
+    Ok(())
+}
+
 fn load(db: &Connection, key: &UpstreamKey, labels: &[std::sync::Arc<str>]) -> rusqlite::Result<Loaded> {
     let (tasks, skipped) = tasks::all(db, key)?;
     Ok(Loaded {
@@ -161,6 +176,7 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
         Command::MarkUsed(label_sets, now) => counters::mark_used(db, label_sets, *now)?,
         Command::DropUnusedLabelSets(before) => counters::drop_unused(db, *before)?,
         Command::DropEnded { before, lost_before } => tasks::drop_ended(db, *before, *lost_before)?,
+        Command::PutForward(jump) => put_forward(db, *jump)?,
         Command::UpdateKnownIds { named, now, forgotten, before } => {
             for known in named {
                 known_ids::touch(db, &known.upstream, &known.id, *now)?;

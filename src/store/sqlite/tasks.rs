@@ -88,7 +88,7 @@ pub fn forget(db: &Connection, key: &UpstreamKey, id: &TaskId, now: Timestamp) -
 pub fn drop_ended(db: &Connection, before: Timestamp, lost_before: Timestamp) -> rusqlite::Result<()> {
     // A damaged record is not valid JSON.
     let sql = "delete from tasks where ended <= ?1 and case when json_valid(record) \
-               then json_extract(record, '$.failure') is not 'lost' or json_extract(record, '$.first_seen') <= ?2 else true end";
+               then json_extract(record, '$.status') is not 'lost' or json_extract(record, '$.first_seen') <= ?2 else true end";
     execute(db, sql, [before.as_millis(), lost_before.as_millis()]).map(drop)
 }
 
