@@ -184,11 +184,6 @@ impl Clock {
         steady.shifted(self.wall_offset())
     }
 
-    /// A time of the wall clock by the steady clock.
-    pub fn to_steady(&self, wall: Timestamp) -> Timestamp {
-        wall.shifted(self.wall_offset().saturating_neg())
-    }
-
     /// Continues the clock of a state. Only called when the state is opened.
     pub fn resume(&self, saved: SavedClock) {
         let Some(stopped) = saved.wall else { return };
@@ -312,7 +307,6 @@ mod tests {
         for step in [7 * DAY, -30 * DAY, 12 * 365 * DAY] {
             source.lock().unwrap().wall = START.shifted(step);
             assert_eq!((steady(&clock), clock.to_wall(event)), (0, START.shifted(step)));
-            assert_eq!(clock.to_steady(clock.to_wall(event)), event);
         }
         source.lock().unwrap().monotonic += Duration::from_secs(5);
         assert_eq!(steady(&clock), 5000);

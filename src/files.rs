@@ -4,16 +4,20 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
 
 use crate::clock;
 
 /// Interval between two looks at a file whose changes are noticed.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Most calls at a time that may hang. Fewer than there are threads for blocking calls.
+static SLOTS: Semaphore = Semaphore::const_new(8);
 
 /// Opens a file for reading: a regular one, after following links. A pipe or a device is refused without waiting for it.
 ///
@@ -59,7 +63,17 @@ pub async fn in_background<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    match tokio::time::timeout(patience, tokio::task::spawn_blocking(work)).await {
+    let slot_and_work = async {
+        // A disk that hangs takes no more threads than this: others need them too.
+        let slot = SLOTS.acquire().await;
+        tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(slot);
+            done
+        })
+        .await
+    };
+    match tokio::time::timeout(patience, slot_and_work).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(io::Error::other(error)),
         Err(_) => {
@@ -89,12 +103,22 @@ pub fn descriptor_limit() -> u64 {
 }
 
 /// Decides when a file is looked at again: every second, and never twice at the same time.
-pub struct Recheck(Mutex<(Instant, bool)>);
+#[derive(Clone)]
+pub struct Recheck(Arc<Mutex<(Instant, bool)>>);
+
+/// The right to look at a file now, until it is dropped.
+pub struct RecheckTurn(Recheck);
 
 impl Default for Recheck {
     /// The file was just read.
     fn default() -> Self {
-        Self(Mutex::new((clock::instant(), false)))
+        Self(Arc::new(Mutex::new((clock::instant(), false))))
+    }
+}
+
+impl Drop for RecheckTurn {
+    fn drop(&mut self) {
+        *self.0.state() = (clock::instant(), false);
     }
 }
 
@@ -104,17 +128,12 @@ impl Recheck {
     }
 
     /// Whether the caller has to look at the file now.
-    pub fn claim(&self) -> bool {
+    pub fn claim(&self) -> Option<RecheckTurn> {
         let now = clock::instant();
         let mut state = self.state();
         let is_due = !state.1 && now.duration_since(state.0) >= RECHECK_INTERVAL;
         state.1 |= is_due;
-        is_due
-    }
-
-    /// The caller has looked at it.
-    pub fn done(&self) {
-        *self.state() = (clock::instant(), false);
+        is_due.then(|| RecheckTurn(self.clone()))
     }
 }
 

@@ -21,7 +21,6 @@ use crate::clock;
 use crate::config::Upstream;
 use crate::counters::CounterSnapshot;
 use crate::domain::Task;
-use crate::http::{Client, ClientError};
 use crate::liveness::Pulse;
 use crate::metrics::Operation;
 use crate::source::Source;
@@ -54,12 +53,8 @@ pub struct UpstreamActor {
 }
 
 /// The function that sends an upstream's requests.
-///
-/// # Errors
-/// When the client cannot be built, which loading the configuration has tried.
-pub fn request_sender(upstream: &Upstream) -> Result<SendRequest, ClientError> {
-    let client = Client::new(&upstream.http)?;
-    Ok(UpstreamClient::new(client, upstream.dialect.clone(), upstream.key.clone()).into_send())
+pub fn request_sender(upstream: &Upstream) -> SendRequest {
+    UpstreamClient::new(upstream.client.clone(), upstream.dialect.clone(), upstream.key.clone()).into_send()
 }
 
 impl UpstreamActor {

@@ -86,14 +86,14 @@ impl Work {
 
 /// The client of one upstream with everything that a request needs.
 pub struct UpstreamClient {
-    client: Client,
+    client: Arc<Client>,
     dialect: Arc<Dialect>,
     key: Option<Credentials>,
 }
 
 impl UpstreamClient {
     /// Of an upstream's client, dialect and key.
-    pub fn new(client: Client, dialect: Arc<Dialect>, key: Option<Credentials>) -> Self {
+    pub fn new(client: Arc<Client>, dialect: Arc<Dialect>, key: Option<Credentials>) -> Self {
         Self { client, dialect, key }
     }
 

@@ -160,10 +160,6 @@ impl Supervisor {
 
     async fn apply(&mut self, config: Arc<Config>, mut prepared: Prepared) -> anyhow::Result<()> {
         let settings = UpstreamSettings::all(&config, self.services.store.first_start());
-        let mut senders = Vec::with_capacity(settings.len());
-        for settings in &settings {
-            senders.push(request_sender(&settings.upstream)?);
-        }
         let now = self.services.clock.to_wall(self.services.clock.now().steady);
         self.services.metrics.reloaded(&config.file.metrics, now);
         let stays = |name: &str, provider| {
@@ -176,8 +172,8 @@ impl Supervisor {
             tracing::error!(error = format!("{error:#}"), "upstreams did not stop cleanly");
         }
         let (mut handles, mut starting) = (BTreeMap::new(), Vec::new());
-        for (settings, send) in settings.into_iter().zip(senders) {
-            let name = settings.upstream.name.clone();
+        for settings in settings {
+            let (name, send) = (settings.upstream.name.clone(), request_sender(&settings.upstream));
             if let Some(actor) = self.actors.get_mut(&name) {
                 actor.timeout = settings.upstream.polling.timeout;
                 let counters = prepared.counters.remove(&name).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Most threads for blocking calls of one actor thread: a hanging disk must not take more.
@@ -21,6 +21,22 @@ pub struct ActorThreads {
     /// How many actors were placed.
     placed: usize,
     _stop: DropGuard,
+}
+
+/// A runtime that never waits for its blocked threads: a file that blocks must not keep the program from ending, and where the
+/// system has no thread for it, it is dropped by another runtime.
+struct UnblockedRuntime(Option<Runtime>);
+
+impl UnblockedRuntime {
+    fn run(&self, stop: &CancellationToken) {
+        self.0.iter().for_each(|runtime| runtime.block_on(stop.cancelled()));
+    }
+}
+
+impl Drop for UnblockedRuntime {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
 }
 
 impl ActorThreads {
@@ -44,11 +60,8 @@ impl ActorThreads {
             // While one such thread lives, work for them waits when the system has no other thread.
             runtime.spawn_blocking(|| ());
             let (handle, stop) = (runtime.handle().clone(), stop.clone());
-            let work = move || {
-                runtime.block_on(stop.cancelled());
-                // A blocked file must not keep the program from ending.
-                runtime.shutdown_background();
-            };
+            let runtime = UnblockedRuntime(Some(runtime));
+            let work = move || runtime.run(&stop);
             thread::Builder::new().name(format!("agent-{n}")).spawn(work)?;
             Ok(handle)
         };

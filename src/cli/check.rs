@@ -26,7 +26,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             "upstream {}: provider {}, {}, {auth}",
             upstream.name,
             upstream.dialect.name(),
-            upstream.http.base_url
+            upstream.client.options().base_url
         ))?;
         let polling = &upstream.polling;
         print_line(format_args!(

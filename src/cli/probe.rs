@@ -12,7 +12,6 @@ use crate::clock;
 use crate::config::{self, TaskStatusForm, Upstream};
 use crate::domain::labels::sanitize;
 use crate::domain::{Answer, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
-use crate::http::Client;
 use crate::metrics::{Encoder, Format, Page, SeriesSelection};
 use crate::secret::Secret;
 use crate::view::TaskRows;
@@ -37,7 +36,7 @@ impl Probe {
 }
 
 async fn probe_task(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
-    let client = Client::new(&upstream.http).map_err(|error| Failure::Other(error.into()))?;
+    let client = &upstream.client;
     let key = match &upstream.key {
         Some(key) => Some(key.get(clock::now()).await),
         None => None,

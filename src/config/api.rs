@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::authorization::load_own_secret;
 use super::problem::Problems;
 use super::scalars::Text;
-use crate::secret::SecretSource;
+use crate::secret::{SecretSource, fingerprint};
 
 /// The section.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -52,6 +52,11 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
+    /// Identifies the key in the state, without saying where it is kept.
+    pub fn identity(&self) -> Arc<str> {
+        fingerprint(&self.name).into()
+    }
+
     /// Whether it may be used for this upstream.
     pub fn is_for(&self, upstream: &str) -> bool {
         self.upstreams.is_empty() || self.upstreams.iter().any(|name| **name == *upstream)

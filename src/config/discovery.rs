@@ -11,7 +11,7 @@ use super::http::{ClientConfig, ProxyUrl, TlsConfig};
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, Text};
 use super::sources::{check_max_targets, default_max_targets};
-use crate::http::{Client, Options};
+use crate::http::Client;
 use crate::provider::Dialect;
 use crate::secret::{Credentials, SecretSource};
 
@@ -65,8 +65,8 @@ pub struct HttpSdConfig {
 /// A checked entry of `http_sd_configs:`.
 #[derive(Clone)]
 pub struct HttpSourceSettings {
-    /// Options of its HTTP client.
-    pub http: Options,
+    /// Its HTTP client.
+    pub client: Arc<Client>,
     /// Its key.
     pub key: Option<Credentials>,
     /// Interval between reads.
@@ -90,8 +90,13 @@ impl HttpSdConfig {
             max_body_size: MAX_BODY_SIZE,
             max_idle: 1,
         };
-        let http = client.check(at, folder, problems)?;
-        Some(HttpSourceSettings { http, key, refresh_interval: self.refresh_interval.0, max_targets: self.max_targets })
+        let client = client.check(at, folder, problems)?;
+        Some(HttpSourceSettings {
+            client,
+            key,
+            refresh_interval: self.refresh_interval.0,
+            max_targets: self.max_targets,
+        })
     }
 }
 

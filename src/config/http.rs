@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -50,8 +51,8 @@ pub(super) struct ClientConfig<'a> {
 }
 
 impl ClientConfig<'_> {
-    /// Returns the options if `build` accepts them.
-    pub(super) fn check(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<http::Options> {
+    /// Builds the client.
+    pub(super) fn check(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<Arc<Client>> {
         let tls = self.tls.cloned().unwrap_or_default();
         if tls.cert_file.is_some() != tls.key_file.is_some() {
             problems.add(format!("{at}.tls_config"), "set both cert_file and key_file, or neither");
@@ -74,7 +75,7 @@ impl ClientConfig<'_> {
             proxy_url: self.proxy_url.map(|url| url.0.0.clone()),
         };
         match (self.build)(&options) {
-            Ok(_) => Some(options),
+            Ok(client) => Some(Arc::new(client)),
             Err(error) => {
                 let key = match &error {
                     ClientError::BaseUrl(_) => format!("{at}.{}", self.url.0),

@@ -91,14 +91,14 @@ impl<'a> ShownUpstream<'a> {
         Self {
             name: &upstream.name,
             provider: upstream.dialect.name(),
-            host: upstream.http.host(),
+            host: upstream.client.options().host(),
             has_key: upstream.key.is_some(),
             has_webhook: upstream.webhook.is_some(),
             polling: upstream.polling.into(),
             static_tasks: upstream.static_sources.iter().map(|group| group.tasks.len()).sum(),
             file_sources: upstream.file_sources.iter().map(|file| source(file.refresh_interval)).collect(),
             http_sources: http
-                .map(|http| ShownSource { host: http.http.host(), ..source(http.refresh_interval) })
+                .map(|http| ShownSource { host: http.client.options().host(), ..source(http.refresh_interval) })
                 .collect(),
             list_sources: lists
                 .map(|list| ShownSource {

@@ -18,7 +18,8 @@ use super::request::{RequestConfig, ResponseConfig};
 use super::scalars::Text;
 use super::sources::{FileSdConfig, FileSourceSettings, StaticSourceSettings, TargetGroup};
 use crate::domain::labels::sanitize;
-use crate::http::{self, Client};
+use crate::files;
+use crate::http::Client;
 use crate::provider::{self, Dialect, Provider};
 use crate::secret::{Credentials, SecretSource};
 
@@ -91,8 +92,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// The dialect of its API.
     pub dialect: Arc<Dialect>,
-    /// Options of its HTTP client.
-    pub http: http::Options,
+    /// Its HTTP client.
+    pub client: Arc<Client>,
     /// The key for its API.
     pub key: Option<Credentials>,
     /// The model of tasks whose responses name none.
@@ -122,8 +123,11 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// Most idle connections to all upstreams together, as long as each may have one.
-const MAX_IDLE: usize = 256;
+/// Most idle connections to all upstreams together. Where only few files may be open it is a quarter of those.
+const MAX_IDLE: usize = 1024;
+
+/// Which part of the open files idle connections may take.
+const IDLE_SHARE: u64 = 4;
 
 /// Checks all entries. The result is complete only when no problem was added.
 pub fn check_all(
@@ -133,7 +137,9 @@ pub fn check_all(
     folder: &Path,
     problems: &mut Problems,
 ) -> Vec<Upstream> {
-    let max_idle = (MAX_IDLE / entries.len().max(1)).max(1);
+    let few_files = usize::try_from(files::descriptor_limit() / IDLE_SHARE).unwrap_or(MAX_IDLE);
+    // With very many upstreams none is kept.
+    let max_idle = MAX_IDLE.min(few_files) / entries.len().max(1);
     let mut names = BTreeMap::new();
     let mut upstreams = Vec::new();
     for (n, entry) in entries.iter().enumerate() {
@@ -202,7 +208,7 @@ impl UpstreamConfig {
                 "a model name has 1 to 128 printable characters and is neither a URL nor a key",
             );
         }
-        let http = found.and_then(|provider| self.check_http(at, provider, &polling, folder, max_idle, problems));
+        let client = found.and_then(|provider| self.check_http(at, provider, &polling, folder, max_idle, problems));
         let dialect = dialect?;
         let entries = self.list_configs.iter().enumerate();
         let list_sources = entries
@@ -218,7 +224,7 @@ impl UpstreamConfig {
         Some(Upstream {
             name: self.name.0.as_str().into(),
             dialect: Arc::new(dialect),
-            http: http?,
+            client: client?,
             key,
             model: Some(self.model.0.as_str()).filter(|model| !model.is_empty()).map(Into::into),
             webhook,
@@ -255,7 +261,7 @@ impl UpstreamConfig {
         folder: &Path,
         max_idle: usize,
         problems: &mut Problems,
-    ) -> Option<http::Options> {
+    ) -> Option<Arc<Client>> {
         let configured = self.base_url.as_ref().map(|url| url.0.as_str());
         let Some(base_url) = configured.or(provider.base_url) else {
             problems.add(at, format!("the key `base_url` is missing; provider {} has no default", provider.name));

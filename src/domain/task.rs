@@ -25,12 +25,14 @@ pub struct NewTask {
     pub labels: Arc<BTreeMap<String, String>>,
     /// Its submit time, if the source has one.
     pub submit: Option<Timestamp>,
+    /// Identifies the API key that registers it.
+    pub key: Option<Arc<str>>,
 }
 
 impl NewTask {
     /// A task with only an id.
     pub fn new(id: TaskId) -> Self {
-        Self { id, labels: Arc::default(), submit: None }
+        Self { id, labels: Arc::default(), submit: None, key: None }
     }
 }
 
@@ -75,6 +77,8 @@ pub struct TaskOrigin {
     pub provider: &'static str,
     /// The `source` label of the source that discovered it first.
     pub source: String,
+    /// Identifies the API key that registered it.
+    pub key: Option<Arc<str>>,
     /// Its labels from the source, sanitized.
     pub labels: Arc<BTreeMap<String, String>>,
     /// Those labels that counters have, too.
@@ -218,6 +222,7 @@ impl Task {
                 upstream,
                 provider,
                 source: String::new(),
+                key: new.key,
                 labels: new.labels,
                 aggregate_labels: Arc::new([]),
             }),

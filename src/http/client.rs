@@ -72,6 +72,11 @@ impl Client {
         Ok(Self { pool, base, host })
     }
 
+    /// What it was built from.
+    pub fn options(&self) -> &Options {
+        self.pool.options()
+    }
+
     /// The complete URL of a request.
     pub fn url(&self, request: &Request) -> Url {
         let mut url = self.base.clone();

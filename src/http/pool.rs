@@ -31,6 +31,8 @@ pub struct Pool {
 struct Current {
     http: reqwest::Client,
     pem: Pem,
+    /// That the files cannot be read was logged.
+    is_unreadable: bool,
 }
 
 /// The contents of the certificate files.
@@ -48,7 +50,7 @@ impl Pool {
     /// When the URL, a certificate, a key or the proxy is invalid.
     pub fn new(options: &Options) -> Result<Self, ClientError> {
         let pem = Pem::read(&options.tls)?;
-        let current = Mutex::new(Current { http: build(options, &pem)?, pem });
+        let current = Mutex::new(Current { http: build(options, &pem)?, pem, is_unreadable: false });
         Ok(Self { options: options.clone(), recheck: Recheck::default(), current })
     }
 
@@ -59,9 +61,15 @@ impl Pool {
 
     /// The pool; a new one when the certificate files have changed.
     pub async fn get(self: &Arc<Self>) -> reqwest::Client {
-        if self.options.tls.has_files() && self.recheck.claim() {
+        if self.options.tls.has_files()
+            && let Some(turn) = self.recheck.claim()
+        {
             let pool = self.clone();
-            let _ = files::in_background(REREAD_TIMEOUT, move || pool.reload()).await;
+            let reload = move || {
+                pool.reload();
+                drop(turn);
+            };
+            let _ = files::in_background(REREAD_TIMEOUT, reload).await;
         }
         self.current().http.clone()
     }
@@ -72,12 +80,21 @@ impl Pool {
 
     /// Builds a new pool when the certificate files have changed. Invalid ones change nothing, and are logged once.
     fn reload(&self) {
-        if let Ok(pem) = Pem::read(&self.options.tls)
-            && self.current().pem != pem
-        {
-            let built = build(&self.options, &pem);
-            let host = self.options.host().unwrap_or_default();
-            let mut current = self.current();
+        let host = self.options.host().unwrap_or_default();
+        let pem = match Pem::read(&self.options.tls) {
+            Ok(pem) => pem,
+            Err(error) => {
+                if !std::mem::replace(&mut self.current().is_unreadable, true) {
+                    tracing::warn!(host, %error, "certificate files cannot be read; the last good ones stay in use");
+                }
+                return;
+            }
+        };
+        let is_changed = self.current().pem != pem;
+        let built = is_changed.then(|| build(&self.options, &pem));
+        let mut current = self.current();
+        current.is_unreadable = false;
+        if let Some(built) = built {
             current.pem = pem;
             match built {
                 Ok(http) => {
@@ -89,7 +106,6 @@ impl Pool {
                 }
             }
         }
-        self.recheck.done();
     }
 }
 

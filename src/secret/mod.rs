@@ -110,9 +110,15 @@ impl SecretSource {
 
     /// The current key; the last good one while the file cannot be read or reading it hangs.
     pub async fn get(self: &Arc<Self>) -> Secret {
-        if self.file.is_some() && self.recheck.claim() {
+        if self.file.is_some()
+            && let Some(turn) = self.recheck.claim()
+        {
             let source = self.clone();
-            let _ = files::in_background(REREAD_TIMEOUT, move || source.reread()).await;
+            let reread = move || {
+                source.reread();
+                drop(turn);
+            };
+            let _ = files::in_background(REREAD_TIMEOUT, reread).await;
         }
         self.current()
     }
@@ -151,8 +157,6 @@ impl SecretSource {
                 cached.failure = failure;
             }
         }
-        drop(cached);
-        self.recheck.done();
     }
 }
 

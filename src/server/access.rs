@@ -14,6 +14,9 @@ use crate::config::ApiKey;
 use crate::metrics::{AuthFailure, Metrics};
 use crate::secret::Secret;
 
+/// Longest key that is compared, in bytes.
+const MAX_KEY: usize = 4096;
+
 /// Requests a second and burst of one key.
 const KEY_RATE: (u32, u32) = (50, 200);
 
@@ -133,9 +136,10 @@ impl Access {
     }
 }
 
-fn bearer_key(headers: &HeaderMap) -> Option<&str> {
+/// The key of a request; `None` for another kind of login, such as that of a proxy, and for a key that is longer than any.
+pub fn bearer_key(headers: &HeaderMap) -> Option<&str> {
     let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    (scheme.eq_ignore_ascii_case("bearer") && key.len() <= MAX_KEY).then_some(key.trim())
 }
 
 fn too_many_requests() -> HttpError {

@@ -34,8 +34,10 @@ impl AllowedHosts {
         let Some(origin) = headers.get(header::ORIGIN) else { return false };
         let authority = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
         let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        // A name that somebody makes point here is the same in both headers: it has to be one of ours as well.
         let is_own = |authority: &str| {
             own.is_some_and(|own| own.eq_ignore_ascii_case(authority))
+                && host_of(authority).is_some_and(|host| self.has(&host))
                 || host_of(authority).is_some_and(|host| self.0.contains(&host))
         };
         !authority.is_some_and(is_own)
@@ -116,6 +118,8 @@ mod tests {
         assert!(!foreign("http://localhost:10470") && !foreign("https://x.example.com"));
         assert!(foreign("http://localhost:3000") && foreign("null") && foreign("https://evil.example"));
         assert!(!hosts.is_foreign_origin(&headers(&[("host", "localhost")])), "no browser");
+        let rebound = headers(&[("host", "evil.example:10470"), ("origin", "http://evil.example:10470")]);
+        assert!(hosts.is_foreign_origin(&rebound));
         let cross = headers(&[("sec-fetch-site", "cross-site")]);
         assert!(is_cross_site_write(&Method::POST, &cross) && !is_cross_site_write(&Method::GET, &cross));
         assert!(!is_cross_site_write(&Method::POST, &headers(&[("sec-fetch-site", "same-origin")])));

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::access::bearer_key;
 use super::activity::HoldingBody;
 use super::browser::is_cross_site_write;
 use super::client::Client;
@@ -51,6 +52,5 @@ pub async fn refuse_foreign_sites(State(handle): State<Arc<Handle>>, request: Re
 /// Whether a request has a valid API key, which no other web site knows.
 async fn has_key(handle: &Handle, client: Option<Client>, headers: HeaderMap) -> bool {
     let (Some(client), Ok(config)) = (client, handle.active_config()) else { return false };
-    headers.contains_key(header::AUTHORIZATION)
-        && handle.access.find_permissions(&config.api, client, &headers).await.is_ok()
+    bearer_key(&headers).is_some() && handle.access.find_permissions(&config.api, client, &headers).await.is_ok()
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 
 use super::error::HttpError;
-use crate::agent::API_SOURCE;
 use crate::config::ApiKey;
 use crate::domain::{NewTask, Task};
 use crate::view::UpstreamView;
@@ -17,23 +16,22 @@ const MAX_LABEL_NAMES: usize = 64;
 /// Seconds of `Retry-After`: tasks end, and are dropped after `tasks.retention`.
 const RETRY_AFTER: u64 = 60;
 
-/// Checks that a key may register these tasks, each with its upstream. The tracked tasks of the API count, in all upstreams of
-/// the key, whichever key has registered them: nothing has to be remembered over restarts.
+/// Checks that a key may register these tasks, each with its upstream. The tracked tasks that it has registered count.
 ///
 /// # Errors
 /// 429, with the limit.
 pub fn check(key: &ApiKey, views: &[Arc<UpstreamView>], new: &[(&str, &NewTask)]) -> Result<(), HttpError> {
-    let views: Vec<_> = views.iter().filter(|view| key.is_for(&view.upstream)).collect();
-    let new: Vec<_> = new.iter().copied().filter(|(upstream, _)| key.is_for(upstream)).collect();
+    let identity = key.identity();
+    let new: Vec<_> = new.iter().copied().filter(|(_, task)| task.key.as_ref() == Some(&identity)).collect();
     let exceeded = |message| HttpError::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(RETRY_AFTER);
-    if !has_room(&views, &new, key.max_tasks) {
+    if !has_room(&identity, views, &new, key.max_tasks) {
         return Err(exceeded(format!(
-            "no task was registered: the upstreams of this API key may track {} tasks of the API at a time \
+            "no task was registered: this API key may track {} tasks at a time \
              (api.authorization.max_tasks); forget tasks, wait until ended ones are dropped, or raise the limit",
             key.max_tasks
         )));
     }
-    if count_label_names(&views, &new) > MAX_LABEL_NAMES {
+    if count_label_names(&identity, views, &new) > MAX_LABEL_NAMES {
         return Err(exceeded(format!(
             "no task was registered: the tasks of this API key may have {MAX_LABEL_NAMES} different names of labels; \
              use fewer names"
@@ -42,11 +40,11 @@ pub fn check(key: &ApiKey, views: &[Arc<UpstreamView>], new: &[(&str, &NewTask)]
     Ok(())
 }
 
-fn tasks_of_api<'a>(views: &[&'a Arc<UpstreamView>]) -> impl Iterator<Item = &'a Task> {
-    views.iter().flat_map(|view| view.tasks()).filter(|task| task.origin.source == API_SOURCE)
+fn tasks_of_key<'a>(key: &str, views: &'a [Arc<UpstreamView>]) -> impl Iterator<Item = &'a Task> {
+    views.iter().flat_map(|view| view.tasks()).filter(move |task| task.origin.key.as_deref() == Some(key))
 }
 
-fn has_room(views: &[&Arc<UpstreamView>], new: &[(&str, &NewTask)], max: usize) -> bool {
+fn has_room(key: &str, views: &[Arc<UpstreamView>], new: &[(&str, &NewTask)], max: usize) -> bool {
     // Usually there are fewer tasks of all sources, and nothing has to be counted.
     if views.iter().map(|view| view.task_count).sum::<usize>() + new.len() <= max {
         return true;
@@ -56,14 +54,14 @@ fn has_room(views: &[&Arc<UpstreamView>], new: &[(&str, &NewTask)], max: usize) 
     for task in views.iter().flat_map(|view| view.tasks()) {
         added.remove(&(&*task.origin.upstream, &task.id));
     }
-    added.is_empty() || tasks_of_api(views).count() + added.len() <= max
+    added.is_empty() || tasks_of_key(key, views).count() + added.len() <= max
 }
 
 /// The number of names after the registration; 0 when it brings no new one.
-fn count_label_names(views: &[&Arc<UpstreamView>], new: &[(&str, &NewTask)]) -> usize {
+fn count_label_names(key: &str, views: &[Arc<UpstreamView>], new: &[(&str, &NewTask)]) -> usize {
     let mut missing: BTreeSet<&str> = new.iter().flat_map(|(_, task)| task.labels.keys().map(String::as_str)).collect();
     let mut names = BTreeSet::new();
-    for task in tasks_of_api(views) {
+    for task in tasks_of_key(key, views) {
         if missing.is_empty() {
             return 0;
         }
@@ -88,49 +86,45 @@ mod tests {
         NewTask { labels: Arc::new(labels), ..NewTask::new(TaskId::parse(id).unwrap()) }
     }
 
-    fn view(upstream: &str, tasks: Vec<(&str, NewTask)>) -> Arc<UpstreamView> {
+    fn view(upstream: &str, tasks: Vec<NewTask>) -> Arc<UpstreamView> {
         let mut rows = TaskRows::default();
         let task_count = tasks.len();
-        for (source, new) in tasks {
-            let mut task = Task::new(upstream.into(), "new_api", new, Timestamp::from_secs(1));
-            let origin = Arc::make_mut(&mut task.origin);
-            origin.source = source.into();
-            rows.insert(task);
+        for new in tasks {
+            rows.insert(Task::new(upstream.into(), "new_api", new, Timestamp::from_secs(1)));
         }
         Arc::new(UpstreamView { chunks: rows.chunks(), task_count, ..UpstreamView::empty(upstream.into(), "new_api") })
     }
 
-    fn key(upstreams: &[&str], max_tasks: usize) -> ApiKey {
+    fn key(max_tasks: usize) -> ApiKey {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "0123456789abcdef").unwrap();
         let key = Arc::new(crate::secret::SecretSource::from_file(file.path()).ok().unwrap());
-        ApiKey { name: "k".into(), key, upstreams: upstreams.iter().map(|name| (*name).into()).collect(), max_tasks }
+        ApiKey { name: "k".into(), key, upstreams: Vec::new(), max_tasks }
     }
 
     #[test]
-    fn tasks_of_the_api_in_the_upstreams_of_the_key_count() {
-        let plain = |id| new_task(id, []);
-        let views = [
-            view("red", vec![("api", plain("a")), ("api", plain("b")), ("file/0", plain("c"))]),
-            view("blue", vec![("api", plain("d"))]),
-        ];
-        let (e, f, a) = (plain("e"), plain("f"), plain("a"));
-        let red = key(&["red"], 3);
-        assert!(check(&red, &views, &[("red", &e)]).is_ok());
-        assert!(check(&red, &views, &[("red", &e), ("red", &f)]).is_err());
-        assert!(check(&red, &views, &[("red", &e), ("red", &a)]).is_ok(), "it is tracked already");
-        let all = key(&[], 3);
-        assert!(check(&all, &views, &[("red", &e)]).is_err(), "blue counts as well");
-        assert!(check(&all, &views, &[("red", &a)]).is_ok(), "a repeated registration succeeds at the limit");
-        let error = format!("{:?}", check(&all, &views, &[("blue", &e)]).unwrap_err());
+    fn the_tasks_that_a_key_has_registered_count_wherever_they_are() {
+        let (mine, other) = (key(3), ApiKey { name: "other".into(), ..key(3) });
+        let of = |key: &ApiKey, id| NewTask { key: Some(key.identity()), ..new_task(id, []) };
+        let views =
+            [view("red", vec![of(&mine, "a"), of(&other, "b"), new_task("c", [])]), view("blue", vec![of(&mine, "d")])];
+        let (e, f, a) = (of(&mine, "e"), of(&mine, "f"), of(&mine, "a"));
+        assert!(check(&mine, &views, &[("red", &e)]).is_ok());
+        assert!(check(&mine, &views, &[("red", &e), ("blue", &a)]).is_err());
+        assert!(check(&mine, &views, &[("red", &e), ("red", &a)]).is_ok(), "it is tracked already");
+        let theirs = of(&other, "e");
+        assert!(check(&other, &views, &[("red", &theirs)]).is_ok(), "another key has its own quota");
+        let error = format!("{:?}", check(&mine, &views, &[("blue", &e), ("red", &f)]).unwrap_err());
         assert!(error.contains("429") && error.contains("track 3 tasks") && error.contains("max_tasks"), "{error}");
     }
 
     #[test]
     fn the_names_of_labels_are_limited() {
         let names = |range: std::ops::Range<usize>| range.map(|n| format!("l{n}"));
-        let views = [view("red", vec![("api", new_task("a", names(0..32))), ("file/0", new_task("b", names(50..99)))])];
-        let key = key(&[], 100);
+        let key = key(100);
+        let new_task = |id, names| NewTask { key: Some(key.identity()), ..new_task(id, names) };
+        let of_a_file = NewTask { key: None, ..new_task("b", names(50..99)) };
+        let views = [view("red", vec![new_task("a", names(0..32)), of_a_file])];
         assert!(check(&key, &views, &[("red", &new_task("c", names(32..64)))]).is_ok());
         assert!(check(&key, &views, &[("red", &new_task("c", names(33..65)))]).is_ok());
         let error = format!("{:?}", check(&key, &views, &[("red", &new_task("c", names(32..65)))]).unwrap_err());

@@ -17,7 +17,7 @@ use super::error::{HttpError, Item, JsonResult};
 use super::handle::Handle;
 use super::quota;
 use crate::clock;
-use crate::config::{Config, Upstream};
+use crate::config::{ApiKey, Config, Upstream};
 use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize_source_label};
 use crate::domain::{NewTask, TaskId, Timestamp};
 use crate::metrics::AuthFailure;
@@ -100,7 +100,9 @@ async fn register_all(handle: &Handle, client: Client, headers: &HeaderMap, item
                 is_forbidden = true;
                 errors.push(Item { index, key: "upstream", message: NO_ACCESS.to_owned() });
             }
-            Ok((upstream, task)) => {
+            Ok((upstream, mut task)) => {
+                let key = permissions.entries().find(|key| key.is_for(&upstream.name));
+                task.key = key.map(ApiKey::identity);
                 let (_, indexes, tasks) =
                     by_upstream.entry(&upstream.name).or_insert((upstream, Vec::new(), Vec::new()));
                 indexes.push(index);

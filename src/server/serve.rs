@@ -86,7 +86,8 @@ pub async fn serve(
     let few_files = usize::try_from(files::descriptor_limit() / DESCRIPTOR_SHARE).unwrap_or(MAX_CONNECTIONS);
     let max = MAX_CONNECTIONS.min(few_files).max(1);
     let few = max / FEW_FREE;
-    let (all, of_clients) = (Arc::new(Semaphore::new(max)), ClientPermits::new(MAX_CONNECTIONS_PER_CLIENT));
+    let max_of_client = MAX_CONNECTIONS_PER_CLIENT.min(max / FEW_FREE).max(1);
+    let (all, of_clients) = (Arc::new(Semaphore::new(max)), ClientPermits::new(max_of_client));
     let permits = ConnectionPermits { all, of_clients, proxies, refused: LogInterval::default() };
     let mut connections = JoinSet::new();
     let failed = LogInterval::default();

@@ -11,13 +11,12 @@ use super::listing::Listing;
 use crate::clock;
 use crate::config;
 use crate::domain::NewTask;
-use crate::http::{Client, Request};
+use crate::http::Request;
 use crate::secret::fingerprint;
 
 /// Reads an `http_sd` server.
 pub struct HttpSdSource {
     config: config::HttpSourceSettings,
-    client: Option<Client>,
     last: LastResponse,
     /// The last response's `Retry-After`.
     wait: Option<Duration>,
@@ -36,11 +35,11 @@ struct LastResponse {
 impl HttpSdSource {
     /// From a checked entry. Sends no request yet.
     pub fn new(config: config::HttpSourceSettings) -> Self {
-        Self { config, client: None, last: LastResponse::default(), wait: None }
+        Self { config, last: LastResponse::default(), wait: None }
     }
 
     pub(super) fn identity(&self) -> String {
-        format!("http:{}", fingerprint(&self.config.http.base_url))
+        format!("http:{}", fingerprint(&self.config.client.options().base_url))
     }
 
     pub(super) fn inherit(&mut self, earlier: Self) {
@@ -67,10 +66,6 @@ impl HttpSdSource {
 
     /// Sends one request and keeps the tasks of a valid response. Returns whether the list has changed.
     async fn fetch(&mut self) -> Result<bool, String> {
-        let client = match &self.client {
-            Some(client) => client,
-            None => self.client.insert(Client::for_document(&self.config.http).map_err(|error| error.to_string())?),
-        };
         let mut request = Request::get([]);
         let seconds = self.config.refresh_interval.as_secs().to_string();
         request.headers.push(("X-Prometheus-Refresh-Interval-Seconds".to_owned(), seconds));
@@ -79,7 +74,8 @@ impl HttpSdSource {
             Some(key) => Some(key.get(clock::now()).await),
             None => None,
         };
-        let response = client.send(&request, key.as_ref()).await.map_err(|reason| reason.as_str().to_owned())?;
+        let response =
+            self.config.client.send(&request, key.as_ref()).await.map_err(|reason| reason.as_str().to_owned())?;
         match response.status {
             304 if self.last.etag.is_some() => return Ok(false),
             200 => {}

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::config;
 use crate::domain::labels::sanitize;
 use crate::domain::{ApiError, NewTask, Reason, TaskId, Timestamp};
-use crate::http::{Client, Options, Request};
+use crate::http::{Client, Request};
 use crate::provider::{Dialect, ListPage, PageRequest, Zone};
 use crate::secret::fingerprint;
 
@@ -47,8 +47,7 @@ const MAX_RETRY_WAIT: Duration = Duration::from_mins(5);
 pub struct UpstreamList {
     config: config::ListSourceSettings,
     dialect: Arc<Dialect>,
-    http: Options,
-    client: Option<Client>,
+    client: Arc<Client>,
     cursor: ListCursor,
 }
 
@@ -144,8 +143,8 @@ struct PageOutcome {
 impl UpstreamList {
     /// From a checked entry. Sends no request yet.
     pub fn new(config: config::ListSourceSettings, upstream: &config::Upstream) -> Self {
-        let (dialect, http) = (upstream.dialect.clone(), upstream.http.clone());
-        Self { config, dialect, http, client: None, cursor: ListCursor::default() }
+        let (dialect, client) = (upstream.dialect.clone(), upstream.client.clone());
+        Self { config, dialect, client, cursor: ListCursor::default() }
     }
 
     pub(super) fn identity(&self) -> String {
@@ -345,18 +344,16 @@ impl UpstreamList {
     async fn request_page(&mut self) -> PageOutcome {
         let (sent, sent_at) = (clock::instant(), Timestamp::from(clock::now()));
         let mut sent_request = ListRequest { code: None, reason: None, sent, took: Duration::ZERO, date: None };
-        let client = self.client.take().map_or_else(|| Client::new(&self.http), Ok);
-        let (Some(request), Ok(client)) = (self.next_page_request(), client) else {
+        let Some(request) = self.next_page_request() else {
             let listed = Err(ApiError::new(Reason::BadRequest));
             return PageOutcome { request: sent_request, listed, retry_after: None };
         };
-        let client = &*self.client.insert(client);
         let key = match &self.config.key {
             Some(key) => Some(key.get(clock::now()).await),
             None => None,
         };
         sent_request.sent = clock::instant();
-        let result = client.send(&request, key.as_ref()).await;
+        let result = self.client.send(&request, key.as_ref()).await;
         sent_request.took = clock::instant() - sent_request.sent;
         let (listed, retry_after) = match result {
             Err(reason) => (Err(ApiError::new(reason)), None),

@@ -27,6 +27,11 @@ pub enum OpenError {
     /// The file system refuses.
     #[error("the state {0} cannot be opened: {1}; the folder of `state.sqlite.path` must exist and be writable")]
     Io(PathBuf, String),
+    /// The system has no thread left.
+    #[error(
+        "the thread of the state store cannot be started: {0}; raise the limit of processes (ulimit -u, or pids of the container)"
+    )]
+    NoThread(String),
     /// Another program has it open.
     #[error("the state {0} is locked by another program, such as a database shell or a backup; end that one first")]
     Locked(PathBuf),

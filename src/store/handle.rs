@@ -76,7 +76,7 @@ impl Store {
             let _ = ends.send(());
         };
         let started = thread::Builder::new().name("state".to_owned()).spawn(work);
-        started.map_err(|error| OpenError::Io(PathBuf::from("thread"), error.to_string()))?;
+        started.map_err(|error| OpenError::NoThread(error.to_string()))?;
         Ok((Self { first_start, jobs }, ended))
     }
 

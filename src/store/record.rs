@@ -75,6 +75,8 @@ struct Record {
     labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -152,6 +154,7 @@ pub fn write(task: &Task) -> String {
         counted: set(&PARTS, &mut whole.counted).chain(ends.map(|end| end.as_str().to_owned())).collect(),
         labels: (*task.origin.labels).clone(),
         source: task.origin.source.clone(),
+        key: text(&task.origin.key),
     };
     serde_json::to_string(&record).expect("texts and numbers only")
 }
@@ -183,7 +186,7 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
     let id = TaskId::parse(&columns.task_id).map_err(|error| error.to_string())?;
     let class = |word: &str| FailureClass::from_word(word).ok_or_else(|| format!("unknown failure class `{word}`"));
     let clock = CLOCKS.iter().find(|(_, word)| Some(*word) == record.clock.as_deref());
-    let new = NewTask { labels: Arc::new(record.labels), ..NewTask::new(id) };
+    let new = NewTask { labels: Arc::new(record.labels), key: text(record.key), ..NewTask::new(id) };
     let mut task = Task::new(columns.upstream, columns.provider, new, Timestamp::from_millis(record.first_seen));
     task.revision = columns.revision;
     Arc::make_mut(&mut task.origin).source = record.source;
@@ -241,6 +244,7 @@ mod tests {
                 upstream: "u".into(),
                 provider: "ark",
                 source: "file/0".to_owned(),
+                key: text("0a1b"),
                 labels: Arc::new(BTreeMap::from([("team".to_owned(), "grow\"th\n".to_owned())])),
                 aggregate_labels: Arc::new([]), // Comes from the configuration.
             }),

@@ -20,7 +20,6 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use videogen_exporter::config;
 use videogen_exporter::domain::TaskId;
-use videogen_exporter::http::Client;
 
 /// A fake Kling server with a clock that the test sets.
 struct Kling {
@@ -97,7 +96,7 @@ async fn a_token_is_always_valid_and_is_reused_until_it_expires() {
     );
     let config = config::parse(&text, &folder.path().join("x.yml")).unwrap();
     let upstream = &config.upstreams[0];
-    let (client, key) = (Client::new(&upstream.http).unwrap(), upstream.key.clone().unwrap());
+    let (client, key) = (&upstream.client, upstream.key.clone().unwrap());
     let request = upstream.dialect.request(&TaskId::parse("866900000000000001").unwrap()).unwrap();
     let ask = async |now: u64| {
         kling.state.now.store(now, Ordering::SeqCst);

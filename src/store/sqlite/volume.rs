@@ -76,7 +76,7 @@ impl Volume {
         let free = found.f_bavail.saturating_mul(found.f_frsize);
         let pages = (free / SHARE / PAGE).clamp(MIN_PAGES, MAX_PAGES);
         // Not for every small change.
-        if pages < self.pages || pages >= 2 * self.pages || pages == MAX_PAGES && self.pages != MAX_PAGES {
+        if 2 * pages <= self.pages || pages >= 2 * self.pages {
             self.pages = pages;
             let limits =
                 format!("pragma wal_autocheckpoint = {pages}; pragma journal_size_limit = {}", 4 * pages * PAGE);
