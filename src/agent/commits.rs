@@ -6,8 +6,9 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::oneshot;
 
+use crate::counters::ZeroHold;
 use crate::domain::{Answer, TaskId, Transition};
-use crate::store::{Reply, Settled};
+use crate::store::{Command, Reply, Settled, Store};
 
 /// The commits of one upstream.
 #[derive(Default)]
@@ -18,10 +19,17 @@ pub struct PendingCommits {
 }
 
 impl PendingCommits {
-    /// Adds a commit.
-    pub fn add(&mut self, ids: Vec<TaskId>, reply: oneshot::Receiver<Reply>) {
+    fn add(&mut self, ids: Vec<TaskId>, reply: oneshot::Receiver<Reply>) {
         self.tasks.extend(ids.into_iter().map(|id| (id, None)));
         self.replies.push(reply);
+    }
+
+    /// Sends transitions to the store.
+    pub fn send(&mut self, store: &Store, transitions: Vec<Transition>, hold: ZeroHold) {
+        if !transitions.is_empty() {
+            let ids = transitions.iter().map(|transition| transition.task.id.clone()).collect();
+            self.add(ids, store.send(Command::Commit(transitions, hold)));
+        }
     }
 
     /// Whether a task is in one of them.
@@ -68,11 +76,6 @@ impl PendingCommits {
 
 fn settled(reply: Result<Reply, oneshot::error::RecvError>) -> anyhow::Result<Settled> {
     Settled::from_reply(reply?).ok_or_else(|| anyhow::anyhow!("the state store returned another command"))
-}
-
-/// The ids of transitions.
-pub fn ids(transitions: &[Transition]) -> Vec<TaskId> {
-    transitions.iter().map(|transition| transition.task.id.clone()).collect()
 }
 
 /// Logs a committed change of status.

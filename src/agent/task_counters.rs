@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use super::drift_report::DriftReporter;
 use super::settings::UpstreamSettings;
 use crate::counters::{CounterSnapshot, DueHolds, LabelLimiter, SourceCounters, UpstreamCounters, ZeroHold};
+use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::time::Now;
-use crate::domain::{Answer, Drift, LabelSet, Task, TaskId, Timestamp, Transition};
+use crate::domain::{Answer, Counter, Drift, LabelSet, Task, TaskId, Timestamp, Transition};
 use crate::metrics::Metrics;
 use crate::store::{Command, Reply, Store};
 
@@ -20,8 +21,6 @@ pub struct TaskCounters {
     counters: Arc<UpstreamCounters>,
     labels: LabelLimiter,
     drift: DriftReporter,
-    /// It is logged that a counter has reached its largest number.
-    is_full: bool,
     /// Zero holds whose release is being committed.
     releasing: Option<(DueHolds, oneshot::Receiver<Reply>)>,
     store: Arc<Store>,
@@ -36,7 +35,6 @@ impl TaskCounters {
             counters: Arc::new(UpstreamCounters::new(settings.zero_hold, settings.labels.exported_names())),
             labels: LabelLimiter::new(settings.labels.clone()),
             drift: DriftReporter::new(settings.upstream.name.clone()),
-            is_full: false,
             releasing: None,
             store,
             metrics,
@@ -117,12 +115,22 @@ impl TaskCounters {
 
     /// Counts a committed transition.
     pub fn count(&mut self, transition: &Transition, hold: ZeroHold, now: Now) {
-        let full = self.counters_mut().count(transition, hold, now);
-        if let Some(counter) = full.filter(|_| !self.is_full) {
-            self.is_full = true;
-            let (name, metric) = (&self.upstream, counter.spec().family);
-            tracing::error!(upstream.name = %name, metric, "counter has reached its largest number and stands still");
-        }
+        self.counters_mut().count(transition, hold, now);
+    }
+
+    /// Removes increments that would fill a counter for good, before they are committed; that is drift, counted and logged.
+    pub fn refuse_full(&mut self, transition: &mut Transition, now: Now) {
+        let Transition { task, increments, .. } = transition;
+        let label_set = task.label_set();
+        let mut drift = Drift::NONE;
+        increments.retain(|increment| {
+            let has_room = self.counters.has_room(&label_set, *increment);
+            if !has_room {
+                drift.add(field_of(increment.0.counter), FieldProblem::Unreadable);
+            }
+            has_room
+        });
+        self.note_drift(drift, &task.id, now);
     }
 
     /// Counts and logs what is unusual about an answer; whether there was anything.
@@ -193,5 +201,15 @@ impl TaskCounters {
         }
         self.metrics.upstreams.label_sets_folded(&self.upstream, self.labels.take_folded_sets());
         self.counters.clone()
+    }
+}
+
+/// The field that an amount comes from.
+const fn field_of(counter: Counter) -> Field {
+    match counter {
+        Counter::Tokens => Field::TokensTotal,
+        Counter::Quota => Field::Credits,
+        Counter::VideoSeconds => Field::Duration,
+        _ => Field::Finish,
     }
 }

@@ -20,7 +20,7 @@ use crate::domain::labels::sanitize;
 use crate::domain::time::Now;
 use crate::domain::{Answer, LabelSet, NewTask, Reading, Reason, Status, Task, TaskId, Timestamp, Transition, advance};
 use crate::metrics::RequestOutcome;
-use crate::store::{Command, Settled};
+use crate::store::Settled;
 use crate::view::{RowSlot, UpstreamView};
 
 /// Ticks between two looks at which label sets are in use; a tick is a second.
@@ -228,16 +228,13 @@ impl Tracker {
 
     /// The one way in for readings, however they came. What has to be durable is sent to the store.
     fn apply_readings(&mut self, readings: Vec<(RowSlot, Reading)>, now: Now) {
-        let Services { clock, .. } = &self.services;
-        let name = &self.settings.upstream.name;
+        let (clock, name) = (&self.services.clock, &self.settings.upstream.name);
         let policy = self.settings.rules.policy(clock, name, self.amnesia.is_present());
         let (mut ends, mut others) = (Vec::new(), Vec::new());
         for (slot, mut reading) in readings {
             let Some(task) = self.table.get(slot) else { continue };
             let had_model = task.video.model.is_some();
-            if let Reading::Answer(answer) = &mut reading
-                && !had_model
-            {
+            if let Some(answer) = reading.answer_mut().filter(|_| !had_model) {
                 let configured = self.settings.upstream.model.as_deref();
                 answer.model = self.counters.model(answer, configured, now.steady);
             }
@@ -246,6 +243,7 @@ impl Tracker {
                 self.counters.on_model_known(&mut transition.task, now.steady);
             }
             if transition.durable {
+                self.counters.refuse_full(&mut transition, now);
                 let sent = if transition.task.status.is_end() { &mut ends } else { &mut others };
                 // Usually one transition, possibly kept for long: avoid the default capacity of four.
                 sent.reserve_exact(usize::from(sent.is_empty()));
@@ -255,12 +253,9 @@ impl Tracker {
             }
         }
         // In separate commands: only ends may wait for a store that cannot be written.
+        let hold = self.counters.zero_hold(now.steady);
         for transitions in [ends, others] {
-            if !transitions.is_empty() {
-                let ids = commits::ids(&transitions);
-                let hold = self.counters.zero_hold(now.steady);
-                self.commits.add(ids, self.services.store.send(Command::Commit(transitions, hold)));
-            }
+            self.commits.send(&self.services.store, transitions, hold);
         }
     }
 
@@ -354,23 +349,21 @@ impl Tracker {
         }
     }
 
-    /// What is done every second: ended tasks are removed after their retention, zero holds released, unused label sets
-    /// dropped.
+    /// What is done every second.
     pub fn on_tick(&mut self) {
         let now = self.services.clock.now();
         self.ticks = self.ticks.wrapping_add(1);
         if self.remove_ended(now) {
             self.publisher.mark_urgent();
         }
-        let name = &self.settings.upstream.name;
-        self.amnesia.update(self.table.rows(), name, &self.services.metrics.upstreams);
+        let (name, metrics) = (&self.settings.upstream.name, &self.services.metrics);
+        self.amnesia.update(self.table.rows(), name, &metrics.upstreams);
         if self.counters.release_holds(now) {
             self.publisher.mark_urgent();
         }
         let selection = self.services.series.borrow().clone();
         if selection.is_limited() {
-            let selected = selection.of(&self.settings.upstream.name);
-            self.services.metrics.series_refused(self.table.mark_refused(selected));
+            metrics.series_refused(self.table.mark_refused(selection.of(name)));
         }
         if self.ticks.is_multiple_of(LABEL_SET_TICKS) {
             self.counters.free_unused(&self.label_sets_in_use(), now.steady);
@@ -386,8 +379,7 @@ impl Tracker {
 
     /// Publishes the view, if that is due.
     pub fn publish_if_due(&mut self, is_ready: bool) {
-        let now = self.services.clock.now().monotonic;
-        if self.publisher.is_due(now) {
+        if self.publisher.is_due(self.services.clock.now().monotonic) {
             self.publish(is_ready);
         }
     }

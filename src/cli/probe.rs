@@ -68,7 +68,7 @@ async fn probe_task(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
             upstream.dialect.read(response.status, &body)
         }
     };
-    let decoded = decode::answer_json(&result).to_string();
+    let decoded = redact::redact_value("", decode::answer_json(&result)).to_string();
     print_line(format_args!("\nread as {}", redact::remove_key(&decoded, key.as_ref().map(Secret::expose))))?;
     for line in decode::drift_lines(decode::drift_of(&result)) {
         print_line(line)?;

@@ -12,7 +12,7 @@ use crate::provider::parse_json;
 const REDACTED: &str = "<redacted>";
 
 /// Names of fields whose words are shown, without case and separators. A status, a code, an id or the name of a model is one word.
-const WORD_FIELDS: [&str; 43] = [
+const WORD_FIELDS: [&str; 47] = [
     "action",
     "aspectratio",
     "channelid",
@@ -26,6 +26,7 @@ const WORD_FIELDS: [&str; 43] = [
     "finishreason",
     "format",
     "framespersecond",
+    "gatewaystatus",
     "id",
     "jobid",
     "kind",
@@ -34,6 +35,8 @@ const WORD_FIELDS: [&str; 43] = [
     "model",
     "modelid",
     "modelname",
+    "modelorigin",
+    "modelupstream",
     "object",
     "originmodelname",
     "phase",
@@ -55,6 +58,7 @@ const WORD_FIELDS: [&str; 43] = [
     "type",
     "unit",
     "upstreammodelname",
+    "upstreamstatus",
     "videoid",
 ];
 
@@ -86,7 +90,7 @@ pub fn remove_key(text: &str, key: Option<&str>) -> String {
 }
 
 /// A value without what must not be shown. `name` is the name of its field, also for the entries of a list.
-fn redact_value(name: &str, value: Value) -> Value {
+pub fn redact_value(name: &str, value: Value) -> Value {
     match value {
         Value::Object(fields) => redact_fields(fields).into(),
         Value::Array(items) => items.into_iter().map(|item| redact_value(name, item)).collect(),

@@ -86,7 +86,7 @@ pub(super) fn load_own_secret(
             "the secret has less than 16 characters and could be guessed; create one with `openssl rand -hex 32`";
         problems.add(format!("{at}.{name}_{key}"), message);
     }
-    Some(secret)
+    Some(secret.with_min_chars(MIN_OWN_SECRET))
 }
 
 /// Loads a secret from `NAME_file` or `NAME_env`, of which exactly one must be set.

@@ -20,6 +20,9 @@ const ENV_PREFIX: &str = "VGX__";
 /// Largest accepted configuration, in bytes.
 const MAX_SIZE: u64 = 16 << 20;
 
+/// Most memory of its values, in bytes. They are copied several times while they are checked.
+const MAX_MEMORY: usize = 128 << 20;
+
 /// Sections of the file.
 const SECTIONS: [&str; 6] = ["polling", "tasks", "metrics", "state", "api", "upstreams"];
 
@@ -57,7 +60,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// # Errors
 /// With every problem that was found.
 pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-    let document = yaml::parse(text).map_err(|error| {
+    let document = yaml::parse_within(text, MAX_MEMORY).map_err(|error| {
         ConfigError(vec![Problem {
             origin: Origin::File(path.to_owned(), error.at),
             key: String::new(),

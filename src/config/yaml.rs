@@ -72,7 +72,12 @@ pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 
 /// Parses one document.
 pub fn parse(text: &str) -> Result<Document, YamlError> {
-    let mut loader = Loader::new(text);
+    parse_within(text, MAX_MEMORY)
+}
+
+/// Parses one document whose values may need so much memory, in bytes.
+pub fn parse_within(text: &str, max_memory: usize) -> Result<Document, YamlError> {
+    let mut loader = Loader::new(text, max_memory);
     let mut value = None;
     while let Some((event, marker)) = loader.next_event()? {
         match event {
@@ -95,6 +100,7 @@ struct Loader<'a> {
     position_memory: usize,
     /// Memory of all values, copies included.
     memory: usize,
+    max_memory: usize,
     /// Memory of copies.
     copies: usize,
 }
@@ -108,7 +114,7 @@ fn position_of(marker: &Marker) -> LineColumn {
 }
 
 impl<'a> Loader<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(text: &'a str, max_memory: usize) -> Self {
         Self {
             parser: Parser::new_from_str(text),
             anchors: HashMap::new(),
@@ -116,6 +122,7 @@ impl<'a> Loader<'a> {
             positions: HashMap::new(),
             position_memory: 0,
             memory: 0,
+            max_memory,
             copies: 0,
         }
     }
@@ -137,8 +144,11 @@ impl<'a> Loader<'a> {
 
     fn add_memory(&mut self, bytes: usize, marker: &Marker) -> Result<(), YamlError> {
         self.memory = self.memory.saturating_add(bytes);
-        if self.memory > MAX_MEMORY {
-            let message = format!("the values up to here need more than {} MiB of memory", MAX_MEMORY >> 20);
+        if self.memory > self.max_memory {
+            let message = format!(
+                "the values up to here need more than {} MiB of memory; write many ids as one group, or a file of ids as JSON",
+                self.max_memory >> 20
+            );
             return Err(error_at(&message, marker));
         }
         Ok(())
@@ -325,7 +335,10 @@ mod tests {
         let long_key = format!("? {}\n: 1\n", "k".repeat(1025));
         assert_eq!(parse(&long_key).unwrap_err().message, "a key must have at most 1024 bytes");
         let many = "[{a: b},".to_owned() + &"{a: b},".repeat(1_000_000) + "]";
-        assert_eq!(parse(&many).unwrap_err().message, "the values up to here need more than 512 MiB of memory");
+        assert_eq!(
+            parse(&many).unwrap_err().message,
+            "the values up to here need more than 512 MiB of memory; write many ids as one group, or a file of ids as JSON"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::exemplar::Exemplar;
 use super::state_key::{Part, StateKey, state_increments};
 use super::values::CounterValues;
 use super::zero_hold::{HoldTimer, ZeroHold};
-use crate::domain::counter::CounterKind;
+use crate::domain::counter::{CounterKind, MAX_COUNT};
 use crate::domain::time::Now;
 use crate::domain::{Counter, CounterKey, Increment, TaskId, Timestamp};
 
@@ -72,21 +72,15 @@ impl CounterSet {
             match (key.part, late.get_mut(&key.series)) {
                 (Part::Released, Some(hold)) => hold.released = true,
                 (Part::Created | Part::Released, _) => {}
-                _ => _ = set.values.add(*key, *number),
+                _ => set.values.add(*key, *number),
             }
         }
         set.late = late.into_iter().map(|(series, hold)| (series, SeriesHold::new(hold, now))).collect();
         set
     }
 
-    /// Counts an increment of a task; `hold` is that of a series that appears with it. Returns whether every number had room.
-    pub fn count(
-        &mut self,
-        increment: Increment,
-        (task_id, at): (&TaskId, Timestamp),
-        hold: ZeroHold,
-        now: Now,
-    ) -> bool {
+    /// Counts an increment of a task; `hold` is that of a series that appears with it.
+    pub fn count(&mut self, increment: Increment, (task_id, at): (&TaskId, Timestamp), hold: ZeroHold, now: Now) {
         let (series, amount) = increment;
         if series.counter.is_late() {
             // It is on the page from now on, even if its commit took long.
@@ -97,9 +91,8 @@ impl CounterSet {
             self.late.entry(series).or_insert_with(new);
         }
         let spec = series.counter.spec();
-        let mut has_room = true;
         for (key, more) in state_increments(increment) {
-            has_room &= self.values.add(key, more);
+            self.values.add(key, more);
             #[expect(clippy::cast_precision_loss, reason = "a span of at most 30 days in milliseconds")]
             let value = match (spec.kind, key.part) {
                 (CounterKind::Counter, Part::Count) => more as f64,
@@ -110,7 +103,12 @@ impl CounterSet {
                 self.exemplars.insert(key, Exemplar { task_id: task_id.clone(), value, at });
             }
         }
-        has_room
+    }
+
+    /// Whether an amount may be added. A counter that is half full refuses what would fill it: other tasks still count then.
+    pub fn has_room(&self, (series, amount): Increment) -> bool {
+        let is_amount = series.counter.spec().kind == CounterKind::Counter;
+        !is_amount || self.values.count(series).saturating_add(amount) <= MAX_COUNT / 2
     }
 
     /// The series of a counter that are exported.

@@ -14,7 +14,7 @@ use super::snapshot::{CounterSnapshot, SourceCounters};
 use super::zero_hold::ZeroHold;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::time::Now;
-use crate::domain::{Counter, CounterKey, Drift, LabelSet, Timestamp, Transition};
+use crate::domain::{CounterKey, Drift, Increment, LabelSet, Timestamp, Transition};
 
 /// The counters. A clone shares the label sets with its original until one of them is counted on.
 #[derive(Debug, Clone)]
@@ -87,20 +87,22 @@ impl UpstreamCounters {
         }
     }
 
-    /// Counts a committed transition; creates its label set, if it is new. Returns the first counter that is full, if one is.
-    pub fn count(&mut self, transition: &Transition, hold: ZeroHold, now: Now) -> Option<Counter> {
+    /// Counts a committed transition; creates its label set, if it is new.
+    pub fn count(&mut self, transition: &Transition, hold: ZeroHold, now: Now) {
         let Transition { task, increments, at, .. } = transition;
         let label_set = task.label_set();
         self.create_series(label_set.clone(), hold, now);
-        let mut full = None;
         if let Some(set) = self.sets.get_mut(&label_set).filter(|_| !increments.is_empty()) {
             let set = Arc::make_mut(set);
             for increment in increments {
-                let has_room = set.count(*increment, (&task.id, *at), hold, now);
-                full = full.or((!has_room).then_some(increment.0.counter));
+                set.count(*increment, (&task.id, *at), hold, now);
             }
         }
-        full
+    }
+
+    /// Whether the counter of a label set has room for an increment.
+    pub fn has_room(&self, label_set: &LabelSet, increment: Increment) -> bool {
+        self.sets.get(label_set).is_none_or(|set| set.has_room(increment))
     }
 
     /// Continues a label set of the state, unless it is in memory already.

@@ -19,13 +19,13 @@ pub const REDACTED: &str = "redacted";
 /// redacts what looks like a secret.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
     let text = text.trim();
-    if is_secret_like(text) {
+    // Invisible characters within a secret must not hide it.
+    let visible: Cow<'_, str> =
+        if text.contains(is_invisible) { text.chars().filter(|c| !is_invisible(*c)).collect() } else { text.into() };
+    if is_secret_like(&visible) {
         return Cow::Borrowed(REDACTED);
     }
-    if text.len() <= MAX_LABEL_CHARS && !text.contains(is_invisible) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(text.chars().filter(|c| !is_invisible(*c)).take(MAX_LABEL_CHARS).collect())
+    if visible.len() <= MAX_LABEL_CHARS { visible } else { visible.chars().take(MAX_LABEL_CHARS).collect() }
 }
 
 /// As [`sanitize`], for a label that the operator's own source sends. A text of 32 hexadecimal digits is a trace id there. In an
@@ -44,7 +44,8 @@ pub fn is_trace_id(text: &str) -> bool {
 /// zero-width characters.
 pub const fn is_invisible(c: char) -> bool {
     matches!(c,
-        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e007f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
@@ -196,7 +197,9 @@ mod tests {
             assert_eq!(sanitize(name), name);
         }
         assert_eq!(sanitize(" a\u{7}b\n"), "ab");
+        assert_eq!(sanitize("s\u{200b}k-abcdefghijklmnop1234"), REDACTED, "it does not become visible");
         assert_eq!(sanitize("a\u{9b}b\u{202e}c\u{200b}d\u{feff}"), "abcd");
+        assert_eq!(sanitize("s\u{200b}k-abcdefghijklmnop1234"), REDACTED, "a secret does not become visible");
         assert_eq!(sanitize(&"é".repeat(400)).chars().count(), MAX_LABEL_CHARS);
     }
 

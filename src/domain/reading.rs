@@ -158,3 +158,10 @@ pub enum Reading {
     /// `tasks.give_up_after` has passed: the task is no longer polled.
     GivenUp,
 }
+
+impl Reading {
+    /// Its answer, if it is one.
+    pub fn answer_mut(&mut self) -> Option<&mut Answer> {
+        if let Self::Answer(answer) = self { Some(answer) } else { None }
+    }
+}

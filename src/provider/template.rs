@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::headers::{Headers, TemplateError, is_secret_name};
 use super::veo;
 use crate::domain::TaskId;
-use crate::domain::labels::is_secret_like;
+use crate::domain::labels::{is_secret_like, is_trace_id};
 use crate::http::{KeyHeader, Method, Request};
 
 /// A request with placeholders.
@@ -60,19 +60,53 @@ const PATH_WITH_KEY: &str = "a path must not contain a key; send it in a header 
 /// Whether a text, or a word in it, looks like a key. A URL alone is none.
 fn has_key(text: &str) -> bool {
     let separators = |c: char| c.is_whitespace() || "/?&=,;:\"'".contains(c);
-    text.split(separators).chain([text].into_iter().filter(|text| !text.contains("://"))).any(is_secret_like)
+    let words = text.split(separators).chain([text].into_iter().filter(|text| !text.contains("://")));
+    // An account has such an id in some paths.
+    words.into_iter().any(|word| is_secret_like(word) && !is_trace_id(word))
 }
 
-/// Whether a JSON value has a key: a text that looks like one, or a text other than the id under the name of one.
-fn value_has_key(value: &Value) -> bool {
+/// Words that name a secret in a body.
+const SECRET_WORDS: [&str; 12] = [
+    "apikey",
+    "accesskey",
+    "authorization",
+    "bearer",
+    "credential",
+    "credentials",
+    "key",
+    "passwd",
+    "password",
+    "secret",
+    "secretkey",
+    "token",
+];
+
+/// Whether the name of a field has such a word: `apiKey` and `api_key` do, `keyword` and `author` do not.
+fn is_secret_field(name: &str) -> bool {
+    let mut words = vec![String::new()];
+    for c in name.chars() {
+        if !c.is_alphanumeric() || c.is_uppercase() {
+            words.push(String::new());
+        }
+        words.last_mut().into_iter().for_each(|word| word.extend(c.to_lowercase().filter(|c| c.is_alphanumeric())));
+    }
+    words.iter().any(|word| SECRET_WORDS.contains(&word.as_str())) || SECRET_WORDS.contains(&&*name.to_lowercase())
+}
+
+/// The field of a JSON value that has a key: a text that looks like one, or a text other than the id under the name of one.
+fn field_with_key(field: &str, value: &Value) -> Option<String> {
     let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.contains(SAMPLE_ID));
     match value {
-        Value::String(text) => has_key(text),
-        Value::Array(values) => values.iter().any(value_has_key),
-        Value::Object(fields) => fields
-            .iter()
-            .any(|(name, value)| has_key(name) || value_has_key(value) || (is_secret_name(name) && is_text(value))),
-        _ => false,
+        Value::String(text) => has_key(text).then(|| field.to_owned()),
+        Value::Array(values) => values.iter().find_map(|value| field_with_key(field, value)),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            if has_key(name) {
+                return Some(field.to_owned());
+            }
+            let is_secret = is_secret_field(name) && is_text(value);
+            if is_secret { Some(name.clone()) } else { field_with_key(name, value) }
+        }),
+        _ => None,
     }
 }
 
@@ -126,10 +160,12 @@ impl Template {
         if let Some(body) = &request.body {
             let body: Value = serde_json::from_str(body)
                 .map_err(|_| invalid("body", "the body is not valid JSON after its placeholders are replaced"))?;
-            if value_has_key(&body) {
-                let message =
-                    "a body must not contain a key; configure authorization and send it in a header with {credentials}";
-                return Err(invalid("body", message));
+            if let Some(field) = field_with_key("", &body) {
+                let message = format!(
+                    "a body must not contain a key, and field `{field}` looks like one; configure authorization and send it in a \
+                     header with {{credentials}}"
+                );
+                return Err(invalid("body", &message));
             }
         }
         Ok(template)

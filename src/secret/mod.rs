@@ -59,6 +59,9 @@ pub enum SecretError {
     /// The variable is not set.
     #[error("environment variable {0} is not set")]
     Unset(String),
+    /// The secret is too short.
+    #[error("the secret is too short, and could be guessed")]
+    Short,
     /// The secret is empty.
     #[error("the secret is empty")]
     Empty,
@@ -77,6 +80,7 @@ const MAX_SIZE: u64 = 64 << 10;
 pub struct SecretSource {
     file: Option<PathBuf>,
     recheck: Recheck,
+    min_chars: usize,
     cached: Mutex<CachedSecret>,
 }
 
@@ -88,12 +92,24 @@ struct CachedSecret {
 
 impl SecretSource {
     fn new(file: Option<PathBuf>, secret: Secret) -> Self {
-        Self { file, recheck: Recheck::default(), cached: Mutex::new(CachedSecret { secret, failure: None }) }
+        Self {
+            file,
+            recheck: Recheck::default(),
+            min_chars: 0,
+            cached: Mutex::new(CachedSecret { secret, failure: None }),
+        }
     }
 
     /// Reads a file.
     pub fn from_file(path: &Path) -> Result<Self, SecretError> {
         Ok(Self::new(Some(path.to_owned()), read_file(path)?))
+    }
+
+    /// Refuses secrets with fewer characters from now on: a file that is read again keeps the last good one then.
+    #[must_use]
+    pub fn with_min_chars(mut self, min: usize) -> Self {
+        self.min_chars = min;
+        self
     }
 
     /// Reads an environment variable; it cannot change later.
@@ -140,7 +156,9 @@ impl SecretSource {
     /// Reads the file, without holding the lock. Its time and size do not tell whether it has changed.
     fn reread(&self) {
         let Some(path) = &self.file else { return };
-        let found = read_file(path);
+        let is_long = |secret: &Secret| secret.expose().chars().count() >= self.min_chars;
+        let found =
+            read_file(path).and_then(|secret| if is_long(&secret) { Ok(secret) } else { Err(SecretError::Short) });
         let mut cached = self.lock_cache();
         match found {
             Ok(secret) => {

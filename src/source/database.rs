@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, pin_mut};
+use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::DbError;
@@ -32,12 +34,23 @@ use crate::secret::fingerprint;
 /// Longest row of `PostgreSQL` as JSON, in bytes: an id and the most labels, with every character escaped.
 const MAX_ROW_BYTES: usize = 2 * (MAX_LABELS + 2) * MAX_LABEL_BYTES;
 
+/// How much longer than its time-out a query of SQLite may take to be interrupted.
+const SQLITE_GRACE: Duration = Duration::from_secs(5);
+
+/// Largest value, row or statement of SQLite, in bytes.
+const MAX_SQLITE_BYTES: i32 = 1 << 20;
+
+/// Most bytes of labels of all tasks together.
+const MAX_ALL_LABELS: usize = 256 << 20;
+
 /// Interval between attempts to interrupt a query that has timed out.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Reads a database.
 pub struct DatabaseSource {
     config: config::SqlSourceSettings,
+    /// Held while a query of SQLite runs.
+    running: Arc<Semaphore>,
     last: Vec<NewTask>,
     /// Rows of the last read whose id was invalid.
     invalid_ids: u64,
@@ -47,6 +60,8 @@ pub struct DatabaseSource {
 #[derive(Default)]
 struct QueryResult {
     tasks: Vec<NewTask>,
+    /// Bytes of all their labels.
+    label_bytes: usize,
     invalid_ids: u64,
     /// Rows whose submit time is not a time.
     invalid_times: u64,
@@ -55,7 +70,7 @@ struct QueryResult {
 impl DatabaseSource {
     /// From a checked entry. Sends no query yet.
     pub fn new(config: config::SqlSourceSettings) -> Self {
-        Self { config, last: Vec::new(), invalid_ids: 0 }
+        Self { config, running: Arc::new(Semaphore::new(1)), last: Vec::new(), invalid_ids: 0 }
     }
 
     pub(super) fn identity(&self) -> String {
@@ -63,7 +78,7 @@ impl DatabaseSource {
     }
 
     pub(super) fn inherit(&mut self, earlier: Self) {
-        (self.last, self.invalid_ids) = (earlier.last, earlier.invalid_ids);
+        (self.last, self.invalid_ids, self.running) = (earlier.last, earlier.invalid_ids, earlier.running);
     }
 
     pub(super) async fn wait_until_due(&mut self) {
@@ -109,7 +124,12 @@ impl DatabaseSource {
             return Err("the database URL must begin with postgres:// or sqlite:".to_owned());
         };
         let path = self.config.folder.join(file.strip_prefix("//").unwrap_or(file));
-        query_sqlite(path, &self.config).await
+        // A disk that hangs must not take a thread for every read.
+        let Ok(permit) = self.running.clone().try_acquire_owned() else {
+            return Err("an earlier query has not ended yet".to_owned());
+        };
+        let rows = timeout(self.config.timeout + SQLITE_GRACE, query_sqlite(path, &self.config, permit));
+        rows.await.unwrap_or_else(|_| Err("the disk of the database does not answer".to_owned()))
     }
 }
 
@@ -148,6 +168,14 @@ impl QueryResult {
                 }
             }
         }
+        self.label_bytes +=
+            labels.iter().map(|(name, value): (&String, &String)| name.len() + value.len()).sum::<usize>();
+        if self.label_bytes > MAX_ALL_LABELS {
+            let limit = MAX_ALL_LABELS >> 20;
+            return Err(format!(
+                "the labels of all tasks have more than {limit} MiB; select fewer columns; the last list is kept"
+            ));
+        }
         match id {
             Ok(_) if self.tasks.len() >= max_targets => return Err(groups::too_many_targets(max_targets)),
             Ok(id) => self.tasks.push(NewTask { labels: Arc::new(labels), submit, ..NewTask::new(id) }),
@@ -179,16 +207,21 @@ async fn query_postgres(url: &str, config: &config::SqlSourceSettings) -> Result
         let transaction =
             client.build_transaction().read_only(true).start().await.map_err(|error| error_text(&error))?;
         // The query may end with a comment; the line break ends it.
-        let statement = format!("select to_jsonb(found)::text from ({}\n) as found", config.query);
+        // A row that is too large is not sent; its size is.
+        let statement = format!(
+            "select case when octet_length(row) <= {MAX_ROW_BYTES} then row end \
+             from (select to_jsonb(found)::text as row from ({}\n) as found) as rows",
+            config.query
+        );
         let none: [&str; 0] = [];
         let found = transaction.query_raw(&statement, none).await.map_err(|error| error_text(&error))?;
         pin_mut!(found);
         let mut rows = QueryResult::default();
         while let Some(row) = found.next().await {
-            let row: String = row.and_then(|row| row.try_get(0)).map_err(|error| error_text(&error))?;
-            if row.len() > MAX_ROW_BYTES {
+            let row: Option<String> = row.and_then(|row| row.try_get(0)).map_err(|error| error_text(&error))?;
+            let Some(row) = row else {
                 return Err(format!("a row has more than {MAX_ROW_BYTES} bytes; select fewer or shorter columns"));
-            }
+            };
             let row = serde_json::from_str(&row).map_err(|error| error.to_string())?;
             rows.add_row(row, config.max_targets)?;
         }
@@ -228,11 +261,16 @@ fn sqlite_error_text(error: &rusqlite::Error) -> String {
 }
 
 /// Queries an `SQLite` file on a blocking thread; interrupts the query after its time-out.
-async fn query_sqlite(path: PathBuf, config: &config::SqlSourceSettings) -> Result<QueryResult, String> {
+async fn query_sqlite(
+    path: PathBuf,
+    config: &config::SqlSourceSettings,
+    permit: OwnedSemaphorePermit,
+) -> Result<QueryResult, String> {
     let config::SqlSourceSettings { timeout: limit, max_targets, .. } = *config;
     let query = config.query.clone();
     let (handle, interrupt) = tokio::sync::oneshot::channel();
     let work = tokio::task::spawn_blocking(move || {
+        let _running = permit;
         // A pipe would wait for a writer.
         files::open(&path).map_err(|error| format!("cannot open the database file: {}", error.kind()))?;
         let connection = open_read_only(&path, limit)?;
@@ -267,6 +305,8 @@ fn open_read_only(path: &Path, limit: Duration) -> Result<Connection, String> {
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|error| format!("cannot open the database file{}", code_text(error)))?;
     connection.busy_timeout(limit).map_err(|error| error.to_string())?;
+    // Of a value, a row and the statement: SQLite itself must not build what would be refused here.
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_SQLITE_BYTES).map_err(|error| error.to_string())?;
     Ok(connection)
 }
 
