@@ -210,8 +210,8 @@ impl Clock {
     /// An upstream's response had this `Date`, and was received then.
     pub fn observe_date(&self, upstream: &Arc<str>, date: Timestamp, received: Instant) {
         let (wall, now) = self.0.source.read();
-        let waited = now.saturating_duration_since(received);
-        let (wall, monotonic) = (wall - waited, now - waited);
+        let monotonic = received.min(now);
+        let wall = wall - now.saturating_duration_since(monotonic);
         let ahead = |of: Timestamp| date.as_millis().saturating_sub(of.as_millis());
         let mut memory = self.memory();
         if let Some(down) = memory.unconfirmed {
