@@ -85,3 +85,30 @@ async fn new_aggregate_labels_are_limited_to_the_same_number_of_label_sets() {
         assert!(view.tasks().all(|task| known.contains(&task.label_set())), "{labels}");
     }
 }
+
+#[tokio::test]
+async fn a_counter_refuses_what_would_fill_it_and_counts_on() {
+    let upstream = Upstream::default();
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), "metrics: {zero_hold: 0s}");
+    let mut test = TestActor::start(&config, &Location::Memory, clock(), upstream.clone()).await;
+    let tasks: Vec<String> = (0..12).map(|n| format!("t{n}")).collect();
+    drop(test.discover("file/0", tasks.iter().map(|text| NewTask::new(id(text))).collect()).await);
+    test.settle().await;
+    for (n, text) in tasks.iter().enumerate() {
+        set_status(&upstream, text, Status::Running);
+        test.poll(&id(text)).await;
+        test.settle().await;
+        let mut answer = answer(Status::Succeeded);
+        answer.credits = Some(if n < 10 { 1e15 } else { 500.0 });
+        upstream.lock().unwrap().insert(text.clone(), answer);
+        test.poll(&id(text)).await;
+        test.settle().await;
+    }
+    let page = test.page();
+    let quota = "videogen_quota_total{upstream=\"u\",provider=\"new_api\",model=\"m\"} 4000000000001000\n";
+    let drift =
+        "videogen_schema_drift_total{upstream=\"u\",provider=\"new_api\",field=\"credits\",problem=\"unreadable\"} 6\n";
+    assert!(page.contains(quota) && page.contains(drift), "{page}");
+    assert!(page.contains("model=\"m\",status=\"succeeded\"} 12\n"), "every end counts: {page}");
+}
