@@ -387,4 +387,14 @@ mod tests {
             assert!(!error_text.contains("S3CRET") && !error_text.contains("from ("), "{query}: {error_text}");
         }
     }
+
+    #[test]
+    fn only_this_machine_needs_no_tls() {
+        let is_ours = |url: &str| {
+            let options: tokio_postgres::Config = url.parse().unwrap();
+            options.get_hosts().iter().all(is_this_machine)
+        };
+        assert!(is_ours("postgres://u@localhost,127.0.0.1,[::1]/d") && is_ours("postgres://u@%2Frun%2Fpostgresql/d"));
+        assert!(!is_ours("postgres://u@db/d") && !is_ours("postgres://u@localhost,192.0.2.1/d"));
+    }
 }

@@ -63,6 +63,23 @@ fn files_that_block_or_never_end_are_refused_by_check() {
     }
 }
 
+#[test]
+fn a_database_url_without_a_mode_of_tls_is_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.yml");
+    let tail = ", sql_sd_configs: [{url_file: url, query: 'select 1 as task_id'}]";
+    fs::write(&config, quick("127.0.0.1:9", "state: {memory: {}}", tail)).unwrap();
+    for (url, is_warned) in [("postgres://u:S3CRET@db/d", true), ("postgres://u:S3CRET@db/d?sslmode=disable", false)] {
+        fs::write(folder.path().join("url"), url).unwrap();
+        fs::set_permissions(folder.path().join("url"), fs::Permissions::from_mode(0o600)).unwrap();
+        let output = program().arg("check").arg(format!("--config.file={}", config.display())).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let warning = "warning: upstreams.0.sql_sd_configs.0.url_file: the URL has no sslmode: TLS is required";
+        assert!(output.status.code() == Some(0) && text.contains(warning) == is_warned, "{url}: {text}");
+        assert!(!text.contains("S3CRET"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
