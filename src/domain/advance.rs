@@ -1,5 +1,6 @@
 //! The state machine of a task: applies readings and computes what they count.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,12 +156,14 @@ fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
         task.tokens = answer.tokens.into();
     }
     let video = &task.video;
-    let model = answer.model_upstream.as_deref().map(sanitize);
-    let upstream_model = changed_text(video.upstream_model.as_deref(), model.as_deref());
-    let resolution = answer.resolution.as_deref().and_then(video_words::resolution);
-    let resolution = changed_text(video.resolution.as_deref(), resolution);
-    let service_tier = answer.service_tier.as_deref().and_then(video_words::service_tier);
-    let service_tier = changed_text(video.service_tier.as_deref(), service_tier);
+    let upstream_model =
+        changed_text(video.upstream_model.as_deref(), answer.model_upstream.as_deref(), |text| Some(sanitize(text)));
+    let resolution = changed_text(video.resolution.as_deref(), answer.resolution.as_deref(), |text| {
+        video_words::resolution(text).map(Cow::Borrowed)
+    });
+    let service_tier = changed_text(video.service_tier.as_deref(), answer.service_tier.as_deref(), |text| {
+        video_words::service_tier(text).map(Cow::Borrowed)
+    });
     // Usually nothing has changed, and tasks continue to share the record.
     if upstream_model.is_some() || resolution.is_some() || service_tier.is_some() {
         let video = Arc::make_mut(&mut task.video);
@@ -170,9 +173,16 @@ fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
     }
 }
 
-/// The text of an answer, if it differs from the known one. An answer without the text changes nothing.
-fn changed_text(known: Option<&str>, text: Option<&str>) -> Option<Arc<str>> {
-    text.filter(|text| !text.is_empty() && known != Some(*text)).map(Arc::from)
+/// The text of an answer in the form that is exported, if it differs from the known one. An answer without the text changes
+/// nothing.
+fn changed_text<'a>(
+    known: Option<&str>,
+    text: Option<&'a str>,
+    exported: impl FnOnce(&'a str) -> Option<Cow<'a, str>>,
+) -> Option<Arc<str>> {
+    // Usually it is the text of the answer before.
+    let text = text.filter(|text| known != Some(*text)).and_then(exported)?;
+    (!text.is_empty() && known != Some(&*text)).then(|| Arc::from(text))
 }
 
 /// Adds known times to the times of an answer that lacks them, unless this would mix two clocks unnoticed.
