@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use crate::domain::Timestamp;
-use crate::domain::time::Now;
+use crate::domain::time::{Now, WallOffset};
 
 /// A downtime, or a step of the wall clock, up to this long is believed.
 const BELIEVED: i64 = 3_600_000;
@@ -100,6 +100,8 @@ struct ClockMemory {
     unconfirmed: Option<i64>,
     /// The steady time after the restart.
     resumed: Timestamp,
+    /// The wall clock minus the steady clock before the restart, in milliseconds.
+    earlier_offset: i64,
 }
 
 /// What the state keeps of the clock.
@@ -134,6 +136,7 @@ impl Clock {
                 earlier: BTreeMap::new(),
                 unconfirmed: None,
                 resumed: wall,
+                earlier_offset: 0,
             }),
         }))
     }
@@ -166,22 +169,22 @@ impl Clock {
         base + monotonic.saturating_duration_since(self.0.epoch)
     }
 
-    /// What to add to a steady time for the wall clock's, in milliseconds.
-    pub fn wall_offset(&self) -> i64 {
+    /// From steady times to those of the wall clock.
+    pub fn wall_offset(&self) -> WallOffset {
         let (wall, monotonic) = self.0.source.read();
         let current = wall.as_millis().saturating_sub(self.steady(monotonic).as_millis());
         let known = self.0.offset.load(Ordering::Relaxed);
-        if current.abs_diff(known) <= TOLERANCE.unsigned_abs() {
-            return known;
-        }
-        let current = if current.abs() <= TOLERANCE { 0 } else { current };
-        self.0.offset.store(current, Ordering::Relaxed);
-        current
+        let millis = if current.abs_diff(known) <= TOLERANCE.unsigned_abs() { known } else { current };
+        let millis = if millis.abs() <= TOLERANCE { 0 } else { millis };
+        self.0.offset.store(millis, Ordering::Relaxed);
+        let memory = self.memory();
+        let earlier = memory.unconfirmed.map(|_| (memory.resumed, memory.earlier_offset));
+        WallOffset { millis, earlier }
     }
 
     /// A steady time by the wall clock, to be exported.
     pub fn to_wall(&self, steady: Timestamp) -> Timestamp {
-        steady.shifted(self.wall_offset())
+        self.wall_offset().apply(steady)
     }
 
     /// Continues the clock of a state. Only called when the state is opened.
@@ -204,6 +207,8 @@ impl Clock {
             );
             memory.unconfirmed = Some(down);
             memory.resumed = Timestamp::from_millis(steady);
+            let offset = stopped.as_millis().saturating_sub(steady);
+            memory.earlier_offset = if offset.abs() <= TOLERANCE { 0 } else { offset };
         }
     }
 
@@ -332,6 +337,9 @@ mod tests {
         ] {
             let (clock, _) = resumed(START.shifted(down * DAY), skew.map(|skew| skew * DAY));
             assert_eq!(steady(&clock), 0, "not confirmed yet");
+            let before = START.shifted(-5000);
+            assert_eq!(clock.to_wall(before), before, "times before the restart do not change for that");
+            assert_eq!(clock.to_wall(clock.now().steady), START.shifted(down * DAY));
             clock.observe_date(&"u".into(), START.shifted(date * DAY), clock.now().monotonic);
             assert_eq!(steady(&clock), passed * DAY, "{down} {skew:?} {date}");
             clock.observe_date(&"u".into(), START.shifted(99 * DAY), clock.now().monotonic);

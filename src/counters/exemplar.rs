@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::domain::time::WallOffset;
 use crate::domain::{TaskId, Timestamp};
 
 /// The last task that was counted in a series.
@@ -22,9 +23,13 @@ impl Exemplar {
     /// Most characters of label names and values together (OpenMetrics 1.0.0).
     const MAX_CHARS: usize = 128;
 
-    /// With its time by the wall clock, which is so many milliseconds ahead of the steady clock.
-    pub fn by_wall(&self, offset: i64) -> Cow<'_, Self> {
-        if offset == 0 { Cow::Borrowed(self) } else { Cow::Owned(Self { at: self.at.shifted(offset), ..self.clone() }) }
+    /// With its time by the wall clock.
+    pub fn by_wall(&self, offset: WallOffset) -> Cow<'_, Self> {
+        if offset.is_none() {
+            Cow::Borrowed(self)
+        } else {
+            Cow::Owned(Self { at: offset.apply(self.at), ..self.clone() })
+        }
     }
 
     /// Whether a task's id is short enough to be an exemplar.

@@ -12,6 +12,7 @@ use crate::domain::enum_words::enum_words;
 use crate::domain::label_set::{AggregateLabels, LabelSet, UNKNOWN_MODEL};
 use crate::domain::number::{Number, TokenNumbers};
 use crate::domain::reading::{ClockSource, Times};
+use crate::domain::time::WallOffset;
 
 /// Longest span that is considered valid.
 pub const MAX_SPAN_SECONDS: f64 = 30.0 * 86_400.0;
@@ -282,15 +283,15 @@ impl Task {
         }
     }
 
-    /// The task with our own times by the wall clock, which is so many milliseconds ahead of the steady clock.
-    pub fn by_wall(&self, offset: i64) -> Cow<'_, Self> {
-        if offset == 0 {
+    /// The task with our own times by the wall clock.
+    pub fn by_wall(&self, offset: WallOffset) -> Cow<'_, Self> {
+        if offset.is_none() {
             return Cow::Borrowed(self);
         }
         Cow::Owned(Self {
-            first_seen: self.first_seen.shifted(offset),
-            last_change: self.last_change.shifted(offset),
-            last_poll: self.last_poll.map(|at| at.shifted(offset)),
+            first_seen: offset.apply(self.first_seen),
+            last_change: offset.apply(self.last_change),
+            last_poll: self.last_poll.map(|at| offset.apply(at)),
             ..self.clone()
         })
     }

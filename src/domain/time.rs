@@ -65,6 +65,31 @@ pub struct Now {
     pub monotonic: Instant,
 }
 
+/// From the steady clock to the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WallOffset {
+    /// The wall clock minus the steady clock, in milliseconds.
+    pub millis: i64,
+    /// The same for times before a restart whose downtime the steady clock does not have yet.
+    pub earlier: Option<(Timestamp, i64)>,
+}
+
+impl WallOffset {
+    /// A time of the steady clock by the wall clock.
+    #[must_use]
+    pub fn apply(self, time: Timestamp) -> Timestamp {
+        match self.earlier {
+            Some((restart, millis)) if time < restart => time.shifted(millis),
+            _ => time.shifted(self.millis),
+        }
+    }
+
+    /// Whether both clocks are the same.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Timestamp({})", self.as_millis())

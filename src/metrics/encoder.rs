@@ -7,6 +7,7 @@ use super::protobuf::{self, Message};
 use super::text::{SampleValue, TextBuffer};
 use crate::counters::Exemplar;
 use crate::domain::Timestamp;
+use crate::domain::time::WallOffset;
 
 /// Writes a page, or the first part of one, family by family.
 #[derive(Debug)]
@@ -14,8 +15,8 @@ pub struct Encoder {
     format: Format,
     /// Write `_created` lines in OpenMetrics.
     created_lines: bool,
-    /// What to add to our own times for those of the wall clock, in milliseconds.
-    wall_offset: i64,
+    /// From our own times to those of the wall clock.
+    wall_offset: WallOffset,
     out: TextBuffer,
     /// The current family: name, help and type.
     family: Option<(String, String, Kind)>,
@@ -40,7 +41,7 @@ impl Encoder {
         Self {
             format,
             created_lines,
-            wall_offset: 0,
+            wall_offset: WallOffset::default(),
             out: TextBuffer::default(),
             family: None,
             rows: Message::default(),
@@ -53,20 +54,20 @@ impl Encoder {
         Self::new(self.format, self.created_lines).with_wall_offset(self.wall_offset)
     }
 
-    /// Adds so many milliseconds to our own times, which are those of the steady clock.
+    /// Writes our own times, which are those of the steady clock, by the wall clock.
     #[must_use]
-    pub const fn with_wall_offset(mut self, millis: i64) -> Self {
-        self.wall_offset = millis;
+    pub const fn with_wall_offset(mut self, offset: WallOffset) -> Self {
+        self.wall_offset = offset;
         self
     }
 
-    /// What is added to our own times, in milliseconds.
-    pub(super) const fn wall_offset(&self) -> i64 {
+    /// From our own times to those of the wall clock.
+    pub(super) const fn wall_offset(&self) -> WallOffset {
         self.wall_offset
     }
 
     fn by_wall(&self, time: Option<Timestamp>) -> Option<Timestamp> {
-        time.map(|time| time.shifted(self.wall_offset))
+        time.map(|time| self.wall_offset.apply(time))
     }
 
     /// Its format.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::encoder::Encoder;
 use super::families::{Family, Kind};
 use super::format::Format;
+use crate::domain::time::WallOffset;
 
 /// Size of a piece of a page; it ends with the first row beyond it.
 pub const PIECE_SIZE: usize = 64 * 1024;
@@ -48,8 +49,8 @@ impl Head {
         self.encoder.format()
     }
 
-    /// What is added to our own times, in milliseconds.
-    pub const fn wall_offset(&self) -> i64 {
+    /// From our own times to those of the wall clock.
+    pub const fn wall_offset(&self) -> WallOffset {
         self.encoder.wall_offset()
     }
 

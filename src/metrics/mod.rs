@@ -205,7 +205,7 @@ impl Metrics {
         // Nothing is rendered under the lock, which actors take as well.
         let Settings { status_form, series, created_lines, max_label_sets, folded, refused } = self.settings().clone();
         let wall_offset = self.clock.wall_offset();
-        let started = self.started.shifted(wall_offset.saturating_neg());
+        let started = self.started.shifted(wall_offset.millis.saturating_neg());
         let mut head = Head::from(Encoder::new(format, created_lines).with_wall_offset(wall_offset));
         page::add_gathered(&mut head, gathered, started);
         let since = Extra { created: Some(started), exemplar: None };

@@ -17,13 +17,14 @@ use super::series_selection::SeriesSelection;
 use super::tasks::{ProtobufRows, TaskFamily, TextRows};
 use crate::config::TaskStatusForm;
 use crate::domain::Timestamp;
+use crate::domain::time::WallOffset;
 use crate::view::TaskChunk;
 
 /// The page in pieces of about 64 KiB, each rendered when it is taken.
 pub struct Page {
     format: Format,
-    /// What to add to our own times, in milliseconds.
-    wall_offset: i64,
+    /// From our own times to those of the wall clock.
+    wall_offset: WallOffset,
     head: Option<Head>,
     families: VecDeque<TaskFamily>,
     chunks: Vec<SeriesChunk>,

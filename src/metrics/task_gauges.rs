@@ -8,6 +8,7 @@ use super::families;
 use super::head::Head;
 use super::text::to_f64;
 use crate::domain::task::TaskOrigin;
+use crate::domain::time::WallOffset;
 use crate::domain::{LabelSet, Status, Task, Timestamp};
 use crate::view::UpstreamView;
 
@@ -63,8 +64,8 @@ impl TaskGroup {
 }
 
 impl TaskGauges {
-    /// Computes them from tasks; `wall_offset` is added to our own times, in milliseconds.
-    pub fn from_tasks<'a>(tasks: impl Iterator<Item = &'a Task>, wall_offset: i64) -> Self {
+    /// Computes them from tasks; `wall_offset` leads from our own times to those of the wall clock.
+    pub fn from_tasks<'a>(tasks: impl Iterator<Item = &'a Task>, wall_offset: WallOffset) -> Self {
         // Tasks of one label set share its strings, so that addresses can be compared, which is cheaper.
         let mut known_groups: HashMap<(usize, usize, usize), usize> = HashMap::new();
         let mut groups: Vec<(LabelSet, TaskGroup)> = Vec::new();

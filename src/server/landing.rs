@@ -9,6 +9,7 @@ use super::tasks::TaskFilter;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::labels::is_invisible;
 use crate::domain::number::Number;
+use crate::domain::time::WallOffset;
 use crate::domain::{Status, Task, Timestamp};
 use crate::view::UpstreamView;
 
@@ -28,14 +29,13 @@ th{font-weight:600;background:var(--soft)}form{margin:0 0 1rem}input{font:inheri
 .cancelled{background:#8f3bb8}.expired{background:#d9660a}.lost{background:#7c2318}.unknown{background:#666}\
 progress{width:7rem;vertical-align:middle}p.none{padding:2rem;text-align:center;border:1px dashed var(--line)}";
 
-/// Renders the page: counts of all tasks, and the tasks that match the filter. `now` is by the wall clock, which is
-/// `wall_offset` milliseconds ahead of the steady clock.
+/// Renders the page: counts of all tasks, and the tasks that match the filter. `now` is by the wall clock.
 pub fn page(
     views: &[Arc<UpstreamView>],
     filter: &TaskFilter,
     telemetry_path: &str,
     now: Timestamp,
-    wall_offset: i64,
+    wall_offset: WallOffset,
 ) -> String {
     let mut out = String::new();
     let _ = write!(
@@ -174,7 +174,7 @@ mod tests {
         rows.insert(task);
         let view = UpstreamView { chunks: rows.chunks(), ..UpstreamView::empty("gw".into(), "new_api") };
         let views = [Arc::new(view)];
-        let page = super::page(&views, &TaskFilter::default(), "/metrics", now, 0);
+        let page = super::page(&views, &TaskFilter::default(), "/metrics", now, WallOffset::default());
         assert!(!page.contains("<script"), "{page}");
         for part in ["&lt;script&gt;&#39;&amp;", "<progress value=0.5>", "class='s running'", "1 min 30 s", "never"] {
             assert!(page.contains(part), "no {part} in {page}");
@@ -184,7 +184,7 @@ mod tests {
             model: Some("'><script>\u{202e}".to_owned()),
             ..TaskFilter::default()
         };
-        let page = super::page(&views, &other, "/metrics", now, 0);
+        let page = super::page(&views, &other, "/metrics", now, WallOffset::default());
         assert!(
             page.contains("script&gt;\\u202e'")
                 && page.contains("No task matches the filter")

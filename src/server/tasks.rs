@@ -16,6 +16,7 @@ use super::error::{HttpError, JsonResult, store_unavailable};
 use super::handle::Handle;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
+use crate::domain::time::WallOffset;
 use crate::domain::{Status, Task, TaskId, Timestamp};
 use crate::store::Step;
 use crate::view::UpstreamView;
@@ -173,8 +174,8 @@ fn task_to_json(task: &Task) -> Value {
     Value::Object(object)
 }
 
-fn step_to_json(step: &Step, wall_offset: i64) -> Value {
-    let mut object = json!({ "time": step.at.shifted(wall_offset).as_secs_f64(), "status": step.status.as_str() });
+fn step_to_json(step: &Step, wall_offset: WallOffset) -> Value {
+    let mut object = json!({ "time": wall_offset.apply(step.at).as_secs_f64(), "status": step.status.as_str() });
     for (key, status) in [("gateway_status", step.gateway_status), ("upstream_status", step.upstream_status)] {
         if let Some(status) = status {
             object[key] = status.as_str().into();
