@@ -94,14 +94,20 @@ struct ClockMemory {
     skews: BTreeMap<Arc<str>, i64>,
     /// Grows with each change of `skews`.
     revision: u64,
-    /// The skews of the time before the restart.
-    earlier: BTreeMap<Arc<str>, i64>,
-    /// How long the program was down by the wall clock, in milliseconds, while that is not believed.
-    unconfirmed: Option<i64>,
+    /// While it is not known how long the program was down.
+    downtime: Option<UnconfirmedDowntime>,
+}
+
+/// A downtime that is not believed.
+struct UnconfirmedDowntime {
+    /// How long it was by the wall clock, in milliseconds.
+    by_wall: i64,
     /// The steady time after the restart.
     resumed: Timestamp,
-    /// The wall clock minus the steady clock before the restart, in milliseconds.
-    earlier_offset: i64,
+    /// The wall clock minus the steady clock before it, in milliseconds.
+    offset_before: i64,
+    /// The skews before it.
+    skews_before: BTreeMap<Arc<str>, i64>,
 }
 
 /// What the state keeps of the clock.
@@ -130,14 +136,7 @@ impl Clock {
             epoch,
             offset: AtomicI64::new(0),
             jump: OnceLock::new(),
-            memory: Mutex::new(ClockMemory {
-                skews: BTreeMap::new(),
-                revision: 0,
-                earlier: BTreeMap::new(),
-                unconfirmed: None,
-                resumed: wall,
-                earlier_offset: 0,
-            }),
+            memory: Mutex::new(ClockMemory { skews: BTreeMap::new(), revision: 0, downtime: None }),
         }))
     }
 
@@ -177,8 +176,7 @@ impl Clock {
         let millis = if current.abs_diff(known) <= TOLERANCE.unsigned_abs() { known } else { current };
         let millis = if millis.abs() <= TOLERANCE { 0 } else { millis };
         self.0.offset.store(millis, Ordering::Relaxed);
-        let memory = self.memory();
-        let earlier = memory.unconfirmed.map(|_| (memory.resumed, memory.earlier_offset));
+        let earlier = self.memory().downtime.as_ref().map(|downtime| (downtime.resumed, downtime.offset_before));
         WallOffset { millis, earlier }
     }
 
@@ -198,17 +196,19 @@ impl Clock {
         let passed = if is_believed { down.max(0) } else { 0 };
         self.0.base.store(steady.saturating_add(passed).saturating_sub(since_epoch), Ordering::Relaxed);
         let mut memory = self.memory();
-        memory.skews.clone_from(&saved.skews);
-        memory.earlier = saved.skews;
+        memory.skews = saved.skews;
         if !is_believed {
             tracing::warn!(
                 seconds = down / 1000,
                 "clock differs from the last run by over an hour; nothing is given up or forgotten for it until an upstream's clock confirms it"
             );
-            memory.unconfirmed = Some(down);
-            memory.resumed = Timestamp::from_millis(steady);
             let offset = stopped.as_millis().saturating_sub(steady);
-            memory.earlier_offset = if offset.abs() <= TOLERANCE { 0 } else { offset };
+            memory.downtime = Some(UnconfirmedDowntime {
+                by_wall: down,
+                resumed: Timestamp::from_millis(steady),
+                offset_before: if offset.abs() <= TOLERANCE { 0 } else { offset },
+                skews_before: memory.skews.clone(),
+            });
         }
     }
 
@@ -219,27 +219,25 @@ impl Clock {
         let wall = wall - now.saturating_duration_since(monotonic);
         let ahead = |of: Timestamp| date.as_millis().saturating_sub(of.as_millis());
         let mut memory = self.memory();
-        if let Some(down) = memory.unconfirmed {
+        if let Some(downtime) = &memory.downtime {
+            let UnconfirmedDowntime { by_wall, resumed, .. } = *downtime;
             // By the upstream's own clock; where that is not known from before, by whether both clocks agree now.
-            let by_upstream = match memory.earlier.get(upstream) {
+            let by_upstream = match downtime.skews_before.get(upstream) {
                 Some(skew) => Some(ahead(self.steady(monotonic)).saturating_sub(*skew)),
-                None => (ahead(wall).abs() <= BELIEVED).then_some(down),
+                None => (ahead(wall).abs() <= BELIEVED).then_some(by_wall),
             };
             if let Some(by_upstream) = by_upstream {
                 // Of two clocks that disagree, the one by which less time has passed.
-                let passed = down.min(by_upstream).max(0);
+                let passed = by_wall.min(by_upstream).max(0);
                 if passed > 0 {
-                    let jump = Jump { since: memory.resumed, until: self.steady(monotonic), by: passed };
+                    let jump = Jump { since: resumed, until: self.steady(monotonic), by: passed };
                     // First, so that nobody sees the later time without it.
                     let _ = self.0.jump.set(jump);
                     self.0.base.fetch_add(passed, Ordering::Relaxed);
                 }
-                memory.unconfirmed = None;
+                memory.downtime = None;
                 tracing::info!(upstream.name = %upstream, seconds = passed / 1000, "upstream's clock has confirmed how long the exporter was down");
             }
-        }
-        if memory.unconfirmed.is_none() {
-            memory.earlier.clear();
         }
         let skew = ahead(self.steady(monotonic));
         if memory.skews.get(upstream).is_none_or(|known| known.abs_diff(skew) >= DATE_ACCURACY.unsigned_abs()) {

@@ -16,6 +16,9 @@ use crate::clock;
 /// Interval between two looks at a file whose changes are noticed.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a caller waits for such a look; then it uses what was last read.
+const RECHECK_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// Most calls at a time that may hang. Fewer than there are threads for blocking calls.
 static SLOTS: Semaphore = Semaphore::const_new(8);
 
@@ -107,7 +110,7 @@ pub fn descriptor_limit() -> u64 {
 pub struct Recheck(Arc<Mutex<(Instant, bool)>>);
 
 /// The right to look at a file now, until it is dropped.
-pub struct RecheckTurn(Recheck);
+struct RecheckTurn(Recheck);
 
 impl Default for Recheck {
     /// The file was just read.
@@ -127,8 +130,19 @@ impl Recheck {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks at the file when it is due. A disk that hangs delays the caller only shortly, and is not asked twice.
+    pub async fn run(&self, look: impl FnOnce() + Send + 'static) {
+        let Some(turn) = self.claim() else { return };
+        let work = move || {
+            look();
+            drop(turn);
+        };
+        // After a timeout or a panic the caller keeps what it has.
+        let _ = in_background(RECHECK_TIMEOUT, work).await;
+    }
+
     /// Whether the caller has to look at the file now.
-    pub fn claim(&self) -> Option<RecheckTurn> {
+    fn claim(&self) -> Option<RecheckTurn> {
         let now = clock::instant();
         let mut state = self.state();
         let is_due = !state.1 && now.duration_since(state.0) >= RECHECK_INTERVAL;

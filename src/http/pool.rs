@@ -4,7 +4,6 @@ use std::error::Error as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderValue;
@@ -16,9 +15,6 @@ use crate::files::{self, Recheck};
 
 /// Largest accepted certificate file, in bytes.
 const MAX_PEM_SIZE: u64 = 4 << 20;
-
-/// How long a request waits for the look at the certificate files; then it uses the last good ones.
-const REREAD_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The pool.
 pub struct Pool {
@@ -61,15 +57,9 @@ impl Pool {
 
     /// The pool; a new one when the certificate files have changed.
     pub async fn get(self: &Arc<Self>) -> reqwest::Client {
-        if self.options.tls.has_files()
-            && let Some(turn) = self.recheck.claim()
-        {
+        if self.options.tls.has_files() {
             let pool = self.clone();
-            let reload = move || {
-                pool.reload();
-                drop(turn);
-            };
-            let _ = files::in_background(REREAD_TIMEOUT, reload).await;
+            self.recheck.run(move || pool.reload()).await;
         }
         self.current().http.clone()
     }

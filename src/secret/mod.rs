@@ -5,7 +5,6 @@ mod token;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::files::{self, Recheck};
 
@@ -70,9 +69,6 @@ pub enum SecretError {
     Unprintable,
 }
 
-/// How long a request waits for the look at a file; then it uses the last good key.
-const REREAD_TIMEOUT: Duration = Duration::from_millis(200);
-
 /// Largest accepted file, in bytes.
 const MAX_SIZE: u64 = 64 << 10;
 
@@ -126,15 +122,9 @@ impl SecretSource {
 
     /// The current key; the last good one while the file cannot be read or reading it hangs.
     pub async fn get(self: &Arc<Self>) -> Secret {
-        if self.file.is_some()
-            && let Some(turn) = self.recheck.claim()
-        {
+        if self.file.is_some() {
             let source = self.clone();
-            let reread = move || {
-                source.reread();
-                drop(turn);
-            };
-            let _ = files::in_background(REREAD_TIMEOUT, reread).await;
+            self.recheck.run(move || source.reread()).await;
         }
         self.current()
     }
