@@ -178,7 +178,11 @@ impl UpstreamActor {
             Command::Register { tasks, reply } => self.members.on_register(&mut self.tracker, tasks, reply),
             Command::Forget { id, reply } => self.members.on_forget(&self.tracker, id, reply),
             Command::Callback { id, answer, reply } => {
-                let outcome = self.tracker.apply_callbacks([(id, *answer)]);
+                let id = self.tracker.id_of_callback(id);
+                let outcome = match answer {
+                    Some(answer) => self.tracker.apply_callbacks([(id, *answer)]),
+                    None => self.tracker.poll_called_back(&id),
+                };
                 let _ = reply.send(outcome);
             }
             Command::AreNamed { ids, reply } => {

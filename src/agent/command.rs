@@ -32,8 +32,8 @@ pub enum Command {
     Callback {
         /// Its id.
         id: TaskId,
-        /// What the upstream says.
-        answer: Box<Answer>,
+        /// What the upstream says; `None` when only a poll can tell.
+        answer: Option<Box<Answer>>,
         /// What came of it.
         reply: oneshot::Sender<CallbackOutcome>,
     },

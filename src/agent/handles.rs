@@ -105,7 +105,7 @@ impl Agent {
         Ok(self.ask(upstream, |reply| Command::Forget { id, reply }).await??)
     }
 
-    /// The upstream called back about a task.
+    /// The upstream called back about a task; without an answer the task is polled.
     ///
     /// # Errors
     /// When the actor cannot take it now.
@@ -113,7 +113,7 @@ impl Agent {
         &self,
         upstream: &str,
         id: TaskId,
-        answer: Box<Answer>,
+        answer: Option<Box<Answer>>,
     ) -> Result<CallbackOutcome, CommandError> {
         self.ask(upstream, |reply| Command::Callback { id, answer, reply }).await
     }

@@ -292,6 +292,26 @@ impl Tracker {
         outcome
     }
 
+    /// The id of the task that a callback names. Some providers name it by the last part of its id.
+    pub fn id_of_callback(&self, id: TaskId) -> TaskId {
+        if !self.settings.upstream.dialect.has_short_callback_ids() || self.table.slot(&id).is_some() {
+            return id;
+        }
+        let is_named = |task: &Task| task.id.as_str().rsplit('/').next() == Some(id.as_str());
+        let named = self.table.rows().iter().find(|(_, row)| is_named(&row.task)).map(|(_, row)| row.task.id.clone());
+        named.unwrap_or(id)
+    }
+
+    /// The upstream called back about a task, without saying what can be believed: the task is polled.
+    pub fn poll_called_back(&mut self, id: &TaskId) -> CallbackOutcome {
+        let Some(slot) = self.table.slot(id) else { return CallbackOutcome::UnknownTask };
+        // A task whose commit is not settled is scheduled after that.
+        if !self.commits.contains(id) {
+            self.poller.poll_alone(&mut self.table, slot, self.services.clock.now().monotonic);
+        }
+        CallbackOutcome::Accepted
+    }
+
     /// A commit is settled: what is durable is counted and shown.
     pub fn on_committed(&mut self, settled: Settled) {
         let now = self.services.clock.now();

@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value, json};
 use super::failure::{Failure, find_upstream, print_line};
 use crate::config;
 use crate::domain::drift::{Field, FieldProblem};
-use crate::domain::{Answer, ApiError, Drift, Reason, Status, Timestamp};
+use crate::domain::{Answer, ApiError, Drift, FailureClass, Reason, Status, Timestamp};
 use crate::provider::{self, Dialect, Provider};
 
 /// Largest accepted response, as in the exporter's defaults.
@@ -142,6 +142,7 @@ fn task_json(answer: &Answer) -> Value {
     let time = |at: Option<Timestamp>| at.map(|at| number_json(at.as_secs_f64()));
     let status = |status: Option<Status>| status.map(|status| Value::from(status.as_str()));
     let text = |text: &Option<String>| text.as_deref().map(Value::from);
+    let failure = FailureClass::of_end(answer.status(), answer.failure);
     let fields = [
         ("task_id", text(&answer.task_id)),
         ("status", status(Some(answer.status()))),
@@ -163,6 +164,9 @@ fn task_json(answer: &Answer) -> Value {
         ("expires_at", time(answer.expires_at)),
         ("gateway_status", status(answer.gateway_status)),
         ("upstream_status", status(answer.upstream_status)),
+        ("failure_class", failure.map(|class| class.as_str().into())),
+        ("cost", answer.cost.map(|cost| number_json(cost.amount))),
+        ("currency", answer.cost.map(|cost| cost.currency.into())),
     ];
     let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     present.collect::<Map<_, _>>().into()

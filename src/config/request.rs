@@ -8,7 +8,8 @@ use super::problem::Problems;
 use super::scalars::Text;
 use crate::domain::{FailureClass, Status};
 use crate::http::Method;
-use crate::provider::custom::{FIELDS, FieldPath, ProgressUnit, ResponseSpec, TimeUnit};
+use crate::provider::ProgressUnit;
+use crate::provider::custom::{FIELDS, Place, ResponseSpec, TimeUnit, WHEN_ORDER};
 use crate::provider::{Overrides, SHAPES, Zone};
 
 /// `request:`; missing keys keep the provider's values.
@@ -29,15 +30,42 @@ pub struct RequestConfig {
     pub time_offset: Option<Text>,
 }
 
-/// `response:`, only for provider `custom`.
+/// A JSON Pointer or a `JSONPath`; or several, each for the JSON in the text that the one before gives.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum PlaceConfig {
+    /// One path.
+    Path(Text),
+    /// Several.
+    Paths(Vec<Text>),
+}
+
+impl PlaceConfig {
+    fn check(&self, key: &str, problems: &mut Problems) -> Option<Place> {
+        let (paths, is_list) = match self {
+            Self::Path(path) => (std::slice::from_ref(path), false),
+            Self::Paths(paths) => (paths.as_slice(), true),
+        };
+        let place = Place::parse(paths.iter().map(|path| path.0.as_str()));
+        place
+            .map_err(|(n, message)| problems.add(if is_list { format!("{key}.{n}") } else { key.to_owned() }, message))
+            .ok()
+    }
+}
+
+/// `response:`. Most of it is only for provider `custom`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResponseConfig {
-    /// Location of each field: a JSON Pointer or a `JSONPath`.
-    pub fields: BTreeMap<String, Text>,
+    /// Place of each field.
+    pub fields: BTreeMap<String, PlaceConfig>,
     /// The API's status words by the exporter's status, in addition to common ones.
     pub statuses: BTreeMap<String, Vec<Text>>,
-    /// The API's error codes by failure class.
+    /// Places by the status that a value there means.
+    pub when: BTreeMap<String, Vec<PlaceConfig>>,
+    /// The status of an answer with neither such a value nor a status word.
+    pub otherwise: Option<Text>,
+    /// The API's error codes by failure class; for any provider.
     pub failures: BTreeMap<String, Vec<Text>>,
     /// Unit of numeric times: auto, s, ms or us.
     pub time_unit: Option<Text>,
@@ -74,6 +102,7 @@ impl RequestConfig {
                 })
             }),
             response: None,
+            failures: Vec::new(),
         }
     }
 }
@@ -98,21 +127,52 @@ impl ResponseConfig {
                 problems.add(key, format!("unknown field; known fields: {}", list_words(FIELDS)));
                 continue;
             };
-            match FieldPath::parse(&place.0) {
-                Ok(place) => response.fields.push((*field, place)),
-                Err(message) => problems.add(key, message),
+            response.fields.extend(place.check(&key, problems).map(|place| (*field, place)));
+        }
+        let has_other_status = !self.when.is_empty() || self.otherwise.is_some();
+        if !self.fields.contains_key("status") && !has_other_status {
+            let message = "the key `status` is missing; without it, `when` or `otherwise` must tell the status";
+            problems.add(format!("{at}.fields"), message);
+        }
+        let known = WHEN_ORDER.map(|status| (status.as_str(), status));
+        for name in self.when.keys().filter(|name| !known.iter().any(|(word, _)| word == name)) {
+            problems.add(format!("{at}.when.{name}"), format!("unknown status; known ones: {}", list_words(&known)));
+        }
+        for (name, status) in known {
+            let Some(places) = self.when.get(name) else { continue };
+            let key = format!("{at}.when.{name}");
+            if places.is_empty() {
+                problems.add(key.clone(), "the list is empty; it needs at least one place");
             }
+            let checked =
+                places.iter().enumerate().filter_map(|(n, place)| place.check(&format!("{key}.{n}"), problems));
+            response.when.push((status, checked.collect()));
         }
-        if !self.fields.contains_key("status") {
-            problems.add(format!("{at}.fields"), "the key `status` is missing; it is the only required field");
-        }
+        response.otherwise = parse_word(&known, self.otherwise.as_ref(), || format!("{at}.otherwise"), problems);
         let statuses = Status::ALL.into_iter().filter(|status| *status != Status::Lost);
         let statuses: Vec<_> = statuses.map(|status| (status.as_str(), status)).collect();
         response.statuses = invert_table(&self.statuses, &statuses, &format!("{at}.statuses"), problems);
+        response
+    }
+
+    /// The classes of error codes.
+    pub(super) fn check_failures(&self, at: &str, problems: &mut Problems) -> Vec<(String, FailureClass)> {
         let classes: Vec<_> =
             FailureClass::possible(Status::Failed).iter().map(|class| (class.as_str(), *class)).collect();
-        response.failures = invert_table(&self.failures, &classes, &format!("{at}.failures"), problems);
-        response
+        invert_table(&self.failures, &classes, &format!("{at}.failures"), problems)
+    }
+
+    /// The keys that only provider custom has.
+    pub(super) fn custom_keys(&self) -> impl Iterator<Item = &'static str> {
+        let set = [
+            ("fields", !self.fields.is_empty()),
+            ("statuses", !self.statuses.is_empty()),
+            ("when", !self.when.is_empty()),
+            ("otherwise", self.otherwise.is_some()),
+            ("time_unit", self.time_unit.is_some()),
+            ("progress_unit", self.progress_unit.is_some()),
+        ];
+        set.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key)
     }
 }
 

@@ -43,7 +43,7 @@ pub struct UpstreamConfig {
     /// Overrides of the provider's requests.
     #[serde(default)]
     pub request: Option<RequestConfig>,
-    /// How responses are read; only for provider custom.
+    /// How responses are read, and the classes of error codes.
     #[serde(default)]
     pub response: Option<ResponseConfig>,
     /// The path for the provider's callbacks.
@@ -241,7 +241,19 @@ impl UpstreamConfig {
         let before = problems.len();
         let mut overrides = self.request.clone().unwrap_or_default().check(&format!("{at}.request"), problems);
         overrides.custom_base_url = self.base_url.is_some();
-        overrides.response = self.response.as_ref().map(|response| response.check(&format!("{at}.response"), problems));
+        if let Some(response) = &self.response {
+            let at = format!("{at}.response");
+            overrides.failures = response.check_failures(&at, problems);
+            if provider.is_custom() {
+                overrides.response = Some(response.check(&at, problems));
+            } else {
+                for key in response.custom_keys() {
+                    let message =
+                        format!("provider {} reads its own responses; only `failures` may be given", provider.name);
+                    problems.add(format!("{at}.{key}"), message);
+                }
+            }
+        }
         if problems.len() > before {
             return None;
         }

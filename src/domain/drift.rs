@@ -47,6 +47,8 @@ enum_words! {
         Deadline = "deadline",
         /// Service tier.
         ServiceTier = "service_tier",
+        /// What the task cost.
+        Cost = "cost",
     }
 }
 
@@ -64,7 +66,7 @@ enum_words! {
 
 /// A set of field problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Drift(u64);
+pub struct Drift(u128);
 
 impl Drift {
     /// No problem.
@@ -106,7 +108,7 @@ impl Drift {
     }
 }
 
-const _: () = assert!(Field::ALL.len() * FieldProblem::ALL.len() <= 64, "every problem has a bit");
+const _: () = assert!(Field::ALL.len() * FieldProblem::ALL.len() <= 128, "every problem has a bit");
 
 #[cfg(test)]
 mod tests {

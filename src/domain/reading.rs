@@ -74,6 +74,15 @@ enum_words! {
     }
 }
 
+/// What a task cost, as its provider reports it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// The amount, in whole units of the currency.
+    pub amount: f64,
+    /// The currency by ISO 4217.
+    pub currency: &'static str,
+}
+
 /// A decoded answer without an error: the normalized task of `docs/upstreams.md`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answer {
@@ -106,6 +115,8 @@ pub struct Answer {
     pub tokens: Tokens,
     /// The gateway's own units.
     pub credits: Option<f64>,
+    /// What the task cost, where the answer says it.
+    pub cost: Option<Cost>,
     /// Seconds from the provider's finish to the gateway's, where both are known.
     pub gateway_lag: Option<f64>,
     /// The class of the failure, only for a failed task.

@@ -55,11 +55,6 @@ impl KeyHeader {
     /// `Authorization: Bearer KEY` (RFC 6750).
     pub const BEARER: Self =
         Self { name: Cow::Borrowed("Authorization"), prefix: Cow::Borrowed("Bearer "), suffix: Cow::Borrowed("") };
-
-    /// A header of this name whose whole value is the key.
-    pub const fn with_name(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), prefix: Cow::Borrowed(""), suffix: Cow::Borrowed("") }
-    }
 }
 
 impl Request {

@@ -17,11 +17,7 @@ use crate::http::Request;
 
 /// The provider (docs/upstreams.md 5).
 pub static ARK: Provider = Provider {
-    name: "ark",
     base_url: Some("https://ark.cn-beijing.volces.com/api/v3"),
-    requests: &[RequestSpec::get("/contents/generations/tasks/{task_id}")],
-    read: |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
-    error_kind,
     list: Some(List {
         items: &["items"],
         read_item: |value, zone| answer::finish_list_item(read(value, zone, BodySource::Direct)),
@@ -36,6 +32,12 @@ pub static ARK: Provider = Provider {
     read_callback: Some(|value, zone| {
         answer::finish_callback(value, read(value, zone, BodySource::Direct), error_kind)
     }),
+    requests: &[RequestSpec::get("/contents/generations/tasks/{task_id}")],
+    ..Provider::new(
+        "ark",
+        |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
+        error_kind,
+    )
 };
 
 const CONTRACT: Contract = &[
@@ -58,7 +60,8 @@ const CONTRACT: Contract = &[
 ];
 
 /// Error codes (docs/upstreams.md 5.4).
-const ERRORS: &[(&str, Reason)] = &[("AccountOverdueError", Reason::QuotaExhausted)];
+const ERRORS: &[(&str, Reason)] =
+    &[("AccountOverdueError", Reason::QuotaExhausted), ("QuotaExceeded", Reason::QuotaExhausted)];
 
 /// The reason of an error.
 pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {

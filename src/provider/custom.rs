@@ -1,27 +1,20 @@
 //! Any other API: the configuration describes its fields, status words and units.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
 use super::definition::Provider;
 use super::read::answer::normalize;
 use super::read::error::{self, unknown_kind};
-use super::read::lenient::{self, Zone, limit};
+use super::read::lenient::{self, ProgressUnit, Zone};
 use super::read::{fields, json, status_words};
 use crate::domain::drift::{Field, FieldProblem};
-use crate::domain::{Answer, ApiError, FailureClass, Reason, Status, Timestamp};
+use crate::domain::{Answer, ApiError, Reason, Status, Timestamp};
 
 /// The provider. Its requests and fields come from the configuration.
-pub static CUSTOM: Provider = Provider {
-    name: "custom",
-    base_url: None,
-    requests: &[],
-    read: |_, _| Err(ApiError::new(Reason::InvalidBody)),
-    error_kind: unknown_kind,
-    list: None,
-    batch: None,
-    read_callback: None,
-};
+pub static CUSTOM: Provider = Provider::new("custom", |_, _| Err(ApiError::new(Reason::InvalidBody)), unknown_kind);
 
 /// The fields by their names in the configuration.
 pub const FIELDS: &[(&str, Field)] = &[
@@ -61,18 +54,6 @@ pub enum TimeUnit {
     Microseconds,
 }
 
-/// The unit of progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ProgressUnit {
-    /// A ratio between 0 and 1, percent otherwise.
-    #[default]
-    Auto,
-    /// 0 to 1.
-    Ratio,
-    /// 0 to 100.
-    Percent,
-}
-
 /// The path of a field in a response.
 #[derive(Debug, Clone)]
 pub enum FieldPath {
@@ -85,16 +66,78 @@ pub enum FieldPath {
 /// How responses are decoded.
 #[derive(Debug, Clone, Default)]
 pub struct ResponseSpec {
-    /// The fields and their paths.
-    pub fields: Vec<(Field, FieldPath)>,
+    /// The fields and their places.
+    pub fields: Vec<(Field, Place)>,
     /// Additional status words; they override the common ones.
     pub statuses: Vec<(String, Status)>,
-    /// Classes of error codes.
-    pub failures: Vec<(String, FailureClass)>,
+    /// Statuses that a value in one of these places means, in the order of [`WHEN_ORDER`]. They override the status word.
+    pub when: Vec<(Status, Vec<Place>)>,
+    /// The status of an answer without a status word and without an error.
+    pub otherwise: Option<Status>,
     /// The unit of all times.
     pub time_unit: TimeUnit,
     /// The unit of progress.
     pub progress_unit: ProgressUnit,
+}
+
+/// The statuses that a place can mean, in the order in which they are tried.
+pub const WHEN_ORDER: [Status; 6] =
+    [Status::Failed, Status::Cancelled, Status::Expired, Status::Succeeded, Status::Running, Status::Queued];
+
+/// Where a value is: a path, and further paths in the JSON that the text at the path before contains.
+#[derive(Debug, Clone)]
+pub struct Place {
+    first: FieldPath,
+    inside: Vec<FieldPath>,
+}
+
+impl Place {
+    /// From paths, of which there is at least one.
+    ///
+    /// # Errors
+    /// With the position of an invalid path, and what is wrong with it.
+    pub fn parse<'a>(paths: impl IntoIterator<Item = &'a str>) -> Result<Self, (usize, String)> {
+        let parse = |(n, path)| FieldPath::parse(path).map_err(|message| (n, message));
+        let mut paths = paths.into_iter().enumerate().map(parse);
+        let first = paths.next().unwrap_or_else(|| Err((0, "has no path".to_owned())))?;
+        Ok(Self { first, inside: paths.collect::<Result<_, _>>()? })
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// When a text is not JSON.
+    fn find_in<'a>(&self, value: &'a Value) -> Result<Option<Cow<'a, Value>>, FieldProblem> {
+        let Some(mut found) = self.first.find_in(value).map(Cow::Borrowed) else { return Ok(None) };
+        for path in &self.inside {
+            let text = match &*found {
+                Value::Null => return Ok(None),
+                Value::String(text) if text.trim().is_empty() => return Ok(None),
+                Value::String(text) => text,
+                _ => return Err(FieldProblem::WrongType),
+            };
+            let parsed = json::parse(text.as_bytes()).map_err(|_| FieldProblem::Unreadable)?;
+            let Some(inner) = path.find_in(&parsed) else { return Ok(None) };
+            found = Cow::Owned(inner.clone());
+        }
+        Ok(Some(found))
+    }
+
+    /// Whether there is something, by [`has_value`].
+    fn has_value(&self, value: &Value) -> bool {
+        has_value(self.find_in(value).ok().flatten().as_deref())
+    }
+}
+
+/// Whether there is a value other than null, false, an empty text, list or object.
+fn has_value(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Object(fields)) => !fields.is_empty(),
+        Some(Value::Bool(true) | Value::Number(_)) => true,
+    }
 }
 
 impl FieldPath {
@@ -141,7 +184,13 @@ impl ResponseSpec {
             return Err(error::http_error(http_status, body, unknown_kind));
         }
         let value = json::parse(body)?;
-        let answer = self.read(&value, zone);
+        let mut answer = self.read(&value, zone);
+        let hit = self.when.iter().find(|(_, places)| places.iter().any(|place| place.has_value(&value)));
+        if let Some((status, _)) = hit {
+            (answer.reported_status, answer.unknown_word) = (Some(*status), None);
+        } else if answer.reported_status.is_none() && value.is_object() && !self.has_error(&value) {
+            answer.reported_status = self.otherwise;
+        }
         if answer.reported_status.is_some() {
             return Ok(normalize(answer));
         }
@@ -161,14 +210,22 @@ impl ResponseSpec {
         // The deadline is relative to the submit time, which is read first.
         let (deadline, others): (Vec<_>, Vec<_>) = self.fields.iter().partition(|(field, _)| *field == Field::Deadline);
         for (field, path) in others.into_iter().chain(deadline) {
-            let Some(found) = path.find_in(value) else { continue };
-            if let Err(problem) = self.read_field(&mut answer, *field, found, zone) {
+            let found = path.find_in(value).and_then(|found| match found {
+                Some(found) => self.read_field(&mut answer, *field, &found, zone),
+                None => Ok(false),
+            });
+            if let Err(problem) = found {
                 answer.drift.add(*field, problem);
             }
         }
-        let code = answer.error_code.as_deref();
-        answer.failure = code.and_then(|code| find_word(&self.failures, code)).copied();
         answer
+    }
+
+    /// Whether there is an error: `error` at the top, or a value where an error is configured.
+    fn has_error(&self, value: &Value) -> bool {
+        let is_error = |field: &Field| matches!(field, Field::ErrorCode | Field::ErrorMessage);
+        let mut places = self.fields.iter().filter(|(field, _)| is_error(field));
+        places.any(|(_, place)| place.has_value(value)) || has_value(value.get("error"))
     }
 
     fn read_field(&self, answer: &mut Answer, field: Field, value: &Value, zone: Zone) -> Result<bool, FieldProblem> {
@@ -186,16 +243,7 @@ impl ResponseSpec {
                 }
                 Ok(true)
             }
-            Field::Progress if self.progress_unit != ProgressUnit::Auto => {
-                let text = value.as_str().map(|text| text.trim().trim_end_matches('%').trim_end());
-                let has_percent_sign = text.is_some() && text != value.as_str().map(str::trim);
-                let without_sign = text.map_or_else(|| value.clone(), Value::from);
-                let most = *limit::PERCENT.end();
-                let Some(amount) = lenient::checked_amount(&without_sign, most)? else { return Ok(false) };
-                let maximum = if self.progress_unit == ProgressUnit::Ratio && !has_percent_sign { 1.0 } else { 100.0 };
-                answer.progress = Some((amount / maximum).clamp(0.0, 1.0));
-                Ok(true)
-            }
+            Field::Progress => fields::read_progress(answer, value, self.progress_unit),
             Field::Submit | Field::Start | Field::Finish | Field::ExpiresAt => match self.time_in_unit(value) {
                 Some(time) => fields::read_field(answer, field, &rfc3339(time), zone),
                 None => fields::read_field(answer, field, value, zone),
@@ -281,7 +329,7 @@ fn has_two_wildcards(brackets: &str) -> bool {
 }
 
 /// Looks a word up, ignoring case.
-fn find_word<'a, T>(table: &'a [(String, T)], word: &str) -> Option<&'a T> {
+pub fn find_word<'a, T>(table: &'a [(String, T)], word: &str) -> Option<&'a T> {
     table.iter().find(|(known, _)| known.trim().eq_ignore_ascii_case(word.trim())).map(|(_, value)| value)
 }
 

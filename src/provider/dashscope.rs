@@ -16,11 +16,7 @@ use crate::domain::{Answer, FailureClass, Reason, Status};
 
 /// The provider (docs/upstreams.md 10).
 pub static DASHSCOPE: Provider = Provider {
-    name: "dashscope",
     base_url: Some("https://dashscope.aliyuncs.com"),
-    requests: &[RequestSpec::get("/api/v1/tasks/{task_id}")],
-    read: |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
-    error_kind,
     list: Some(List {
         items: &["data"],
         read_item: |value, zone| answer::finish_list_item(read_row(value, zone)),
@@ -30,8 +26,12 @@ pub static DASHSCOPE: Provider = Provider {
         reach: Duration::from_hours(24),
         parts: &[None],
     }),
-    batch: None,
-    read_callback: None,
+    requests: &[RequestSpec::get("/api/v1/tasks/{task_id}")],
+    ..Provider::new(
+        "dashscope",
+        |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
+        error_kind,
+    )
 };
 
 /// Offset of `DashScope`'s times from UTC, in hours; `request.time_offset` overrides it.
@@ -65,7 +65,8 @@ const CONTRACT: Contract = &[
     succeeded(Field::Duration, &["usage.output_video_duration", "usage.video_duration", "usage.duration"]),
     failed(Field::ErrorCode, &["output.code", "code"]),
     failed(Field::ErrorMessage, &["output.message", "message"]),
-    succeeded(Field::ResultUrl, &["output.video_url"]),
+    // `results` is an object for talking heads and Wan's character models (docs/upstreams.md 10).
+    succeeded(Field::ResultUrl, &["output.video_url", "output.results.video_url"]),
 ];
 
 /// A row of the list. Its times are milliseconds.
@@ -78,13 +79,18 @@ const ROW: Contract = &[
     always(Field::ModelUpstream, &["model_name"]),
 ];
 
-/// The reason of an error (docs/upstreams.md 10.3).
+/// Error codes (docs/upstreams.md 10.3).
+const ERRORS: &[(&str, Reason)] = &[("InvalidApiKey", Reason::Unauthorized), ("Arrearage", Reason::QuotaExhausted)];
+
+/// The reason of an error.
 pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
     let is_throttled = error.code.as_deref().is_some_and(|code| code.starts_with("Throttling"));
-    if is_throttled { Some(Reason::RateLimited) } else { by_code(&[("InvalidApiKey", Reason::Unauthorized)], error) }
+    if is_throttled { Some(Reason::RateLimited) } else { by_code(ERRORS, error) }
 }
 
 pub(super) const FAILURES: FailureTable = &[
+    // The media could not be fetched in time.
+    (FailurePattern::Code("InvalidParameter.DataInspection"), FailureClass::InvalidInput),
     (FailurePattern::CodeContains("DataInspection"), FailureClass::ContentPolicy),
     (FailurePattern::CodeContains("IPInfringement"), FailureClass::ContentPolicy),
     (FailurePattern::CodeContains("InappropriateContent"), FailureClass::ContentPolicy),
@@ -107,7 +113,8 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     let usage = value.get("usage").unwrap_or(&Value::Null);
     let from_text = || lenient::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
     let height = lenient::amount(usage, "SR").map(|lines| format!("{lines}p")).or_else(from_text);
-    answer.resolution = height.or_else(|| lenient::owned(usage, "video_ratio"));
+    let size = || lenient::owned(usage, "size").map(|size| size.replace('*', "x"));
+    answer.resolution = height.or_else(size).or_else(|| lenient::owned(usage, "video_ratio"));
     if answer.reported_status == Some(Status::Succeeded) && answer.resolution.is_none() {
         answer.drift.add(Field::Resolution, value_problem(usage.get("SR")));
     }

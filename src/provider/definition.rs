@@ -27,13 +27,98 @@ pub struct Provider {
     pub batch: Option<Batch>,
     /// Decodes a callback, if it sends them.
     pub read_callback: Option<ReadCallback>,
+    /// Callbacks name a task by the last part of its id.
+    pub short_callback_ids: bool,
+    /// Decodes a response of another HTTP status as the status of a task; `None` when it is an error of the API.
+    pub read_refusal: Option<ReadRefusal>,
+    /// An empty response with HTTP 202 means that the task is queued.
+    pub accepts_empty: bool,
+    /// A second request, for the result of a task that has completed.
+    pub result: Option<ResultRequest>,
+    /// Headers that every request must have.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// The response header with the name of the model that ran, and how that name is read.
+    pub model_header: Option<ModelHeader>,
+    /// How requests are authorized, if not with a key in a header.
+    pub signature: Option<Signature>,
+    /// Responses repeat the inputs of the task, which may be very large.
+    pub repeats_inputs: bool,
+    /// The model in the id of a task, for responses without a model.
+    pub model_of_id: Option<fn(&TaskId) -> Option<String>>,
+    /// The codes of errors only repeat the HTTP status, and are left out.
+    pub repeats_http_status: bool,
+}
+
+impl Provider {
+    /// A provider without requests, a list, callbacks and peculiarities. Its base URL must be configured.
+    pub const fn new(
+        name: &'static str,
+        read: fn(&Value, Zone) -> Result<Answer, ApiError>,
+        error_kind: ErrorKind,
+    ) -> Self {
+        Self {
+            name,
+            base_url: None,
+            requests: &[],
+            read,
+            error_kind,
+            list: None,
+            batch: None,
+            read_callback: None,
+            short_callback_ids: false,
+            read_refusal: None,
+            accepts_empty: false,
+            result: None,
+            headers: &[],
+            model_header: None,
+            signature: None,
+            repeats_inputs: false,
+            model_of_id: None,
+            repeats_http_status: false,
+        }
+    }
+
+    /// Whether requests and responses are described by the configuration.
+    pub const fn is_custom(&self) -> bool {
+        self.requests.is_empty()
+    }
+}
+
+/// Decodes a body by its HTTP status, which is not 2xx.
+pub type ReadRefusal = fn(u16, &Value) -> Option<Answer>;
+
+/// The request for the result of a task. Its path is that of the task without the last segment.
+#[derive(Debug, Clone, Copy)]
+pub struct ResultRequest {
+    /// Whether the answer needs the result, which decides how the task ended.
+    pub is_needed: fn(&Answer) -> bool,
+    /// Decodes the result.
+    pub read: fn(&Value, Zone) -> Result<Answer, ApiError>,
+}
+
+/// Signs requests as Volcengine's services require it, with an access key and a secret key (docs/upstreams.md 20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// The name of the service.
+    pub service: &'static str,
+    /// Its region.
+    pub region: &'static str,
+}
+
+/// A response header with the name of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelHeader {
+    /// Its name.
+    pub name: &'static str,
+    /// Completes an answer with its value.
+    pub read: fn(&mut Answer, Option<&str>),
 }
 
 /// Decodes a callback, a JSON object. The zone is that of times without one.
 pub type ReadCallback = fn(&Value, Zone) -> Result<Callback, ApiError>;
 
 /// A request for one task, with placeholders in braces.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct RequestSpec {
     /// Prefix of the ids.
     pub id_prefix: &'static str,
@@ -46,13 +131,27 @@ pub struct RequestSpec {
     /// A JSON body.
     pub body: Option<&'static str>,
     /// The header with the key.
-    pub key: KeyHeader,
+    pub key: KeySpec,
+}
+
+/// The header with the key: its name, and the text before the key.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySpec(pub &'static str, pub &'static str);
+
+impl KeySpec {
+    /// `Authorization: Bearer KEY` (RFC 6750).
+    pub const BEARER: Self = Self("Authorization", "Bearer ");
+
+    /// The header of requests.
+    pub fn header(self) -> KeyHeader {
+        KeyHeader { name: self.0.into(), prefix: self.1.into(), suffix: "".into() }
+    }
 }
 
 impl RequestSpec {
     /// A GET request for any id, with the key as a bearer token.
     pub const fn get(path: &'static str) -> Self {
-        Self { id_prefix: "", needs_base_url: false, method: Method::Get, path, body: None, key: KeyHeader::BEARER }
+        Self { id_prefix: "", needs_base_url: false, method: Method::Get, path, body: None, key: KeySpec::BEARER }
     }
 }
 
@@ -72,4 +171,6 @@ pub enum Callback {
     Challenge(String),
     /// The status of a task.
     Answer(Box<Answer>),
+    /// Only the id of a task: what it says cannot be believed, or is incomplete. The task is polled soon.
+    Nudge(String),
 }

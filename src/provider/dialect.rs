@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 
-use super::custom::ResponseSpec;
-use super::definition::{Batch, Callback, Provider, RequestSpec};
+use super::custom::{ResponseSpec, find_word};
+use super::definition::{Batch, Callback, Provider, RequestSpec, Signature};
 use super::headers::{Headers, TemplateError};
 use super::list::{List, ListPage, ListPath, PageRequest};
+use super::read::answer::normalize;
 use super::read::lenient::{self, Zone};
 use super::read::{error, json};
 use super::template::{Template, UnsupportedId};
-use crate::domain::{Answer, ApiError, Drift, Reason, TaskId};
+use crate::domain::{Answer, ApiError, Drift, FailureClass, Reason, Status, TaskId};
 use crate::http::{Method, Request};
 
 /// Overrides of the configuration.
@@ -31,6 +32,8 @@ pub struct Overrides {
     pub zone: Zone,
     /// How responses are decoded, only for provider custom.
     pub response: Option<ResponseSpec>,
+    /// Classes of error codes, which override the provider's.
+    pub failures: Vec<(String, FailureClass)>,
 }
 
 /// An invalid override.
@@ -50,6 +53,7 @@ pub struct Dialect {
     templates: Vec<(&'static str, Template)>,
     reader: Reader,
     zone: Zone,
+    failures: Vec<(String, FailureClass)>,
     batch: Option<Batch>,
     needs_key: bool,
 }
@@ -81,10 +85,10 @@ impl Dialect {
     /// For the first invalid override.
     pub fn new(provider: &'static Provider, overrides: Overrides) -> Result<Self, DialectError> {
         let invalid = |key: &str, message: &str| DialectError { key: key.to_owned(), message: message.to_owned() };
-        let is_custom = provider.requests.is_empty();
+        let is_custom = provider.is_custom();
         let reader = match (overrides.response, overrides.shape) {
             (Some(_), _) if !is_custom => {
-                return Err(invalid("response", "only provider custom accepts `response`; remove the key"));
+                return Err(invalid("response", "only provider custom accepts a response's fields; remove them"));
             }
             (None, _) if is_custom => {
                 return Err(invalid(
@@ -101,12 +105,12 @@ impl Dialect {
             (Some(response), None) => Reader::Custom(Box::new(response)),
             (None, shape) => Reader::Provider(shape.unwrap_or(provider)),
         };
-        let headers = Headers::new(&overrides.headers)?;
+        let headers = Headers::new(&overrides.headers)?.with_defaults(provider.headers);
         let compile = |spec: &RequestSpec, path: &str| {
             let method = overrides.method.unwrap_or(spec.method);
             let own = spec.body.filter(|_| method == Method::Post);
             let body = overrides.body.as_deref().or(own);
-            Template::new(method, path, &headers, body, spec.key.clone())
+            Template::new(method, path, &headers, body, spec.key.header())
         };
         let templates = if let Some(path) = &overrides.path {
             // A configured path is for all ids. Of two requests, the one with the same method supplies the body and the key.
@@ -127,7 +131,7 @@ impl Dialect {
         let is_changed = overrides.path.is_some() || overrides.method.is_some();
         let batch = provider.batch.filter(|_| !is_changed);
         let needs_key = headers.key.is_some();
-        Ok(Self { provider, templates, reader, zone: overrides.zone, batch, needs_key })
+        Ok(Self { provider, templates, reader, zone: overrides.zone, failures: overrides.failures, batch, needs_key })
     }
 
     /// Whether a header contains the placeholder of the key.
@@ -166,20 +170,99 @@ impl Dialect {
         template.request(id)
     }
 
+    /// The request for the result of a task with this answer, if the provider has the result at another address.
+    pub fn result_request(&self, id: &TaskId, answer: &Answer) -> Option<Request> {
+        let Reader::Provider(provider) = self.reader else { return None };
+        provider.result.filter(|result| (result.is_needed)(answer))?;
+        let mut request = self.request(id).ok()?;
+        request.segments.pop().filter(|last| last == STATUS_SEGMENT)?;
+        Some(request)
+    }
+
+    /// Decodes the result of a task, and completes its answer.
+    ///
+    /// # Errors
+    /// When the response is an error. A task that was refused has failed, which is no error.
+    pub fn read_result(&self, answer: Answer, http_status: u16, body: &[u8]) -> Result<Answer, ApiError> {
+        let Reader::Provider(provider) = self.reader else { return Ok(answer) };
+        let Some(result) = provider.result else { return Ok(answer) };
+        let read = self.read_body(provider, http_status, body, result.read)?;
+        Ok(Answer { task_id: answer.task_id, model_upstream: answer.model_upstream, ..read })
+    }
+
+    /// The response header that names the model, if the provider has one.
+    pub fn model_header(&self) -> Option<&'static str> {
+        Some(self.provider.model_header?.name)
+    }
+
+    /// Completes the answer of a task with what the response and the id say about its model.
+    pub fn complete(&self, answer: &mut Answer, id: Option<&TaskId>, model_header: Option<&str>) {
+        if let Some(header) = self.provider.model_header {
+            (header.read)(answer, model_header);
+        }
+        if let (None, Some(model), Some(id)) = (&answer.model_upstream, self.provider.model_of_id, id) {
+            answer.model_upstream = model(id);
+        }
+    }
+
+    /// Whether responses repeat the inputs of tasks, which may be very large.
+    pub fn repeats_inputs(&self) -> bool {
+        self.provider.repeats_inputs
+    }
+
+    /// How requests are signed, if they are.
+    pub fn signature(&self) -> Option<Signature> {
+        self.provider.signature
+    }
+
     /// Decodes a response with this HTTP status.
     ///
     /// # Errors
     /// When the response is an error or cannot be decoded. A failed task is no error.
     pub fn read(&self, http_status: u16, body: &[u8]) -> Result<Answer, ApiError> {
         match &self.reader {
-            Reader::Custom(response) => response.read_answer(http_status, body, self.zone),
-            Reader::Provider(provider) => (provider.read)(&parse(http_status, body, provider)?, self.zone),
+            Reader::Custom(response) => {
+                response.read_answer(http_status, body, self.zone).map(|answer| self.classify(answer))
+            }
+            Reader::Provider(provider) => self.read_body(provider, http_status, body, provider.read),
         }
+    }
+
+    fn read_body(
+        &self,
+        provider: &Provider,
+        http_status: u16,
+        body: &[u8],
+        read: fn(&Value, Zone) -> Result<Answer, ApiError>,
+    ) -> Result<Answer, ApiError> {
+        if http_status == 202 && provider.accepts_empty && body.trim_ascii().is_empty() {
+            return Ok(Answer::new(Status::Queued));
+        }
+        let is_error = !(200..300).contains(&http_status);
+        let refused = provider.read_refusal.filter(|_| is_error);
+        let refusal = refused.and_then(|refused| refused(http_status, &json::parse(body).ok()?));
+        let answer = match refusal {
+            Some(answer) => normalize(answer),
+            None => read(&parse(http_status, body, provider)?, self.zone)?,
+        };
+        Ok(self.classify(answer))
+    }
+
+    /// Applies the configured classes of error codes.
+    fn classify(&self, answer: Answer) -> Answer {
+        let code = answer.error_code.as_deref().filter(|_| answer.status() == Status::Failed);
+        let configured = code.and_then(|code| find_word(&self.failures, code)).copied();
+        Answer { failure: configured.or(answer.failure), ..answer }
     }
 
     /// Whether its provider sends callbacks.
     pub fn has_callbacks(&self) -> bool {
         matches!(self.reader, Reader::Provider(provider) if provider.read_callback.is_some())
+    }
+
+    /// Whether callbacks name a task by the last part of its id.
+    pub fn has_short_callback_ids(&self) -> bool {
+        self.provider.short_callback_ids
     }
 
     /// Decodes a callback.
@@ -189,7 +272,11 @@ impl Dialect {
     pub fn read_callback(&self, body: &[u8]) -> Result<Callback, ApiError> {
         let Reader::Provider(provider) = self.reader else { return Err(ApiError::new(Reason::InvalidBody)) };
         let read = provider.read_callback.ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
-        read(&parse(200, body, provider)?, self.zone)
+        let callback = read(&parse(200, body, provider)?, self.zone)?;
+        Ok(match callback {
+            Callback::Answer(answer) => Callback::Answer(Box::new(self.classify(*answer))),
+            other => other,
+        })
     }
 
     /// The list of its provider, if it has one.
@@ -236,20 +323,26 @@ impl Dialect {
             return if is_empty { Ok(ListPage::from_body(&value, 0)) } else { Err(no_task()) };
         };
         let mut listed = ListPage::from_body(&value, list.len());
-        listed.tasks.extend(list.iter().filter_map(|item| read_item(item, self.zone)));
+        let read = list.iter().filter_map(|item| read_item(item, self.zone));
+        listed.tasks.extend(read.map(|answer| self.classify(answer)));
         Ok(listed)
     }
 }
 
 /// The required id where its prefix selects the request.
 const NEEDS_FULL_OPERATION: UnsupportedId = UnsupportedId(
-    "the full name of an operation: models/MODEL/operations/ID, or projects/…/operations/ID with the base_url of Vertex",
+    "the full name of an operation: models/MODEL/operations/ID, operations/ID, or projects/…/operations/ID with the base_url of \
+     Vertex",
 );
+
+/// The last segment of the address of a status, below that of the result.
+const STATUS_SEGMENT: &str = "status";
 
 /// Parses the body of a 2xx response, an object. An error may be the only entry of a list.
 fn parse(http_status: u16, body: &[u8], provider: &Provider) -> Result<Value, ApiError> {
     if !(200..300).contains(&http_status) {
-        return Err(error::http_error(http_status, body, provider.error_kind));
+        let error = error::http_error(http_status, body, provider.error_kind);
+        return Err(ApiError { code: error.code.filter(|_| !provider.repeats_http_status), ..error });
     }
     let value = json::parse(body)?;
     match &value {

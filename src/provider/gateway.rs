@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::read::answer::{finish, finish_list_item, format_size, has_url, normalize};
 use super::read::error::{self, ErrorKind, is_success_code};
-use super::read::failures::{FailurePattern, FailureTable, classify};
+use super::read::failures::{FailurePattern, FailureTable, classify, is_without_result};
 use super::read::fields::{self, BodySource, Contract, always, key, optional, value_problem};
 use super::read::json;
 use super::read::lenient::{self, Zone};
@@ -140,7 +140,12 @@ fn read_row(row: &Value, zone: Zone, source: BodySource, depth: u8) -> Option<An
         check_missing(row, &mut outer, &inner);
     }
     let fail_reason = lenient::text(row, "fail_reason");
-    let status = merge_statuses(outer.reported_status, inner.reported_status, fail_reason.as_deref())?;
+    let status = if is_without_result(inner.error_code.as_deref()) && inner.reported_status == Some(Status::Failed) {
+        // A gateway takes the end of a filtered operation for a success.
+        Status::Failed
+    } else {
+        merge_statuses(outer.reported_status, inner.reported_status, fail_reason.as_deref())?
+    };
 
     let finish_is_synthetic = is_gateway_timeout(fail_reason.as_deref());
     let mut answer = Answer {

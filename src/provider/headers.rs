@@ -88,6 +88,16 @@ impl Headers {
         }
         Ok(headers)
     }
+
+    /// Adds headers that are not configured.
+    pub fn with_defaults(mut self, defaults: &[(&str, &str)]) -> Self {
+        for (name, value) in defaults {
+            if !self.plain.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                self.plain.push(((*name).to_owned(), (*value).to_owned()));
+            }
+        }
+        self
+    }
 }
 
 #[cfg(test)]

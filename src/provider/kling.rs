@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::definition::{Provider, RequestSpec};
 use super::list::{List, ListPath};
 use super::read::error::by_code;
-use super::read::failures::{FailurePattern, FailureTable, classify};
+use super::read::failures::{FailurePattern, FailureTable, classify_answer};
 use super::read::fields::{self, BodySource, Contract, always, failed, succeeded, value_problem};
 use super::read::lenient::{self, Zone};
 use super::read::{answer, error};
@@ -16,11 +16,7 @@ use crate::domain::{Answer, ApiError, FailureClass, Reason, Status};
 
 /// The provider (docs/upstreams.md 7).
 pub static KLING: Provider = Provider {
-    name: "kling",
     base_url: Some("https://api-singapore.klingai.com"),
-    requests: &[RequestSpec::get("/v1/videos/text2video/{task_id}")],
-    read: read_answer,
-    error_kind,
     list: Some(List {
         items: &["data.list", "data"],
         read_item: |value, zone| answer::finish_list_item(read_data(value, zone, BodySource::Direct)),
@@ -30,11 +26,12 @@ pub static KLING: Provider = Provider {
         reach: Duration::MAX,
         parts: &[None],
     }),
-    batch: None,
     // A callback is the `data` of a response.
     read_callback: Some(|value, zone| {
         answer::finish_callback(value, read_data(value, zone, BodySource::Direct), error_kind)
     }),
+    requests: &[RequestSpec::get("/v1/videos/text2video/{task_id}")],
+    ..Provider::new("kling", read_answer, error_kind)
 };
 
 const CONTRACT: Contract = &[
@@ -97,6 +94,7 @@ const FAILURES: FailureTable = &[
     (FailurePattern::MessageContains("too many requests"), FailureClass::RateLimit),
     (FailurePattern::MessageContains("task timed out"), FailureClass::Timeout),
     (FailurePattern::MessageContains("invalid parameter"), FailureClass::InvalidInput),
+    (FailurePattern::MessageContains("is invalid"), FailureClass::InvalidInput),
     (FailurePattern::MessageContains("internal error"), FailureClass::ProviderError),
     (FailurePattern::MessageStart("generation failed"), FailureClass::ProviderError),
 ];
@@ -116,6 +114,6 @@ pub fn read_data(data: &Value, zone: Zone, source: BodySource) -> Answer {
     if answer.reported_status != Some(Status::Failed) {
         answer.error_message = None;
     }
-    answer.failure = classify(FAILURES, None, answer.error_message.as_deref());
+    answer.failure = classify_answer(&[FAILURES], &answer);
     answer
 }

@@ -16,11 +16,7 @@ use crate::domain::{Answer, ApiError, FailureClass, Reason, Status};
 
 /// The provider (docs/upstreams.md 9); v2 needs `request.path: /v2/query/video_generation/{task_id}`.
 pub static MINIMAX_HAILUO: Provider = Provider {
-    name: "minimax_hailuo",
     base_url: Some("https://api.minimax.io"),
-    requests: &[RequestSpec::get("/v1/query/video_generation?task_id={task_id}")],
-    read: |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
-    error_kind,
     list: Some(List {
         items: &["items", "tasks"],
         read_item: |value, zone| answer::finish_list_item(read_task(value, zone, BodySource::Direct)),
@@ -31,8 +27,13 @@ pub static MINIMAX_HAILUO: Provider = Provider {
         reach: Duration::from_hours(7 * 24),
         parts: &[None],
     }),
-    batch: None,
     read_callback: Some(read_callback),
+    requests: &[RequestSpec::get("/v1/query/video_generation?task_id={task_id}")],
+    ..Provider::new(
+        "minimax_hailuo",
+        |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
+        error_kind,
+    )
 };
 
 const V1: Contract = &[
@@ -65,6 +66,8 @@ const ERRORS: &[(&str, Reason)] = &[
     ("1013", Reason::ServerError),
     ("1002", Reason::RateLimited),
     ("1039", Reason::RateLimited),
+    // A window of a token plan is used up, and resets by itself.
+    ("2056", Reason::RateLimited),
     ("1004", Reason::Unauthorized),
     ("2049", Reason::Unauthorized),
     ("1008", Reason::QuotaExhausted),
@@ -77,8 +80,19 @@ const ERRORS: &[(&str, Reason)] = &[
 /// The reason of an error. 2013, or v2's message with this code, means that the task does not exist.
 pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
     let message = error.message.as_deref().unwrap_or("");
-    let is_2013 = error.code.as_deref() == Some("2013") || message.contains("(2013)") || message.contains("invalid");
-    if is_2013 && message.contains("task_id") { Some(Reason::NotFound) } else { by_code(ERRORS, error) }
+    let code = code_in(message).or(error.code.as_deref());
+    let is_invalid = code == Some("2013") || message.contains("invalid");
+    if is_invalid && message.contains("task_id") {
+        return Some(Reason::NotFound);
+    }
+    let known = |code: &str| ERRORS.iter().find(|(known, _)| *known == code).map(|(_, reason)| *reason);
+    code.and_then(known).or_else(|| by_code(ERRORS, error))
+}
+
+/// The number in parentheses at the end of a v2 message, which is v1's code.
+fn code_in(message: &str) -> Option<&str> {
+    let (_, code) = message.trim_end().strip_suffix(')')?.rsplit_once('(')?;
+    (code.len() == 4 && code.bytes().all(|digit| digit.is_ascii_digit())).then_some(code)
 }
 
 /// Decodes a callback; the first one is a challenge.

@@ -8,23 +8,34 @@ pub mod custom;
 mod dashscope;
 mod definition;
 mod dialect;
+mod fal;
 mod gateway;
+mod gemini_interactions;
 mod headers;
+mod jimeng;
 mod kling;
 mod list;
+mod litellm;
+mod luma;
 mod minimax_hailuo;
 mod new_api;
+mod openai_job;
 mod openai_videos;
+mod openrouter;
 mod read;
+mod replicate;
+mod runway;
 mod template;
 mod vendor;
 mod veo;
+mod vidu;
+mod xai;
 
-pub use definition::{Batch, Callback, Provider, RequestSpec};
+pub use definition::{Batch, Callback, Provider, RequestSpec, Signature};
 pub use dialect::{Dialect, DialectError, Overrides};
 pub use list::{List, ListPage, ListPath, PageRequest};
 pub use read::json::parse as parse_json;
-pub use read::lenient::{Zone, time_or_utc};
+pub use read::lenient::{ProgressUnit, Zone, time_or_utc};
 pub use template::UnsupportedId;
 
 /// Every provider, by name.
@@ -32,16 +43,26 @@ pub static PROVIDERS: &[&Provider] = &[
     &ark::ARK,
     &custom::CUSTOM,
     &dashscope::DASHSCOPE,
+    &fal::FAL,
+    &gemini_interactions::GEMINI_INTERACTIONS,
+    &jimeng::JIMENG,
     &kling::KLING,
+    &litellm::LITELLM,
+    &luma::LUMA,
     &minimax_hailuo::MINIMAX_HAILUO,
     &new_api::NEW_API,
     &openai_videos::OPENAI_VIDEOS,
+    &openrouter::OPENROUTER,
+    &replicate::REPLICATE,
+    &runway::RUNWAY,
     &new_api::TIKHUB_KLING,
     &new_api::TIKHUB_SEEDANCE,
     &new_api::TIKHUB_SORA,
     &new_api::TIKHUB_VEO,
     &new_api::TOKENHOT,
     &veo::VEO,
+    &vidu::VIDU,
+    &xai::XAI,
 ];
 
 /// The values of `request.shape`, with the provider whose responses have that shape.

@@ -7,19 +7,14 @@ use super::gateway;
 use super::list::{List, ListPath};
 use super::read::error::{ErrorBody, by_code};
 use super::veo::FETCH_OPERATION;
-use super::{ark, dashscope, kling, minimax_hailuo, openai_videos, veo};
+use super::{ark, dashscope, kling, minimax_hailuo, openai_videos, veo, vidu};
 use crate::domain::Reason;
 
 /// Any gateway (docs/upstreams.md 2); its base URL must be configured.
 pub static NEW_API: Provider = Provider {
-    name: "new_api",
-    base_url: None,
-    requests: &[RequestSpec::get("/v1/video/generations/{task_id}")],
-    read: |value, zone| gateway::read(value, zone, error_kind),
-    error_kind,
     list: Some(LIST),
-    batch: None,
-    read_callback: None,
+    requests: &[RequestSpec::get("/v1/video/generations/{task_id}")],
+    ..Provider::new("new_api", |value, zone| gateway::read(value, zone, error_kind), error_kind)
 };
 
 /// `TokenHot` (docs/upstreams.md 3): Seedance, Sora, Hailuo and `HappyHorse`.
@@ -88,6 +83,8 @@ const LIST: List = List {
 const ERRORS: &[(&str, Reason)] = &[
     ("task_not_exist", Reason::NotFound),
     ("insufficient_quota", Reason::QuotaExhausted),
+    ("insufficient_user_quota", Reason::QuotaExhausted),
+    ("pre_consume_token_quota_failed", Reason::QuotaExhausted),
     ("AUTH_UNAUTHORIZED", Reason::Unauthorized),
 ];
 
@@ -98,6 +95,7 @@ fn error_kind(error: &ErrorBody) -> Option<Reason> {
         return minimax_hailuo::error_kind(error);
     }
     let is_number = error.code.as_deref().is_some_and(|code| code.parse::<f64>().is_ok());
-    let vendors = [ark::error_kind, dashscope::error_kind, openai_videos::error_kind, veo::error_kind];
+    let vendors =
+        [ark::error_kind, dashscope::error_kind, openai_videos::error_kind, veo::error_kind, vidu::error_kind];
     by_code(ERRORS, error).or_else(|| vendors.iter().filter(|_| !is_number).find_map(|error_kind| error_kind(error)))
 }

@@ -11,7 +11,7 @@ use super::read::failures::{FailurePattern, FailureTable, classify};
 use super::read::fields::{self, BodySource, Contract, always, optional, succeeded, value_problem};
 use super::read::lenient::{self, Zone};
 use super::read::{answer, error};
-use super::{ark, dashscope, minimax_hailuo};
+use super::{ark, dashscope, jimeng, minimax_hailuo, openai_job, vidu};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, FailureClass, Reason, Status};
 
@@ -31,14 +31,13 @@ const LIST: List = List {
 
 /// The provider (docs/upstreams.md 6).
 pub static OPENAI_VIDEOS: Provider = Provider {
-    name: "openai_videos",
-    base_url: Some("https://api.openai.com"),
-    requests: &[RequestSpec::get("/v1/videos/{task_id}")],
-    read: |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
-    error_kind,
     list: Some(LIST),
-    batch: None,
-    read_callback: None,
+    requests: &[RequestSpec::get("/v1/videos/{task_id}")],
+    ..Provider::new(
+        "openai_videos",
+        |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
+        error_kind,
+    )
 };
 
 const CONTRACT: Contract = &[
@@ -55,9 +54,17 @@ const CONTRACT: Contract = &[
     optional(Field::ExpiresAt, &["expires_at"]),
 ];
 
+/// Error codes (docs/upstreams.md 6.2 and 23), and that of the gateways that use this shape.
+const ERRORS: &[(&str, Reason)] = &[
+    ("insufficient_quota", Reason::QuotaExhausted),
+    ("billing_hard_limit_reached", Reason::QuotaExhausted),
+    ("insufficient_user_quota", Reason::QuotaExhausted),
+    ("invalid_api_key", Reason::Unauthorized),
+];
+
 /// The reason of an error.
 pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
-    by_code(&[("insufficient_quota", Reason::QuotaExhausted)], error)
+    by_code(ERRORS, error)
 }
 
 pub(super) const FAILURES: FailureTable = &[
@@ -84,6 +91,9 @@ pub(super) const FAILURES: FailureTable = &[
 
 /// Decodes a video object (docs/upstreams.md 2.6 and 6.1).
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
+    if openai_job::is_job(value) {
+        return openai_job::read(value, zone, source);
+    }
     // In OpenAI's objects `object` is `video`, and times are seconds.
     let has_millis = lenient::number(value, "created_at").is_some_and(|created| created > 1e11);
     let has_gateway_fields = ["task_id", "metadata", "created"].iter().any(|key| value.get(key).is_some());
@@ -101,7 +111,8 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
         if !metadata.is_null() && !metadata.is_object() {
             answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);
         }
-        for url in [value.get("video_url"), value.get("url"), metadata.get("url")].into_iter().flatten() {
+        let proxied = value.get("unsigned_urls").and_then(|urls| urls.get(0));
+        for url in [value.get("video_url"), value.get("url"), metadata.get("url"), proxied].into_iter().flatten() {
             // A text that is not a URL is ignored: the task has succeeded.
             if fields::read_field(&mut answer, Field::ResultUrl, url, zone) == Err(FieldProblem::WrongType) {
                 answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);
@@ -117,7 +128,15 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
 
 /// The class of a failure that a gateway forwards with the code of an unknown vendor.
 pub fn class_by_any_vendor(code: Option<&str>, message: Option<&str>) -> Option<FailureClass> {
-    let tables = [ark::FAILURES, dashscope::FAILURES, minimax_hailuo::FAILURES, FAILURES];
+    let tables = [
+        ark::FAILURES,
+        dashscope::FAILURES,
+        minimax_hailuo::FAILURES,
+        jimeng::FAILURES,
+        vidu::FAILURES,
+        FAILURES,
+        openai_job::FAILURES,
+    ];
     tables.into_iter().find_map(|table| classify(table, code, message))
 }
 

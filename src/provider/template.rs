@@ -88,7 +88,9 @@ fn is_secret_field(name: &str) -> bool {
         }
         words.last_mut().into_iter().for_each(|word| word.extend(c.to_lowercase().filter(|c| c.is_alphanumeric())));
     }
-    words.iter().any(|word| SECRET_WORDS.contains(&word.as_str())) || SECRET_WORDS.contains(&&*name.to_lowercase())
+    // Volcengine's name for a model.
+    let has_word = words.iter().any(|word| SECRET_WORDS.contains(&word.as_str()));
+    name != "req_key" && (has_word || SECRET_WORDS.contains(&&*name.to_lowercase()))
 }
 
 /// The field of a JSON value that has a key: a text that looks like one, or a text other than the id under the name of one.
@@ -187,7 +189,8 @@ impl Template {
     /// # Errors
     /// When the id does not have the form that the template needs.
     pub fn request(&self, id: &TaskId) -> Result<Request, UnsupportedId> {
-        let mut segments = vec![String::new()];
+        // The path `/` has no segments.
+        let mut segments = vec![String::new(); usize::from(!self.path.is_empty())];
         for part in &self.path {
             let text = part.fill(id)?;
             let mut pieces = text.split(|c| c == '/' && *part != TemplatePart::TaskId && *part != TemplatePart::Model);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::read::error::{self, is_success_code};
 use super::read::fields::BodySource;
 use super::read::lenient::{self, Zone};
-use super::{ark, dashscope, kling, minimax_hailuo, openai_videos, veo};
+use super::{ark, dashscope, jimeng, kling, minimax_hailuo, openai_videos, veo, vidu, xai};
 use crate::domain::Answer;
 
 /// Decodes a vendor's body.
@@ -14,7 +14,9 @@ type ReadBody = fn(&Value, Zone, BodySource) -> Answer;
 /// Decodes a body of any known vendor; `None` when the vendor is unknown (docs/upstreams.md 2.4).
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Option<Answer> {
     let has = |at: &str| lenient::at(value, at).is_some();
-    let read: ReadBody = if has("output.task_status") {
+    let read: ReadBody = if jimeng::is_answer(value) {
+        jimeng::read
+    } else if has("output.task_status") {
         dashscope::read
     } else if has("data.task_status") {
         kling::read
@@ -24,7 +26,11 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Option<Answer> {
         openai_videos::read
     } else if veo::is_operation(value) {
         veo::read
-    } else if lenient::text(value, "status").is_some() {
+    } else if vidu::is_task(value) {
+        vidu::read
+    } else if xai::is_video(value) {
+        xai::read
+    } else if value.get("status").is_some_and(Value::is_string) {
         ark::read
     } else {
         return None;

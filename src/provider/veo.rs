@@ -2,36 +2,33 @@
 
 use serde_json::Value;
 
-use super::definition::{Provider, RequestSpec};
-use super::read::failures::{FailurePattern, FailureTable, classify};
+use super::definition::{KeySpec, Provider, RequestSpec};
+use super::read::failures::{EMPTY_RESPONSE, FILTERED, FailurePattern, FailureTable, classify};
 use super::read::fields::{self, BodySource, Contract, always, optional};
 use super::read::lenient::{self, Zone};
 use super::read::{answer, error};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, FailureClass, Reason, Status};
-use crate::http::{KeyHeader, Method};
+use crate::http::Method;
 
 /// The provider (docs/upstreams.md 8). The id is the full name of the operation, whose prefix selects Gemini or Vertex.
 pub static VEO: Provider = Provider {
-    name: "veo",
     base_url: Some("https://generativelanguage.googleapis.com"),
     requests: &[
-        RequestSpec {
-            id_prefix: "models/",
-            needs_base_url: false,
-            method: Method::Get,
-            path: "/v1beta/{operation}",
-            body: None,
-            key: KeyHeader::with_name("x-goog-api-key"),
-        },
+        GET_OPERATION,
+        // An operation without its model (docs/upstreams.md 8.1).
+        RequestSpec { id_prefix: "operations/", ..GET_OPERATION },
         RequestSpec { id_prefix: "projects/", needs_base_url: true, ..FETCH_OPERATION },
     ],
-    read: |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
-    error_kind,
-    list: None,
-    batch: None,
-    read_callback: None,
+    ..Provider::new(
+        "veo",
+        |value, zone| answer::finish_direct(value, read(value, zone, BodySource::Direct), error_kind),
+        error_kind,
+    )
 };
+
+const GET_OPERATION: RequestSpec =
+    RequestSpec { id_prefix: "models/", key: KeySpec("x-goog-api-key", ""), ..RequestSpec::get("/v1beta/{operation}") };
 
 /// Vertex requires a POST request below the model (docs/upstreams.md 8.1).
 pub const FETCH_OPERATION: RequestSpec = RequestSpec {
@@ -40,7 +37,7 @@ pub const FETCH_OPERATION: RequestSpec = RequestSpec {
     method: Method::Post,
     path: "/v1/{parent}:fetchPredictOperation",
     body: Some(r#"{"operationName":"{operation}"}"#),
-    key: KeyHeader::BEARER,
+    key: KeySpec::BEARER,
 };
 
 const CONTRACT: Contract = &[
@@ -52,8 +49,8 @@ const CONTRACT: Contract = &[
 ];
 
 /// gRPC codes (google.rpc.Code), and two codes of the exporter for ends without an error.
-const FAILURES: FailureTable = &[
-    (FailurePattern::Code(RAI_FILTERED), FailureClass::ContentPolicy),
+pub(super) const FAILURES: FailureTable = &[
+    (FailurePattern::Code(FILTERED), FailureClass::ContentPolicy),
     (FailurePattern::Code(EMPTY_RESPONSE), FailureClass::NoOutput),
     (FailurePattern::MessageContains("safety"), FailureClass::ContentPolicy),
     (FailurePattern::MessageContains("responsible ai"), FailureClass::ContentPolicy),
@@ -74,16 +71,11 @@ const FAILURES: FailureTable = &[
 const GRPC_CANCELLED: f64 = 1.0;
 const GRPC_DEADLINE_EXCEEDED: f64 = 4.0;
 
-/// The operation is done without a video, and videos were filtered.
-const RAI_FILTERED: &str = "rai_filtered";
-
-/// The operation is done without a video.
-const EMPTY_RESPONSE: &str = "empty_response";
-
 /// The reason of an error. Gemini responds to an invalid key with 400.
 pub fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
     let message = error.message.as_deref().unwrap_or("");
-    message.contains("API key not valid").then_some(Reason::Unauthorized)
+    let is_key = ["API key not valid", "API key expired"].iter().any(|text| message.contains(text));
+    is_key.then_some(Reason::Unauthorized)
 }
 
 /// Whether a body is an operation.
@@ -155,7 +147,7 @@ fn read_status(value: &Value, done: bool, answer: &mut Answer) -> Status {
     }
     let filtered =
         results(value).find(|result| lenient::amount(result, "raiMediaFilteredCount").is_some_and(|n| n > 0.0));
-    let code = if filtered.is_some() { RAI_FILTERED } else { EMPTY_RESPONSE };
+    let code = if filtered.is_some() { FILTERED } else { EMPTY_RESPONSE };
     if filtered.is_none() {
         // The response is empty, or has its videos in an unknown field.
         answer.drift.add(Field::ResultUrl, FieldProblem::Missing);

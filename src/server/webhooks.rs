@@ -48,22 +48,22 @@ pub async fn receive(
         count(CallbackResult::Invalid);
         HttpError::new(StatusCode::BAD_REQUEST, "the callback has no task id, or no known status")
     };
-    match upstream.dialect.read_callback(&body).map_err(|_| no_task())? {
-        Callback::Challenge(challenge) => Ok(Json(json!({ "challenge": challenge })).into_response()),
-        Callback::Answer(answer) => {
-            let id = answer.task_id.as_deref().and_then(|id| TaskId::parse(id).ok()).ok_or_else(no_task)?;
-            match handle.agent.call_back(&upstream.name, id, answer).await? {
-                CallbackOutcome::Accepted => {
-                    count(CallbackResult::Accepted);
-                    Ok(Json(json!({ "result": "accepted" })).into_response())
-                }
-                // The response is a success, so that the provider does not send it again: a source may name the task soon,
-                // and then it is polled.
-                CallbackOutcome::UnknownTask => {
-                    count(CallbackResult::UnknownTask);
-                    Ok(Json(json!({ "result": "unknown_task" })).into_response())
-                }
-            }
+    let (id, answer) = match upstream.dialect.read_callback(&body).map_err(|_| no_task())? {
+        Callback::Challenge(challenge) => return Ok(Json(json!({ "challenge": challenge })).into_response()),
+        Callback::Answer(answer) => (answer.task_id.clone(), Some(answer)),
+        Callback::Nudge(id) => (Some(id), None),
+    };
+    let id = id.and_then(|id| TaskId::parse(&id).ok()).ok_or_else(no_task)?;
+    match handle.agent.call_back(&upstream.name, id, answer).await? {
+        CallbackOutcome::Accepted => {
+            count(CallbackResult::Accepted);
+            Ok(Json(json!({ "result": "accepted" })).into_response())
+        }
+        // The response is a success, so that the provider does not send it again: a source may name the task soon, and then
+        // it is polled.
+        CallbackOutcome::UnknownTask => {
+            count(CallbackResult::UnknownTask);
+            Ok(Json(json!({ "result": "unknown_task" })).into_response())
         }
     }
 }

@@ -3,13 +3,14 @@
 use serde_json::Value;
 
 use super::error::{self, ErrorKind};
+use super::failures::{OTHER_TEXTS, REFUSAL_TEXTS, classify_answer};
 use super::lenient;
 use crate::domain::labels;
 use crate::domain::{Answer, ApiError, Status};
 use crate::provider::definition::Callback;
 
 /// Longest error message, in characters.
-const MAX_MESSAGE: usize = 256;
+const MAX_MESSAGE: usize = 300;
 
 /// Finishes the answer of a provider without a gateway; an error when the body is an error message or has no status.
 pub fn finish_direct(value: &Value, answer: Answer, error_kind: ErrorKind) -> Result<Answer, ApiError> {
@@ -55,9 +56,12 @@ pub fn normalize(mut answer: Answer) -> Answer {
         answer.times.finish = None;
     }
     answer.has_result_url &= status == Status::Succeeded;
-    if status != Status::Failed {
-        answer.failure = None;
-    }
+    answer.failure = if status == Status::Failed {
+        // Texts are looked at last: they are less stable than codes.
+        answer.failure.or_else(|| classify_answer(&[REFUSAL_TEXTS, OTHER_TEXTS], &answer))
+    } else {
+        None
+    };
     answer.error_message = answer.error_message.as_deref().and_then(message);
     answer
 }

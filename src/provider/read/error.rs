@@ -1,7 +1,5 @@
 //! Decodes error responses: from HTTP status, code and message to a reason.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 use super::{json, lenient};
@@ -19,55 +17,78 @@ const MAX_CODE: usize = 64;
 pub struct ErrorBody {
     /// The code, by the rules of docs/upstreams.md 1.4.
     pub code: Option<String>,
+    /// `error.type`, a coarser code beside the code.
+    pub kind: Option<String>,
     /// The message.
     pub message: Option<String>,
+    /// `error.details[].reason`, Google's finer code.
+    pub detail: Option<String>,
     /// The code is `MiniMax`'s `base_resp.status_code`.
     pub is_base_resp: bool,
 }
 
-/// Finds code and message in `error`, in `base_resp` or at the top level. The body may be a list of one entry.
+/// Finds code and message of an error. The body may be a list of one entry.
 pub fn error_body(body: &Value) -> ErrorBody {
     let body = match body {
         Value::Array(items) if items.len() == 1 => &items[0],
         other => other,
     };
-    let short = |code: Cow<'_, str>| short_code(&code);
-    if let Some(error) = body.get("error") {
-        if let Some(message) = error.as_str() {
-            return ErrorBody {
-                code: lenient::text(body, "code").and_then(short),
-                message: Some(message.to_owned()),
-                is_base_resp: false,
-            };
+    let code = |value: &Value, key: &str| lenient::text(value, key).and_then(|code| short_code(&code));
+    // FastAPI's errors, at fal: `detail` is a message, or a list of invalid fields (docs/upstreams.md 16.3).
+    let detail = body.get("detail").unwrap_or(&Value::Null);
+    let invalid_field = detail.get(0).unwrap_or(&Value::Null);
+    let text = |value: &Value| value.as_str().and_then(labels::storable_text);
+    let outer_code = || code(body, "error_type").or_else(|| code(invalid_field, "type")).or_else(|| top_code(body));
+    let outer_message = || {
+        let messages = [body.get("message"), Some(detail), invalid_field.get("msg"), body.get("title")];
+        messages.into_iter().flatten().find_map(text)
+    };
+    match body.get("error") {
+        Some(error @ Value::String(_)) => {
+            return ErrorBody { code: outer_code(), message: text(error), ..ErrorBody::default() };
         }
-        if error.is_object() {
-            // Google's `status` is a word; others repeat the HTTP status there.
-            let word =
-                error.get("status").filter(|status| status.as_str().is_some_and(|text| text.parse::<f64>().is_err()));
-            let code = word
-                .and_then(lenient::as_text)
-                .or_else(|| lenient::text(error, "code"))
-                .or_else(|| lenient::text(error, "type"))
-                .or_else(|| lenient::text(body, "code"));
+        Some(error @ Value::Object(_)) => {
+            let kind = code(error, "type");
+            let details = error.get("details").and_then(Value::as_array);
             return ErrorBody {
-                code: code.and_then(short),
+                // Google's `status` is a word; others repeat the HTTP status there.
+                code: code(error, "status")
+                    .filter(|status| status.parse::<f64>().is_err())
+                    .or_else(|| code(error, "code"))
+                    .or_else(|| kind.clone())
+                    .or_else(outer_code),
+                kind,
                 message: lenient::owned(error, "message"),
+                detail: details.into_iter().flatten().find_map(|detail| code(detail, "reason")),
                 is_base_resp: false,
             };
         }
+        _ => {}
     }
     if let Some(base) = body.get("base_resp").filter(|base| base.is_object()) {
         return ErrorBody {
-            code: lenient::text(base, "status_code").and_then(short),
+            code: code(base, "status_code"),
             message: lenient::owned(base, "status_msg"),
             is_base_resp: true,
+            ..ErrorBody::default()
         };
     }
-    ErrorBody {
-        code: lenient::text(body, "code").and_then(short),
-        message: lenient::owned(body, "message"),
-        is_base_resp: false,
+    if let Some(error) = lenient::at(body, "ResponseMetadata.Error").filter(|error| error.is_object()) {
+        return ErrorBody {
+            code: code(error, "Code"),
+            message: lenient::owned(error, "Message"),
+            ..ErrorBody::default()
+        };
     }
+    ErrorBody { code: outer_code(), message: outer_message(), ..ErrorBody::default() }
+}
+
+/// The code at the top level: `reason`, where `code` only repeats the HTTP status (Vidu), otherwise `code`.
+fn top_code(body: &Value) -> Option<String> {
+    let code = body.get("code");
+    let is_http_status = code.and_then(Value::as_u64).is_some_and(|code| (400..600).contains(&code));
+    let reason = body.get("reason").filter(|reason| is_http_status && reason.is_string());
+    reason.or(code).and_then(lenient::as_text).and_then(|code| short_code(&code))
 }
 
 /// An error code that may be stored and shown; `None` when it is blank or a URL.
@@ -92,32 +113,38 @@ pub fn http_error(status: u16, body: &[u8], error_kind: ErrorKind) -> ApiError {
     let message = found.message.as_deref().unwrap_or("");
     let kind = match status {
         300..=399 => Reason::Redirect,
-        400 | 403 | 404 | 429 => {
-            let refined = error_kind(&found).filter(|kind| is_refinement(status, *kind));
-            refined.unwrap_or(match status {
-                400 => Reason::BadRequest,
-                403 => Reason::Forbidden,
-                404 if message.starts_with("Invalid URL") => Reason::WrongPath,
-                404 => Reason::NotFound,
-                _ => Reason::RateLimited,
-            })
-        }
-        401 => Reason::Unauthorized,
         402 => Reason::QuotaExhausted,
-        500..=599 => Reason::ServerError,
-        _ => Reason::HttpOther,
+        _ => known_kind(&found, error_kind).filter(|kind| is_refinement(status, *kind)).unwrap_or(match status {
+            400 => Reason::BadRequest,
+            401 => Reason::Unauthorized,
+            403 => Reason::Forbidden,
+            404 if message.starts_with("Invalid URL") => Reason::WrongPath,
+            404 => Reason::NotFound,
+            429 => Reason::RateLimited,
+            500..=599 => Reason::ServerError,
+            _ => Reason::HttpOther,
+        }),
     };
-    ApiError { kind, code: found.code.filter(|code| !code.is_empty()), drift: Drift::NONE }
+    ApiError { kind, code: found.code, drift: Drift::NONE }
 }
 
-/// Whether the code overrides the HTTP status: only for combinations that upstreams are known to use.
+/// Google's detail of an error that concerns the key. It comes with HTTP 400 (docs/upstreams.md 23).
+const INVALID_KEY: &str = "API_KEY_INVALID";
+
+/// The reason of an error, by the provider's codes.
+fn known_kind(error: &ErrorBody, error_kind: ErrorKind) -> Option<Reason> {
+    if error.detail.as_deref() == Some(INVALID_KEY) { Some(Reason::Unauthorized) } else { error_kind(error) }
+}
+
+/// Whether the code overrides the HTTP status. Money, the key and the rate are reported under any status; a task that does not
+/// exist is reported as an invalid request, or as an internal error; and an internal error as an invalid request.
 fn is_refinement(status: u16, kind: Reason) -> bool {
-    match status {
-        400 => {
-            matches!(kind, Reason::NotFound | Reason::QuotaExhausted | Reason::Unauthorized | Reason::RateLimited)
-        }
-        403 | 404 => kind == Reason::QuotaExhausted,
-        _ => matches!(kind, Reason::QuotaExhausted | Reason::Forbidden),
+    match kind {
+        Reason::QuotaExhausted | Reason::Unauthorized | Reason::RateLimited => true,
+        Reason::Forbidden => status == 429,
+        Reason::NotFound => matches!(status, 400 | 422 | 500..=599),
+        Reason::ServerError => status == 400,
+        _ => false,
     }
 }
 
@@ -126,7 +153,8 @@ pub fn ok_error(body: &Value, error_kind: ErrorKind) -> ApiError {
     let found = error_body(body);
     let message = found.message.as_deref().unwrap_or("");
     let is_unauthorized = body.get("success") == Some(&Value::Bool(false)) && message.starts_with("Unauthorized");
-    let kind = if is_unauthorized { Reason::Unauthorized } else { error_kind(&found).unwrap_or(Reason::ApiError) };
+    let kind =
+        if is_unauthorized { Reason::Unauthorized } else { known_kind(&found, error_kind).unwrap_or(Reason::ApiError) };
     ApiError { kind, code: found.code, drift: Drift::NONE }
 }
 

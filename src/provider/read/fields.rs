@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::error::{is_success_code, short_code};
-use super::lenient::{self, Zone, limit};
+use super::lenient::{self, ProgressUnit, Zone, limit};
 use super::{signed_url, status_words};
 use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::reading::Cost;
 use crate::domain::{Answer, Status, labels};
 
 /// One documented field.
@@ -181,6 +182,16 @@ fn find_value<'a>(value: &'a Value, at: &str) -> Result<Option<&'a Value>, Field
     Ok(Some(value))
 }
 
+/// Decodes progress in a unit.
+///
+/// # Errors
+/// When the value cannot be read.
+pub fn read_progress(answer: &mut Answer, value: &Value, unit: ProgressUnit) -> Result<bool, FieldProblem> {
+    let progress = lenient::checked_progress(value, unit)?;
+    answer.progress = answer.progress.or(progress);
+    Ok(progress.is_some())
+}
+
 /// Decodes the value of a field; false when it is empty, such as null, a blank string or a time of 0.
 ///
 /// It does not replace a value from an earlier path.
@@ -219,13 +230,13 @@ pub fn read_field(answer: &mut Answer, field: Field, value: &Value, zone: Zone) 
             None => false,
         },
         Field::UpstreamStatus => false,
-        Field::Progress => put(&mut answer.progress, lenient::checked_progress(value)?),
+        Field::Progress => put(&mut answer.progress, lenient::checked_progress(value, ProgressUnit::Auto)?),
         Field::Submit => put(&mut answer.times.submit, time()?),
         Field::Start => put(&mut answer.times.start, time()?),
         Field::Finish => put(&mut answer.times.finish, time()?),
         Field::ModelUpstream => put(&mut answer.model_upstream, text()?),
         Field::ModelOrigin => put(&mut answer.model_origin, text()?),
-        Field::Duration => put(&mut answer.video_seconds, amount(limit::VIDEO_SECONDS)?),
+        Field::Duration => put(&mut answer.video_seconds, lenient::checked_seconds(value)?),
         Field::Resolution => put(&mut answer.resolution, text()?),
         Field::TokensPrompt => put(&mut answer.tokens.prompt, amount(limit::TOKENS)?),
         Field::TokensCompletion => put(&mut answer.tokens.completion, amount(limit::TOKENS)?),
@@ -256,6 +267,11 @@ pub fn read_field(answer: &mut Answer, field: Field, value: &Value, zone: Zone) 
             after.is_some()
         }
         Field::ServiceTier => put(&mut answer.service_tier, text()?),
+        // Every provider that reports it uses this currency.
+        Field::Cost => {
+            let cost = amount(limit::COST)?.map(|amount| Cost { amount, currency: "USD" });
+            put(&mut answer.cost, cost)
+        }
     };
     if is_wrong_type { Err(FieldProblem::WrongType) } else { Ok(is_found) }
 }

@@ -8,6 +8,9 @@ use crate::domain::{ApiError, Reason};
 /// 4 MiB of text can have two million.
 pub const MAX_VALUES: usize = 200_000;
 
+/// The byte order mark, with which some servers begin a body.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Parses a body. Its depth is bounded by `serde_json`, to 128 levels.
 ///
 /// # Errors
@@ -16,6 +19,7 @@ pub fn parse(body: &[u8]) -> Result<Value, ApiError> {
     if body.len() > MAX_VALUES && has_too_many_values(body) {
         return Err(ApiError::with_code(Reason::InvalidBody, "too_many_values"));
     }
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     serde_json::from_slice(body).map_err(|_| ApiError::new(Reason::InvalidBody))
 }
 

@@ -20,6 +20,8 @@ pub mod limit {
     pub const VIDEO_SECONDS: f64 = 86_400.0;
     /// Time until the provider gives up a task, in seconds: about thirty years.
     pub const DEADLINE_SECONDS: f64 = 1e9;
+    /// Money, in whole units of a currency.
+    pub const COST: f64 = 1e9;
     /// Anything else: sides of a picture, frames, percent.
     pub const OTHER: f64 = 1e9;
     /// Times in Unix milliseconds: from the year 2015 to the year 2100.
@@ -156,12 +158,39 @@ pub fn checked_amount(value: &Value, most: f64) -> Result<Option<f64>, FieldProb
     as_number(value).filter(|amount| (0.0..=most).contains(amount)).map(Some).ok_or(FieldProblem::Unreadable)
 }
 
-/// A ratio as by [`progress`]; `None` for a blank string.
-pub fn checked_progress(value: &Value) -> Result<Option<f64>, FieldProblem> {
+/// The length of a video, in seconds; a string may have the unit, such as `6s`. 0 means that it is not known.
+pub fn checked_seconds(value: &Value) -> Result<Option<f64>, FieldProblem> {
+    let number = value.as_str().and_then(|text| text.trim().strip_suffix(['s', 'S'])).map(Value::from);
+    let seconds = checked_amount(number.as_ref().unwrap_or(value), limit::VIDEO_SECONDS)?;
+    Ok(seconds.filter(|seconds| *seconds > 0.0))
+}
+
+/// The unit of progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProgressUnit {
+    /// A ratio between 0 and 1, percent otherwise, as by [`progress`].
+    #[default]
+    Auto,
+    /// 0 to 1.
+    Ratio,
+    /// 0 to 100.
+    Percent,
+}
+
+/// A ratio; `None` for a blank string. A percent sign overrides the unit.
+pub fn checked_progress(value: &Value, unit: ProgressUnit) -> Result<Option<f64>, FieldProblem> {
     if !has_content(value)? {
         return Ok(None);
     }
-    progress(value).map(Some).ok_or(FieldProblem::Unreadable)
+    if unit == ProgressUnit::Auto {
+        return progress(value).map(Some).ok_or(FieldProblem::Unreadable);
+    }
+    let number = value.as_str().map(|text| text.trim().trim_end_matches('%').trim_end());
+    let has_percent_sign = number.is_some() && number != value.as_str().map(str::trim);
+    let number = number.map_or_else(|| value.clone(), Value::from);
+    let amount = checked_amount(&number, *limit::PERCENT.end())?;
+    let whole = if unit == ProgressUnit::Ratio && !has_percent_sign { 1.0 } else { 100.0 };
+    Ok(amount.map(|amount| (amount / whole).clamp(0.0, 1.0)))
 }
 
 /// A time in any form; UTC without a zone.

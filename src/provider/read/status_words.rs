@@ -3,15 +3,43 @@
 use crate::domain::Status;
 use crate::domain::labels::sanitize;
 
+/// The words (docs/upstreams.md 1.3, 22 and A10).
 const WORDS: &[(Status, &[&str])] = &[
     (
         Status::Queued,
-        &["not_start", "submitted", "queued", "queueing", "pending", "preparing", "created", "in_queue", "waiting"],
+        &[
+            "not_start",
+            "submitted",
+            "queued",
+            "queueing",
+            "queuing",
+            "pending",
+            "preparing",
+            "created",
+            "in_queue",
+            "waiting",
+            "starting",
+            "scheduled",
+            "throttled",
+            "staged",
+        ],
     ),
-    (Status::Running, &["in_progress", "running", "processing", "suspended", "generating"]),
+    (
+        Status::Running,
+        &[
+            "in_progress",
+            "running",
+            "processing",
+            "suspended",
+            "generating",
+            "dreaming",
+            "preprocessing",
+            "requires_action",
+        ],
+    ),
     (Status::Succeeded, &["success", "succeed", "succeeded", "completed", "complete", "done", "finished"]),
     (Status::Failed, &["failure", "failed", "fail", "error"]),
-    (Status::Cancelled, &["cancel", "cancelled", "canceled"]),
+    (Status::Cancelled, &["cancel", "cancelled", "canceled", "aborted"]),
     (Status::Expired, &["expired", "timeout", "timed_out"]),
     (Status::Unknown, &["unknown"]),
 ];

@@ -1,0 +1,162 @@
+//! fal's queue: a status `{status, request_id, error, error_type}`, and the result of the model at another address.
+
+use serde_json::Value;
+
+use super::definition::{Callback, KeySpec, Provider, RequestSpec, ResultRequest};
+use super::read::answer;
+use super::read::error::{self, unknown_kind};
+use super::read::failures::{FailurePattern, FailureTable, classify_answer};
+use super::read::fields::{self, BodySource, Contract, always, optional};
+use super::read::lenient::{self, Zone};
+use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::{Answer, ApiError, FailureClass, Status, TaskId};
+
+/// The provider (docs/upstreams.md 16). An id is `OWNER/APP/requests/UUID`; bare UUIDs need `request.path`.
+pub static FAL: Provider = Provider {
+    base_url: Some("https://queue.fal.run"),
+    read_callback: Some(read_callback),
+    short_callback_ids: true,
+    read_refusal: Some(read_refusal),
+    result: Some(ResultRequest { is_needed, read: read_result }),
+    model_of_id: Some(model),
+    requests: &[RequestSpec { key: KeySpec("Authorization", "Key "), ..RequestSpec::get("/{operation}/status") }],
+    ..Provider::new(
+        "fal",
+        |value, zone| {
+            if is_result(value) {
+                read_result(value, zone)
+            } else {
+                answer::finish(value, read(value, zone), unknown_kind)
+            }
+        },
+        unknown_kind,
+    )
+};
+
+const CONTRACT: Contract = &[
+    always(Field::TaskId, &["request_id"]),
+    always(Field::Status, &["status"]),
+    optional(Field::ErrorCode, &["error_type"]),
+    optional(Field::ErrorMessage, &["error"]),
+];
+
+/// `error_type`, and the `type` of a field that the model refuses (docs/upstreams.md 16.3).
+pub(super) const FAILURES: FailureTable = &[
+    (FailurePattern::Code("content_policy_violation"), FailureClass::ContentPolicy),
+    (FailurePattern::Code("request_timeout"), FailureClass::Timeout),
+    (FailurePattern::Code("startup_timeout"), FailureClass::Timeout),
+    (FailurePattern::Code("runner_connection_timeout"), FailureClass::Timeout),
+    (FailurePattern::Code("generation_timeout"), FailureClass::Timeout),
+    (FailurePattern::CodeStart("runner_"), FailureClass::ProviderError),
+    (FailurePattern::Code("internal_error"), FailureClass::ProviderError),
+    (FailurePattern::Code("internal_server_error"), FailureClass::ProviderError),
+    (FailurePattern::Code("no_media_generated"), FailureClass::NoOutput),
+    (FailurePattern::Code("client_disconnected"), FailureClass::Other),
+    (FailurePattern::Code("bad_request"), FailureClass::InvalidInput),
+    (FailurePattern::Code("string_too_long"), FailureClass::InvalidInput),
+    (FailurePattern::Code("image_too_small"), FailureClass::InvalidInput),
+    (FailurePattern::Code("image_too_large"), FailureClass::InvalidInput),
+    (FailurePattern::Code("image_load_error"), FailureClass::InvalidInput),
+    (FailurePattern::Code("file_download_error"), FailureClass::InvalidInput),
+    (FailurePattern::Code("face_detection_error"), FailureClass::InvalidInput),
+];
+
+/// The code of a task that its owner called off.
+const CANCELLED: &str = "client_cancelled";
+
+/// Decodes a status. There is no failed one: a request that failed is completed, and has an error.
+fn read(value: &Value, zone: Zone) -> Answer {
+    let mut answer = fields::read(CONTRACT, value, zone, BodySource::Direct);
+    if answer.reported_status == Some(Status::Succeeded) {
+        if answer.error_code.as_deref() == Some(CANCELLED) {
+            answer.reported_status = Some(Status::Cancelled);
+        } else if answer.error_code.is_some() || answer.error_message.is_some() {
+            answer.reported_status = Some(Status::Failed);
+        }
+    } else {
+        (answer.error_code, answer.error_message) = (None, None);
+    }
+    answer.failure = classify_answer(&[FAILURES], &answer);
+    answer
+}
+
+/// A completed request may have been refused by the model, which only the result tells.
+fn is_needed(answer: &Answer) -> bool {
+    answer.status() == Status::Succeeded && !answer.has_result_url
+}
+
+/// Keys of a result with media.
+const MEDIA: [&str; 5] = ["video", "videos", "video_url", "images", "image"];
+
+/// Whether a body is a result, not a status.
+fn is_result(value: &Value) -> bool {
+    value.get("status").is_none() && MEDIA.iter().any(|key| value.get(key).is_some_and(|media| !media.is_null()))
+}
+
+/// Decodes a result, which has the form that the model wants.
+fn read_result(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
+    if value.get("detail").is_some() && !is_result(value) {
+        return Err(error::ok_error(value, unknown_kind));
+    }
+    let mut answer = Answer::new(Status::Succeeded);
+    let first = |at: &str| lenient::at(value, at);
+    let videos = value.get("videos").and_then(Value::as_array).into_iter().flatten();
+    let in_list = videos.flat_map(|video| [video.get("url"), Some(video)]).flatten();
+    let candidates = [first("video.url"), first("video"), first("video_url")].into_iter().flatten().chain(in_list);
+    for url in candidates.filter(|url| url.is_string()) {
+        if fields::read_field(&mut answer, Field::ResultUrl, url, zone) == Err(FieldProblem::Unreadable) {
+            answer.drift.add(Field::ResultUrl, FieldProblem::Unreadable);
+        }
+    }
+    Ok(answer::normalize(answer))
+}
+
+/// Decodes a result that is none: a refusal of the model (422), or the request is not finished after all (400).
+fn read_refusal(http_status: u16, value: &Value) -> Option<Answer> {
+    let found = error::error_body(value);
+    let is_in_progress = found.message.as_deref().is_some_and(|message| message.contains("still in progress"));
+    match http_status {
+        400 if is_in_progress => Some(Answer::new(Status::Running)),
+        // A field of the path is that of our own request.
+        422 if lenient::at(value, "detail").is_some() && first_location(value) != Some("path") => {
+            let mut answer =
+                Answer { error_code: found.code, error_message: found.message, ..Answer::new(Status::Failed) };
+            answer.failure = classify_answer(&[FAILURES], &answer).or(Some(FailureClass::InvalidInput));
+            Some(answer)
+        }
+        _ => None,
+    }
+}
+
+/// Where the first invalid field of a request is: its `body`, or its `path`.
+fn first_location(value: &Value) -> Option<&str> {
+    value.get("detail")?.get(0)?.get("loc")?.get(0)?.as_str()
+}
+
+/// Decodes a callback `{request_id, status: OK|ERROR, payload, error}`.
+fn read_callback(value: &Value, zone: Zone) -> Result<Callback, ApiError> {
+    const CALLBACK: Contract = &[always(Field::TaskId, &["request_id"]), optional(Field::ErrorMessage, &["error"])];
+    let mut answer = fields::read(CALLBACK, value, zone, BodySource::Direct);
+    let payload = value.get("payload").unwrap_or(&Value::Null);
+    match value.get("status").and_then(Value::as_str) {
+        Some("OK") => {
+            let result = read_result(payload, zone)?;
+            answer = Answer { task_id: answer.task_id, ..result };
+        }
+        Some("ERROR") => {
+            let found = error::error_body(payload);
+            answer.reported_status = Some(Status::Failed);
+            answer.error_code = found.code;
+            answer.error_message = found.message.or(answer.error_message);
+            answer.failure = classify_answer(&[FAILURES], &answer);
+        }
+        _ => {}
+    }
+    answer::finish_callback(value, answer, unknown_kind)
+}
+
+/// The owner and the name of the app in an id.
+fn model(id: &TaskId) -> Option<String> {
+    let (app, _) = id.as_str().split_once("/requests/")?;
+    Some(app.to_owned())
+}
