@@ -113,9 +113,10 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     let usage = value.get("usage").unwrap_or(&Value::Null);
     let from_text = || lenient::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
     let height = lenient::amount(usage, "SR").map(|lines| format!("{lines}p")).or_else(from_text);
+    let is_lost = height.is_none() && usage.get("SR").is_some_and(|lines| !lines.is_null());
     let size = || lenient::owned(usage, "size").map(|size| size.replace('*', "x"));
     answer.resolution = height.or_else(size).or_else(|| lenient::owned(usage, "video_ratio"));
-    if answer.reported_status == Some(Status::Succeeded) && answer.resolution.is_none() {
+    if answer.reported_status == Some(Status::Succeeded) && (is_lost || answer.resolution.is_none()) {
         answer.drift.add(Field::Resolution, value_problem(usage.get("SR")));
     }
     finish(answer)

@@ -99,13 +99,17 @@ fn read_result(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
         return Err(error::ok_error(value, unknown_kind));
     }
     let mut answer = Answer::new(Status::Succeeded);
-    let first = |at: &str| lenient::at(value, at);
-    let videos = value.get("videos").and_then(Value::as_array).into_iter().flatten();
-    let in_list = videos.flat_map(|video| [video.get("url"), Some(video)]).flatten();
-    let candidates = [first("video.url"), first("video"), first("video_url")].into_iter().flatten().chain(in_list);
-    for url in candidates.filter(|url| url.is_string()) {
-        if fields::read_field(&mut answer, Field::ResultUrl, url, zone) == Err(FieldProblem::Unreadable) {
-            answer.drift.add(Field::ResultUrl, FieldProblem::Unreadable);
+    let video = |key| value.get(key).filter(|video: &&Value| !video.is_null());
+    let listed = match video("videos") {
+        Some(Value::Array(videos)) => videos.iter().collect(),
+        wrong => Vec::from_iter(wrong),
+    };
+    for video in [video("video"), video("video_url")].into_iter().flatten().chain(listed) {
+        let url = if video.is_object() { video.get("url").unwrap_or(&Value::Null) } else { video };
+        match fields::read_field(&mut answer, Field::ResultUrl, url, zone) {
+            Ok(true) => {}
+            Ok(false) => answer.drift.add(Field::ResultUrl, FieldProblem::Missing),
+            Err(problem) => answer.drift.add(Field::ResultUrl, problem),
         }
     }
     Ok(answer::normalize(answer))

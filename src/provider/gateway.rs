@@ -12,7 +12,7 @@ use super::read::fields::{self, BodySource, Contract, always, key, optional, val
 use super::read::json;
 use super::read::lenient::{self, Zone};
 use super::read::signed_url;
-use super::{kling, openai_videos, vendor, veo};
+use super::{jimeng, kling, openai_videos, vendor, veo};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels;
 use crate::domain::reading::{ClockSource, Times};
@@ -282,7 +282,8 @@ fn read_inner(row: &Value, zone: Zone, depth: u8, outer: &mut Answer) -> Answer 
     if depth >= MAX_NESTING {
         return Answer::default();
     }
-    let found = match find_row(&inner).filter(|data| data.get("status").is_some()) {
+    let nested = find_row(&inner).filter(|data| data.get("status").is_some() && !jimeng::is_answer(&inner));
+    let found = match nested {
         Some(nested) => read_row(nested, zone, body_source(nested), depth + 1).map(as_nested),
         None => vendor::read(&inner, zone, BodySource::Inside).or_else(|| vendor::read_error(&inner)),
     };

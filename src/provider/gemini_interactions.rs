@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::definition::{Callback, KeySpec, Provider, RequestSpec};
 use super::read::answer;
-use super::read::error::{self, short_code};
+use super::read::error::short_code;
 use super::read::failures::{EMPTY_RESPONSE, FailurePattern, FailureTable, REFUSAL_TEXTS, classify_answer};
 use super::read::fields::{self, BodySource, Contract, always, ended, optional, value_problem};
 use super::read::lenient::{self, Zone};
@@ -25,7 +25,8 @@ pub static GEMINI_INTERACTIONS: Provider = Provider {
     ..Provider::new(
         "gemini_interactions",
         |value, zone| answer::finish(value, read(value, zone), veo::error_kind),
-        error_kind,
+        // Google's words, or those of this API (docs/upstreams.md 13.3).
+        veo::error_kind,
     )
 };
 
@@ -46,11 +47,6 @@ const FORMAT: Contract = &[optional(Field::Duration, &["duration"]), optional(Fi
 
 /// Statuses of this API that are failures.
 const FAILED_WORDS: [&str; 2] = ["incomplete", "budget_exceeded"];
-
-/// The reason of an error: `status` words of Google, or `code` words of this API (docs/upstreams.md 13.3).
-fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
-    veo::error_kind(error)
-}
 
 /// A used-up budget has a status of its own.
 const BUDGET: FailureTable = &[(FailurePattern::Code("budget_exceeded"), FailureClass::Quota)];
@@ -89,10 +85,16 @@ fn read(value: &Value, zone: Zone) -> Answer {
     read_format(value, zone, &mut answer);
     let has_video = read_steps(value, zone, &mut answer);
     read_errors(value, &mut answer);
+    if answer.reported_status == Some(Status::Succeeded) && has_video && answer.tokens.total.is_none() {
+        answer.drift.add(Field::TokensTotal, value_problem(lenient::at(value, "usage.total_tokens")));
+    }
     let own_word =
         answer.unknown_word.as_deref().and_then(|word| FAILED_WORDS.into_iter().find(|known| *known == word));
     let code = if answer.reported_status == Some(Status::Succeeded) && !has_video {
-        // The output may have been filtered.
+        // Output that was filtered has no tokens.
+        if answer.tokens.completion.is_some_and(|tokens| tokens > 0.0) {
+            answer.drift.add(Field::ResultUrl, FieldProblem::Missing);
+        }
         Some(EMPTY_RESPONSE)
     } else {
         own_word
@@ -109,9 +111,12 @@ fn read_format(value: &Value, zone: Zone, answer: &mut Answer) {
     let is_video = |format: &&Value| format.get("type").and_then(Value::as_str) == Some("video");
     let format = match value.get("response_format") {
         Some(Value::Array(formats)) => formats.iter().find(is_video),
-        other => other.filter(|format| format.is_object()),
+        other => other.filter(|format| !format.is_null()),
     };
     if let Some(format) = format {
+        if !format.is_object() {
+            answer.drift.add(Field::Duration, FieldProblem::WrongType);
+        }
         let read = fields::read(FORMAT, format, zone, BodySource::Direct);
         (answer.video_seconds, answer.resolution) = (read.video_seconds, read.resolution);
         answer.drift = answer.drift.union(read.drift);
@@ -121,7 +126,7 @@ fn read_format(value: &Value, zone: Zone, answer: &mut Answer) {
 /// Reads the outputs of the model. A video among the inputs is no result. Whether there is a video.
 fn read_steps(value: &Value, zone: Zone, answer: &mut Answer) -> bool {
     let steps = value.get("steps").unwrap_or(&Value::Null);
-    if !steps.is_array() && !steps.is_null() {
+    if !are_parts(steps, |step| are_parts(step.get("content").unwrap_or(&Value::Null), |_| true)) {
         answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);
     }
     let of_kind = |kind: &'static str| move |part: &&Value| part.get("type").and_then(Value::as_str) == Some(kind);
@@ -136,12 +141,22 @@ fn read_steps(value: &Value, zone: Zone, answer: &mut Answer) -> bool {
             Some(Err(problem)) => answer.drift.add(Field::ResultUrl, problem),
             None => {}
         }
-        has_video |= video.get("data").and_then(Value::as_str).is_some_and(|data| !data.is_empty());
+        match video.get("data") {
+            Some(Value::String(data)) => has_video |= !data.is_empty(),
+            None | Some(Value::Null) => {}
+            Some(_) => answer.drift.add(Field::ResultUrl, FieldProblem::WrongType),
+        }
     }
-    if let Some(error) = outputs.filter_map(|step| step.get("error")).filter(|error| error.is_object()).last() {
+    if let Some(error) = outputs.filter_map(|step| step.get("error")).rfind(|error| error.is_object()) {
         read_error(error, answer);
     }
     has_video
+}
+
+/// Whether a value is null, or a list of objects that have a type and that are well-formed.
+fn are_parts(value: &Value, is_well_formed: impl Fn(&Value) -> bool) -> bool {
+    let is_part = |part: &Value| part.get("type").is_some_and(Value::is_string) && is_well_formed(part);
+    value.is_null() || value.as_array().is_some_and(|parts| parts.iter().all(is_part))
 }
 
 /// Reads the first of `errors`, which has priority over that of a step.

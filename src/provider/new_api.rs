@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::definition::{Provider, RequestSpec};
 use super::gateway;
 use super::list::{List, ListPath};
-use super::read::error::{ErrorBody, by_code};
+use super::read::error::{ErrorBody, ErrorForm, by_code};
 use super::veo::FETCH_OPERATION;
 use super::{ark, dashscope, kling, minimax_hailuo, openai_videos, veo, vidu};
 use crate::domain::Reason;
@@ -91,11 +91,12 @@ const ERRORS: &[(&str, Reason)] = &[
 /// The reason of an error, by the codes of the gateway and of vendors, whose errors it forwards. Numeric codes are ignored unless
 /// the body shows their vendor.
 fn error_kind(error: &ErrorBody) -> Option<Reason> {
-    if error.is_base_resp {
-        return minimax_hailuo::error_kind(error);
+    match error.form {
+        ErrorForm::BaseResp => return minimax_hailuo::error_kind(error),
+        ErrorForm::Reason => return vidu::error_kind(error),
+        ErrorForm::Common => {}
     }
     let is_number = error.code.as_deref().is_some_and(|code| code.parse::<f64>().is_ok());
-    let vendors =
-        [ark::error_kind, dashscope::error_kind, openai_videos::error_kind, veo::error_kind, vidu::error_kind];
+    let vendors = [ark::error_kind, dashscope::error_kind, openai_videos::error_kind, veo::error_kind];
     by_code(ERRORS, error).or_else(|| vendors.iter().filter(|_| !is_number).find_map(|error_kind| error_kind(error)))
 }

@@ -11,7 +11,7 @@ use super::read::failures::{FailurePattern, FailureTable, classify};
 use super::read::fields::{self, BodySource, Contract, always, optional, succeeded, value_problem};
 use super::read::lenient::{self, Zone};
 use super::read::{answer, error};
-use super::{ark, dashscope, jimeng, minimax_hailuo, openai_job, vidu};
+use super::{ark, dashscope, jimeng, minimax_hailuo, openai_job, openrouter, vidu};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, FailureClass, Reason, Status};
 
@@ -94,6 +94,9 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     if openai_job::is_job(value) {
         return openai_job::read(value, zone, source);
     }
+    if openrouter::is_job(value) {
+        return openrouter::read(value, zone);
+    }
     // In OpenAI's objects `object` is `video`, and times are seconds.
     let has_millis = lenient::number(value, "created_at").is_some_and(|created| created > 1e11);
     let has_gateway_fields = ["task_id", "metadata", "created"].iter().any(|key| value.get(key).is_some());
@@ -111,8 +114,7 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
         if !metadata.is_null() && !metadata.is_object() {
             answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);
         }
-        let proxied = value.get("unsigned_urls").and_then(|urls| urls.get(0));
-        for url in [value.get("video_url"), value.get("url"), metadata.get("url"), proxied].into_iter().flatten() {
+        for url in [value.get("video_url"), value.get("url"), metadata.get("url")].into_iter().flatten() {
             // A text that is not a URL is ignored: the task has succeeded.
             if fields::read_field(&mut answer, Field::ResultUrl, url, zone) == Err(FieldProblem::WrongType) {
                 answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);

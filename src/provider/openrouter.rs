@@ -43,7 +43,12 @@ fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
     by_code(ERRORS, error)
 }
 
+/// Whether a body is a job: no other video of this form has an address to poll, or proxied URLs.
+pub fn is_job(value: &Value) -> bool {
+    value.get("object").is_none() && ["polling_url", "unsigned_urls"].iter().any(|key| value.get(key).is_some())
+}
+
 /// Decodes a job (docs/upstreams.md 14). Its error is a text without a code.
-fn read(value: &Value, zone: Zone) -> Answer {
+pub fn read(value: &Value, zone: Zone) -> Answer {
     fields::read(CONTRACT, value, zone, BodySource::Direct)
 }

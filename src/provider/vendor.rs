@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::read::error::{self, is_success_code};
 use super::read::fields::BodySource;
 use super::read::lenient::{self, Zone};
-use super::{ark, dashscope, jimeng, kling, minimax_hailuo, openai_videos, veo, vidu, xai};
+use super::{ark, dashscope, jimeng, kling, minimax_hailuo, openai_videos, openrouter, veo, vidu, xai};
 use crate::domain::Answer;
 
 /// Decodes a vendor's body.
@@ -22,7 +22,7 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Option<Answer> {
         kling::read
     } else if has("task.status") || has("base_resp") {
         minimax_hailuo::read
-    } else if openai_videos::is_video(value) {
+    } else if openai_videos::is_video(value) || openrouter::is_job(value) {
         openai_videos::read
     } else if veo::is_operation(value) {
         veo::read

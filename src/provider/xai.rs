@@ -6,8 +6,8 @@ use super::definition::{Provider, RequestSpec};
 use super::read::answer;
 use super::read::error::{self, by_code};
 use super::read::failures::{EMPTY_RESPONSE, FailurePattern, FailureTable, REFUSAL_TEXTS, WITHHELD, classify_answer};
-use super::read::fields::{self, BodySource, Contract, optional};
-use super::read::lenient::{self, ProgressUnit, Zone};
+use super::read::fields::{self, BodySource, Contract, optional, succeeded, value_problem};
+use super::read::lenient::{self, ProgressUnit, Zone, limit};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::reading::Cost;
 use crate::domain::{Answer, FailureClass, Reason, Status};
@@ -28,7 +28,7 @@ const CONTRACT: Contract = &[
     optional(Field::TaskId, &["request_id"]),
     optional(Field::Status, &["status"]),
     optional(Field::ModelUpstream, &["model"]),
-    optional(Field::Duration, &["video.duration"]),
+    succeeded(Field::Duration, &["video.duration"]),
     optional(Field::ResultUrl, &["video.url"]),
     optional(Field::ErrorCode, &["error.code"]),
     optional(Field::ErrorMessage, &["error.message"]),
@@ -86,11 +86,10 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     {
         answer.drift.add(Field::Progress, problem);
     }
-    let ticks = lenient::at(value, "usage.cost_in_usd_ticks").map(|ticks| lenient::checked_amount(ticks, TICKS * 1e9));
-    match ticks {
-        Some(Ok(ticks)) => answer.cost = ticks.map(|ticks| Cost { amount: ticks / TICKS, currency: "USD" }),
-        Some(Err(problem)) => answer.drift.add(Field::Cost, problem),
-        None => {}
+    let ticks = fields::find_value(value, "usage.cost_in_usd_ticks");
+    match ticks.and_then(|ticks| ticks.map_or(Ok(None), |ticks| lenient::checked_amount(ticks, limit::COST * TICKS))) {
+        Ok(ticks) => answer.cost = ticks.map(|ticks| Cost { amount: ticks / TICKS, currency: "USD" }),
+        Err(problem) => answer.drift.add(Field::Cost, problem),
     }
     let video = value.get("video").filter(|video| video.is_object());
     let has_file = video.and_then(|video| video.get("file_output")).is_some_and(|file| !file.is_null());
@@ -110,7 +109,10 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
         }
         let code = match respects_moderation {
             Some(Value::Bool(false)) => Some(WITHHELD),
-            _ if !has_result => Some(EMPTY_RESPONSE),
+            _ if !has_result => {
+                answer.drift.add(Field::ResultUrl, value_problem(lenient::at(value, "video.url")));
+                Some(EMPTY_RESPONSE)
+            }
             _ => None,
         };
         if let Some(code) = code {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::gateway::{Gateway, reply};
 use super::view::TaskView;
-use super::{row, vendor};
+use super::{platform, row, vendor};
 
 type Shared = State<Arc<Gateway>>;
 
@@ -27,6 +27,16 @@ pub fn routes() -> Router<Arc<Gateway>> {
     let single = |body: Body, not_found: NotFound| {
         get(move |State(gateway): Shared, Path(id): Path<String>| async move {
             respond(&gateway, &id, &id, body, not_found).await
+        })
+    };
+    let platform = |body: fn(&str, &TaskView) -> platform::Answer, not_found: NotFound| {
+        get(move |State(gateway): Shared, Path(id): Path<String>| async move {
+            answer(&gateway, &id, body, not_found).await
+        })
+    };
+    let fal = |body: fn(&str, &TaskView) -> platform::Answer| {
+        get(move |State(gateway): Shared, Path((_, _, id)): Path<(String, String, String)>| async move {
+            answer(&gateway, &id, body, detail_not_found).await
         })
     };
     let image_or_text = |body: Body, not_found: NotFound| {
@@ -65,6 +75,52 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/api/v1/tasks/", list(vendor::dashscope_row, "page_size", |tasks, total| {
             json!({"request_id": "simulated", "data": tasks, "page_no": 1, "page_size": tasks.len(), "total": total})
         }))
+        // Platforms; xAI's path is that of OpenAI.
+        .route("/v1beta/interactions/{id}", platform(platform::interaction, veo_not_found))
+        .route("/api/v1/videos/{id}", platform(platform::openrouter, openrouter_not_found))
+        .route("/xai/v1/videos/{id}", platform(platform::xai, || {
+            (StatusCode::NOT_FOUND, json!({"code": "not-found", "error": "No such request"}))
+        }))
+        .route("/{owner}/{app}/requests/{id}/status", fal(platform::fal_status))
+        .route("/{owner}/{app}/requests/{id}", fal(platform::fal_result))
+        .route("/v1/tasks/{id}", platform(platform::runway, || {
+            (StatusCode::NOT_FOUND, json!({"error": "The task was not found."}))
+        }))
+        .route("/v1/predictions/{id}", single(platform::replicate, detail_not_found))
+        .route("/v1/predictions", list(platform::replicate, "limit", |tasks, _| json!({"next": null, "results": tasks})))
+        .route("/ent/v2/tasks/{id}/creations", platform(platform::vidu, || {
+            (StatusCode::NOT_FOUND, json!({"code": 404, "reason": "TaskNotFound", "message": "no such task"}))
+        }))
+        .route("/", post(jimeng))
+        .route("/v1/generations/{id}", single(platform::luma, detail_not_found))
+        .route("/v1/generations", list(platform::luma, "limit", |tasks, total| {
+            json!({"generations": tasks, "count": tasks.len(), "has_more": tasks.len() < total})
+        }))
+}
+
+/// The answer of a platform, whose HTTP status depends on the task.
+async fn answer(
+    gateway: &Gateway,
+    id: &str,
+    body: fn(&str, &TaskView) -> platform::Answer,
+    not_found: NotFound,
+) -> Response {
+    if let Some(fault) = gateway.respond_with_fault().await {
+        return fault;
+    }
+    let (status, body) = gateway.render_task(id, |view| body(id, view)).unwrap_or_else(not_found);
+    reply(status, &body)
+}
+
+/// Jimeng names the task in the request's body.
+async fn jimeng(State(gateway): Shared, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let id = body["task_id"].as_str().unwrap_or_default();
+    answer(&gateway, id, platform::jimeng, || {
+        let data = json!({"status": "not_found", "video_url": ""});
+        (StatusCode::OK, json!({"code": 10_000, "data": data, "message": "Success", "status": 10_000}))
+    })
+    .await
 }
 
 async fn respond(gateway: &Gateway, id: &str, name: &str, body: Body, not_found: NotFound) -> Response {
@@ -169,6 +225,14 @@ fn kling_not_found() -> (StatusCode, Value) {
 fn veo_not_found() -> (StatusCode, Value) {
     let error = json!({"code": 404, "message": "Operation not found.", "status": "NOT_FOUND"});
     (StatusCode::NOT_FOUND, json!({"error": error}))
+}
+
+fn detail_not_found() -> (StatusCode, Value) {
+    (StatusCode::NOT_FOUND, json!({"detail": "Not found"}))
+}
+
+fn openrouter_not_found() -> (StatusCode, Value) {
+    (StatusCode::NOT_FOUND, json!({"error": {"code": 404, "message": "No such job"}}))
 }
 
 fn minimax_not_found() -> (StatusCode, Value) {

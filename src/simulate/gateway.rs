@@ -50,7 +50,11 @@ impl Gateway {
         let mut pool = self.pool();
         let now = Timestamp::from(clock::now());
         pool.advance_to(now);
-        let format_id = |id: &str| if provider.contains("veo") { operation_name(id) } else { id.to_owned() };
+        let format_id = |id: &str| match provider {
+            "fal" => format!("simulated/video/requests/{id}"),
+            provider if provider.contains("veo") => operation_name(id),
+            _ => id.to_owned(),
+        };
         json!([{ "targets": pool.ids(now).map(format_id).collect::<Vec<_>>(), "labels": { "team": "demo" } }])
             .to_string()
     }
@@ -76,7 +80,7 @@ impl Gateway {
     }
 
     /// Renders a task; `None` for an unknown id.
-    pub fn render_task(&self, id: &str, render: impl Fn(&TaskView) -> Value) -> Option<Value> {
+    pub fn render_task<T>(&self, id: &str, render: impl Fn(&TaskView) -> T) -> Option<T> {
         let now = Timestamp::from(clock::now());
         let mut pool = self.pool();
         pool.advance_to(now);

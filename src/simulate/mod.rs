@@ -3,6 +3,7 @@
 mod dialects;
 mod faults;
 mod gateway;
+mod platform;
 mod row;
 mod task;
 mod task_pool;

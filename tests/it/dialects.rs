@@ -57,6 +57,16 @@ const DIALECTS: &[(&str, &str, &[&str])] = &[
     ("veo", "", &["succeeded", "failed", "cancelled", "expired"]),
     ("minimax_hailuo", "", &["succeeded", "failed"]),
     ("dashscope", "", &["succeeded", "failed", "cancelled"]),
+    ("fal", "", &["succeeded", "failed", "cancelled"]),
+    ("gemini_interactions", "", &["succeeded", "failed", "cancelled"]),
+    ("jimeng", "", &["succeeded", "failed", "expired"]),
+    ("litellm", "", &["succeeded", "failed"]),
+    ("luma", "", &["succeeded", "failed"]),
+    ("openrouter", "", &["succeeded", "failed", "cancelled", "expired"]),
+    ("replicate", "", &["succeeded", "failed", "cancelled"]),
+    ("runway", "", &["succeeded", "failed", "cancelled"]),
+    ("vidu", "", &["succeeded", "failed", "cancelled"]),
+    ("xai", "/xai", &["succeeded", "failed", "expired"]),
     ("custom", "", &["succeeded", "failed", "cancelled", "expired"]),
 ];
 
@@ -92,6 +102,7 @@ async fn every_dialect_is_followed_to_each_of_its_final_statuses() {
         };
         let prefix = match *name {
             "veo" | "tikhub_veo" => "models/veo-3.1/operations/",
+            "fal" => "owner/app/requests/",
             "vertex" => "projects/p/locations/l/publishers/google/models/veo-3.1/operations/",
             _ => "",
         };

@@ -23,8 +23,20 @@ pub struct ErrorBody {
     pub message: Option<String>,
     /// `error.details[].reason`, Google's finer code.
     pub detail: Option<String>,
-    /// The code is `MiniMax`'s `base_resp.status_code`.
-    pub is_base_resp: bool,
+    /// Which vendor's form it has.
+    pub form: ErrorForm,
+}
+
+/// Forms of errors that only one vendor has: its codes mean something else at others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ErrorForm {
+    /// Of several vendors.
+    #[default]
+    Common,
+    /// `MiniMax`'s `base_resp`.
+    BaseResp,
+    /// Vidu's `reason` beside a code that repeats the HTTP status.
+    Reason,
 }
 
 /// Finds code and message of an error. The body may be a list of one entry.
@@ -60,7 +72,7 @@ pub fn error_body(body: &Value) -> ErrorBody {
                 kind,
                 message: lenient::owned(error, "message"),
                 detail: details.into_iter().flatten().find_map(|detail| code(detail, "reason")),
-                is_base_resp: false,
+                form: ErrorForm::Common,
             };
         }
         _ => {}
@@ -69,7 +81,7 @@ pub fn error_body(body: &Value) -> ErrorBody {
         return ErrorBody {
             code: code(base, "status_code"),
             message: lenient::owned(base, "status_msg"),
-            is_base_resp: true,
+            form: ErrorForm::BaseResp,
             ..ErrorBody::default()
         };
     }
@@ -80,15 +92,18 @@ pub fn error_body(body: &Value) -> ErrorBody {
             ..ErrorBody::default()
         };
     }
-    ErrorBody { code: outer_code(), message: outer_message(), ..ErrorBody::default() }
+    let form = if reason(body).is_some() { ErrorForm::Reason } else { ErrorForm::Common };
+    ErrorBody { code: outer_code(), message: outer_message(), form, ..ErrorBody::default() }
 }
 
 /// The code at the top level: `reason`, where `code` only repeats the HTTP status (Vidu), otherwise `code`.
 fn top_code(body: &Value) -> Option<String> {
-    let code = body.get("code");
-    let is_http_status = code.and_then(Value::as_u64).is_some_and(|code| (400..600).contains(&code));
-    let reason = body.get("reason").filter(|reason| is_http_status && reason.is_string());
-    reason.or(code).and_then(lenient::as_text).and_then(|code| short_code(&code))
+    reason(body).or_else(|| body.get("code")).and_then(lenient::as_text).and_then(|code| short_code(&code))
+}
+
+fn reason(body: &Value) -> Option<&Value> {
+    let is_http_status = body.get("code").and_then(Value::as_u64).is_some_and(|code| (400..600).contains(&code));
+    body.get("reason").filter(|reason| is_http_status && reason.is_string())
 }
 
 /// An error code that may be stored and shown; `None` when it is blank or a URL.

@@ -160,7 +160,7 @@ pub fn value_problem(value: Option<&Value>) -> FieldProblem {
 }
 
 /// The value at a path; an error when an element of the path has a wrong type.
-fn find_value<'a>(value: &'a Value, at: &str) -> Result<Option<&'a Value>, FieldProblem> {
+pub fn find_value<'a>(value: &'a Value, at: &str) -> Result<Option<&'a Value>, FieldProblem> {
     let mut value = value;
     for part in at.split('.') {
         value = match value {
