@@ -91,7 +91,7 @@ fn read_answer(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
     if lenient::text(value, "code").is_some_and(|code| code != SUCCESS) || value.get("ResponseMetadata").is_some() {
         return Err(error::ok_error(value, error_kind));
     }
-    answer::finish(value, answer, error_kind)
+    Err(ApiError { drift: answer.drift, ..ApiError::with_code(Reason::InvalidBody, "null_data") })
 }
 
 /// A failed task comes with HTTP 400.
