@@ -26,6 +26,9 @@ use crate::view::RowSlot;
 /// How often a permit is tried again while other upstreams have all of them.
 const PERMIT_INTERVAL: Duration = Duration::from_millis(50);
 
+/// After this time without failures the same reason is logged again.
+const FAILURE_MEMORY: Duration = Duration::from_mins(10);
+
 /// The poller.
 pub struct Poller {
     upstream: Arc<str>,
@@ -50,6 +53,8 @@ pub struct Poller {
     in_flight_slots: HashSet<RowSlot>,
     /// Since when due polls have been waiting for the rate limit.
     throttled_since: Option<Instant>,
+    /// The last failure of a request that did not concern one task.
+    last_failure: Option<(Reason, Instant)>,
     /// The back-off that is exported.
     exported_backoff: Option<Instant>,
     metrics: UpstreamMetrics,
@@ -96,6 +101,7 @@ impl Poller {
             requests,
             in_flight_slots: HashSet::new(),
             throttled_since: None,
+            last_failure: None,
             exported_backoff: None,
             metrics,
         }
@@ -354,6 +360,17 @@ impl Poller {
             let reason = reason.map_or("", Reason::as_str);
             let seconds = until.duration_since(now.monotonic).as_secs_f64();
             tracing::warn!(upstream.name = %self.upstream, reason, seconds, "backing off");
+        }
+    }
+
+    /// Logs why requests fail: once until they fail for another reason, or have succeeded for some time.
+    pub fn log_failure(&mut self, reason: Reason, cause: &str, now: Instant) {
+        if reason.is_about_one_task() {
+            return;
+        }
+        let earlier = self.last_failure.replace((reason, now));
+        if earlier.is_none_or(|(known, at)| known != reason || now.saturating_duration_since(at) > FAILURE_MEMORY) {
+            tracing::warn!(upstream.name = %self.upstream, reason = reason.as_str(), cause, "requests fail");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::domain::{Answer, ApiError, Reason, TaskId, Timestamp};
 use crate::http::{Client, Request, Response};
 use crate::metrics::Operation;
 use crate::provider::Dialect;
-use crate::secret::Credentials;
+use crate::secret::{Credentials, Key};
 
 /// A response larger than this is decoded on a thread of its own: it must not delay the other upstreams of the actor's thread.
 const LARGE_BODY: usize = 64 << 10;
@@ -127,15 +127,39 @@ impl UpstreamClient {
         let response = self.client.send(&request, key.as_ref()).await;
         outcome.received = clock::instant();
         match response {
-            Err(reason) => outcome.result = Err(ApiError::new(reason)),
+            Err(error) => outcome.result = Err(error.into()),
             Ok(response) => {
                 outcome.code = Some(response.status);
                 outcome.date = response.date;
                 outcome.retry_after = response.retry_after;
-                outcome.result = self.decode_response(matches!(outcome.work, Work::Batch(_)), response).await;
+                outcome.result = self.decode_response(&outcome.work, response).await;
             }
         }
+        if let (Work::One(task), Ok(Answers::One(answer))) = (&outcome.work, &outcome.result)
+            && let Some(request) = self.dialect.result_request(&task.id, answer)
+        {
+            let answer = (**answer).clone();
+            self.add_result(&mut outcome, answer, &request, key.as_ref()).await;
+        }
         outcome
+    }
+
+    /// Requests the result of a task, which decides how the task ended. The outcome is that of the second request then.
+    async fn add_result(&self, outcome: &mut Outcome, answer: Answer, request: &Request, key: Option<&Key>) {
+        let response = self.client.send(request, key).await;
+        outcome.received = clock::instant();
+        outcome.result = match response {
+            Err(error) => {
+                outcome.code = None;
+                Err(error.into())
+            }
+            Ok(response) => {
+                outcome.code = Some(response.status);
+                outcome.retry_after = response.retry_after;
+                let read = self.dialect.read_result_response(answer, &response);
+                read.map(|answer| Answers::One(Box::new(answer)))
+            }
+        };
     }
 
     /// `None` for an id that this provider cannot have; sources reject such ids.
@@ -149,28 +173,20 @@ impl UpstreamClient {
         }
     }
 
-    async fn decode_response(&self, is_batch: bool, response: Response) -> Result<Answers, ApiError> {
+    async fn decode_response(&self, work: &Work, response: Response) -> Result<Answers, ApiError> {
         if response.body.as_ref().map_or(0, Vec::len) < LARGE_BODY {
-            return decode(&self.dialect, is_batch, &response);
+            return decode(&self.dialect, work, &response);
         }
-        let dialect = self.dialect.clone();
-        let decoding = tokio::task::spawn_blocking(move || decode(&dialect, is_batch, &response));
+        let (dialect, work) = (self.dialect.clone(), work.clone());
+        let decoding = tokio::task::spawn_blocking(move || decode(&dialect, &work, &response));
         decoding.await.unwrap_or_else(|_| Err(ApiError::new(Reason::InvalidBody)))
     }
 }
 
-fn decode(dialect: &Dialect, is_batch: bool, response: &Response) -> Result<Answers, ApiError> {
-    let body = match &response.body {
-        Ok(body) => body.as_slice(),
-        Err(reason) if (200..300).contains(&response.status) => return Err(ApiError::new(*reason)),
-        // The status of an incomplete response still says more than the transport error.
-        Err(_) => b"",
-    };
-    if is_batch {
-        let list = dialect.read_list(response.status, body)?.tasks;
-        Ok(Answers::Batch(answers_by_id(list)))
-    } else {
-        dialect.read(response.status, body).map(|answer| Answers::One(Box::new(answer)))
+fn decode(dialect: &Dialect, work: &Work, response: &Response) -> Result<Answers, ApiError> {
+    match work {
+        Work::Batch(_) => Ok(Answers::Batch(answers_by_id(dialect.read_list_response(response)?.tasks))),
+        Work::One(task) => dialect.read_response(&task.id, response).map(|answer| Answers::One(Box::new(answer))),
     }
 }
 

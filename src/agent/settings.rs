@@ -38,6 +38,8 @@ pub struct Rules {
     pub recheck_ended: Duration,
     /// An id that no source names is forgotten after this long.
     pub forget_after: Duration,
+    /// Messages of upstreams are kept.
+    pub keeps_messages: bool,
 }
 
 impl Rules {
@@ -55,6 +57,7 @@ impl Rules {
             retention: tasks.retention.0,
             recheck_ended: tasks.recheck_ended.0,
             forget_after: tasks.forget_after.0,
+            keeps_messages: tasks.error_messages,
         }
     }
 

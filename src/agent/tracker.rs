@@ -17,8 +17,12 @@ use super::task_counters::TaskCounters;
 use crate::counters::CounterSnapshot;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels::sanitize;
+use crate::domain::reading::PollError;
+use crate::domain::scrub::scrub;
 use crate::domain::time::Now;
-use crate::domain::{Answer, LabelSet, NewTask, Reading, Reason, Status, Task, TaskId, Timestamp, Transition, advance};
+use crate::domain::{
+    Answer, ApiError, LabelSet, NewTask, Reading, Reason, Status, Task, TaskId, Timestamp, Transition, advance,
+};
 use crate::metrics::RequestOutcome;
 use crate::store::Settled;
 use crate::view::{RowSlot, UpstreamView};
@@ -195,6 +199,13 @@ impl Tracker {
                 if self.counters.note_drift(error.drift, first, now) {
                     self.publisher.mark_changed();
                 }
+                let cause = self.describe(&error, outcome.code);
+                // Text of the upstream is never logged.
+                let logged = match outcome.code {
+                    Some(status) => format!("HTTP {status}"),
+                    None => error.message.clone().unwrap_or_default(),
+                };
+                self.poller.log_failure(error.kind, &logged, now.monotonic);
                 let is_batch = matches!(outcome.work, Work::Batch(_));
                 if is_batch && self.poller.on_batch_failed(polled.len(), error.kind, code, now.monotonic) {
                     for slot in &slots {
@@ -202,7 +213,10 @@ impl Tracker {
                     }
                     Vec::new()
                 } else {
-                    let reading = if error.kind == Reason::NotFound { Reading::NotFound } else { Reading::Failed };
+                    let reading = match error.kind {
+                        Reason::NotFound => Reading::NotFound,
+                        _ => Reading::Failed,
+                    }(PollError { reason: error.kind, cause });
                     slots.into_iter().map(|slot| (slot, reading.clone())).collect()
                 }
             }
@@ -216,14 +230,33 @@ impl Tracker {
         if is_foreign {
             answer.drift.add(Field::TaskId, FieldProblem::Unreadable);
         } else if answer.is_not_found {
-            return Reading::NotFound;
+            return Reading::NotFound(PollError { reason: Reason::NotFound, cause: None });
         }
         if let Some(task) = self.table.get(slot)
             && self.counters.note_answer(&answer, &task.id, now)
         {
             self.publisher.mark_changed();
         }
-        if is_foreign { Reading::Failed } else { Reading::Answer(Box::new(answer)) }
+        if is_foreign {
+            let cause = Some("the answer is about another task".to_owned());
+            return Reading::Failed(PollError { reason: Reason::InvalidBody, cause });
+        }
+        if !self.settings.rules.keeps_messages {
+            answer.error_message = None;
+        }
+        Reading::Answer(Box::new(answer))
+    }
+
+    /// What exactly was wrong with a poll, for people: HTTP status, code and message.
+    fn describe(&self, error: &ApiError, http_status: Option<u16>) -> Option<String> {
+        // Without a response the message is our own.
+        let keeps_message = self.settings.rules.keeps_messages || http_status.is_none();
+        let parts = [
+            http_status.map(|status| format!("HTTP {status}")),
+            error.code.as_deref().map(|code| sanitize(code).into_owned()),
+            error.message.clone().filter(|_| keeps_message),
+        ];
+        scrub(&parts.into_iter().flatten().collect::<Vec<_>>().join(": "))
     }
 
     /// The one way in for readings, however they came. What has to be durable is sent to the store.

@@ -67,7 +67,11 @@ impl Decode {
         } else if self.list && dialect.has_list() {
             list_json(&dialect.read_list(self.http_status, &body).map(|list| list.tasks))
         } else {
-            let read = dialect.read(self.http_status, &body);
+            let header = dialect.model_header().and_then(|wanted| self.header(wanted));
+            let read = dialect.read(self.http_status, &body).map(|mut answer| {
+                dialect.apply_model_header(&mut answer, header);
+                answer
+            });
             if self.list && read.is_ok() {
                 return Err(Failure::Input(format!("provider {} has no task list", dialect.name())));
             }
@@ -78,6 +82,12 @@ impl Decode {
             let _ = writeln!(io::stderr(), "{line}");
         }
         print_line(shown)
+    }
+
+    /// The value of a header that was given.
+    fn header(&self, wanted: &str) -> Option<&str> {
+        let pairs = self.headers.iter().filter_map(|header| header.split_once(':'));
+        pairs.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
     }
 
     fn find_dialect(&self, config: &Path) -> Result<Arc<Dialect>, Failure> {

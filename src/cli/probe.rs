@@ -11,9 +11,11 @@ use super::{decode, redact};
 use crate::clock;
 use crate::config::{self, TaskStatusForm, Upstream};
 use crate::domain::labels::sanitize;
-use crate::domain::{Answer, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
+use crate::domain::scrub::scrub;
+use crate::domain::{Answer, FailureClass, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
+use crate::http::{Request, Response};
 use crate::metrics::{Encoder, Format, Page, SeriesSelection};
-use crate::secret::Secret;
+use crate::secret::Key;
 use crate::view::TaskRows;
 
 /// The arguments.
@@ -36,15 +38,51 @@ impl Probe {
 }
 
 async fn probe_task(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
-    let client = &upstream.client;
+    let dialect = &upstream.dialect;
     let key = match &upstream.key {
         Some(key) => Some(key.get(clock::now()).await),
         None => None,
     };
-    let request = upstream.dialect.request(id).map_err(|error| Failure::Input(error.to_string()))?;
-    print_line(format_args!("{} {}", request.method.as_str(), client.url(&request)))?;
-    if key.is_some() {
-        print_line(&request.key)?;
+    let request = dialect.request(id).map_err(|error| Failure::Input(error.to_string()))?;
+    let response = send(upstream, &request, key.as_ref()).await?;
+    let mut result = dialect.read_response(id, &response);
+    if let Ok(answer) = &result
+        && let Some(request) = dialect.result_request(id, answer)
+    {
+        print_line("\nthe task has completed; its result is requested\n")?;
+        let response = send(upstream, &request, key.as_ref()).await?;
+        result = dialect.read_result_response(answer.clone(), &response);
+    }
+    let decoded = redact::redact_value("", decode::answer_json(&result)).to_string();
+    print_line(format_args!("\nread as {}", redact::remove_key(&decoded, key.as_ref())))?;
+    for line in decode::drift_lines(decode::drift_of(&result)) {
+        print_line(line)?;
+    }
+    if let Ok(answer) = result {
+        if let Some(error) = failure(&answer) {
+            print_line(format_args!("\nwhy: {}", redact::remove_key(&error, key.as_ref())))?;
+        }
+        let metrics = redact::remove_key(&render_metrics(upstream, id, answer), key.as_ref());
+        print_line(format_args!("\n{}", metrics.trim_end()))?;
+    }
+    Ok(())
+}
+
+/// Why the task ended without success: class, code and message, as they are kept.
+fn failure(answer: &Answer) -> Option<String> {
+    let class = FailureClass::of_end(answer.status(), answer.failure)?;
+    let code = answer.error_code.as_deref().map(|code| sanitize(code).into_owned());
+    let message = answer.error_message.as_deref().and_then(scrub);
+    Some([Some(class.as_str().to_owned()), code, message].into_iter().flatten().collect::<Vec<_>>().join(": "))
+}
+
+/// Sends a request, and prints it and its response.
+async fn send(upstream: &Upstream, request: &Request, key: Option<&Key>) -> Result<Response, Failure> {
+    print_line(format_args!("{} {}", request.method.as_str(), upstream.client.url(request)))?;
+    match (key, request.signature) {
+        (Some(_), Some(_)) => print_line("Authorization: <signature>")?,
+        (Some(_), None) => print_line(&request.key)?,
+        (None, _) => {}
     }
     for (name, _) in &request.headers {
         print_line(format_args!("{name}: <redacted>"))?;
@@ -53,31 +91,22 @@ async fn probe_task(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
         print_line(format_args!("\n{body}"))?;
     }
     let sent = clock::instant();
-    let result = match client.send(&request, key.as_ref()).await {
-        Err(reason) => {
-            print_line(format_args!("\nno response: {}", reason.as_str()))?;
-            return Err(Failure::Other(anyhow::anyhow!("no response: {}", reason.as_str())));
-        }
-        Ok(response) => {
-            print_line(format_args!("\nHTTP {} after {:.3} s", response.status, sent.elapsed().as_secs_f64()))?;
-            if let Some(retry_after) = &response.retry_after {
-                print_line(format_args!("Retry-After: {} s", retry_after.as_secs()))?;
-            }
-            let body = response.body.unwrap_or_default();
-            print_line(redact::redact_body(&body, key.as_ref().map(Secret::expose)))?;
-            upstream.dialect.read(response.status, &body)
+    let response = match upstream.client.send(request, key).await {
+        Ok(response) => response,
+        Err(error) => {
+            print_line(format_args!("\nno response: {error}"))?;
+            return Err(Failure::Other(anyhow::anyhow!("no response: {error}")));
         }
     };
-    let decoded = redact::redact_value("", decode::answer_json(&result)).to_string();
-    print_line(format_args!("\nread as {}", redact::remove_key(&decoded, key.as_ref().map(Secret::expose))))?;
-    for line in decode::drift_lines(decode::drift_of(&result)) {
-        print_line(line)?;
+    print_line(format_args!("\nHTTP {} after {:.3} s", response.status, sent.elapsed().as_secs_f64()))?;
+    if let Some(retry_after) = &response.retry_after {
+        print_line(format_args!("Retry-After: {} s", retry_after.as_secs()))?;
     }
-    if let Ok(answer) = result {
-        let metrics = redact::remove_key(&render_metrics(upstream, id, answer), key.as_ref().map(Secret::expose));
-        print_line(format_args!("\n{}", metrics.trim_end()))?;
+    match &response.body {
+        Ok(body) => print_line(redact::redact_body(body, key))?,
+        Err(error) => print_line(format_args!("(no body: {error})"))?,
     }
-    Ok(())
+    Ok(response)
 }
 
 /// The series of this task after this answer, as a scrape would return them.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::labels::{is_secret_like, is_trace_id};
 use crate::provider::parse_json;
+use crate::secret::Key;
 
 /// What is printed instead.
 const REDACTED: &str = "<redacted>";
@@ -69,7 +70,7 @@ const PRIVATE_FIELDS: [&str; 6] = ["email", "ip", "phone", "user", "userid", "us
 const MAX_WORD: usize = 128;
 
 /// A JSON body without URLs, prompts and the key. Other bodies are only described.
-pub fn redact_body(body: &[u8], key: Option<&str>) -> String {
+pub fn redact_body(body: &[u8], key: Option<&Key>) -> String {
     match parse_json(body) {
         Ok(value) => {
             let redacted = redact_value("", value);
@@ -85,8 +86,9 @@ pub fn redact_body(body: &[u8], key: Option<&str>) -> String {
 }
 
 /// Removes the key, which an upstream may repeat in its response.
-pub fn remove_key(text: &str, key: Option<&str>) -> String {
-    key.map_or_else(|| text.to_owned(), |key| text.replace(key, REDACTED))
+pub fn remove_key(text: &str, key: Option<&Key>) -> String {
+    let secrets = key.map(Key::secrets).unwrap_or_default();
+    secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, REDACTED))
 }
 
 /// A value without what must not be shown. `name` is the name of its field, also for the entries of a list.
@@ -145,15 +147,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::secret::Secret;
 
     #[test]
     fn urls_prompts_and_the_key_are_not_shown() {
         let secret = r#"{"data":{"result_url":"https://x.y/v?sig=S3CRET","n":5,"properties":{"input":"S3CRET cat"},
             "data":"{\"url\":\"http://S3CRET\",\"status\":\"ok\"}","echo":"you sent sk-S3CRET"}}"#;
-        let shown = redact_body(secret.as_bytes(), Some("sk-S3CRET"));
+        let key = Key::Sent(Secret::new("sk-S3CRET").unwrap());
+        let shown = redact_body(secret.as_bytes(), Some(&key));
         assert!(!shown.contains("S3CRET") && shown.contains("\"n\": 5"), "{shown}");
         assert!(shown.contains(r#"\"status\":\"ok\""#), "JSON in a string is redacted as JSON: {shown}");
-        let echo = redact_body(br#"{"sk-S3CRET": {"a": 1}}"#, Some("sk-S3CRET"));
+        let echo = redact_body(br#"{"sk-S3CRET": {"a": 1}}"#, Some(&key));
         assert!(!echo.contains("S3CRET") && echo.contains("\"a\": 1"), "{echo}");
         assert_eq!(redact_body(b"<html>S3CRET", None), "(12 bytes that are not JSON but look like a web page)");
         assert_eq!(redact_body(b"S3CRET", None), "(6 bytes that are not JSON)");

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
 use super::scalars::Text;
+use crate::provider::{self, Signs};
 use crate::secret::{Credentials, SecretSource, Signer};
 
-/// The section: one key, or the two keys that sign Kling's tokens.
+/// The section: one key, or the two keys that sign tokens or requests.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthorizationConfig {
@@ -20,13 +21,13 @@ pub struct AuthorizationConfig {
     /// An environment variable that contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_env: Option<Text>,
-    /// A file that contains Kling's access key.
+    /// A file that contains the access key, for providers that require signatures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_file: Option<Text>,
     /// An environment variable that contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_env: Option<Text>,
-    /// A file that contains Kling's secret key.
+    /// A file that contains the secret key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_key_file: Option<Text>,
     /// An environment variable that contains it.
@@ -34,19 +35,20 @@ pub struct AuthorizationConfig {
     pub secret_key_env: Option<Text>,
 }
 
-/// The only provider whose API requires signed tokens.
-const SIGNED_PROVIDER: &str = "kling";
-
 impl AuthorizationConfig {
     pub(super) fn check(
         &self,
         at: &str,
-        provider: &str,
+        signs: Option<Signs>,
         folder: &Path,
         problems: &mut Problems,
     ) -> Option<Credentials> {
         let pair = [&self.access_key_file, &self.access_key_env, &self.secret_key_file, &self.secret_key_env];
         if pair.iter().all(|reference| reference.is_none()) {
+            if let Some(Signs::Requests(_)) = signs {
+                problems.add(at, "requests of this provider are signed; set access_key_file and secret_key_file");
+                return None;
+            }
             let key =
                 load_secret("credentials", (&self.credentials_file, &self.credentials_env), at, folder, problems)?;
             return Some(Credentials::Key(Arc::new(key)));
@@ -55,16 +57,18 @@ impl AuthorizationConfig {
             problems.add(at, "set either credentials, or access_key and secret_key, not both");
             return None;
         }
-        if provider != SIGNED_PROVIDER {
-            problems.add(
-                at,
-                format!("access_key and secret_key are only for provider {SIGNED_PROVIDER}; use credentials_file"),
-            );
+        let Some(signs) = signs else {
+            let others = provider::names_of(|provider| provider.signs.is_some());
+            problems.add(at, format!("access_key and secret_key are only for {others}; use credentials_file"));
             return None;
-        }
+        };
         let access = load_secret("access_key", (&self.access_key_file, &self.access_key_env), at, folder, problems);
         let secret = load_secret("secret_key", (&self.secret_key_file, &self.secret_key_env), at, folder, problems);
-        Some(Credentials::Signed(Arc::new(Signer::new(access?, secret?))))
+        let (access, secret) = (access?, secret?);
+        Some(match signs {
+            Signs::Tokens => Credentials::Token(Arc::new(Signer::new(access, secret))),
+            Signs::Requests(_) => Credentials::Signature(Arc::new(access), Arc::new(secret)),
+        })
     }
 }
 

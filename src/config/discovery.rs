@@ -80,7 +80,7 @@ impl HttpSdConfig {
         check_interval(self.refresh_interval, at, problems);
         check_max_targets(self.max_targets, at, problems);
         let auth = self.authorization.as_ref();
-        let key = auth.and_then(|auth| auth.check(&format!("{at}.authorization"), "", folder, problems));
+        let key = auth.and_then(|auth| auth.check(&format!("{at}.authorization"), None, folder, problems));
         let client = ClientConfig {
             url: ("url", &self.url.0),
             build: Client::for_document,
@@ -88,6 +88,7 @@ impl HttpSdConfig {
             proxy_url: self.proxy_url.as_ref(),
             timeout: TIMEOUT,
             max_body_size: MAX_BODY_SIZE,
+            has_large_bodies: false,
             max_idle: 1,
         };
         let client = client.check(at, folder, problems)?;
@@ -163,7 +164,7 @@ impl ListConfig {
             problems.add(format!("{at}.user_id"), "must be printable ASCII without spaces");
         }
         let own = self.authorization.as_ref();
-        let key = own.map(|auth| auth.check(&format!("{at}.authorization"), dialect.name(), folder, problems));
+        let key = own.map(|auth| auth.check(&format!("{at}.authorization"), dialect.signs(), folder, problems));
         let key_reference = own.map(|auth| serde_json::to_string(auth).unwrap_or_default());
         ListSourceSettings {
             key: key.unwrap_or_else(|| upstream.cloned()),

@@ -46,6 +46,8 @@ pub(super) struct ClientConfig<'a> {
     pub proxy_url: Option<&'a ProxyUrl>,
     pub timeout: Duration,
     pub max_body_size: u64,
+    /// Responses repeat large inputs.
+    pub has_large_bodies: bool,
     /// Most idle connections.
     pub max_idle: usize,
 }
@@ -65,6 +67,7 @@ impl ClientConfig<'_> {
             base_url: self.url.1.to_owned(),
             timeout: self.timeout,
             max_body_size: self.max_body_size,
+            has_large_bodies: self.has_large_bodies,
             max_idle: self.max_idle,
             tls: Tls {
                 ca_file: file(tls.ca_file),

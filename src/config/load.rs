@@ -8,6 +8,7 @@ use figment::providers::Env;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use super::polling::BodyLimits;
 use super::problem::{Origin, Problem, Problems, describe};
 use super::yaml::{self, Document};
 use super::{ApiKey, Config, File, State, upstream};
@@ -79,7 +80,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     }
     if problems.is_empty() {
         let mut file = file;
-        file.polling = file.polling.resolve(None, "polling", &mut problems).into();
+        file.polling = file.polling.resolve(None, BodyLimits::USUAL, "polling", &mut problems).into();
         return Ok(Config { file, upstreams, api, state, warnings: problems.warnings() });
     }
     Err(ConfigError(problems.with_origins(|key| input.origin_of(key))))
@@ -87,7 +88,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 impl File {
     fn check(&self, folder: &Path, problems: &mut Problems) -> (Vec<upstream::Upstream>, Vec<ApiKey>, State) {
-        let polling = self.polling.resolve(None, "polling", problems);
+        let polling = self.polling.resolve(None, BodyLimits::USUAL, "polling", problems);
         self.tasks.check("tasks", problems);
         self.metrics.check("metrics", problems);
         let state = self.state.check(folder, problems);

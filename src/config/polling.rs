@@ -59,6 +59,20 @@ pub struct Polling {
     pub max_body_size: u64,
 }
 
+/// Defaults that depend on what the provider sends.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    timeout: Duration,
+    max_body_size: u64,
+}
+
+impl BodyLimits {
+    /// A few KiB.
+    pub const USUAL: Self = Self { timeout: Duration::from_secs(10), max_body_size: 4 << 20 };
+    /// A response that repeats inputs, such as videos.
+    pub const LARGE: Self = Self { timeout: Duration::from_mins(1), max_body_size: 64 << 20 };
+}
+
 impl From<Polling> for PollingConfig {
     fn from(polling: Polling) -> Self {
         Self {
@@ -78,7 +92,7 @@ impl PollingConfig {
     /// Checks this section and fills in values from `base`, then the defaults. `at` is its key.
     ///
     /// Default bounds are widened to include the interval, so that `interval: 2s` alone is valid.
-    pub fn resolve(&self, base: Option<&Self>, at: &str, problems: &mut Problems) -> Polling {
+    pub fn resolve(&self, base: Option<&Self>, limits: BodyLimits, at: &str, problems: &mut Problems) -> Polling {
         let duration = |pick: fn(&Self) -> Option<ConfigDuration>| {
             pick(self).or_else(|| base.and_then(pick)).map(|duration| duration.0)
         };
@@ -87,7 +101,7 @@ impl PollingConfig {
         let max_written = duration(|p| p.max_interval);
         let min = min_written.unwrap_or(Duration::from_secs(5).min(interval));
         let max = max_written.unwrap_or(Duration::from_mins(1).max(interval));
-        let timeout = duration(|p| p.timeout).unwrap_or(Duration::from_secs(10));
+        let timeout = duration(|p| p.timeout).unwrap_or(limits.timeout);
         for (key, duration, written) in [
             ("interval", interval, self.interval),
             ("min_interval", min, self.min_interval),
@@ -141,7 +155,10 @@ impl PollingConfig {
                 .or_else(|| base?.requests_per_second)
                 .map_or(10.0, |rate| rate.0),
             burst: self.burst.or_else(|| base?.burst).unwrap_or(20),
-            max_body_size: self.max_body_size.or_else(|| base?.max_body_size).map_or(4 << 20, |size| size.as_u64()),
+            max_body_size: self
+                .max_body_size
+                .or_else(|| base?.max_body_size)
+                .map_or(limits.max_body_size, |size| size.as_u64()),
         }
     }
 }

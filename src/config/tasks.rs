@@ -23,6 +23,8 @@ pub struct TasksConfig {
     pub count_since: CountSinceConfig,
     /// When to stop polling a task that does not end.
     pub give_up_after: ConfigDuration,
+    /// Whether error messages of upstreams are kept, without URLs, keys and amounts.
+    pub error_messages: bool,
     /// When a task is stuck; accepted, but not used yet.
     pub stuck: StuckConfig,
 }
@@ -56,6 +58,7 @@ impl Default for TasksConfig {
             recheck_ended: ConfigDuration::from_secs(600),
             count_since: CountSinceConfig::FirstStart,
             give_up_after: ConfigDuration::from_secs(7 * 86_400),
+            error_messages: true,
             stuck: StuckConfig::default(),
         }
     }

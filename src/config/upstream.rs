@@ -12,7 +12,7 @@ use super::discovery::{
     HttpSdConfig, HttpSourceSettings, ListConfig, ListSourceSettings, SqlSdConfig, SqlSourceSettings,
 };
 use super::http::{ClientConfig, ProxyUrl, TlsConfig};
-use super::polling::{Polling, PollingConfig};
+use super::polling::{BodyLimits, Polling, PollingConfig};
 use super::problem::Problems;
 use super::request::{RequestConfig, ResponseConfig};
 use super::scalars::Text;
@@ -183,10 +183,14 @@ impl UpstreamConfig {
                 format!("unknown provider; known providers: {}", provider::names_of(|_| true)),
             );
         }
-        let polling = self.polling.resolve(Some(base), &format!("{at}.polling"), problems);
+        let has_large_bodies = found.is_some_and(|provider| provider.repeats_inputs);
+        let limits = if has_large_bodies { BodyLimits::LARGE } else { BodyLimits::USUAL };
+        let polling = self.polling.resolve(Some(base), limits, &format!("{at}.polling"), problems);
         let polling = if problems.is_empty() { polling } else { *default };
         let key = self.authorization.as_ref();
-        let key = key.and_then(|auth| auth.check(&format!("{at}.authorization"), &self.provider.0, folder, problems));
+        let key = key.and_then(|auth| {
+            auth.check(&format!("{at}.authorization"), found.and_then(|provider| provider.signs), folder, problems)
+        });
         let dialect = found.and_then(|provider| self.build_dialect(provider, at, problems));
         let entries = self.static_configs.iter().enumerate();
         let static_sources: Vec<StaticSourceSettings> =
@@ -286,6 +290,7 @@ impl UpstreamConfig {
             proxy_url: self.proxy_url.as_ref(),
             timeout: polling.timeout,
             max_body_size: polling.max_body_size,
+            has_large_bodies: provider.repeats_inputs,
             max_idle,
         };
         client.check(at, folder, problems)

@@ -11,9 +11,10 @@ use crate::domain::Timestamp;
 use crate::domain::counter::{Counter, Increment, thousandths};
 use crate::domain::labels::sanitize;
 use crate::domain::number::Number;
-use crate::domain::reading::{Answer, ClockSource, Reading, Times};
+use crate::domain::reading::{Answer, ClockSource, PollError, Reading, Times};
+use crate::domain::scrub::scrub;
 use crate::domain::span::{Span, SpanProblem};
-use crate::domain::task::{ResolutionClass, Strikes, is_possible_span};
+use crate::domain::task::{FailedPoll, ResolutionClass, Strikes, TaskError, is_possible_span};
 use crate::domain::video_words;
 
 /// Consecutive not-found answers after which a task is lost.
@@ -71,10 +72,11 @@ pub struct Transition {
 pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -> Transition {
     let mut next = task.clone();
     let mut gateway_lag = None;
+    let is_second_answer = task.last_poll.is_some() && matches!(reading, Reading::Answer(_));
     match reading {
-        Reading::Failed => next.poll_failures = next.poll_failures.saturating_add(1),
-        Reading::NotFound => {
-            next.poll_failures = next.poll_failures.saturating_add(1);
+        Reading::Failed(error) => record_failed_poll(&mut next, error, now),
+        Reading::NotFound(error) => {
+            record_failed_poll(&mut next, error, now);
             let strikes = next.strikes.get_or_insert(Strikes { count: 0, since: now });
             strikes.count = strikes.count.saturating_add(1);
             let is_lost = strikes.count >= LOST_AFTER_STRIKES && now.duration_since(strikes.since) >= LOST_AFTER;
@@ -102,7 +104,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
     } else if is_revived {
         next.ended_seen = None;
     }
-    let increments = count_changes(task, &mut next, gateway_lag, policy, now);
+    let increments = count_changes(task, &mut next, gateway_lag, is_second_answer, policy, now);
     // After a restart `seen_active` decides what is counted, and `reopened` what is polled. The two statuses belong to the
     // timeline.
     let durable = next.status != task.status
@@ -111,11 +113,17 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
         || next.reopened != task.reopened
         || next.gateway_status != task.gateway_status
         || next.upstream_status != task.upstream_status
-        || next.video.model != task.video.model;
+        || next.video.model != task.video.model
+        || next.error.as_ref().map(|error| &error.code) != task.error.as_ref().map(|error| &error.code);
     if durable {
         next.revision = next.revision.wrapping_add(1);
     }
     Transition { task: next, from: task.status, at: now, increments, durable }
+}
+
+fn record_failed_poll(task: &mut Task, error: PollError, now: Timestamp) {
+    task.poll_failures = task.poll_failures.saturating_add(1);
+    task.failed_poll = Some(Arc::new(FailedPoll { error, at: now }));
 }
 
 fn mark_lost(task: &mut Task, class: FailureClass) {
@@ -134,6 +142,7 @@ fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
         Arc::make_mut(&mut task.video).model.clone_from(&answer.model);
     }
     task.read_has_side_effect |= answer.read_has_side_effect;
+    task.has_large_answers = answer.is_large;
     task.gateway_status = answer.gateway_status;
     task.upstream_status = answer.upstream_status;
     // The upstream has never reported a lost task as ended.
@@ -142,6 +151,7 @@ fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
         return; // Only another end replaces an end.
     }
     task.failure = FailureClass::of_end(answer.status(), answer.failure);
+    apply_error(task, answer);
     task.status = answer.status();
     task.progress = answer.progress.and_then(Number::new);
     task.synthetic_progress = answer.synthetic_progress;
@@ -170,6 +180,19 @@ fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
         video.upstream_model = upstream_model.or(video.upstream_model.take());
         video.resolution = resolution.or(video.resolution.take());
         video.service_tier = service_tier.or(video.service_tier.take());
+    }
+}
+
+/// Keeps the error of an answer. An answer without one leaves the last error.
+fn apply_error(task: &mut Task, answer: &Answer) {
+    if answer.error_code.is_none() && answer.error_message.is_none() {
+        return;
+    }
+    let code = answer.error_code.as_deref().map(|code| sanitize(code).into_owned());
+    let message = answer.error_message.as_deref().and_then(scrub);
+    let error = TaskError { code, message, class: task.failure };
+    if task.error.as_deref() != Some(&error) {
+        task.error = Some(Arc::new(error));
     }
 }
 
@@ -218,6 +241,7 @@ fn count_changes(
     before: &Task,
     task: &mut Task,
     gateway_lag: Option<f64>,
+    is_second_answer: bool,
     policy: &Policy,
     now: Timestamp,
 ) -> Vec<Increment> {
@@ -227,7 +251,8 @@ fn count_changes(
         return increments;
     }
     let status = task.status.index();
-    if !task.counted.submitted && (task.video.model.is_some() || ended) {
+    // An upstream that names no model does so in its first answer, if at all: the second one shows that it does not.
+    if !task.counted.submitted && (task.video.model.is_some() || ended || is_second_answer) {
         task.counted.submitted = true;
         increments.push((Counter::Submitted.with([]), 1));
     }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Longest accepted id, in bytes.
-pub const MAX_TASK_ID: usize = 256;
+pub const MAX_TASK_ID: usize = 512;
 
-/// The id of a task at its upstream, safe as a URL path segment and as a label value: 1 to 256 bytes of printable ASCII, not
+/// The id of a task at its upstream, safe as a URL path segment and as a label value: 1 to 512 bytes of printable ASCII, not
 /// `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(Arc<str>);
@@ -18,7 +18,7 @@ pub enum InvalidTaskId {
     #[error("a task id must not be empty")]
     Empty,
     /// It has more than [`MAX_TASK_ID`] bytes.
-    #[error("a task id must have at most 256 bytes; this one has {0}")]
+    #[error("a task id must have at most 512 bytes; this one has {0}")]
     TooLong(usize),
     /// It is `.` or `..`, which URLs remove from a path.
     #[error("a task id must not be `.` or `..`")]
@@ -64,19 +64,19 @@ mod tests {
 
     #[test]
     fn hostile_ids_are_rejected_and_unusual_ones_accepted() {
-        let long = "x".repeat(257);
+        let long = "x".repeat(513);
         for (text, why) in [
             ("", InvalidTaskId::Empty),
             (".", InvalidTaskId::Dots),
             ("..", InvalidTaskId::Dots),
-            (long.as_str(), InvalidTaskId::TooLong(257)),
+            (long.as_str(), InvalidTaskId::TooLong(513)),
             ("a\nb", InvalidTaskId::NotPrintable(1)),
             ("task\u{7f}", InvalidTaskId::NotPrintable(4)),
             ("🎬", InvalidTaskId::NotPrintable(0)),
         ] {
             assert_eq!(TaskId::parse(text), Err(why), "{text:?}");
         }
-        for text in ["../keys?all=1", "a b", "\"quoted\\\"", &"y".repeat(256)] {
+        for text in ["../keys?all=1", "a b", "\"quoted\\\"", &"y".repeat(512)] {
             assert_eq!(TaskId::parse(text).unwrap().as_str(), text);
         }
     }

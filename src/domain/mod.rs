@@ -13,6 +13,7 @@ pub mod number;
 pub mod reading;
 pub mod reason;
 pub mod schedule;
+pub mod scrub;
 pub mod span;
 pub mod status;
 pub mod task;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::Drift;
 use crate::domain::FailureClass;
+use crate::domain::Reason;
 use crate::domain::Status;
 use crate::domain::Timestamp;
 use crate::domain::enum_words::enum_words;
@@ -123,7 +124,7 @@ pub struct Answer {
     pub failure: Option<FailureClass>,
     /// The provider's error code.
     pub error_code: Option<String>,
-    /// Upstream text without URLs, at most 256 characters; never a label.
+    /// Upstream text without URLs, at most 300 characters; never a label.
     pub error_message: Option<String>,
     /// Whether a result URL exists. The URL itself is not stored: it is a secret.
     pub has_result_url: bool,
@@ -141,6 +142,8 @@ pub struct Answer {
     pub is_not_found: bool,
     /// Each poll makes the gateway send a request to its own upstream, so that polls must be rare (Veo behind new-api).
     pub read_has_side_effect: bool,
+    /// It was so large that it must be asked for rarely.
+    pub is_large: bool,
     /// The schema drift of the answer.
     pub drift: Drift,
 }
@@ -157,15 +160,24 @@ impl Answer {
     }
 }
 
+/// Why a poll failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollError {
+    /// The reason.
+    pub reason: Reason,
+    /// What exactly was wrong, scrubbed.
+    pub cause: Option<String>,
+}
+
 /// The input of [`advance`](crate::domain::advance()).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
     /// An answer without an error.
     Answer(Box<Answer>),
     /// The upstream does not know the id. Three of these within at least a minute make a task `lost`.
-    NotFound,
+    NotFound(PollError),
     /// The poll failed for any other reason.
-    Failed,
+    Failed(PollError),
     /// `tasks.give_up_after` has passed: the task is no longer polled.
     GivenUp,
 }

@@ -59,6 +59,8 @@ pub struct ApiError {
     pub kind: Reason,
     /// The upstream's code, if it has one; never a label.
     pub code: Option<String>,
+    /// The upstream's message without URLs, or what was wrong with the connection; never a label or in a log.
+    pub message: Option<String>,
     /// The schema drift of the response.
     pub drift: Drift,
 }
@@ -66,11 +68,16 @@ pub struct ApiError {
 impl ApiError {
     /// An error without a code.
     pub const fn new(kind: Reason) -> Self {
-        Self { kind, code: None, drift: Drift::NONE }
+        Self { kind, code: None, message: None, drift: Drift::NONE }
     }
 
     /// An error with the upstream's code.
     pub fn with_code(kind: Reason, code: impl Into<String>) -> Self {
-        Self { kind, code: Some(code.into()), drift: Drift::NONE }
+        Self { code: Some(code.into()), ..Self::new(kind) }
+    }
+
+    /// An error without a code, and what was wrong.
+    pub fn with_message(kind: Reason, message: impl Into<String>) -> Self {
+        Self { message: Some(message.into()), ..Self::new(kind) }
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::Timestamp;
 use crate::domain::enum_words::enum_words;
 use crate::domain::label_set::{AggregateLabels, LabelSet, UNKNOWN_MODEL};
 use crate::domain::number::{Number, TokenNumbers};
-use crate::domain::reading::{ClockSource, Times};
+use crate::domain::reading::{ClockSource, PollError, Times};
 use crate::domain::time::WallOffset;
 
 /// Longest span that is considered valid.
@@ -67,6 +67,33 @@ pub struct Strikes {
     pub count: u32,
     /// Time of the first one.
     pub since: Timestamp,
+}
+
+/// The last error that an answer reported about a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskError {
+    /// The provider's code.
+    pub code: Option<String>,
+    /// The provider's message, [scrubbed](crate::domain::scrub).
+    pub message: Option<String>,
+    /// The class of the failure, if it is one.
+    pub class: Option<FailureClass>,
+}
+
+/// The last poll of a task that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedPoll {
+    /// Why.
+    pub error: PollError,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl FailedPoll {
+    /// The same at another time.
+    fn at(&self, at: Timestamp) -> Self {
+        Self { at, ..self.clone() }
+    }
 }
 
 /// The upstream and source of a task. Many tasks share one record.
@@ -131,6 +158,10 @@ pub struct Task {
     pub quota: Option<Number>,
     /// Why it ended without success.
     pub failure: Option<FailureClass>,
+    /// The last error in an answer.
+    pub error: Option<Arc<TaskError>>,
+    /// The last poll that failed, also when later ones did not.
+    pub failed_poll: Option<Arc<FailedPoll>>,
     /// The gateway's status in the last answer.
     pub gateway_status: Option<Status>,
     /// The status of the provider behind it.
@@ -154,6 +185,8 @@ pub struct Task {
     pub seen_active: bool,
     /// Polling it makes the gateway send a request.
     pub read_has_side_effect: bool,
+    /// Its last answer was very large.
+    pub has_large_answers: bool,
     /// A client asked to stop tracking it.
     pub is_forgotten: bool,
     /// Consecutive not-found answers.
@@ -245,6 +278,8 @@ impl Task {
             tokens: TokenNumbers::default(),
             quota: None,
             failure: None,
+            error: None,
+            failed_poll: None,
             gateway_status: None,
             upstream_status: None,
             deadline: None,
@@ -256,6 +291,7 @@ impl Task {
             poll_failures: 0,
             seen_active: false,
             read_has_side_effect: false,
+            has_large_answers: false,
             is_forgotten: false,
             strikes: None,
             counted: Counted::default(),
@@ -292,6 +328,7 @@ impl Task {
             first_seen: offset.apply(self.first_seen),
             last_change: offset.apply(self.last_change),
             last_poll: self.last_poll.map(|at| offset.apply(at)),
+            failed_poll: self.failed_poll.as_deref().map(|poll| Arc::new(poll.at(offset.apply(poll.at)))),
             ..self.clone()
         })
     }
@@ -302,6 +339,7 @@ impl Task {
         self.last_change = put(self.last_change);
         self.last_poll = self.last_poll.map(&put);
         self.ended_seen = self.ended_seen.map(&put);
+        self.failed_poll = self.failed_poll.as_deref().map(|poll| Arc::new(poll.at(put(poll.at))));
         if let Some(strikes) = &mut self.strikes {
             strikes.since = put(strikes.since);
         }

@@ -1,21 +1,25 @@
 //! The HTTP client of one upstream.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use reqwest::Url;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER,
+};
 use rustls_platform_verifier::ConfigVerifierExt as _;
 
+use super::body::BodyReader;
+use super::byte_rate::ByteRate;
+use super::error::SendError;
 use super::options::{ClientError, Options, parse_base_url, parse_url};
 use super::pool::{Pool, override_server_name};
 use super::time_headers::{parse_date, parse_retry_after};
 use crate::clock;
 use crate::domain::{Reason, Timestamp};
 use crate::http::{Method, Request};
-use crate::secret::Secret;
+use crate::secret::Key;
 
 /// A response of any status.
 #[derive(Debug, Clone)]
@@ -28,8 +32,12 @@ pub struct Response {
     pub date: Option<Timestamp>,
     /// The `ETag` header.
     pub etag: Option<String>,
+    /// The header that the request wanted.
+    pub header: Option<String>,
+    /// Size of the body in bytes, decompressed and with what was not kept of it.
+    pub size: u64,
     /// The complete body, or why it is incomplete.
-    pub body: Result<Vec<u8>, Reason>,
+    pub body: Result<Vec<u8>, SendError>,
 }
 
 /// A client with a connection pool for one base URL. When its certificate files change, it continues with a new pool.
@@ -37,7 +45,11 @@ pub struct Client {
     pool: Arc<Pool>,
     base: Url,
     host: Option<HeaderValue>,
+    byte_rate: Option<ByteRate>,
 }
+
+/// How fast the large bodies of an upstream are read, in bytes per second: the other upstreams share the line and the threads.
+const LARGE_BODY_RATE: f64 = (8 << 20) as f64;
 
 /// TLS configuration for protocols other than HTTP; trusts the system's certificates.
 ///
@@ -69,7 +81,8 @@ impl Client {
         let pool = Arc::new(Pool::new(options)?);
         let name = options.tls.server_name.as_deref();
         let host = name.map(|name| override_server_name(&mut base, name)).transpose()?.map(|(_, host)| host);
-        Ok(Self { pool, base, host })
+        let byte_rate = options.has_large_bodies.then(|| ByteRate::new(LARGE_BODY_RATE));
+        Ok(Self { pool, base, host, byte_rate })
     }
 
     /// What it was built from.
@@ -95,94 +108,93 @@ impl Client {
     ///
     /// # Errors
     /// When no response arrives.
-    pub async fn send(&self, request: &Request, key: Option<&Secret>) -> Result<Response, Reason> {
+    pub async fn send(&self, request: &Request, key: Option<&Key>) -> Result<Response, SendError> {
         let url = self.url(request);
+        let headers = self.build_headers(request, &url, key)?;
         let mut builder = match request.method {
             Method::Get => self.pool.get().await.get(url),
             Method::Post => self.pool.get().await.post(url),
         };
-        builder = builder.header(ACCEPT, "application/json").headers(build_headers(request, key)?);
-        if let Some(host) = &self.host {
-            builder = builder.header(HOST, host.clone());
-        }
+        builder = builder.headers(headers);
         if let Some(body) = &request.body {
-            builder = builder.header(CONTENT_TYPE, "application/json").body(body.clone());
+            builder = builder.body(body.clone());
         }
-        let mut response = builder.send().await.map_err(|error| classify_error(&error))?;
+        let mut response = builder.send().await.map_err(|error| self.send_error(&error))?;
         let status = response.status().as_u16();
-        let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-        let (date, etag) = (text(DATE).as_deref().and_then(parse_date), text(ETAG));
+        let text = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let (date, etag) = (text(DATE.as_str()).as_deref().and_then(parse_date), text(ETAG.as_str()));
         let sent_at = date.unwrap_or_else(|| clock::now().into());
-        let retry_after = text(RETRY_AFTER).and_then(|value| parse_retry_after(&value, sent_at));
-        let body = self.read_body(&mut response).await;
-        Ok(Response { status, retry_after, date, etag, body })
+        let retry_after = text(RETRY_AFTER.as_str()).and_then(|value| parse_retry_after(&value, sent_at));
+        let header = request.wanted_header.and_then(text);
+        let (body, size) = match self.read_body(&mut response).await {
+            Ok((body, size)) => (Ok(body), size),
+            Err(error) => (Err(error), 0),
+        };
+        Ok(Response { status, retry_after, date, etag, header, size, body })
     }
 
-    async fn read_body(&self, response: &mut reqwest::Response) -> Result<Vec<u8>, Reason> {
-        if response.content_length().is_some_and(|length| length > self.pool.options().max_body_size) {
-            return Err(Reason::BodyTooLarge);
+    /// The body, and its size.
+    async fn read_body(&self, response: &mut reqwest::Response) -> Result<(Vec<u8>, u64), SendError> {
+        let options = self.pool.options();
+        let encoding = response.headers().get(CONTENT_ENCODING);
+        let encoding = encoding.map(|encoding| encoding.to_str().unwrap_or("unreadable"));
+        let mut reader = BodyReader::new(encoding, options.max_body_size, options.has_large_bodies)?;
+        if response.content_length().is_some_and(|length| length > options.max_body_size) {
+            return Err(SendError::new(Reason::BodyTooLarge, "it exceeds the size limit"));
         }
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| classify_error(&error))? {
-            if (body.len() + chunk.len()) as u64 > self.pool.options().max_body_size {
-                return Err(Reason::BodyTooLarge);
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.send_error(&error))? {
+            reader.push(&chunk)?;
+            if let Some(rate) = &self.byte_rate {
+                tokio::time::sleep(rate.wait_after(chunk.len(), clock::instant())).await;
             }
-            body.extend_from_slice(&chunk);
         }
-        Ok(body.into())
+        reader.finish()
     }
-}
 
-/// Builds the headers of a request. The key's is marked sensitive, so that HTTP libraries do not log it.
-fn build_headers(request: &Request, key: Option<&Secret>) -> Result<HeaderMap, Reason> {
-    let mut headers = HeaderMap::new();
-    let mut add = |name: &str, value: &str, secret: bool| {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Reason::BadRequest)?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| Reason::Unauthorized)?;
-        value.set_sensitive(secret);
-        headers.insert(name, value);
-        Ok(())
-    };
-    for (name, value) in &request.headers {
-        add(name, value, false)?;
+    fn send_error(&self, error: &reqwest::Error) -> SendError {
+        let (host, port) = (self.base.host_str().unwrap_or_default(), self.base.port_or_known_default());
+        SendError::from_request(error, &format!("{host}:{}", port.unwrap_or_default()))
     }
-    if let Some(key) = key {
-        let header = &request.key;
-        add(&header.name, &format!("{}{}{}", header.prefix, key.expose(), header.suffix), true)?;
-    }
-    Ok(headers)
-}
 
-/// Maps an error to a transport reason.
-fn classify_error(error: &reqwest::Error) -> Reason {
-    if error.is_timeout() {
-        return Reason::Timeout;
+    /// Builds the headers of a request. The key's is marked sensitive, so that HTTP libraries do not log it.
+    fn build_headers(&self, request: &Request, url: &Url, key: Option<&Key>) -> Result<HeaderMap, SendError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        // Some servers compress when nothing is said.
+        let coding = if request.accepts_gzip { "gzip" } else { "identity" };
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding));
+        if request.body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(host) = &self.host {
+            headers.insert(HOST, host.clone());
+        }
+        let mut add = |name: &str, value: &str, is_secret: bool| {
+            let unusable = || SendError::new(Reason::BadRequest, "a header cannot be sent");
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
+            let mut value = HeaderValue::from_str(value).map_err(|_| unusable())?;
+            value.set_sensitive(is_secret);
+            headers.insert(name, value);
+            Ok(())
+        };
+        for (name, value) in &request.headers {
+            add(name, value, false)?;
+        }
+        match (key, request.signature) {
+            (Some(Key::Pair(access_key, secret_key)), Some(signature)) => {
+                let now = jiff::Timestamp::try_from(clock::now()).unwrap_or_default();
+                let keys = (access_key.expose(), secret_key.expose());
+                let body = request.body.as_deref().unwrap_or_default();
+                for (name, value) in signature.headers(request.method.as_str(), url, body, keys, now) {
+                    add(name, &value, true)?;
+                }
+            }
+            (Some(Key::Sent(key)), _) => {
+                let header = &request.key;
+                add(&header.name, &format!("{}{}{}", header.prefix, key.expose(), header.suffix), true)?;
+            }
+            _ => {}
+        }
+        Ok(headers)
     }
-    let mut causes = String::new();
-    let mut tls = false;
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        tls |= is_tls_error(error);
-        causes.push_str(&error.to_string());
-        causes.push('\n');
-        cause = error.source();
-    }
-    if tls {
-        Reason::Tls
-    } else if causes.contains("dns error") || causes.contains("failed to lookup") {
-        Reason::Dns
-    } else if error.is_connect() {
-        Reason::Connect
-    } else {
-        Reason::Reset
-    }
-}
-
-/// Whether an error comes from rustls. `source()` of an `io::Error` skips its inner error, so that is checked, too.
-fn is_tls_error(error: &(dyn std::error::Error + 'static)) -> bool {
-    if error.is::<rustls::Error>() {
-        return true;
-    }
-    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    inner.is_some_and(|inner| is_tls_error(inner))
 }

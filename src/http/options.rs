@@ -32,8 +32,10 @@ pub struct Options {
     pub base_url: String,
     /// Time-out from connecting to the last byte of the response.
     pub timeout: Duration,
-    /// Largest accepted body, in bytes. No compression is requested.
+    /// Largest accepted body, in bytes, decompressed.
     pub max_body_size: u64,
+    /// Bodies are JSON that repeats large inputs: long texts in them are not kept, and they are read slowly.
+    pub has_large_bodies: bool,
     /// Most idle connections that are kept.
     pub max_idle: usize,
     /// TLS settings.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::signature::Signature;
+
 /// A request; the client adds the base URL and the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -18,6 +20,12 @@ pub struct Request {
     pub body: Option<String>,
     /// The header of the key.
     pub key: KeyHeader,
+    /// The service that the request is signed for; then there is no header of the key.
+    pub signature: Option<Signature>,
+    /// The response may be compressed.
+    pub accepts_gzip: bool,
+    /// A header of the response that is wanted.
+    pub wanted_header: Option<&'static str>,
 }
 
 /// Methods of requests that only read.
@@ -67,6 +75,9 @@ impl Request {
             headers: Vec::new(),
             body: None,
             key: KeyHeader::BEARER,
+            signature: None,
+            accepts_gzip: false,
+            wanted_header: None,
         }
     }
 }

@@ -141,6 +141,7 @@ families! { AFTER_COUNTERS
     TASK_STATUS: Gauge "videogen_task_status" ["upstream", "task_id", "status"] polled!("1 for the status of the task, 0 for the seven others.");
     TASK_STATUS_CODE: Gauge "videogen_task_status_code" ["upstream", "task_id"] polled!("1 queued, 2 running, 3 succeeded, 4 failed, 5 cancelled, 6 expired, 7 lost, 8 unknown.");
     TASK_INFO: Gauge "videogen_task_info" ["upstream", "task_id", "provider", "model", "upstream_model", "resolution", "service_tier", "progress_source"] polled!("Always 1; details of the task.");
+    TASK_FAILURE_INFO: Gauge "videogen_task_failure_info" ["upstream", "task_id", "provider", "model", "status", "failure_class"] polled!("Always 1; how and why the task ended without success, unless it is history.");
     TASK_PROGRESS: Gauge "videogen_task_progress_ratio" ["upstream", "task_id"] polled!("Progress from 0 to 1; absent where the upstream reports none.");
     TASK_SUBMIT: Gauge "videogen_task_submit_timestamp_seconds" ["upstream", "task_id"] polled!("Submit time of the task.");
     TASK_START: Gauge "videogen_task_start_timestamp_seconds" ["upstream", "task_id"] polled!("Start time of the task.");

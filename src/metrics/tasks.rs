@@ -8,7 +8,7 @@ use super::text::{SampleValue, TextBuffer, write_escaped};
 use crate::config::TaskStatusForm;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
-use crate::domain::{Status, Task, Timestamp};
+use crate::domain::{FailureClass, Status, Task, Timestamp};
 
 /// A family of single tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub enum TaskFamily {
     Status,
     StatusCode,
     Info,
+    FailureInfo,
     Progress,
     Submit,
     Start,
@@ -47,10 +48,11 @@ pub trait RowWriter {
 
 impl TaskFamily {
     /// Every family, in the order of the page.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Status,
         Self::StatusCode,
         Self::Info,
+        Self::FailureInfo,
         Self::Progress,
         Self::Submit,
         Self::Start,
@@ -82,6 +84,7 @@ impl TaskFamily {
             Self::Status => &families::TASK_STATUS,
             Self::StatusCode => &families::TASK_STATUS_CODE,
             Self::Info => &families::TASK_INFO,
+            Self::FailureInfo => &families::TASK_FAILURE_INFO,
             Self::Progress => &families::TASK_PROGRESS,
             Self::Submit => &families::TASK_SUBMIT,
             Self::Start => &families::TASK_START,
@@ -104,6 +107,7 @@ impl TaskFamily {
     pub fn has_rows(self, task: &Task) -> bool {
         match self {
             Self::Status | Self::Info => true,
+            Self::FailureInfo => counted_failure(task).is_some(),
             Self::Tokens => !task.tokens.get().is_empty(),
             _ => self.value(task).is_some(),
         }
@@ -114,6 +118,7 @@ impl TaskFamily {
         match self {
             Self::Status => rows.write_status(task.status),
             Self::Info => write_info(task, rows),
+            Self::FailureInfo => write_failure_info(task, rows),
             Self::Tokens => {
                 for (kind, tokens) in task.tokens.get().parts() {
                     if let Some(tokens) = tokens {
@@ -133,7 +138,7 @@ impl TaskFamily {
     #[inline]
     fn value(self, task: &Task) -> Option<SampleValue> {
         match self {
-            Self::Status | Self::Info | Self::Tokens => None,
+            Self::Status | Self::Info | Self::FailureInfo | Self::Tokens => None,
             Self::StatusCode => Some(SampleValue::Integer(task.status.code() as u64)),
             Self::Progress => task.progress.map(number_value),
             Self::Submit => time_value(task.times.submit),
@@ -180,6 +185,24 @@ fn write_info(task: &Task, rows: &mut impl RowWriter) {
     }
     let names: Vec<String> = source_labels.keys().map(|name| format!("label_{name}")).collect();
     let more = names.iter().zip(source_labels.values()).map(|(name, value)| (name.as_str(), value.as_str()));
+    rows.write_row(&labels.into_iter().chain(more).collect::<Vec<_>>(), SampleValue::Integer(1));
+}
+
+/// The class of a failure that was counted: what ended before it was seen is history.
+#[inline]
+fn counted_failure(task: &Task) -> Option<FailureClass> {
+    task.failure.filter(|_| task.counted.ends & (1 << task.status.index()) != 0)
+}
+
+fn write_failure_info(task: &Task, rows: &mut impl RowWriter) {
+    let Some(class) = counted_failure(task) else { return };
+    let labels = [
+        ("provider", task.origin.provider),
+        ("model", task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
+        ("status", task.status.as_str()),
+        ("failure_class", class.as_str()),
+    ];
+    let more = task.origin.aggregate_labels.iter().map(|(name, value)| (&**name, &**value));
     rows.write_row(&labels.into_iter().chain(more).collect::<Vec<_>>(), SampleValue::Integer(1));
 }
 

@@ -196,7 +196,7 @@ impl ResponseSpec {
         }
         let mut drift = answer.drift;
         if value.get("error").is_some_and(|error| !error.is_null()) {
-            return Err(ApiError { kind: Reason::ApiError, code: error::error_body(&value).code, drift });
+            return Err(ApiError { drift, ..error::ok_error(&value, unknown_kind) });
         }
         if !drift.iter().any(|(field, _)| field == Field::Status) {
             drift.add(Field::Status, FieldProblem::Missing);

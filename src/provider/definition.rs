@@ -6,7 +6,7 @@ use super::list::List;
 use super::read::error::ErrorKind;
 use super::read::lenient::Zone;
 use crate::domain::{Answer, ApiError, TaskId};
-use crate::http::{KeyHeader, Method, Request};
+use crate::http::{KeyHeader, Method, Request, Signature};
 
 /// One provider, without any configuration.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ pub struct Provider {
     pub headers: &'static [(&'static str, &'static str)],
     /// The response header with the name of the model that ran, and how that name is read.
     pub model_header: Option<ModelHeader>,
-    /// How requests are authorized, if not with a key in a header.
-    pub signature: Option<Signature>,
+    /// What an access key and a secret key sign, where a key alone is not enough.
+    pub signs: Option<Signs>,
     /// Responses repeat the inputs of the task, which may be very large.
     pub repeats_inputs: bool,
     /// The model in the id of a task, for responses without a model.
@@ -71,7 +71,7 @@ impl Provider {
             result: None,
             headers: &[],
             model_header: None,
-            signature: None,
+            signs: None,
             repeats_inputs: false,
             model_of_id: None,
             repeats_http_status: false,
@@ -96,13 +96,13 @@ pub struct ResultRequest {
     pub read: fn(&Value, Zone) -> Result<Answer, ApiError>,
 }
 
-/// Signs requests as Volcengine's services require it, with an access key and a secret key (docs/upstreams.md 20).
+/// What an access key and a secret key sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Signature {
-    /// The name of the service.
-    pub service: &'static str,
-    /// Its region.
-    pub region: &'static str,
+pub enum Signs {
+    /// Tokens that are sent as the key (Kling).
+    Tokens,
+    /// Each request (Volcengine).
+    Requests(Signature),
 }
 
 /// A response header with the name of a model.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::custom::{ResponseSpec, find_word};
-use super::definition::{Batch, Callback, Provider, RequestSpec, Signature};
+use super::definition::{Batch, Callback, Provider, RequestSpec, Signs};
 use super::headers::{Headers, TemplateError};
 use super::list::{List, ListPage, ListPath, PageRequest};
 use super::read::answer::normalize;
@@ -11,7 +11,7 @@ use super::read::lenient::{self, Zone};
 use super::read::{error, json};
 use super::template::{Template, UnsupportedId};
 use crate::domain::{Answer, ApiError, Drift, FailureClass, Reason, Status, TaskId};
-use crate::http::{Method, Request};
+use crate::http::{Method, Request, Response};
 
 /// Overrides of the configuration.
 #[derive(Debug, Clone, Default)]
@@ -145,6 +145,11 @@ impl Dialect {
         Some(self.templates.first().map_or(request.clone(), |(_, template)| template.add_headers(request)))
     }
 
+    /// What an access key and a secret key sign, if they do.
+    pub fn signs(&self) -> Option<Signs> {
+        self.provider.signs
+    }
+
     /// The `provider` label.
     pub fn name(&self) -> &'static str {
         self.provider.name
@@ -167,7 +172,12 @@ impl Dialect {
     pub fn request(&self, id: &TaskId) -> Result<Request, UnsupportedId> {
         let fits = |(prefix, _): &&(&str, Template)| id.as_str().starts_with(prefix);
         let (_, template) = self.templates.iter().find(fits).ok_or(NEEDS_FULL_OPERATION)?;
-        template.request(id)
+        let signature = match self.provider.signs {
+            Some(Signs::Requests(signature)) => Some(signature),
+            _ => None,
+        };
+        let wanted_header = self.provider.model_header.map(|header| header.name);
+        Ok(Request { signature, wanted_header, ..template.request(id)? })
     }
 
     /// The request for the result of a task with this answer, if the provider has the result at another address.
@@ -179,15 +189,37 @@ impl Dialect {
         Some(request)
     }
 
-    /// Decodes the result of a task, and completes its answer.
+    /// Decodes the response to the request for the result of a task, which completes its answer.
     ///
     /// # Errors
     /// When the response is an error. A task that was refused has failed, which is no error.
-    pub fn read_result(&self, answer: Answer, http_status: u16, body: &[u8]) -> Result<Answer, ApiError> {
-        let Reader::Provider(provider) = self.reader else { return Ok(answer) };
-        let Some(result) = provider.result else { return Ok(answer) };
-        let read = self.read_body(provider, http_status, body, result.read)?;
+    pub fn read_result_response(&self, answer: Answer, response: &Response) -> Result<Answer, ApiError> {
+        let read = self.read_result(response.status, body(response)?)?;
         Ok(Answer { task_id: answer.task_id, model_upstream: answer.model_upstream, ..read })
+    }
+
+    /// Decodes the body of a result.
+    ///
+    /// # Errors
+    /// As [`Dialect::read`].
+    pub fn read_result(&self, http_status: u16, body: &[u8]) -> Result<Answer, ApiError> {
+        let Reader::Provider(provider) = self.reader else { return Err(ApiError::new(Reason::InvalidBody)) };
+        let result = provider.result.ok_or_else(|| ApiError::new(Reason::InvalidBody))?;
+        self.read_body(provider, http_status, body, result.read)
+    }
+
+    /// Decodes the response to the request for a task.
+    ///
+    /// # Errors
+    /// As [`Dialect::read`].
+    pub fn read_response(&self, id: &TaskId, response: &Response) -> Result<Answer, ApiError> {
+        let mut answer = self.read(response.status, body(response)?)?;
+        self.apply_model_header(&mut answer, response.header.as_deref());
+        if let (None, Some(model)) = (&answer.model_upstream, self.provider.model_of_id) {
+            answer.model_upstream = model(id);
+        }
+        answer.is_large = response.size > LARGE_ANSWER;
+        Ok(answer)
     }
 
     /// The response header that names the model, if the provider has one.
@@ -195,24 +227,16 @@ impl Dialect {
         Some(self.provider.model_header?.name)
     }
 
-    /// Completes the answer of a task with what the response and the id say about its model.
-    pub fn complete(&self, answer: &mut Answer, id: Option<&TaskId>, model_header: Option<&str>) {
+    /// Completes an answer with the value of that header.
+    pub fn apply_model_header(&self, answer: &mut Answer, value: Option<&str>) {
         if let Some(header) = self.provider.model_header {
-            (header.read)(answer, model_header);
-        }
-        if let (None, Some(model), Some(id)) = (&answer.model_upstream, self.provider.model_of_id, id) {
-            answer.model_upstream = model(id);
+            (header.read)(answer, value);
         }
     }
 
     /// Whether responses repeat the inputs of tasks, which may be very large.
     pub fn repeats_inputs(&self) -> bool {
         self.provider.repeats_inputs
-    }
-
-    /// How requests are signed, if they are.
-    pub fn signature(&self) -> Option<Signature> {
-        self.provider.signature
     }
 
     /// Decodes a response with this HTTP status.
@@ -296,10 +320,18 @@ impl Dialect {
         let mut query: Vec<_> =
             (list.query)(&PageRequest { zone: self.zone, ..*page }).into_iter().map(owned).collect();
         query.extend(page.part.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let mut request = template.add_headers(Request { segments, query, ..Request::get([]) });
+        let mut request = template.add_headers(Request { segments, query, accepts_gzip: true, ..Request::get([]) });
         // Old gateways require the user's id (docs/upstreams.md 2.9); other servers ignore it.
         request.headers.extend(page.user_id.map(|id| ("New-Api-User".to_owned(), id.to_owned())));
         Some(request)
+    }
+
+    /// Decodes the response to the request for a page of a list.
+    ///
+    /// # Errors
+    /// As [`Dialect::read_list`].
+    pub fn read_list_response(&self, response: &Response) -> Result<ListPage, ApiError> {
+        self.read_list(response.status, body(response)?)
     }
 
     /// Decodes a page of a list; entries that are not tasks are omitted.
@@ -334,6 +366,19 @@ const NEEDS_FULL_OPERATION: UnsupportedId = UnsupportedId(
     "the full name of an operation: models/MODEL/operations/ID, operations/ID, or projects/…/operations/ID with the base_url of \
      Vertex",
 );
+
+/// A larger answer is asked for rarely, in bytes.
+const LARGE_ANSWER: u64 = 1 << 20;
+
+/// The body of a response, as far as it can be decoded.
+fn body(response: &Response) -> Result<&[u8], ApiError> {
+    match &response.body {
+        Ok(body) => Ok(body),
+        Err(error) if (200..300).contains(&response.status) => Err(error.clone().into()),
+        // The status of an incomplete response still says more than the transport error.
+        Err(_) => Ok(b""),
+    }
+}
 
 /// The last segment of the address of a status, below that of the result.
 const STATUS_SEGMENT: &str = "status";

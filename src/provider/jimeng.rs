@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::definition::{KeySpec, Provider, RequestSpec, Signature};
+use super::definition::{KeySpec, Provider, RequestSpec, Signs};
 use super::read::answer;
 use super::read::error::{self, by_code, short_code};
 use super::read::failures::{FailurePattern, FailureTable, classify_answer};
@@ -10,12 +10,12 @@ use super::read::fields::{self, BodySource, Contract, always, succeeded};
 use super::read::lenient::{self, Zone};
 use crate::domain::drift::Field;
 use crate::domain::{Answer, ApiError, FailureClass, Reason, Status};
-use crate::http::Method;
+use crate::http::{Method, Signature};
 
 /// The provider (docs/upstreams.md 20). Another model has another `req_key`, which `request.body` sets.
 pub static JIMENG: Provider = Provider {
     base_url: Some("https://visual.volcengineapi.com"),
-    signature: Some(Signature { service: "cv", region: "cn-north-1" }),
+    signs: Some(Signs::Requests(Signature { service: "cv", region: "cn-north-1" })),
     read_refusal: Some(read_refusal),
     requests: &[RequestSpec {
         id_prefix: "",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::definition::{Provider, RequestSpec};
+use super::definition::{Provider, RequestSpec, Signs};
 use super::list::{List, ListPath};
 use super::read::error::by_code;
 use super::read::failures::{FailurePattern, FailureTable, classify_answer};
@@ -17,6 +17,7 @@ use crate::domain::{Answer, ApiError, FailureClass, Reason, Status};
 /// The provider (docs/upstreams.md 7).
 pub static KLING: Provider = Provider {
     base_url: Some("https://api-singapore.klingai.com"),
+    signs: Some(Signs::Tokens),
     list: Some(List {
         items: &["data.list", "data"],
         read_item: |value, zone| answer::finish_list_item(read_data(value, zone, BodySource::Direct)),

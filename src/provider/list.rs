@@ -42,7 +42,7 @@ pub struct PageRequest<'a> {
     pub number: usize,
     /// Size of the page.
     pub size: usize,
-    /// The last id of the previous page.
+    /// The cursor that the previous page gave, or its last id.
     pub after: Option<&'a str>,
     /// Tasks that were submitted earlier are not needed.
     pub since: Timestamp,
@@ -67,6 +67,8 @@ pub struct ListPage {
     pub total: Option<usize>,
     /// Whether there is another page.
     pub more: Option<bool>,
+    /// The cursor of the next page, where pages have one.
+    pub next: Option<String>,
     /// It has only entries, without a page around them: an old gateway, whose first page is 0.
     pub bare: bool,
 }
@@ -79,10 +81,18 @@ impl ListPage {
             tasks: Vec::with_capacity(entries),
             entries,
             total: total.and_then(|total| usize::try_from(total).ok()),
-            more: value.get("has_more").and_then(Value::as_bool),
+            more: value.get("has_more").and_then(Value::as_bool).or_else(|| Some(value.get("next")?.is_string())),
+            next: value.get("next").and_then(Value::as_str).and_then(cursor),
             bare: value.get("success").is_some() && value.get("data").is_some_and(Value::is_array),
         }
     }
+}
+
+/// The parameter `cursor` of the next page's URL. Its host is not used: a request goes only to the configured one.
+fn cursor(url: &str) -> Option<String> {
+    let (_, query) = url.split_once('?')?;
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.find_map(|(name, value)| (name == "cursor").then(|| value.into_owned()))
 }
 
 /// The query `page_num` and `page_size` of Ark and `MiniMax`.

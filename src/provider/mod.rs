@@ -31,7 +31,7 @@ mod veo;
 mod vidu;
 mod xai;
 
-pub use definition::{Batch, Callback, Provider, RequestSpec, Signature};
+pub use definition::{Batch, Callback, Provider, RequestSpec, Signs};
 pub use dialect::{Dialect, DialectError, Overrides};
 pub use list::{List, ListPage, ListPath, PageRequest};
 pub use read::json::parse as parse_json;

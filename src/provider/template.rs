@@ -215,6 +215,7 @@ impl Template {
             headers: self.headers.clone(),
             body: body.transpose()?.map(|parts| parts.concat()),
             key: self.key.clone(),
+            ..Request::get([])
         })
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::files::{self, Recheck};
 
-pub use credentials::Credentials;
+pub use credentials::{Credentials, Key};
 pub use token::Signer;
 
 /// Identifies a text that may contain a secret: the first 8 bytes of its SHA-256, in hex.

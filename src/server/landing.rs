@@ -1,5 +1,6 @@
 //! The landing page in HTML: tasks with status and progress, and links to the other pages.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::domain::labels::is_invisible;
 use crate::domain::number::Number;
 use crate::domain::time::WallOffset;
 use crate::domain::{Status, Task, Timestamp};
+use crate::http::encode_component;
 use crate::view::UpstreamView;
 
 /// Most rows of the table. The counts above it include all tasks.
@@ -104,8 +106,12 @@ fn write_row(out: &mut String, task: &Task, now: Timestamp) {
     let status = task.status.as_str();
     let _ = write!(
         out,
-        "<tr><td><code>{}</code><td>{}<td>{}<td><span class='s {status}'>{status}</span><td>",
+        "<tr><td><a href='/api/v1/tasks/{}/{}' title='{}'><code>{}</code></a><td>{}<td>{}<td><span class='s {status}'>\
+         {status}</span><td>",
+        encode_component(&task.origin.upstream),
+        encode_component(task.id.as_str()),
         HtmlEscaped(task.id.as_str()),
+        HtmlEscaped(&shorten(task.id.as_str())),
         HtmlEscaped(&task.origin.upstream),
         HtmlEscaped(task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL)),
     );
@@ -113,6 +119,9 @@ fn write_row(out: &mut String, task: &Task, now: Timestamp) {
         let _ = write!(out, "<progress value={ratio}></progress> {:.0} %", ratio * 100.0);
     } else if let Some(failure) = task.failure {
         let _ = write!(out, "{}", failure.as_str().replace('_', " "));
+    }
+    if let Some(reason) = why(task) {
+        let _ = write!(out, "<br><small>{}</small>", HtmlEscaped(&reason));
     }
     let age = match task.duration() {
         Some(seconds) => format_span(Duration::try_from_secs_f64(seconds).unwrap_or_default()),
@@ -122,6 +131,27 @@ fn write_row(out: &mut String, task: &Task, now: Timestamp) {
     let polled =
         task.last_poll.map_or_else(|| "never".to_owned(), |at| format!("{} ago", format_span(now.duration_since(at))));
     let _ = write!(out, "<td class=n>{age}<td class=n>{polled}</tr>");
+}
+
+/// Why a task ended without success, or why it cannot be polled.
+fn why(task: &Task) -> Option<String> {
+    if let Some(error) = task.error.as_deref().filter(|_| task.failure.is_some()) {
+        let texts = [error.code.as_deref(), error.message.as_deref()];
+        return Some(texts.into_iter().flatten().collect::<Vec<_>>().join(": "));
+    }
+    let poll = &task.failed_poll.as_deref().filter(|_| task.is_active() && task.poll_failures > 0)?.error;
+    let cause = poll.cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    Some(format!("poll failed, {}{cause}", poll.reason.as_str().replace('_', " ")))
+}
+
+/// Longest id that is shown whole, in characters.
+const MAX_ID: usize = 48;
+
+/// An id, shortened in the middle: the ends of ids differ most.
+fn shorten(id: &str) -> Cow<'_, str> {
+    // An id is ASCII.
+    let (head, tail) = (MAX_ID * 2 / 3, MAX_ID / 3);
+    if id.len() <= MAX_ID { Cow::Borrowed(id) } else { format!("{}…{}", &id[..head], &id[id.len() - tail..]).into() }
 }
 
 /// A duration in its two largest units.

@@ -16,8 +16,9 @@ use super::error::{HttpError, JsonResult, store_unavailable};
 use super::handle::Handle;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
+use crate::domain::task::{FailedPoll, TaskError};
 use crate::domain::time::WallOffset;
-use crate::domain::{Status, Task, TaskId, Timestamp};
+use crate::domain::{FailureClass, Status, Task, TaskId, Timestamp};
 use crate::store::Step;
 use crate::view::UpstreamView;
 
@@ -162,6 +163,8 @@ fn task_to_json(task: &Task) -> Value {
     put("upstream_status", word(task.upstream_status));
     put("progress", number(task.progress.map(Number::get)));
     put("failure_class", task.failure.map_or(Value::Null, |class| class.as_str().into()));
+    put("error", task.error.as_deref().map_or(Value::Null, error_to_json));
+    put("failed_poll", task.failed_poll.as_deref().map_or(Value::Null, failed_poll_to_json));
     put("submit_time", time(task.times.submit));
     put("start_time", time(task.times.start));
     put("finish_time", time(task.times.finish));
@@ -176,10 +179,36 @@ fn task_to_json(task: &Task) -> Value {
 
 fn step_to_json(step: &Step, wall_offset: WallOffset) -> Value {
     let mut object = json!({ "time": wall_offset.apply(step.at).as_secs_f64(), "status": step.status.as_str() });
-    for (key, status) in [("gateway_status", step.gateway_status), ("upstream_status", step.upstream_status)] {
-        if let Some(status) = status {
-            object[key] = status.as_str().into();
+    for (key, text) in [
+        ("gateway_status", step.gateway_status.map(Status::as_str)),
+        ("upstream_status", step.upstream_status.map(Status::as_str)),
+        ("failure_class", step.failure.map(FailureClass::as_str)),
+        ("error_code", step.error_code.as_deref()),
+        ("error_message", step.error_message.as_deref()),
+    ] {
+        if let Some(text) = text {
+            object[key] = text.into();
         }
     }
     object
+}
+
+/// The last error in an answer.
+fn error_to_json(error: &TaskError) -> Value {
+    let class = error.class.map(FailureClass::as_str);
+    texts_to_json([("code", error.code.as_deref()), ("message", error.message.as_deref()), ("failure_class", class)])
+}
+
+/// The last poll that failed.
+fn failed_poll_to_json(poll: &FailedPoll) -> Value {
+    let mut object =
+        texts_to_json([("reason", Some(poll.error.reason.as_str())), ("cause", poll.error.cause.as_deref())]);
+    object["time"] = poll.at.as_secs_f64().into();
+    object
+}
+
+/// An object of those texts that are known.
+fn texts_to_json<const N: usize>(texts: [(&str, Option<&str>); N]) -> Value {
+    let known = texts.into_iter().filter_map(|(key, text)| Some((key.to_owned(), Value::from(text?))));
+    Value::Object(known.collect())
 }

@@ -20,6 +20,7 @@ use tokio_postgres::error::DbError;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::groups;
+use super::invalid_ids::InvalidIds;
 use super::listing::Listing;
 use crate::config;
 use crate::domain::labels::{
@@ -62,7 +63,7 @@ struct QueryResult {
     tasks: Vec<NewTask>,
     /// Bytes of all their labels.
     label_bytes: usize,
-    invalid_ids: u64,
+    invalid_ids: InvalidIds,
     /// Rows whose submit time is not a time.
     invalid_times: u64,
 }
@@ -92,12 +93,10 @@ impl DatabaseSource {
                 groups::share_ids(&mut rows.tasks, &self.last);
                 self.last = rows.tasks;
                 // Rows that were invalid before are not counted again.
-                listing.errors +=
-                    rows.invalid_ids.saturating_sub(std::mem::replace(&mut self.invalid_ids, rows.invalid_ids));
-                if rows.invalid_ids > 0 {
-                    listing
-                        .messages
-                        .push(format!("skipped {} rows whose task_id is not a valid task id", rows.invalid_ids));
+                let invalid = &rows.invalid_ids;
+                listing.errors += invalid.count.saturating_sub(std::mem::replace(&mut self.invalid_ids, invalid.count));
+                if invalid.count > 0 {
+                    listing.messages.push(invalid.to_string());
                 }
                 if rows.invalid_times > 0 {
                     let ignored = format!(
@@ -142,8 +141,8 @@ impl QueryResult {
         let id = match row.get("task_id") {
             // The task is not submitted yet.
             Some(Value::Null) => return Ok(()),
-            Some(Value::String(id)) => TaskId::parse(id),
-            Some(other) => TaskId::parse(&other.to_string()),
+            Some(Value::String(id)) => id.clone(),
+            Some(other) => other.to_string(),
             None => return Err("the query returns no column task_id".to_owned()),
         };
         let mut submit = None;
@@ -176,10 +175,10 @@ impl QueryResult {
                 "the labels of all tasks have more than {limit} MiB; select fewer columns; the last list is kept"
             ));
         }
-        match id {
+        match TaskId::parse(&id) {
             Ok(_) if self.tasks.len() >= max_targets => return Err(groups::too_many_targets(max_targets)),
             Ok(id) => self.tasks.push(NewTask { labels: Arc::new(labels), submit, ..NewTask::new(id) }),
-            Err(_) => self.invalid_ids += 1,
+            Err(why) => self.invalid_ids.add(&id, why),
         }
         Ok(())
     }
@@ -354,7 +353,7 @@ mod tests {
         let rows = run_query(sql, "select * from jobs -- all of them").unwrap();
         let labels =
             |n: usize| rows.tasks[n].labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
-        assert_eq!((rows.tasks.len(), rows.invalid_ids, rows.invalid_times), (2, 1, 1));
+        assert_eq!((rows.tasks.len(), rows.invalid_ids.count, rows.invalid_times), (2, 1, 1));
         assert_eq!(
             (rows.tasks[0].id.as_str(), labels(0)),
             ("t1", vec!["big=9007199254740993".to_owned(), "team=a".to_owned()])

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use super::groups::{self, TargetList, too_many_targets};
+use super::invalid_ids::InvalidIds;
 use super::listing::Listing;
 use super::watch::Watch;
 use crate::config::{self, from_text};
@@ -40,8 +41,7 @@ struct FileState {
     /// Hash of the text, to detect changes.
     digest: Option<u64>,
     tasks: Vec<NewTask>,
-    /// Number of invalid ids.
-    invalid_ids: u64,
+    invalid_ids: InvalidIds,
     parse_error: Option<String>,
 }
 
@@ -139,9 +139,9 @@ impl FileState {
                 Ok(TargetList { mut tasks, invalid_ids, .. }) => {
                     groups::share_ids(&mut tasks, &self.tasks);
                     self.tasks = tasks;
-                    self.invalid_ids = invalid_ids;
                     // Counted once for each version of the file.
-                    listing.errors += invalid_ids;
+                    listing.errors += invalid_ids.count;
+                    self.invalid_ids = invalid_ids;
                 }
                 Err(error) => {
                     let is_full = error == too_many_targets(room);
@@ -152,8 +152,8 @@ impl FileState {
                 }
             }
         }
-        if self.invalid_ids > 0 {
-            listing.messages.push(format!("{}: skipped {} invalid task ids", path.display(), self.invalid_ids));
+        if self.invalid_ids.count > 0 {
+            listing.messages.push(format!("{}: {}", path.display(), self.invalid_ids));
         }
         if let Some(message) = self.parse_error.clone() {
             listing.add_failure(message);

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::de::{self, Deserializer as _, SeqAccess, Visitor};
 
+use super::invalid_ids::InvalidIds;
 use crate::config::{TargetGroup, Text, group_label_problem};
 use crate::domain::labels::MAX_LABELS;
 use crate::domain::{NewTask, TaskId};
@@ -28,8 +29,8 @@ pub fn hash_text(text: &[u8]) -> u64 {
 pub struct TargetList {
     /// The tasks.
     pub tasks: Vec<NewTask>,
-    /// Number of ids that are not valid.
-    pub invalid_ids: u64,
+    /// Ids that are not valid.
+    pub invalid_ids: InvalidIds,
     groups: usize,
     max_targets: usize,
     problem: Option<String>,
@@ -81,7 +82,7 @@ impl TargetList {
             match TaskId::parse(id) {
                 Ok(_) if self.tasks.len() >= self.max_targets => return Err(too_many_targets(self.max_targets)),
                 Ok(id) => self.tasks.push(NewTask { labels: labels.clone(), ..NewTask::new(id) }),
-                Err(_) => self.invalid_ids += 1,
+                Err(why) => self.invalid_ids.add(id, why),
             }
         }
         Ok(())
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn ids_that_are_not_valid_cannot_fill_the_memory_either() {
         let list = |ids: usize| format!(r#"[{{"targets": [{}""]}}]"#, r#""","#.repeat(ids - 1));
-        assert_eq!(parse_json(list(340_000).as_bytes(), 10_000).map(|list| list.invalid_ids), Ok(340_000));
+        assert_eq!(parse_json(list(340_000).as_bytes(), 10_000).map(|list| list.invalid_ids.count), Ok(340_000));
         let error = parse_json(list(340_001).as_bytes(), 10_000).err().unwrap();
         assert!(error.starts_with("more than 340000 ids and labels"), "{error}");
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::groups::{self, TargetList, hash_text};
+use super::invalid_ids::InvalidIds;
 use super::listing::Listing;
 use crate::clock;
 use crate::config;
@@ -26,7 +27,7 @@ pub struct HttpSdSource {
 #[derive(Default)]
 struct LastResponse {
     tasks: Vec<NewTask>,
-    invalid_ids: u64,
+    invalid_ids: InvalidIds,
     etag: Option<String>,
     /// Hash of the body, to detect changes.
     digest: Option<u64>,
@@ -54,11 +55,11 @@ impl HttpSdSource {
         let mut listing = Listing { is_complete: true, ..Listing::default() };
         match self.fetch().await {
             // Counted once for each version of the list.
-            Ok(is_new_text) => listing.errors += if is_new_text { self.last.invalid_ids } else { 0 },
+            Ok(is_new_text) => listing.errors += if is_new_text { self.last.invalid_ids.count } else { 0 },
             Err(message) => listing.add_failure(message),
         }
-        if self.last.invalid_ids > 0 {
-            listing.messages.push(format!("skipped {} invalid task ids", self.last.invalid_ids));
+        if self.last.invalid_ids.count > 0 {
+            listing.messages.push(self.last.invalid_ids.to_string());
         }
         listing.tasks.clone_from(&self.last.tasks);
         listing
@@ -74,8 +75,7 @@ impl HttpSdSource {
             Some(key) => Some(key.get(clock::now()).await),
             None => None,
         };
-        let response =
-            self.config.client.send(&request, key.as_ref()).await.map_err(|reason| reason.as_str().to_owned())?;
+        let response = self.config.client.send(&request, key.as_ref()).await.map_err(|error| error.to_string())?;
         match response.status {
             304 if self.last.etag.is_some() => return Ok(false),
             200 => {}
@@ -84,7 +84,7 @@ impl HttpSdSource {
                 return Err(format!("the http_sd server answered with HTTP {status}"));
             }
         }
-        let body = response.body.map_err(|reason| reason.as_str().to_owned())?;
+        let body = response.body.map_err(|error| error.to_string())?;
         let TargetList { mut tasks, invalid_ids, .. } = groups::parse_json(&body, self.config.max_targets)?;
         groups::share_ids(&mut tasks, &self.last.tasks);
         let digest = Some(hash_text(&body));

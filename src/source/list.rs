@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::groups::too_many_targets;
+use super::invalid_ids::InvalidIds;
 use super::listing::{ListRequest, Listing};
 use crate::clock;
 use crate::config;
@@ -226,12 +227,16 @@ impl UpstreamList {
             return;
         }
         let before = part.seen.len();
+        let mut invalid_ids = InvalidIds::default();
         let mut all_older = !listed.tasks.is_empty();
         for answer in &listed.tasks {
             let Some(id) = answer.task_id.as_deref() else { continue };
-            let Ok(id) = TaskId::parse(id) else {
-                listing.errors += 1;
-                continue;
+            let id = match TaskId::parse(id) {
+                Ok(id) => id,
+                Err(why) => {
+                    invalid_ids.add(id, why);
+                    continue;
+                }
             };
             let submit = answer.times.submit;
             // New tasks push entries onto the next page, so an entry may be read twice.
@@ -249,6 +254,10 @@ impl UpstreamList {
             }
             part.seen.insert(id);
         }
+        if invalid_ids.count > 0 {
+            listing.errors += invalid_ids.count;
+            listing.messages.push(invalid_ids.to_string());
+        }
         part.entries += listed.entries;
         part.max_entries = part.max_entries.max(listed.entries);
         pass.has_entries |= listed.entries > 0;
@@ -258,7 +267,7 @@ impl UpstreamList {
         let is_finished =
             part.stale_pages >= MAX_STALE_PAGES || (all_older && part.is_descending) || is_last(listed, part);
         if !is_finished && part.pages < MAX_PAGES {
-            part.after = listed.tasks.last().and_then(|task| task.task_id.clone());
+            part.after = listed.next.clone().or_else(|| listed.tasks.last().and_then(|task| task.task_id.clone()));
             part.number += 1;
             return;
         }
@@ -356,7 +365,7 @@ impl UpstreamList {
         let result = self.client.send(&request, key.as_ref()).await;
         sent_request.took = clock::instant() - sent_request.sent;
         let (listed, retry_after) = match result {
-            Err(reason) => (Err(ApiError::new(reason)), None),
+            Err(error) => (Err(error.into()), None),
             Ok(response) => {
                 sent_request.code = Some(response.status);
                 sent_request.date = response.date;
@@ -364,12 +373,7 @@ impl UpstreamList {
                     let ahead = date.as_millis().saturating_sub(sent_at.as_millis());
                     self.cursor.clock_skew_ms = if ahead.abs() > MAX_CLOCK_SKEW_MS { ahead } else { 0 };
                 }
-                let listed = match &response.body {
-                    Ok(body) => self.dialect.read_list(response.status, body),
-                    Err(reason) if (200..300).contains(&response.status) => Err(ApiError::new(*reason)),
-                    Err(_) => self.dialect.read_list(response.status, b""),
-                };
-                (listed, response.retry_after)
+                (self.dialect.read_list_response(&response), response.retry_after)
             }
         };
         sent_request.reason = listed.as_ref().err().map(|error| error.kind);

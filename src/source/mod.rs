@@ -4,6 +4,7 @@ mod database;
 mod file;
 mod groups;
 mod http_sd;
+mod invalid_ids;
 mod list;
 mod listing;
 mod static_ids;

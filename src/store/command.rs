@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::StoreError;
 use crate::clock::Jump;
 use crate::counters::{CounterSnapshot, SourceCounters, ZeroHold};
-use crate::domain::{CounterKey, LabelSet, Status, Task, TaskId, Timestamp, Transition};
+use crate::domain::{CounterKey, FailureClass, LabelSet, Status, Task, TaskId, Timestamp, Transition};
 
 /// An upstream and its provider.
 pub type UpstreamKey = (Arc<str>, &'static str);
@@ -188,7 +188,7 @@ pub struct KnownIdsPage {
 }
 
 /// One step of a task's timeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// When it was read.
     pub at: Timestamp,
@@ -198,6 +198,12 @@ pub struct Step {
     pub gateway_status: Option<Status>,
     /// The status of the provider behind it.
     pub upstream_status: Option<Status>,
+    /// Why it had ended without success.
+    pub failure: Option<FailureClass>,
+    /// The provider's error code.
+    pub error_code: Option<String>,
+    /// The provider's error message, scrubbed.
+    pub error_message: Option<String>,
 }
 
 /// How a command is handled while the store cannot be written.

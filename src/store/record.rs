@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::number::Number;
-use crate::domain::reading::{ClockSource, Times, Tokens};
-use crate::domain::task::{Counted, Strikes, Video};
-use crate::domain::{FailureClass, NewTask, Status, Task, TaskId, Timestamp};
+use crate::domain::reading::{ClockSource, PollError, Times, Tokens};
+use crate::domain::task::{Counted, FailedPoll, Strikes, TaskError, Video};
+use crate::domain::{FailureClass, NewTask, Reason, Status, Task, TaskId, Timestamp};
 
 /// The `record` of a row.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -52,6 +52,10 @@ struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_poll: Option<FailedPollRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     gateway_status: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_status: Option<String>,
@@ -79,6 +83,28 @@ struct Record {
     key: Option<String>,
 }
 
+/// The last error in an answer.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ErrorRecord {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+}
+
+/// The last poll that failed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct FailedPollRecord {
+    at: i64,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn zero(value: &u32) -> bool {
     *value == 0
@@ -86,13 +112,14 @@ fn zero(value: &u32) -> bool {
 
 type Flag<T> = (&'static str, fn(&mut T) -> &mut bool);
 
-const FLAGS: [Flag<Task>; 7] = [
+const FLAGS: [Flag<Task>; 8] = [
     ("brought_late", |task| &mut task.discovered_after_first_load),
     ("synthetic_progress", |task| &mut task.synthetic_progress),
     ("finish_made_up", |task| &mut task.finish_is_synthetic),
     ("goes_on", |task| &mut task.reopened),
     ("seen_active", |task| &mut task.seen_active),
     ("read_has_side_effect", |task| &mut task.read_has_side_effect),
+    ("large_answers", |task| &mut task.has_large_answers),
     ("dropped", |task| &mut task.is_forgotten),
 ];
 
@@ -143,6 +170,16 @@ pub fn write(task: &Task) -> String {
         total_tokens: tokens.total,
         quota: task.quota.map(Number::get),
         failure: task.failure.map(|class| class.as_str().to_owned()),
+        error: task.error.as_deref().map(|error| ErrorRecord {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            class: error.class.map(|class| class.as_str().to_owned()),
+        }),
+        failed_poll: task.failed_poll.as_deref().map(|poll| FailedPollRecord {
+            at: poll.at.as_millis(),
+            reason: poll.error.reason.as_str().to_owned(),
+            cause: poll.error.cause.clone(),
+        }),
         gateway_status: word(task.gateway_status),
         upstream_status: word(task.upstream_status),
         deadline: millis(task.deadline),
@@ -213,6 +250,15 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
     task.tokens = tokens.into();
     task.quota = record.quota.and_then(Number::new);
     task.failure = record.failure.as_deref().map(class).transpose()?;
+    if let Some(ErrorRecord { code, message, class: word }) = record.error {
+        let class = word.as_deref().map(class).transpose()?;
+        task.error = Some(Arc::new(TaskError { code, message, class }));
+    }
+    if let Some(FailedPollRecord { at, reason, cause }) = record.failed_poll {
+        let reason = Reason::from_word(&reason).ok_or_else(|| format!("unknown reason `{reason}`"))?;
+        let error = PollError { reason, cause };
+        task.failed_poll = Some(Arc::new(FailedPoll { error, at: Timestamp::from_millis(at) }));
+    }
     task.gateway_status = word(record.gateway_status)?;
     task.upstream_status = word(record.upstream_status)?;
     task.deadline = moment(record.deadline);
@@ -266,6 +312,15 @@ mod tests {
             tokens: Tokens { prompt: Some(1.0), completion: Some(2.5), total: Some(4.0) }.into(),
             quota: Number::new(0.1),
             failure: Some(FailureClass::Quota),
+            error: Some(Arc::new(TaskError {
+                code: Some("E1".to_owned()),
+                message: Some("too \"much\"".to_owned()),
+                class: Some(FailureClass::Quota),
+            })),
+            failed_poll: Some(Arc::new(FailedPoll {
+                error: PollError { reason: Reason::Tls, cause: Some("certificate has expired".to_owned()) },
+                at: Timestamp::from_millis(7),
+            })),
             gateway_status: Some(Status::Running),
             upstream_status: Some(Status::Failed),
             deadline: at(3),
@@ -277,6 +332,7 @@ mod tests {
             poll_failures: 3,
             seen_active: true,
             read_has_side_effect: true,
+            has_large_answers: true,
             is_forgotten: true,
             strikes: Some(Strikes { count: 2, since: Timestamp::from_millis(3) }),
             counted: Counted {

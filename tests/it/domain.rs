@@ -6,12 +6,17 @@ use std::time::Duration;
 use proptest::prelude::*;
 use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::counter::MAX_COUNT;
-use videogen_exporter::domain::reading::{Answer, ClockSource, Times, Tokens};
+use videogen_exporter::domain::reading::{Answer, ClockSource, PollError, Times, Tokens};
 use videogen_exporter::domain::{
-    Counter, Increment, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, advance,
+    Counter, Increment, NewTask, Policy, Reading, Reason, Status, Task, TaskId, Timestamp, advance,
 };
 
 const START: i64 = 1_795_132_800;
+
+fn not_found() -> Reading {
+    Reading::NotFound(PollError { reason: Reason::NotFound, cause: None })
+}
+
 const POLICY: Policy = Policy {
     count_since: CountSince::Moment(Timestamp::from_secs(START)),
     forget_after: Duration::from_hours(24 * 30),
@@ -88,8 +93,8 @@ fn any_reading() -> impl Strategy<Value = Reading> {
                 times: Times { submit, start, finish, clock }, ..Answer::new(status)
             }))
         }),
-        2 => Just(Reading::NotFound),
-        2 => Just(Reading::Failed),
+        2 => Just(not_found()),
+        2 => Just(Reading::Failed(PollError { reason: Reason::Timeout, cause: None })),
         1 => Just(Reading::GivenUp),
     ]
 }
@@ -154,19 +159,18 @@ proptest! {
 fn a_task_is_lost_after_three_not_found_responses_over_a_minute() {
     let mut task = task();
     for (secs, lost) in [(0, false), (1, false), (2, false), (59, false), (60, true)] {
-        let after = advance(&task, Reading::NotFound, &POLICY, at(secs));
+        let after = advance(&task, not_found(), &POLICY, at(secs));
         assert_eq!(after.task.status == Status::Lost, lost, "after {secs} s");
         task = after.task;
     }
-    let slow =
-        [0, 61].iter().fold(self::task(), |task, secs| advance(&task, Reading::NotFound, &POLICY, at(*secs)).task);
+    let slow = [0, 61].iter().fold(self::task(), |task, secs| advance(&task, not_found(), &POLICY, at(*secs)).task);
     assert_eq!(slow.status, Status::Unknown, "two responses are not enough");
     let mut seen = self::task();
-    for reading in [Reading::NotFound, Reading::NotFound, reading(Status::Running), Reading::NotFound] {
+    for reading in [not_found(), not_found(), reading(Status::Running), not_found()] {
         seen = advance(&seen, reading, &POLICY, at(0)).task;
     }
     assert_eq!(
-        advance(&seen, Reading::NotFound, &POLICY, at(99)).task.status,
+        advance(&seen, not_found(), &POLICY, at(99)).task.status,
         Status::Running,
         "a valid response resets the count"
     );

@@ -109,6 +109,7 @@ impl Exporter {
 /// An HTTP client for a server.
 pub fn client(address: SocketAddr) -> Client {
     let options = http::Options {
+        has_large_bodies: false,
         max_idle: 1,
         base_url: format!("http://{address}"),
         timeout: Duration::from_secs(10),

@@ -53,7 +53,7 @@ impl Entry {
         let dialect = self.dialect();
         let header = dialect.model_header().and_then(|name| self.headers.get(name));
         dialect.read(self.http_status, &self.body()).map(|mut answer| {
-            dialect.complete(&mut answer, None, header.map(String::as_str));
+            dialect.apply_model_header(&mut answer, header.map(String::as_str));
             answer
         })
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
+use videogen_exporter::secret::{Key, Secret};
 
 use serde_json::{Value, json};
 
@@ -241,7 +242,7 @@ async fn a_task_from_the_api_a_list_and_callbacks_is_counted_once() {
     let exporter = Exporter::start(&text, folder.path()).await;
     let listed = "videogen_discovery_tasks{source=\"list/0\",upstream=\"u\"} 1";
     exporter.wait_for(&[listed, "videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1"]).await;
-    let key = videogen_exporter::secret::Secret::new("k-0123456789abcdef").unwrap();
+    let key = Key::Sent(Secret::new("k-0123456789abcdef").unwrap());
     let register = videogen_exporter::http::Request {
         method: videogen_exporter::http::Method::Post,
         body: Some(json!({"upstream": "u", "task_id": "t"}).to_string()),

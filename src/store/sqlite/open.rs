@@ -18,10 +18,11 @@ use crate::store::error::OpenError;
 const APPLICATION_ID: i64 = 0x5647_5831;
 
 /// The schema of this program.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// Creates each schema from the one before it.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("timeline.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema.sql"), include_str!("timeline.sql"), include_str!("timeline_errors.sql")];
 
 /// How long a statement waits for another process, such as a shell that reads or writes.
 const BUSY: Duration = Duration::from_millis(500);

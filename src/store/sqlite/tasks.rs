@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::known_ids;
 use super::statement::{UPSTREAM, execute, upstream_id};
-use crate::domain::{Interner, Status, Task, TaskId, Timestamp};
+use crate::domain::{FailureClass, Interner, Status, Task, TaskId, Timestamp};
 use crate::store::command::{Step, UpstreamKey};
 use crate::store::record::{self, Columns};
 
@@ -140,10 +140,15 @@ fn read(row: &Row<'_>, (upstream, provider): &UpstreamKey) -> rusqlite::Result<O
 /// Adds a step to a task's timeline.
 pub fn add_step(db: &Connection, task: &Task, at: Timestamp) -> rusqlite::Result<()> {
     let word = |status: Option<Status>| status.map(Status::as_str);
-    let sql = format!("insert or ignore into timeline values ({UPSTREAM}, ?2, ?3, ?4, ?5, ?6, ?7)");
+    let sql = format!("insert or ignore into timeline values ({UPSTREAM}, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
     let (gateway, upstream) = (word(task.gateway_status), word(task.upstream_status));
     let (id, status) = (task.id.as_str(), task.status.as_str());
-    let step = params![task.origin.upstream, id, task.revision, at.as_millis(), status, gateway, upstream];
+    let class = task.failure.map(FailureClass::as_str);
+    let error = task.error.as_deref();
+    let (code, message) =
+        (error.and_then(|error| error.code.as_deref()), error.and_then(|error| error.message.as_deref()));
+    let times = (task.revision, at.as_millis());
+    let step = params![task.origin.upstream, id, times.0, times.1, status, gateway, upstream, class, code, message];
     execute(db, &sql, step)?;
     if let Some(oldest) = task.revision.checked_sub(MAX_STEPS) {
         let sql = format!("delete from timeline where upstream = {UPSTREAM} and task_id = ?2 and revision <= ?3");
@@ -155,7 +160,7 @@ pub fn add_step(db: &Connection, task: &Task, at: Timestamp) -> rusqlite::Result
 /// A task's timeline, oldest step first, without steps that repeat the one before.
 pub fn timeline(db: &Connection, upstream: &str, id: &TaskId) -> rusqlite::Result<Vec<Step>> {
     let sql = format!(
-        "select at, status, gateway_status, upstream_status from timeline where upstream = {UPSTREAM} and task_id = ?2 \
+        "select at, status, gateway_status, upstream_status, failure_class, error_code, error_message from timeline where upstream = {UPSTREAM} and task_id = ?2 \
          order by revision"
     );
     let status =
@@ -166,10 +171,13 @@ pub fn timeline(db: &Connection, upstream: &str, id: &TaskId) -> rusqlite::Resul
             status: status(row, 1)?.unwrap_or(Status::Unknown),
             gateway_status: status(row, 2)?,
             upstream_status: status(row, 3)?,
+            failure: row.get::<_, Option<String>>(4)?.and_then(|word| FailureClass::from_word(&word)),
+            error_code: row.get(5)?,
+            error_message: row.get(6)?,
         })
     };
     let mut statement = db.prepare_cached(&sql)?;
     let mut steps: Vec<Step> = statement.query_map(params![upstream, id.as_str()], step)?.collect::<Result<_, _>>()?;
-    steps.dedup_by_key(|step| (step.status, step.gateway_status, step.upstream_status));
+    steps.dedup_by(|step, before| Step { at: before.at, ..step.clone() } == *before);
     Ok(steps)
 }

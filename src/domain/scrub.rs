@@ -1,0 +1,181 @@
+//! Removes from an upstream's error texts what others must not see: URLs, keys, amounts of money, and long quotations, which may
+//! be a prompt.
+
+use super::labels::{self, REDACTED, is_invisible};
+
+/// Longest scrubbed text, in characters.
+pub const MAX_CHARS: usize = 300;
+
+/// Longer quotations may be a prompt, in characters.
+const MAX_QUOTATION: usize = 40;
+
+/// What is written in place of a long quotation.
+const QUOTATION: &str = "[text]";
+
+/// What is written in place of an amount of money.
+const AMOUNT: &str = "[amount]";
+
+/// A number that follows one of these words, perhaps after a few others, is an amount of money.
+const MONEY_WORDS: [&str; 9] =
+    ["balance", "quota", "credit", "credits", "remain", "remaining", "余额", "额度", "剩余额度"];
+
+/// How many words may be between such a word and its number.
+const MONEY_REACH: usize = 3;
+
+const CURRENCIES: [char; 7] = ['$', '＄', '¥', '￥', '€', '£', '元'];
+
+/// A word that names a key: the word after it is one.
+const KEY_WORDS: [&str; 8] = ["key", "apikey", "api_key", "api-key", "token", "secret", "password", "authorization"];
+
+/// A text of an upstream that may be stored and shown to those who operate the exporter; `None` when nothing is left of it.
+pub fn scrub(text: &str) -> Option<String> {
+    let visible: String =
+        text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !is_invisible(*c)).collect();
+    let unquoted = mask_quotations(&visible);
+    let text = mask_words(&labels::mask_urls(&unquoted));
+    let scrubbed: String = text.trim().chars().take(MAX_CHARS).collect();
+    (!scrubbed.is_empty()).then_some(scrubbed)
+}
+
+/// Replaces long texts in quotation marks.
+fn mask_quotations(text: &str) -> String {
+    const PAIRS: [(char, char); 5] = [('"', '"'), ('“', '”'), ('「', '」'), ('`', '`'), ('\'', '\'')];
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c| PAIRS.iter().any(|(open, _)| *open == c)) {
+        let open = rest[at..].chars().next().unwrap_or('"');
+        let close = PAIRS.iter().find(|(known, _)| *known == open).map_or('"', |(_, close)| *close);
+        masked.push_str(&rest[..at]);
+        let inside = &rest[at + open.len_utf8()..];
+        // An apostrophe within a word begins no quotation.
+        let is_apostrophe = open == '\'' && masked.ends_with(char::is_alphanumeric);
+        match inside.find(close).filter(|_| !is_apostrophe) {
+            Some(end) if inside[..end].chars().count() > MAX_QUOTATION => {
+                masked.push(open);
+                masked.push_str(QUOTATION);
+                masked.push(close);
+                rest = &inside[end + close.len_utf8()..];
+            }
+            // A quotation that does not end may be a prompt that was cut.
+            None if !is_apostrophe && inside.chars().count() > MAX_QUOTATION => {
+                masked.push(open);
+                masked.push_str(QUOTATION);
+                rest = "";
+            }
+            Some(end) => {
+                masked.push(open);
+                masked.push_str(&inside[..end + close.len_utf8()]);
+                rest = &inside[end + close.len_utf8()..];
+            }
+            None => {
+                masked.push(open);
+                rest = inside;
+            }
+        }
+    }
+    masked.push_str(rest);
+    masked
+}
+
+/// Replaces words that look like keys or amounts of money.
+fn mask_words(text: &str) -> String {
+    let is_separator = |c: char| c == ' ' || ",;:=()[]{}<>\"'`“”「」，。：；（）".contains(c);
+    let mut masked = String::with_capacity(text.len());
+    // How many words ago there was a word about money, and whether the word before names a key.
+    let (mut since_money, mut names_key) = (usize::MAX, false);
+    for piece in text.split_inclusive(is_separator) {
+        let word = piece.trim_end_matches(is_separator);
+        if word.is_empty() {
+            masked.push_str(piece);
+            continue;
+        }
+        let lower = word.to_lowercase();
+        let is_number =
+            lower.chars().any(|c| c.is_ascii_digit()) && lower.chars().all(|c| c.is_ascii_digit() || ".-+".contains(c));
+        let has_currency = word.contains(CURRENCIES) && word.chars().any(|c| c.is_ascii_digit());
+        let is_money = has_currency || is_number && since_money <= MONEY_REACH;
+        let is_key = is_key_like(word) || names_key && word.chars().any(|c| c.is_ascii_digit() || c == '*');
+        masked.push_str(if is_key {
+            REDACTED
+        } else if is_money {
+            AMOUNT
+        } else {
+            word
+        });
+        masked.push_str(&piece[word.len()..]);
+        since_money =
+            if MONEY_WORDS.iter().any(|money| lower.ends_with(money)) { 0 } else { since_money.saturating_add(1) };
+        names_key = KEY_WORDS.contains(&&*lower) || names_key && matches!(&*lower, "is" | "provided" | "given");
+    }
+    masked
+}
+
+/// Whether a word looks like a key, also one that its owner has masked in part.
+fn is_key_like(word: &str) -> bool {
+    const PREFIXES: [&str; 10] = ["sk-", "sk_", "ak-", "pk-", "rk-", "akia", "aiza", "ghp_", "xai-", "r8_"];
+    let lower = word.to_ascii_lowercase();
+    let has_prefix = PREFIXES.iter().any(|prefix| lower.starts_with(prefix) && lower.len() >= prefix.len() + 4);
+    has_prefix || word.contains("***") || labels::is_secret_like(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_error_text_keeps_its_words_and_loses_secrets() {
+        for (text, scrubbed) in [
+            ("The prompt was refused by the content policy", "The prompt was refused by the content policy"),
+            (
+                "task failed, code: DataInspectionFailed , message: x",
+                "task failed, code: DataInspectionFailed , message: x",
+            ),
+            ("see https://x.y/v?sig=1 for more", "see [url] for more"),
+            ("Incorrect API key provided: sk-abc1***wxyz. Find it", "Incorrect API key provided: redacted Find it"),
+            ("invalid token 12345", "invalid token redacted"),
+            ("用户额度不足, 剩余额度: ＄0.123456", "用户额度不足, 剩余额度: [amount]"),
+            ("token remain quota: 500000, need 700000", "token remain quota: [amount], need [amount]"),
+            ("Your balance of 12.34 is too low", "Your balance of [amount] is too low"),
+            ("prompt \"a cat that rides a bicycle through the rain at night\" refused", "prompt \"[text]\" refused"),
+            ("unknown field \"size\" isn't allowed", "unknown field \"size\" isn't allowed"),
+            ("a\u{1b}[31mred\u{202e}\nnext", "a[31mred next"),
+            ("Image pixel is invalid: 100x100, at least 300", "Image pixel is invalid: 100x100, at least 300"),
+            ("(E005) (fixture0005)", "(E005) (fixture0005)"),
+        ] {
+            assert_eq!(scrub(text).as_deref(), Some(scrubbed), "{text}");
+        }
+        assert_eq!((scrub(" \u{200b}"), scrub("")), (None, None));
+        assert_eq!(scrub(&"é ".repeat(400)).unwrap().chars().count(), MAX_CHARS);
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_survives_wherever_it_stands(
+            before in "[a-zA-Z ,.:;(\"']{0,60}",
+            after in "[a-zA-Z ,.:;)\"']{0,60}",
+            secret in prop_oneof![
+                Just("https://media.example.com/v.mp4?X-Sig=S3CR3T"),
+                Just("sk-S3CR3Tabcdef0123456789"),
+                Just("AIzaS3CR3Tabcdef0123456789"),
+                Just("eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJTM0NSM1QifQ.S3CR3T"),
+                Just("data:video/mp4;base64,S3CR3T"),
+                Just("S3CR3T0123456789abcdef0123456789abcdef"),
+                Just("$S3CR3T0.12"),
+                Just("Bearer S3CR3T0123456789abcdef0123456789"),
+            ],
+        ) {
+            let text = format!("{before} {secret} {after}");
+            let scrubbed = scrub(&text).unwrap_or_default();
+            prop_assert!(!scrubbed.contains("S3CR3T"), "{scrubbed}");
+        }
+
+        #[test]
+        fn any_text_becomes_short_and_visible(text in "\\PC{0,400}|.{0,400}") {
+            let Some(once) = scrub(&text) else { return Ok(()) };
+            prop_assert!(once.chars().count() <= MAX_CHARS && !once.contains(is_invisible), "{once:?}");
+            prop_assert!(labels::mask_urls(&once) == once, "{once:?}");
+        }
+    }
+}
