@@ -15,6 +15,7 @@ mod sources;
 mod state;
 mod tasks;
 mod upstream;
+mod webhook;
 mod yaml;
 
 use serde::Deserialize;
@@ -31,6 +32,7 @@ pub use sources::{FileSourceSettings, StaticSourceSettings, TargetGroup, group_l
 pub use state::State;
 pub use tasks::{CountSinceConfig, TasksConfig};
 pub use upstream::{Upstream, UpstreamConfig};
+pub use webhook::Webhook;
 pub use yaml::from_text;
 
 /// The file as written.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::authorization::{AuthorizationConfig, load_own_secret};
+use super::authorization::AuthorizationConfig;
 use super::discovery::{
     HttpSdConfig, HttpSourceSettings, ListConfig, ListSourceSettings, SqlSdConfig, SqlSourceSettings,
 };
@@ -17,11 +17,12 @@ use super::problem::Problems;
 use super::request::{RequestConfig, ResponseConfig};
 use super::scalars::Text;
 use super::sources::{FileSdConfig, FileSourceSettings, StaticSourceSettings, TargetGroup};
+use super::webhook::{Webhook, WebhookConfig};
 use crate::domain::labels::sanitize;
 use crate::files;
 use crate::http::Client;
 use crate::provider::{self, Dialect, Provider};
-use crate::secret::{Credentials, SecretSource};
+use crate::secret::Credentials;
 
 /// An entry as written.
 #[derive(Debug, Clone, Deserialize)]
@@ -75,16 +76,6 @@ pub struct UpstreamConfig {
     pub sql_sd_configs: Vec<SqlSdConfig>,
 }
 
-/// `webhook:`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WebhookConfig {
-    /// A file that contains the secret in the callback path.
-    pub secret_file: Option<Text>,
-    /// An environment variable that contains this secret.
-    pub secret_env: Option<Text>,
-}
-
 /// A checked upstream.
 #[derive(Clone)]
 pub struct Upstream {
@@ -98,8 +89,8 @@ pub struct Upstream {
     pub key: Option<Credentials>,
     /// The model of tasks whose responses name none.
     pub model: Option<Arc<str>>,
-    /// The secret in the callback path.
-    pub webhook: Option<Arc<SecretSource>>,
+    /// How callbacks are checked.
+    pub webhook: Option<Arc<Webhook>>,
     /// Poll intervals and rate limits.
     pub polling: Polling,
     /// Task ids in the configuration, in file order.
@@ -150,16 +141,6 @@ pub fn check_all(
         upstreams.extend(entry.check(&at, default, base, folder, max_idle, problems));
     }
     upstreams
-}
-
-impl WebhookConfig {
-    fn check(&self, dialect: &Dialect, at: &str, folder: &Path, problems: &mut Problems) -> Option<Arc<SecretSource>> {
-        if !dialect.has_callbacks() {
-            let others = provider::names_of(|provider| provider.read_callback.is_some());
-            problems.add(at, format!("provider {} has no callbacks; these have: {others}", dialect.name()));
-        }
-        load_own_secret("secret", (&self.secret_file, &self.secret_env), at, folder, problems).map(Arc::new)
-    }
 }
 
 impl UpstreamConfig {

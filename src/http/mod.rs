@@ -4,6 +4,7 @@ mod body;
 mod byte_rate;
 mod client;
 mod error;
+mod jwks;
 mod options;
 mod pool;
 mod request;
@@ -13,6 +14,7 @@ mod url_component;
 
 pub use client::{Client, Response, platform_tls_config};
 pub use error::SendError;
+pub use jwks::{KeySet, PublicKey};
 pub use options::{ClientError, Options, Tls};
 pub use request::{KeyHeader, Method, Request};
 pub use signature::Signature;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::callback_signature::CallbackSignature;
 use super::list::List;
 use super::read::error::ErrorKind;
 use super::read::lenient::Zone;
@@ -27,6 +28,8 @@ pub struct Provider {
     pub batch: Option<Batch>,
     /// Decodes a callback, if it sends them.
     pub read_callback: Option<ReadCallback>,
+    /// How its callbacks are signed, if they are.
+    pub webhook_signature: Option<CallbackSignature>,
     /// Callbacks name a task by the last part of its id.
     pub short_callback_ids: bool,
     /// Decodes a response of another HTTP status as the status of a task; `None` when it is an error of the API.
@@ -65,6 +68,7 @@ impl Provider {
             list: None,
             batch: None,
             read_callback: None,
+            webhook_signature: None,
             short_callback_ids: false,
             read_refusal: None,
             accepts_empty: false,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::callback_signature::CallbackSignature;
 use super::custom::{ResponseSpec, find_word};
 use super::definition::{Batch, Callback, Provider, RequestSpec, Signs};
 use super::headers::{Headers, TemplateError};
@@ -282,6 +283,11 @@ impl Dialect {
     /// Whether its provider sends callbacks.
     pub fn has_callbacks(&self) -> bool {
         matches!(self.reader, Reader::Provider(provider) if provider.read_callback.is_some())
+    }
+
+    /// How callbacks are signed, if they are.
+    pub fn webhook_signature(&self) -> Option<CallbackSignature> {
+        self.provider.webhook_signature
     }
 
     /// Whether callbacks name a task by the last part of its id.

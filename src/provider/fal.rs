@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::callback_signature::CallbackSignature;
 use super::definition::{Callback, KeySpec, Provider, RequestSpec, ResultRequest};
 use super::read::answer;
 use super::read::error::{self, unknown_kind};
@@ -19,6 +20,7 @@ pub static FAL: Provider = Provider {
     read_refusal: Some(read_refusal),
     result: Some(ResultRequest { is_needed, read: read_result }),
     model_of_id: Some(model),
+    webhook_signature: Some(CallbackSignature::Fal),
     requests: &[RequestSpec { key: KeySpec("Authorization", "Key "), ..RequestSpec::get("/{operation}/status") }],
     ..Provider::new(
         "fal",

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::callback_signature::CallbackSignature;
 use super::definition::{Callback, KeySpec, Provider, RequestSpec};
 use super::read::answer;
 use super::read::error::short_code;
@@ -18,6 +19,7 @@ pub static GEMINI_INTERACTIONS: Provider = Provider {
     headers: &[("Api-Revision", "2026-05-20")],
     repeats_inputs: true,
     read_callback: Some(read_callback),
+    webhook_signature: Some(CallbackSignature::StandardOrToken),
     requests: &[RequestSpec {
         key: KeySpec("x-goog-api-key", ""),
         ..RequestSpec::get("/v1beta/interactions/{task_id}")

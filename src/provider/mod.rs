@@ -4,6 +4,7 @@
 //! and failure codes.
 
 mod ark;
+mod callback_signature;
 pub mod custom;
 mod dashscope;
 mod definition;
@@ -31,6 +32,7 @@ mod veo;
 mod vidu;
 mod xai;
 
+pub use callback_signature::{CallbackKeys, CallbackSignature, SignedRequest};
 pub use definition::{Batch, Callback, Provider, RequestSpec, Signs};
 pub use dialect::{Dialect, DialectError, Overrides};
 pub use list::{List, ListPage, ListPath, PageRequest};

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::callback_signature::CallbackSignature;
 use super::definition::{Provider, RequestSpec};
 use super::read::answer;
 use super::read::error::{self, by_code};
@@ -17,6 +18,7 @@ pub static OPENROUTER: Provider = Provider {
         let job = value.get("data").unwrap_or(&Value::Null);
         answer::finish_callback(job, read(job, zone), error_kind)
     }),
+    webhook_signature: Some(CallbackSignature::OpenRouter),
     requests: &[RequestSpec::get("/api/v1/videos/{task_id}")],
     ..Provider::new("openrouter", |value, zone| answer::finish(value, read(value, zone), error_kind), error_kind)
 };

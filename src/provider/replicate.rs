@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::callback_signature::CallbackSignature;
 use super::definition::{Provider, RequestSpec};
 use super::list::{List, ListPath};
 use super::read::answer;
@@ -33,6 +34,7 @@ pub static REPLICATE: Provider = Provider {
     }),
     // A callback is the prediction.
     read_callback: Some(|value, zone| answer::finish_callback(value, read(value, zone), unknown_kind)),
+    webhook_signature: Some(CallbackSignature::StandardWebhooks),
     requests: &[RequestSpec::get("/v1/predictions/{task_id}")],
     ..Provider::new("replicate", |value, zone| answer::finish(value, read(value, zone), unknown_kind), unknown_kind)
 };

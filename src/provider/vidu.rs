@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::callback_signature::CallbackSignature;
 use super::definition::{Callback, KeySpec, Provider, RequestSpec};
 use super::read::answer;
 use super::read::error::{self, by_code};
@@ -15,6 +16,7 @@ use crate::domain::{Answer, ApiError, FailureClass, Reason, Status};
 pub static VIDU: Provider = Provider {
     base_url: Some("https://api.vidu.com"),
     read_callback: Some(read_callback),
+    webhook_signature: Some(CallbackSignature::Vidu),
     requests: &[RequestSpec {
         key: KeySpec("Authorization", "Token "),
         ..RequestSpec::get("/ent/v2/tasks/{task_id}/creations")

@@ -106,6 +106,15 @@ impl Access {
         self.attempt(client, AuthFailure::Wrong, compare, HttpError::unknown_path)
     }
 
+    /// Refuses a callback with a wrong signature.
+    ///
+    /// # Errors
+    /// 401 for a wrong signature; 429 when the client has failed too often.
+    pub fn check_signature(&self, client: Client, is_valid: bool) -> Result<(), HttpError> {
+        let wrong = || HttpError::new(StatusCode::UNAUTHORIZED, "the signature of the callback is not valid");
+        self.attempt(client, AuthFailure::Wrong, || is_valid.then_some(()), wrong)
+    }
+
     fn attempt<T>(
         &self,
         client: Client,

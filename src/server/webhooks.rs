@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -16,34 +16,37 @@ use super::error::HttpError;
 use super::handle::Handle;
 use crate::agent::CallbackOutcome;
 use crate::clock;
+use crate::config::Webhook;
 use crate::domain::TaskId;
 use crate::metrics::CallbackResult;
-use crate::provider::Callback;
+use crate::provider::{Callback, CallbackKeys, SignedRequest};
 
 /// Receives a callback. Its body can only move a task forward, and its path is never logged: it has a secret.
 pub async fn receive(
     State(handle): State<Arc<Handle>>,
     Extension(client): Extension<Client>,
     path: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
     let Path((name, secret)) = path?;
     // An unknown upstream, one without callbacks and a wrong secret get the same response as an unknown path.
     let config = handle.active_config()?;
-    let upstream = config.upstream(&name).filter(|upstream| upstream.webhook.is_some());
-    let Some(upstream) = upstream else {
+    let found = config.upstream(&name).and_then(|upstream| Some((upstream, upstream.webhook.as_ref()?)));
+    let Some((upstream, webhook)) = found else {
         handle.access.check_webhook(client, None, &secret)?;
         return Err(HttpError::unknown_path());
     };
     let count =
         |result| handle.agent.metrics().upstreams.callback_received(&upstream.name, result, clock::now().into());
-    let expected = match &upstream.webhook {
-        Some(secret) => Some(secret.get().await),
-        None => None,
-    };
-    let checked = handle.access.check_webhook(client, expected.as_ref(), &secret);
+    let expected = webhook.secret.get().await;
+    let checked = handle.access.check_webhook(client, Some(&expected), &secret);
     checked.inspect_err(|_| count(CallbackResult::Unauthorized))?;
     let body = body::read(body).await.inspect_err(|_| count(CallbackResult::Invalid))?;
+    let is_signed = is_signed(webhook, &uri, &headers, &body).await;
+    let checked = handle.access.check_signature(client, is_signed);
+    checked.inspect_err(|_| count(CallbackResult::Unauthorized))?;
     let no_task = || {
         count(CallbackResult::Invalid);
         HttpError::new(StatusCode::BAD_REQUEST, "the callback has no task id, or no known status")
@@ -66,4 +69,26 @@ pub async fn receive(
             Ok(Json(json!({ "result": "unknown_task" })).into_response())
         }
     }
+}
+
+/// Whether a callback is signed by the provider, as far as that can be verified. Published keys that are not known yet are read.
+async fn is_signed(webhook: &Webhook, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> bool {
+    let Some(signature) = webhook.signature else { return true };
+    let is_valid = |keys: &CallbackKeys<'_>| {
+        let header = |name: &str| headers.get(name)?.to_str().ok();
+        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+        signature.is_valid(&SignedRequest { path, query, header: &header, body, now: clock::now().into() }, keys)
+    };
+    if let Some(secret) = &webhook.signing_secret {
+        let secret = secret.get().await;
+        return is_valid(&CallbackKeys { secret: Some(secret.expose()), public: &[] });
+    }
+    let Some(public_keys) = &webhook.public_keys else { return false };
+    for are_stale in [false, true] {
+        let keys = public_keys.keys(are_stale).await.unwrap_or_default();
+        if is_valid(&CallbackKeys { secret: None, public: &keys }) {
+            return true;
+        }
+    }
+    false
 }

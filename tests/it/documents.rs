@@ -85,15 +85,25 @@ const CAPABILITIES: &[Capabilities] = &[
     ("ark", ["yes", "500 a request", "yes, 7 days", "–", "submit, finish, deadline", "completion, total", "–", "code, message"]),
     ("custom", ["as configured", "–", "–", "as configured", "as configured", "as configured", "as configured", "as configured"]),
     ("dashscope", ["yes", "–", "yes, 24 h", "–", "submit, start, finish (UTC+8)", "–", "–", "code, message"]),
+    ("fal", ["yes, status and result", "–", "–", "–", "–", "–", "–", "code, message"]),
+    ("gemini_interactions", ["yes, very large", "–", "–", "–", "submit, finish", "input, output, total", "–", "code, message"]),
+    ("jimeng", ["yes, a signed POST", "–", "–", "–", "–", "–", "–", "code, message"]),
     ("kling", ["yes", "–", "yes", "–", "submit, finish (ms)", "–", "Kling units", "message"]),
+    ("litellm", ["yes", "–", "–", "as the vendor", "submit, finish, as the vendor", "–", "–", "the vendor's code, message"]),
+    ("luma", ["yes, both APIs", "–", "Dream Machine", "–", "submit", "–", "–", "message, code of the Agents API"]),
     ("minimax_hailuo", ["yes, v1 and v2", "–", "v2, 7 days", "–", "v2: submit, finish", "v2: some types", "–", "code, message"]),
     ("new_api", ["yes", "–", "with a dashboard token", "coarse", "submit, start, finish", "the vendor's", "quota", "reason, the vendor's code"]),
     ("openai_videos", ["yes", "–", "yes", "per cent", "submit, finish, expiry", "–", "–", "code, message"]),
+    ("openrouter", ["yes", "–", "–", "–", "–", "–", "USD", "message"]),
+    ("replicate", ["yes", "–", "yes", "–", "submit, start, finish", "–", "–", "message with a code"]),
+    ("runway", ["yes", "–", "–", "ratio", "submit", "–", "–", "code, message"]),
     ("tikhub_kling", ["yes", "–", UNTESTED, "coarse", "submit, start, finish", "–", "quota", "reason"]),
     ("tikhub_seedance", ["yes", "–", UNTESTED, "coarse", "submit, start, finish", "completion, total", "quota", "reason, the vendor's code"]),
     ("tikhub_sora", ["yes", "–", UNTESTED, "per cent", "submit, finish", "–", "–", "code, message"]),
     ("tikhub_veo", ["yes", "–", "–", "–", "mostly submit, finish", "–", "–", "code, message"]),
     ("tokenhot", ["yes", "–", UNTESTED, "coarse", "as the gateway, may be 0", "the vendor's, or a total", "quota", "reason, the vendor's code"]),
+    ("vidu", ["yes", "–", "–", "–", "–", "–", "Vidu credits", "code"]),
+    ("xai", ["yes", "–", "–", "per cent", "–", "–", "USD", "code, message"]),
     ("veo", ["yes, Gemini and Vertex", "–", "–", "–", "mostly submit, finish", "–", "–", "code, message"]),
 ];
 
@@ -104,14 +114,21 @@ fn the_readme_lists_every_provider_and_only_existing_metrics() {
         assert_known_names(path, &read(path));
     }
     let mut table =
-        "| provider | one task | many at once | list | progress | times | tokens | credits | error detail |\n\
-        |---|---|---|---|---|---|---|---|---|\n"
+        "| provider | one task | many at once | list | callbacks | progress | times | tokens | credits or money | error detail |\n\
+        |---|---|---|---|---|---|---|---|---|---|\n"
             .to_owned();
     for provider in PROVIDERS {
         let known = CAPABILITIES.iter().find(|(name, _)| *name == provider.name);
         let (_, columns) = known.unwrap_or_else(|| panic!("the capabilities of {} are missing", provider.name));
         assert_eq!(columns[2] == "–", provider.list.is_none(), "{}", provider.name);
         assert_eq!(columns[1] == "–", provider.batch.is_none(), "{}", provider.name);
+        let callbacks = match provider.webhook_signature {
+            Some(_) => "signed",
+            None if provider.read_callback.is_some() => "yes",
+            None => "–",
+        };
+        let (requests, details) = columns.split_at(3);
+        let columns = [requests, &[callbacks], details].concat();
         let _ = writeln!(table, "| `{}` | {} |", provider.name, columns.join(" | "));
     }
     assert_eq!(CAPABILITIES.len(), PROVIDERS.len());

@@ -231,14 +231,15 @@ mod tests {
         let at = Timestamp::from_secs;
         assert_eq!(migrate(&mut connection, MIGRATIONS, at(5)).unwrap(), at(5));
         connection.execute("insert into upstreams (name) values ('u')", []).unwrap();
-        let broken = [MIGRATIONS[0], MIGRATIONS[1], "alter table upstreams add column note text", "no sql"];
+        let broken =
+            [MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], "alter table upstreams add column note text", "no sql"];
         migrate(&mut connection, &broken, at(6)).unwrap_err();
         let version = |connection: &Connection| -> i64 {
             connection.query_row("pragma user_version", [], |row| row.get(0)).unwrap()
         };
-        assert_eq!(version(&connection), 2);
-        assert_eq!(migrate(&mut connection, &broken[..3], at(7)).unwrap(), at(5), "the first start does not change");
         assert_eq!(version(&connection), 3);
+        assert_eq!(migrate(&mut connection, &broken[..4], at(7)).unwrap(), at(5), "the first start does not change");
+        assert_eq!(version(&connection), 4);
         let note: Option<String> = connection.query_row("select note from upstreams", [], |row| row.get(0)).unwrap();
         assert_eq!(note, None);
     }
