@@ -178,11 +178,9 @@ impl UpstreamActor {
             Command::Register { tasks, reply } => self.members.on_register(&mut self.tracker, tasks, reply),
             Command::Forget { id, reply } => self.members.on_forget(&self.tracker, id, reply),
             Command::Callback { id, answer, reply } => {
-                let id = self.tracker.id_of_callback(id);
-                let outcome = match answer {
-                    Some(answer) => self.tracker.apply_callbacks([(id, *answer)]),
-                    None => self.tracker.poll_called_back(&id),
-                };
+                let has_short_ids = self.tracker.settings.upstream.dialect.has_short_callback_ids();
+                let id = if has_short_ids { self.tracker.table.id_with_last_part(id) } else { id };
+                let outcome = self.tracker.apply_callbacks([(id, answer.map(|answer| *answer))]);
                 let _ = reply.send(outcome);
             }
             Command::AreNamed { ids, reply } => {

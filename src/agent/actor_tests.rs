@@ -124,14 +124,14 @@ async fn a_callback_moves_a_task_forward_only_and_makes_older_responses_stale() 
     drop(test.discover("file/0", vec![NewTask::new(id("a"))]).await);
     test.settle().await;
     let tracker = test.actor.tracker_mut();
-    assert_eq!(tracker.apply_callbacks([(id("b"), answer(Status::Failed))]), CallbackOutcome::UnknownTask);
+    assert_eq!(tracker.apply_callbacks([(id("b"), Some(answer(Status::Failed)))]), CallbackOutcome::UnknownTask);
     poll(&mut test).await;
     // A poll is in flight when the callback arrives.
     test.advance(Duration::from_mins(1));
     let tracker = test.actor.tracker_mut();
     tracker.poll_due_tasks();
     assert!(!tracker.poller.is_idle());
-    assert_eq!(tracker.apply_callbacks([(id("a"), answer(Status::Failed))]), CallbackOutcome::Accepted);
+    assert_eq!(tracker.apply_callbacks([(id("a"), Some(answer(Status::Failed)))]), CallbackOutcome::Accepted);
     let late = tracker.poller.next_response().await;
     tracker.on_response(late);
     test.settle().await;
@@ -139,7 +139,7 @@ async fn a_callback_moves_a_task_forward_only_and_makes_older_responses_stale() 
     // A callback that contradicts the end causes a poll; the upstream still reports a running task.
     let polls = test.polled.lock().unwrap().len();
     let tracker = test.actor.tracker_mut();
-    tracker.apply_callbacks([(id("a"), answer(Status::Succeeded))]);
+    tracker.apply_callbacks([(id("a"), Some(answer(Status::Succeeded)))]);
     test.poll_due().await;
     test.settle().await;
     assert_eq!(test.polled.lock().unwrap().len(), polls + 1);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Drift, TaskId};
 
-/// Most unknown status words that are logged; further ones are only counted.
+/// Most unknown status words, and models of unknown vendors, that are logged.
 const MAX_WORDS: usize = 50;
 
 /// What was logged of one upstream.
@@ -14,18 +14,30 @@ pub struct DriftReporter {
     upstream: Arc<str>,
     words: HashSet<String>,
     drift: HashSet<(Field, FieldProblem)>,
+    /// Models of vendors whose bodies are not known.
+    models: HashSet<String>,
 }
 
 impl DriftReporter {
     /// Nothing was logged yet.
     pub fn new(upstream: Arc<str>) -> Self {
-        Self { upstream, words: HashSet::new(), drift: HashSet::new() }
+        Self { upstream, words: HashSet::new(), drift: HashSet::new(), models: HashSet::new() }
     }
 
     /// An answer had an unknown status word.
     pub fn report_word(&mut self, word: &str, id: &TaskId) {
         if self.words.len() < MAX_WORDS && self.words.insert(word.to_owned()) {
             tracing::warn!(upstream.name = %self.upstream, task.id = %id, word, "unknown status word");
+        }
+    }
+
+    /// A gateway's row had the body of a vendor that is not known.
+    pub fn report_unknown_body(&mut self, model: &str, id: &TaskId) {
+        if self.models.len() < MAX_WORDS && self.models.insert(model.to_owned()) {
+            tracing::info!(
+                upstream.name = %self.upstream, task.id = %id, model,
+                "the gateway's row has the body of an unknown vendor; only the gateway's status is used"
+            );
         }
     }
 

@@ -9,6 +9,7 @@ mod command;
 mod commits;
 mod discovery;
 mod drift_report;
+mod failure_log;
 mod handles;
 mod members;
 mod pending_changes;

@@ -17,17 +17,15 @@ use super::settings::UpstreamSettings;
 use super::table::TaskTable;
 use crate::clock::Clock;
 use crate::config::Polling;
+use crate::domain::labels::sanitize;
 use crate::domain::schedule::RecheckRules;
 use crate::domain::time::Now;
-use crate::domain::{Reason, Task, TaskId, Timestamp, schedule};
+use crate::domain::{ApiError, Reason, Task, TaskId, Timestamp, schedule};
 use crate::metrics::UpstreamMetrics;
 use crate::view::RowSlot;
 
 /// How often a permit is tried again while other upstreams have all of them.
 const PERMIT_INTERVAL: Duration = Duration::from_millis(50);
-
-/// After this time without failures the same reason is logged again.
-const FAILURE_MEMORY: Duration = Duration::from_mins(10);
 
 /// The poller.
 pub struct Poller {
@@ -53,8 +51,6 @@ pub struct Poller {
     in_flight_slots: HashSet<RowSlot>,
     /// Since when due polls have been waiting for the rate limit.
     throttled_since: Option<Instant>,
-    /// The last failure of a request that did not concern one task.
-    last_failure: Option<(Reason, Instant)>,
     /// The back-off that is exported.
     exported_backoff: Option<Instant>,
     metrics: UpstreamMetrics,
@@ -101,7 +97,6 @@ impl Poller {
             requests,
             in_flight_slots: HashSet::new(),
             throttled_since: None,
-            last_failure: None,
             exported_backoff: None,
             metrics,
         }
@@ -363,22 +358,12 @@ impl Poller {
         }
     }
 
-    /// Logs why requests fail: once until they fail for another reason, or have succeeded for some time.
-    pub fn log_failure(&mut self, reason: Reason, cause: &str, now: Instant) {
-        if reason.is_about_one_task() {
-            return;
-        }
-        let earlier = self.last_failure.replace((reason, now));
-        if earlier.is_none_or(|(known, at)| known != reason || now.saturating_duration_since(at) > FAILURE_MEMORY) {
-            tracing::warn!(upstream.name = %self.upstream, reason = reason.as_str(), cause, "requests fail");
-        }
-    }
-
     /// A batch failed; true when its tasks must be polled alone.
-    pub fn on_batch_failed(&mut self, tasks: usize, reason: Reason, code: &str, now: Instant) -> bool {
-        let concerns_batches = self.sizer.on_failure(tasks, reason, now);
+    pub fn on_batch_failed(&mut self, tasks: usize, error: &ApiError, now: Instant) -> bool {
+        let concerns_batches = self.sizer.on_failure(tasks, error.kind, now);
         if concerns_batches {
-            let (name, reason, size) = (&self.upstream, reason.as_str(), self.sizer.size(now).max(1));
+            let code = &*sanitize(error.code.as_deref().unwrap_or(""));
+            let (name, reason, size) = (&self.upstream, error.kind.as_str(), self.sizer.size(now).max(1));
             tracing::warn!(upstream.name = %name, reason, code, tasks, size, "batch failed; smaller batches for a while");
         }
         concerns_batches

@@ -9,7 +9,7 @@ use super::table::PollToken;
 use crate::clock;
 use crate::domain::{Answer, ApiError, Reason, TaskId, Timestamp};
 use crate::http::{Client, Request, Response};
-use crate::metrics::Operation;
+use crate::metrics::{Operation, RequestOutcome};
 use crate::provider::Dialect;
 use crate::secret::{Credentials, Key};
 
@@ -56,6 +56,29 @@ pub struct Outcome {
     pub date: Option<Timestamp>,
     /// The decoded response.
     pub result: Result<Answers, ApiError>,
+}
+
+impl Outcome {
+    /// Why it failed, if it did. That the upstream does not know a task may be an answer.
+    pub fn reason(&self) -> Option<Reason> {
+        match &self.result {
+            Ok(Answers::One(answer)) if answer.is_not_found => Some(Reason::NotFound),
+            Ok(_) => None,
+            Err(error) => Some(error.kind),
+        }
+    }
+
+    /// What the metrics have of it; `at` is when it ended.
+    pub fn measured(&self, at: Timestamp) -> RequestOutcome {
+        RequestOutcome {
+            operation: self.work.operation(),
+            code: self.code,
+            reason: self.reason(),
+            took: self.received.saturating_duration_since(self.sent),
+            at,
+            date: self.date,
+        }
+    }
 }
 
 /// Decoded answers.

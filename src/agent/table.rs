@@ -63,6 +63,13 @@ impl TaskTable {
         self.slots.get(id).copied()
     }
 
+    /// The id of the task whose id ends with this part, behind a slash; the same id when there is none.
+    pub fn id_with_last_part(&self, part: TaskId) -> TaskId {
+        let is_named = |id: &TaskId| id.as_str().rsplit('/').next() == Some(part.as_str());
+        let named = || self.slots.keys().find(|id| is_named(id)).cloned();
+        if self.slots.contains_key(&part) { part } else { named().unwrap_or(part) }
+    }
+
     /// Whether an answer names another task of this table. An id that no task has may be another form of the same id: many
     /// gateways answer with that of their own upstream.
     pub fn is_about_other_task(&self, slot: RowSlot, answer: &Answer) -> bool {

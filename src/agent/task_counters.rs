@@ -9,6 +9,8 @@ use super::drift_report::DriftReporter;
 use super::settings::UpstreamSettings;
 use crate::counters::{CounterSnapshot, DueHolds, LabelLimiter, SourceCounters, UpstreamCounters, ZeroHold};
 use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::label_set::UNKNOWN_MODEL;
+use crate::domain::labels::sanitize;
 use crate::domain::time::Now;
 use crate::domain::{Answer, Counter, Drift, LabelSet, Task, TaskId, Timestamp, Transition};
 use crate::metrics::Metrics;
@@ -138,6 +140,10 @@ impl TaskCounters {
         if let Some(word) = &answer.unknown_word {
             self.drift.report_word(word, id);
             self.counters_mut().unknown_word();
+        }
+        if answer.has_unknown_body {
+            let model = answer.model_origin.as_deref().or(answer.model_upstream.as_deref());
+            self.drift.report_unknown_body(&sanitize(model.unwrap_or(UNKNOWN_MODEL)), id);
         }
         self.note_drift(answer.drift, id, now) || answer.unknown_word.is_some()
     }

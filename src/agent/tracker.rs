@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::amnesia::Amnesia;
 use super::command::CallbackOutcome;
 use super::commits::{self, PendingCommits};
+use super::failure_log::FailureLog;
 use super::poller::{Poller, still_pending};
 use super::publisher::Publisher;
 use super::request::{Answers, Outcome, SendRequest, Work};
@@ -16,14 +17,9 @@ use super::table::TaskTable;
 use super::task_counters::TaskCounters;
 use crate::counters::CounterSnapshot;
 use crate::domain::drift::{Field, FieldProblem};
-use crate::domain::labels::sanitize;
 use crate::domain::reading::PollError;
-use crate::domain::scrub::scrub;
 use crate::domain::time::Now;
-use crate::domain::{
-    Answer, ApiError, LabelSet, NewTask, Reading, Reason, Status, Task, TaskId, Timestamp, Transition, advance,
-};
-use crate::metrics::RequestOutcome;
+use crate::domain::{Answer, LabelSet, NewTask, Reading, Reason, Status, Task, TaskId, Timestamp, Transition, advance};
 use crate::store::Settled;
 use crate::view::{RowSlot, UpstreamView};
 
@@ -42,6 +38,7 @@ pub struct Tracker {
     /// Rows of the state that could not be read.
     pub(super) skipped_rows: usize,
     amnesia: Amnesia,
+    failures: FailureLog,
     /// The table has followed the clock, which was put forward.
     has_jumped: bool,
     ticks: u32,
@@ -58,6 +55,7 @@ impl Tracker {
             counters: TaskCounters::new(&settings, services.store.clone(), services.metrics.clone()),
             skipped_rows: 0,
             amnesia: Amnesia::default(),
+            failures: FailureLog::new(settings.upstream.name.clone()),
             has_jumped: false,
             ticks: 0,
             services,
@@ -156,19 +154,8 @@ impl Tracker {
             self.services.clock.observe_date(&self.settings.upstream.name, date, outcome.received);
         }
         let now = self.services.clock.now();
-        let reason = match &outcome.result {
-            Ok(Answers::One(answer)) if answer.is_not_found => Some(Reason::NotFound),
-            Ok(_) => None,
-            Err(error) => Some(error.kind),
-        };
-        let ended = RequestOutcome {
-            operation: outcome.work.operation(),
-            code: outcome.code,
-            reason,
-            took: outcome.received.saturating_duration_since(outcome.sent),
-            at: self.services.clock.to_wall(now.steady),
-            date: outcome.date,
-        };
+        let reason = outcome.reason();
+        let ended = outcome.measured(self.services.clock.to_wall(now.steady));
         self.services.metrics.upstreams.poll_ended(&self.settings.upstream.name, &ended);
         self.poller.on_request_ended(&outcome, reason, now);
         let polled = outcome.work.tasks();
@@ -192,31 +179,18 @@ impl Tracker {
                 readings
             }
             Err(error) => {
-                // An upstream may repeat a key in what it calls a code.
-                let code = &*sanitize(error.code.as_deref().unwrap_or(""));
-                let (name, reason, first) = (&self.settings.upstream.name, error.kind.as_str(), &polled[0].id);
-                tracing::debug!(upstream.name = %name, task.id = %first, tasks = polled.len(), reason, code, "poll failed");
-                if self.counters.note_drift(error.drift, first, now) {
+                self.failures.add(&error, outcome.code, polled, now.monotonic);
+                if self.counters.note_drift(error.drift, &polled[0].id, now) {
                     self.publisher.mark_changed();
                 }
-                let cause = self.describe(&error, outcome.code);
-                // Text of the upstream is never logged.
-                let logged = match outcome.code {
-                    Some(status) => format!("HTTP {status}"),
-                    None => error.message.clone().unwrap_or_default(),
-                };
-                self.poller.log_failure(error.kind, &logged, now.monotonic);
                 let is_batch = matches!(outcome.work, Work::Batch(_));
-                if is_batch && self.poller.on_batch_failed(polled.len(), error.kind, code, now.monotonic) {
+                if is_batch && self.poller.on_batch_failed(polled.len(), &error, now.monotonic) {
                     for slot in &slots {
                         self.poller.poll_alone(&mut self.table, *slot, now.monotonic);
                     }
                     Vec::new()
                 } else {
-                    let reading = match error.kind {
-                        Reason::NotFound => Reading::NotFound,
-                        _ => Reading::Failed,
-                    }(PollError { reason: error.kind, cause });
+                    let reading = Reading::of_error(&error, outcome.code, self.settings.rules.keeps_messages);
                     slots.into_iter().map(|slot| (slot, reading.clone())).collect()
                 }
             }
@@ -230,7 +204,7 @@ impl Tracker {
         if is_foreign {
             answer.drift.add(Field::TaskId, FieldProblem::Unreadable);
         } else if answer.is_not_found {
-            return Reading::NotFound(PollError { reason: Reason::NotFound, cause: None });
+            return Reading::NotFound(PollError::with_cause(Reason::NotFound, "the answer says so"));
         }
         if let Some(task) = self.table.get(slot)
             && self.counters.note_answer(&answer, &task.id, now)
@@ -238,25 +212,10 @@ impl Tracker {
             self.publisher.mark_changed();
         }
         if is_foreign {
-            let cause = Some("the answer is about another task".to_owned());
-            return Reading::Failed(PollError { reason: Reason::InvalidBody, cause });
+            return Reading::Failed(PollError::with_cause(Reason::InvalidBody, "the answer is about another task"));
         }
-        if !self.settings.rules.keeps_messages {
-            answer.error_message = None;
-        }
+        answer.error_message.take_if(|_| !self.settings.rules.keeps_messages);
         Reading::Answer(Box::new(answer))
-    }
-
-    /// What exactly was wrong with a poll, for people: HTTP status, code and message.
-    fn describe(&self, error: &ApiError, http_status: Option<u16>) -> Option<String> {
-        // Without a response the message is our own.
-        let keeps_message = self.settings.rules.keeps_messages || http_status.is_none();
-        let parts = [
-            http_status.map(|status| format!("HTTP {status}")),
-            error.code.as_deref().map(|code| sanitize(code).into_owned()),
-            error.message.clone().filter(|_| keeps_message),
-        ];
-        scrub(&parts.into_iter().flatten().collect::<Vec<_>>().join(": "))
     }
 
     /// The one way in for readings, however they came. What has to be durable is sent to the store.
@@ -300,14 +259,21 @@ impl Tracker {
     }
 
     /// A callback may be late, repeated, out of order or forged: it only moves a task forward. An end that contradicts the
-    /// known one is checked by a poll; everything else is ignored.
-    pub fn apply_callbacks(&mut self, callbacks: impl IntoIterator<Item = (TaskId, Answer)>) -> CallbackOutcome {
+    /// known one is checked by a poll, as is one without an answer; everything else is ignored.
+    pub fn apply_callbacks(
+        &mut self,
+        callbacks: impl IntoIterator<Item = (TaskId, Option<Answer>)>,
+    ) -> CallbackOutcome {
         let now = self.services.clock.now();
         let mut readings = Vec::new();
         let mut outcome = CallbackOutcome::UnknownTask;
         for (id, answer) in callbacks {
             let Some(slot) = self.table.slot(&id) else { continue };
             outcome = CallbackOutcome::Accepted;
+            let Some(answer) = answer else {
+                self.poller.poll_alone(&mut self.table, slot, now.monotonic);
+                continue;
+            };
             // Until its commit is settled nobody knows where the task stands.
             if self.commits.hold_callback(&id, &answer) {
                 continue;
@@ -323,26 +289,6 @@ impl Tracker {
         }
         self.apply_readings(readings, now);
         outcome
-    }
-
-    /// The id of the task that a callback names. Some providers name it by the last part of its id.
-    pub fn id_of_callback(&self, id: TaskId) -> TaskId {
-        if !self.settings.upstream.dialect.has_short_callback_ids() || self.table.slot(&id).is_some() {
-            return id;
-        }
-        let is_named = |task: &Task| task.id.as_str().rsplit('/').next() == Some(id.as_str());
-        let named = self.table.rows().iter().find(|(_, row)| is_named(&row.task)).map(|(_, row)| row.task.id.clone());
-        named.unwrap_or(id)
-    }
-
-    /// The upstream called back about a task, without saying what can be believed: the task is polled.
-    pub fn poll_called_back(&mut self, id: &TaskId) -> CallbackOutcome {
-        let Some(slot) = self.table.slot(id) else { return CallbackOutcome::UnknownTask };
-        // A task whose commit is not settled is scheduled after that.
-        if !self.commits.contains(id) {
-            self.poller.poll_alone(&mut self.table, slot, self.services.clock.now().monotonic);
-        }
-        CallbackOutcome::Accepted
     }
 
     /// A commit is settled: what is durable is counted and shown.
@@ -382,7 +328,7 @@ impl Tracker {
                 }
             }
         }
-        self.apply_callbacks(callbacks);
+        self.apply_callbacks(callbacks.into_iter().map(|(id, answer)| (id, Some(answer))));
     }
 
     /// Applies a committed record: the aggregate labels may have changed meanwhile.

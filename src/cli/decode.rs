@@ -14,8 +14,8 @@ use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, ApiError, Drift, FailureClass, Reason, Status, Timestamp};
 use crate::provider::{self, Dialect, Provider};
 
-/// Largest accepted response, as in the exporter's defaults.
-const MAX_BODY_SIZE: u64 = 4 << 20;
+/// Largest accepted responses, as in the exporter's defaults: usually, and where responses repeat inputs.
+const MAX_BODY_SIZES: (u64, u64) = (4 << 20, 64 << 20);
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -54,15 +54,16 @@ impl Decode {
     /// Reads the file and prints one line of JSON.
     pub fn run(&self, config: &Path) -> Result<(), Failure> {
         let dialect = self.find_dialect(config)?;
+        let max = if dialect.repeats_inputs() { MAX_BODY_SIZES.1 } else { MAX_BODY_SIZES.0 };
         let mut body = Vec::new();
         let read = if self.file.as_os_str() == "-" {
-            io::stdin().lock().take(MAX_BODY_SIZE + 1).read_to_end(&mut body)
+            io::stdin().lock().take(max + 1).read_to_end(&mut body)
         } else {
-            File::open(&self.file).and_then(|file| file.take(MAX_BODY_SIZE + 1).read_to_end(&mut body))
+            File::open(&self.file).and_then(|file| file.take(max + 1).read_to_end(&mut body))
         };
         read.map_err(|error| Failure::Input(format!("{}: cannot read the file: {error}", self.file.display())))?;
         let mut drift = Drift::NONE;
-        let shown = if body.len() as u64 > MAX_BODY_SIZE && (200..300).contains(&self.http_status) {
+        let shown = if body.len() as u64 > max && (200..300).contains(&self.http_status) {
             answer_json(&Err(ApiError::new(Reason::BodyTooLarge)))
         } else if self.list && dialect.has_list() {
             list_json(&dialect.read_list(self.http_status, &body).map(|list| list.tasks))

@@ -8,8 +8,9 @@ use super::problem::Problems;
 use super::scalars::Text;
 use crate::domain::{FailureClass, Status};
 use crate::http::Method;
+use crate::provider::Place;
 use crate::provider::ProgressUnit;
-use crate::provider::custom::{FIELDS, Place, ResponseSpec, TimeUnit, WHEN_ORDER};
+use crate::provider::custom::{FIELDS, ResponseSpec, TimeUnit, WHEN_ORDER};
 use crate::provider::{Overrides, SHAPES, Zone};
 
 /// `request:`; missing keys keep the provider's values.

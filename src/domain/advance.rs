@@ -14,8 +14,8 @@ use crate::domain::number::Number;
 use crate::domain::reading::{Answer, ClockSource, PollError, Reading, Times};
 use crate::domain::scrub::scrub;
 use crate::domain::span::{Span, SpanProblem};
-use crate::domain::task::{FailedPoll, ResolutionClass, Strikes, TaskError, is_possible_span};
-use crate::domain::video_words;
+use crate::domain::task::{FailedPoll, Strikes, TaskError, is_possible_span};
+use crate::domain::video_words::{self, ResolutionClass};
 
 /// Consecutive not-found answers after which a task is lost.
 pub const LOST_AFTER_STRIKES: u32 = 3;

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use crate::domain::reading::TokenType;
 use crate::domain::span::{Span, SpanProblem};
-use crate::domain::task::ResolutionClass;
+use crate::domain::video_words::ResolutionClass;
 use crate::domain::{FailureClass, Status};
 
 /// Most labels of one counter, without those of its label set.

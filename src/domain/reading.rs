@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::domain::ApiError;
 use crate::domain::Drift;
 use crate::domain::FailureClass;
 use crate::domain::Reason;
 use crate::domain::Status;
 use crate::domain::Timestamp;
 use crate::domain::enum_words::enum_words;
+use crate::domain::labels::sanitize;
+use crate::domain::scrub::scrub;
 
 /// The clock of a task's times. A span between times of two clocks is meaningless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -142,6 +145,8 @@ pub struct Answer {
     pub is_not_found: bool,
     /// Each poll makes the gateway send a request to its own upstream, so that polls must be rare (Veo behind new-api).
     pub read_has_side_effect: bool,
+    /// A gateway's row has the body of a vendor that is not known: only the gateway's status counts.
+    pub has_unknown_body: bool,
     /// It was so large that it must be asked for rarely.
     pub is_large: bool,
     /// The schema drift of the answer.
@@ -169,6 +174,24 @@ pub struct PollError {
     pub cause: Option<String>,
 }
 
+impl PollError {
+    /// Of a response with this HTTP status, or of none. The message is that of the upstream then, which may be left out.
+    pub fn new(error: &ApiError, http_status: Option<u16>, keeps_message: bool) -> Self {
+        let parts = [
+            http_status.map(|status| format!("HTTP {status}")),
+            error.code.as_deref().map(|code| sanitize(code).into_owned()),
+            error.message.clone().filter(|_| keeps_message || http_status.is_none()),
+        ];
+        let cause = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
+        Self { reason: error.kind, cause: scrub(&cause) }
+    }
+
+    /// With a cause of our own.
+    pub fn with_cause(reason: Reason, cause: &str) -> Self {
+        Self { reason, cause: Some(cause.to_owned()) }
+    }
+}
+
 /// The input of [`advance`](crate::domain::advance()).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
@@ -183,6 +206,12 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// Of a poll that failed, as by [`PollError::new`].
+    pub fn of_error(error: &ApiError, http_status: Option<u16>, keeps_message: bool) -> Self {
+        let poll_error = PollError::new(error, http_status, keeps_message);
+        if error.kind == Reason::NotFound { Self::NotFound(poll_error) } else { Self::Failed(poll_error) }
+    }
+
     /// Its answer, if it is one.
     pub fn answer_mut(&mut self) -> Option<&mut Answer> {
         if let Self::Answer(answer) = self { Some(answer) } else { None }

@@ -1,5 +1,7 @@
 //! Words of an answer about a video, in closed forms: each value of a label costs a series.
 
+use crate::domain::enum_words::enum_words;
+
 /// Service tiers that are exported under their own name.
 const SERVICE_TIERS: [&str; 12] = [
     "auto",
@@ -42,6 +44,57 @@ pub fn service_tier(text: &str) -> Option<&'static str> {
     let text = text.trim();
     let known = SERVICE_TIERS.into_iter().find(|word| text.eq_ignore_ascii_case(word));
     (!text.is_empty()).then_some(known.unwrap_or(OTHER))
+}
+
+enum_words! {
+    /// The classes of resolution that counters have.
+    ResolutionClass {
+        /// 480 lines.
+        P480 = "480p",
+        /// 540 lines.
+        P540 = "540p",
+        /// 720 lines.
+        P720 = "720p",
+        /// 1080 lines.
+        P1080 = "1080p",
+        /// 1440 lines, also written 2K.
+        P1440 = "1440p",
+        /// 2160 lines, also written 4K.
+        P2160 = "2160p",
+        /// Some other size.
+        Other = "other",
+        /// The upstream does not say.
+        Unknown = "unknown",
+    }
+}
+
+impl ResolutionClass {
+    /// Parses `720p`, `1280x720`, `1280*720`, `2K`, `4K`.
+    pub fn from_text(text: Option<&str>) -> Self {
+        let Some(text) = text.map(|t| t.trim().to_ascii_lowercase()).filter(|t| !t.is_empty()) else {
+            return Self::Unknown;
+        };
+        let lines = match text.split_once(['x', '*', '×']) {
+            Some((width, height)) => match (width.trim().parse::<u32>(), height.trim().parse::<u32>()) {
+                (Ok(width), Ok(height)) => Some(width.min(height)),
+                _ => None,
+            },
+            None => match text.as_str() {
+                "2k" => Some(1440),
+                "4k" | "uhd" => Some(2160),
+                _ => text.trim_end_matches('p').parse().ok(),
+            },
+        };
+        match lines {
+            Some(480) => Self::P480,
+            Some(540) => Self::P540,
+            Some(720) => Self::P720,
+            Some(1080) => Self::P1080,
+            Some(1440) => Self::P1440,
+            Some(2160) => Self::P2160,
+            _ => Self::Other,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! Signs requests as Volcengine's services require it: <https://www.volcengine.com/docs/6369/67269>.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use reqwest::Url;
-use ring::{digest, hmac};
 
 use super::url_component::encode_component;
+use crate::secret::crypto::{hex, mac, sha256_hex};
 
 /// The service that a request is signed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +35,7 @@ impl Signature {
     ) -> SignedHeaders {
         let date = now.strftime("%Y%m%dT%H%M%SZ").to_string();
         let day = &date[..8];
-        let body_hash = sha256(body);
+        let body_hash = sha256_hex(body.as_bytes());
         let host = url.host_str().unwrap_or_default();
         let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let mut query: Vec<String> = url
@@ -52,29 +50,14 @@ impl Signature {
             query.join("&")
         );
         let scope = format!("{day}/{}/{}/request", self.region, self.service);
-        let to_sign = format!("HMAC-SHA256\n{date}\n{scope}\n{}", sha256(&canonical));
+        let to_sign = format!("HMAC-SHA256\n{date}\n{scope}\n{}", sha256_hex(canonical.as_bytes()));
         let parts = [day, self.region, self.service, "request"];
-        let key = parts.iter().fold(secret_key.as_bytes().to_vec(), |key, part| mac(&key, part));
-        let signature = hex(&mac(&key, &to_sign));
+        let key = parts.iter().fold(secret_key.as_bytes().to_vec(), |key, part| mac(&key, part.as_bytes()));
+        let signature = hex(&mac(&key, to_sign.as_bytes()));
         let authorization =
             format!("HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={SIGNED}, Signature={signature}");
         [("Authorization", authorization), ("Host", host), ("X-Content-Sha256", body_hash), ("X-Date", date)]
     }
-}
-
-fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
-}
-
-fn sha256(text: &str) -> String {
-    hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

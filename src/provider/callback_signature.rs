@@ -1,14 +1,14 @@
-//! Verifies the signatures of callbacks (docs/upstreams.md 25.2).
+//! Verifies the signatures of callbacks (docs/upstreams.md 25).
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ring::{digest, hmac, signature};
 
 use crate::domain::Timestamp;
 use crate::http::PublicKey;
+use crate::secret::crypto::{decode_hex, is_ed25519, is_mac, is_rs256, sha256_hex};
 
 /// How a provider signs its callbacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,9 +101,8 @@ fn check_standard(request: &SignedRequest<'_>, secret: &str) -> Option<()> {
     let encoded = secret.strip_prefix("whsec_");
     let key = encoded.map_or_else(|| Some(secret.as_bytes().to_vec()), |encoded| STANDARD.decode(encoded).ok())?;
     let message = [id.as_bytes(), b".", time.as_bytes(), b".", request.body].concat();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
     let mut given = signatures.split(' ').filter_map(|entry| STANDARD.decode(entry.strip_prefix("v1,")?).ok());
-    given.any(|tag| hmac::verify(&key, &message, &tag).is_ok()).then_some(())
+    given.any(|tag| is_mac(&key, &message, &tag)).then_some(())
 }
 
 /// `t=SECONDS,v1=HEX` of `SECONDS,body`.
@@ -113,8 +112,7 @@ fn check_openrouter(request: &SignedRequest<'_>, secret: &str) -> Option<()> {
     let time = part("t")?;
     is_recent(request, seconds(time)?)?;
     let message = [time.as_bytes(), b",", request.body].concat();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    hmac::verify(&key, &message, &decode_hex(part("v1")?)?).ok()
+    is_mac(secret.as_bytes(), &message, &decode_hex(part("v1")?)?).then_some(())
 }
 
 /// Ed25519 over the id of the request, the user, the time and the SHA-256 of the body, on a line each.
@@ -124,13 +122,9 @@ fn check_fal(request: &SignedRequest<'_>, keys: &[PublicKey]) -> Option<()> {
     is_recent(request, seconds(time)?)?;
     let tag = decode_hex(header("x-fal-webhook-signature")?)?;
     let (id, user) = (header("x-fal-webhook-request-id")?, header("x-fal-webhook-user-id")?);
-    let digest = digest::digest(&digest::SHA256, request.body);
-    let hash: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
-    let message = [id, user, time, &hash].join("\n");
+    let message = [id, user, time, &sha256_hex(request.body)].join("\n");
     let verifies = |key: &PublicKey| match key {
-        PublicKey::Ed25519(point) => {
-            signature::UnparsedPublicKey::new(&signature::ED25519, point).verify(message.as_bytes(), &tag).is_ok()
-        }
+        PublicKey::Ed25519(point) => is_ed25519(point, message.as_bytes(), &tag),
         PublicKey::Rsa(..) => false,
     };
     keys.iter().any(verifies).then_some(())
@@ -146,8 +140,8 @@ fn check_vidu(request: &SignedRequest<'_>, secret: &str) -> Option<()> {
     for name in header("x-hmac-signed-headers")?.split(';').map(str::trim).filter(|name| !name.is_empty()) {
         let _ = writeln!(message, "{name}:{}", header(name)?);
     }
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    hmac::verify(&key, message.as_bytes(), &STANDARD.decode(header("x-hmac-signature")?).ok()?).ok()
+    let tag = STANDARD.decode(header("x-hmac-signature")?).ok()?;
+    is_mac(secret.as_bytes(), message.as_bytes(), &tag).then_some(())
 }
 
 /// A JSON Web Token (RFC 7519) with RS256, that has not expired.
@@ -170,31 +164,18 @@ fn check_token(request: &SignedRequest<'_>, keys: &[PublicKey]) -> Option<()> {
     }
     let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
     let verifies = |key: &PublicKey| match key {
-        PublicKey::Rsa(n, e) => {
-            let key = signature::RsaPublicKeyComponents { n, e };
-            key.verify(&signature::RSA_PKCS1_2048_8192_SHA256, signed.as_bytes(), &tag).is_ok()
-        }
+        PublicKey::Rsa(n, e) => is_rs256((n, e), signed.as_bytes(), &tag),
         PublicKey::Ed25519(_) => false,
     };
     keys.iter().any(verifies).then_some(())
-}
-
-fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim().as_bytes();
-    let pairs = digits.chunks_exact(2).map(|pair| {
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()
-    });
-    if digits.len().is_multiple_of(2) { pairs.collect() } else { None }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use ring::signature::KeyPair as _;
-
     use super::*;
+    use crate::secret::crypto::{hex, mac, sign_ed25519};
 
     const NOW: i64 = 1_795_132_800;
     const BODY: &[u8] = br#"{"id":"t"}"#;
@@ -209,14 +190,6 @@ mod tests {
         let header = |name: &str| headers.get(&*name.to_ascii_lowercase()).map(String::as_str);
         let request = SignedRequest { path: PATH, query: "", header: &header, body, now: Timestamp::from_secs(NOW) };
         kind.is_valid(&request, keys)
-    }
-
-    fn mac(key: &[u8], message: &[u8]) -> Vec<u8> {
-        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref().to_vec()
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
     }
 
     /// A signed callback is valid; with another body, another time, another key or a missing header it is not.
@@ -278,16 +251,15 @@ mod tests {
             ])
         };
         check(CallbackSignature::Vidu, &sign, &of("secret"), &of("other"), false);
-        let pair = |seed: u8| signature::Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
-        let public = |seed| [PublicKey::Ed25519(pair(seed).public_key().as_ref().to_vec())];
+        let public = |seed| [PublicKey::Ed25519(sign_ed25519([seed; 32], b"").0)];
         let sign = |time: i64| {
-            let hash = hex(digest::digest(&digest::SHA256, BODY).as_ref());
-            let tag = pair(1).sign(format!("r1\nu1\n{time}\n{hash}").as_bytes());
+            let hash = sha256_hex(BODY);
+            let (_, tag) = sign_ed25519([1; 32], format!("r1\nu1\n{time}\n{hash}").as_bytes());
             BTreeMap::from([
                 ("x-fal-webhook-request-id", "r1".to_owned()),
                 ("x-fal-webhook-user-id", "u1".to_owned()),
                 ("x-fal-webhook-timestamp", time.to_string()),
-                ("x-fal-webhook-signature", hex(tag.as_ref())),
+                ("x-fal-webhook-signature", hex(&tag)),
             ])
         };
         let [keys, wrong] = [public(1), public(2)];

@@ -164,6 +164,7 @@ fn read_row(row: &Value, zone: Zone, source: BodySource, depth: u8) -> Option<An
         service_tier: inner.service_tier.clone(),
         tokens: if inner.tokens.is_empty() { outer.tokens } else { inner.tokens },
         credits: outer.credits,
+        has_unknown_body: inner.has_unknown_body,
         drift: outer.drift.union(inner.drift),
         ..Answer::default()
     };
@@ -287,13 +288,18 @@ fn read_inner(row: &Value, zone: Zone, depth: u8, outer: &mut Answer) -> Answer 
         Some(nested) => read_row(nested, zone, body_source(nested), depth + 1).map(as_nested),
         None => vendor::read(&inner, zone, BodySource::Inside).or_else(|| vendor::read_error(&inner)),
     };
-    let found = found.unwrap_or_default();
     // Before the gateway's first poll a row contains the response to the submission, possibly only an id. A failed row may, too.
     let was_polled = outer.reported_status.is_some_and(|status| !matches!(status, Status::Queued | Status::Failed));
-    if found.reported_status.is_none() && found.error_code.is_none() && was_polled {
-        outer.drift.add(Field::UpstreamStatus, FieldProblem::Missing);
+    match found {
+        // That no table knows a vendor is no change of anything that is documented.
+        None => Answer { has_unknown_body: was_polled, ..Answer::default() },
+        Some(found) => {
+            if found.reported_status.is_none() && found.error_code.is_none() && was_polled {
+                outer.drift.add(Field::UpstreamStatus, FieldProblem::Missing);
+            }
+            found
+        }
     }
-    found
 }
 
 /// The answer of a gateway behind another one, without the fields of the gateway itself.

@@ -17,7 +17,7 @@ use crate::domain::drift::Field;
 use crate::domain::labels;
 use crate::domain::{Answer, Reason, Status};
 
-/// The provider (docs/upstreams.md 27). Its base URL must be configured.
+/// The provider (docs/upstreams.md 24). Its base URL must be configured.
 pub static LITELLM: Provider = Provider {
     repeats_http_status: true,
     model_header: Some(ModelHeader { name: "x-litellm-model-name", read: read_model }),
@@ -57,7 +57,7 @@ fn error_kind(error: &ErrorBody) -> Option<Reason> {
     by_code(ERRORS, &kind).or_else(|| is_unknown().then_some(Reason::NotFound))
 }
 
-/// Decodes a video (docs/upstreams.md 27).
+/// Decodes a video (docs/upstreams.md 24).
 fn read(value: &Value, zone: Zone) -> Answer {
     let mut answer = fields::read(CONTRACT, value, zone, BodySource::Direct);
     answer::read_error_text(&mut answer, value);

@@ -54,7 +54,7 @@ const CONTRACT: Contract = &[
     optional(Field::ExpiresAt, &["expires_at"]),
 ];
 
-/// Error codes (docs/upstreams.md 6.2 and 23), and that of the gateways that use this shape.
+/// Error codes (docs/upstreams.md 1.5 and 6.2), and that of the gateways that use this shape.
 const ERRORS: &[(&str, Reason)] = &[
     ("insufficient_quota", Reason::QuotaExhausted),
     ("billing_hard_limit_reached", Reason::QuotaExhausted),

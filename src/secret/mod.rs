@@ -1,6 +1,7 @@
 //! Secrets that cannot be printed, and the files and environment variables they are read from.
 
 mod credentials;
+pub mod crypto;
 mod token;
 
 use std::path::{Path, PathBuf};

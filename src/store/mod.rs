@@ -5,6 +5,7 @@
 
 mod command;
 mod error;
+mod error_record;
 mod event;
 mod handle;
 mod record;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::error_record::{ErrorRecord, FailedPollRecord};
 use crate::domain::number::Number;
-use crate::domain::reading::{ClockSource, PollError, Times, Tokens};
-use crate::domain::task::{Counted, FailedPoll, Strikes, TaskError, Video};
-use crate::domain::{FailureClass, NewTask, Reason, Status, Task, TaskId, Timestamp};
+use crate::domain::reading::{ClockSource, Times, Tokens};
+use crate::domain::task::{Counted, Strikes, Video};
+use crate::domain::{FailureClass, NewTask, Status, Task, TaskId, Timestamp};
 
 /// The `record` of a row.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -83,28 +84,6 @@ struct Record {
     key: Option<String>,
 }
 
-/// The last error in an answer.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct ErrorRecord {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    class: Option<String>,
-}
-
-/// The last poll that failed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct FailedPollRecord {
-    at: i64,
-    reason: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<String>,
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn zero(value: &u32) -> bool {
     *value == 0
@@ -170,16 +149,8 @@ pub fn write(task: &Task) -> String {
         total_tokens: tokens.total,
         quota: task.quota.map(Number::get),
         failure: task.failure.map(|class| class.as_str().to_owned()),
-        error: task.error.as_deref().map(|error| ErrorRecord {
-            code: error.code.clone(),
-            message: error.message.clone(),
-            class: error.class.map(|class| class.as_str().to_owned()),
-        }),
-        failed_poll: task.failed_poll.as_deref().map(|poll| FailedPollRecord {
-            at: poll.at.as_millis(),
-            reason: poll.error.reason.as_str().to_owned(),
-            cause: poll.error.cause.clone(),
-        }),
+        error: task.error.as_deref().map(ErrorRecord::new),
+        failed_poll: task.failed_poll.as_deref().map(FailedPollRecord::new),
         gateway_status: word(task.gateway_status),
         upstream_status: word(task.upstream_status),
         deadline: millis(task.deadline),
@@ -250,15 +221,8 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
     task.tokens = tokens.into();
     task.quota = record.quota.and_then(Number::new);
     task.failure = record.failure.as_deref().map(class).transpose()?;
-    if let Some(ErrorRecord { code, message, class: word }) = record.error {
-        let class = word.as_deref().map(class).transpose()?;
-        task.error = Some(Arc::new(TaskError { code, message, class }));
-    }
-    if let Some(FailedPollRecord { at, reason, cause }) = record.failed_poll {
-        let reason = Reason::from_word(&reason).ok_or_else(|| format!("unknown reason `{reason}`"))?;
-        let error = PollError { reason, cause };
-        task.failed_poll = Some(Arc::new(FailedPoll { error, at: Timestamp::from_millis(at) }));
-    }
+    task.error = record.error.map(ErrorRecord::read).transpose()?.map(Arc::new);
+    task.failed_poll = record.failed_poll.map(FailedPollRecord::read).transpose()?.map(Arc::new);
     task.gateway_status = word(record.gateway_status)?;
     task.upstream_status = word(record.upstream_status)?;
     task.deadline = moment(record.deadline);
@@ -279,7 +243,9 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::task::TaskOrigin;
+    use crate::domain::Reason;
+    use crate::domain::reading::PollError;
+    use crate::domain::task::{FailedPoll, TaskError, TaskOrigin};
 
     /// Names every field: a new field does not compile until it is stored, or omitted here with a reason.
     fn full_task() -> Task {

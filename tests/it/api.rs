@@ -402,7 +402,7 @@ async fn invalid_requests_change_nothing_and_get_an_error_message() {
         (json!([good, {"upstream": "red", "task_id": 5}]).to_string(), 400, 1, "expected a string"),
         (json!([good, good, {"upstream": "red", "task_id": ".."}]).to_string(), 400, 2, "must not be `.` or `..`"),
         (json!([good, {"upstream": "red", "task_id": "a\nb"}]).to_string(), 400, 1, "printable"),
-        (json!([good, {"upstream": "red", "task_id": "x".repeat(257)}]).to_string(), 400, 1, "at most 256"),
+        (json!([good, {"upstream": "red", "task_id": "x".repeat(513)}]).to_string(), 400, 1, "at most 512"),
         (
             json!([good, {"upstream": "red", "task_id": "x", "submit_time": "yesterday"}]).to_string(),
             400,

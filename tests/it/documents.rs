@@ -14,7 +14,7 @@ use videogen_exporter::domain::drift::{Field, FieldProblem};
 use videogen_exporter::domain::failure::FailureClass;
 use videogen_exporter::domain::reading::TokenType;
 use videogen_exporter::domain::span::{Span, SpanProblem};
-use videogen_exporter::domain::task::ResolutionClass;
+use videogen_exporter::domain::video_words::ResolutionClass;
 use videogen_exporter::metrics::families::{self, Family, Kind};
 use videogen_exporter::metrics::{CallbackResult, Operation};
 use videogen_exporter::provider::PROVIDERS;

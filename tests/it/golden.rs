@@ -6,7 +6,7 @@ use videogen_exporter::config::TaskStatusForm;
 use videogen_exporter::counters::Exemplar;
 use videogen_exporter::domain::number::Number;
 use videogen_exporter::domain::task::{TaskOrigin, Video};
-use videogen_exporter::domain::{Counter, NewTask, Status, Task, TaskId, Timestamp};
+use videogen_exporter::domain::{Counter, FailureClass, NewTask, Status, Task, TaskId, Timestamp};
 use videogen_exporter::metrics::families::{self, Family};
 use videogen_exporter::metrics::{Encoder, Extra, Format, HistogramRow, Page, SeriesSelection};
 use videogen_exporter::view::TaskRows;
@@ -24,6 +24,8 @@ fn tasks() -> [Task; 2] {
     running.last_poll = Some(at);
     let mut failed = Task::new("a\"b\\c".into(), "new_api", NewTask::new(id("\"q\\")), at);
     failed.status = Status::Failed;
+    failed.failure = Some(FailureClass::Quota);
+    failed.counted.ends = 1 << Status::Failed.index();
     failed.poll_failures = 2;
     let labels = [("team".to_owned(), "é\n".to_owned())].into();
     failed.origin = Arc::new(TaskOrigin { labels: Arc::new(labels), ..(*failed.origin).clone() });

@@ -40,7 +40,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tokio_io_timeout", &["server"]),
     ("socket2", &["server"]),
     ("tower_service", &["server"]),
-    ("flate2", &["metrics"]),
+    ("flate2", &["http", "metrics"]),
     ("hyper_util", &["server"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["telemetry", "cli"]),
@@ -56,10 +56,11 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls_platform_verifier", &["http"]),
     ("ring", &["secret"]),
     ("subtle", &["secret"]),
-    ("base64", &["secret", "server"]),
+    ("base64", &["http", "provider", "secret", "server"]),
     ("serde_json_path", &["provider"]),
     ("form_urlencoded", &["provider", "simulate"]),
     ("httpdate", &["http"]),
+    ("memchr", &["http"]),
     ("rustix", &["files", "cli", "store"]),
 ];
 

@@ -130,7 +130,7 @@ fn decode_prints_a_result_for_any_input() {
 #[test]
 fn wrong_usage_and_invalid_input_have_their_exit_codes() {
     for (args, code, message) in [
-        (vec!["decode", "--provider=acne", "-"], 2, "known providers: ark, custom, dashscope, kling"),
+        (vec!["decode", "--provider=acne", "-"], 2, "known providers: ark, custom, dashscope, fal"),
         (vec!["decode", "--provider=tokenhot", "--http-status=9", "-"], 2, "9 is not in 100..=599"),
         (vec!["decode", "--provider=tokenhot", "--header=nonsense", "-"], 2, "expected 'Name: value'"),
         (vec!["decode", "--provider=tokenhot", "no/such/file"], 1, "no/such/file: cannot read the file"),

@@ -143,7 +143,7 @@ pub fn http_error(status: u16, body: &[u8], error_kind: ErrorKind) -> ApiError {
     ApiError { kind, code: found.code, message: found.message, drift: Drift::NONE }
 }
 
-/// Google's detail of an error that concerns the key. It comes with HTTP 400 (docs/upstreams.md 23).
+/// Google's detail of an error that concerns the key. It comes with HTTP 400 (docs/upstreams.md 1.5).
 const INVALID_KEY: &str = "API_KEY_INVALID";
 
 /// The reason of an error, by the provider's codes.

@@ -43,7 +43,7 @@ pub fn classify(table: FailureTable, code: Option<&str>, message: Option<&str>) 
     table.iter().find(|(pattern, _)| matches(pattern)).map(|(_, class)| *class)
 }
 
-/// Error code of the exporter for an end without the result that the API promises, and without an error (docs/upstreams.md A5).
+/// Error code of the exporter for an end without the result that the API promises, and without an error (docs/upstreams.md 1.6).
 pub const EMPTY_RESPONSE: &str = "empty_response";
 
 /// Code of the exporter for an end whose videos were filtered.

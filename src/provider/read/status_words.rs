@@ -3,7 +3,7 @@
 use crate::domain::Status;
 use crate::domain::labels::sanitize;
 
-/// The words (docs/upstreams.md 1.3, 22 and A10).
+/// The words (docs/upstreams.md 1.3).
 const WORDS: &[(Status, &[&str])] = &[
     (
         Status::Queued,
