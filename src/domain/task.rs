@@ -331,25 +331,3 @@ impl Task {
 pub fn is_possible_span(seconds: f64) -> bool {
     (0.0..=MAX_SPAN_SECONDS).contains(&seconds)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resolutions_have_a_class() {
-        for (text, class) in [
-            (Some("720p"), ResolutionClass::P720),
-            (Some("1280x720"), ResolutionClass::P720),
-            (Some("720*1280"), ResolutionClass::P720),
-            (Some("2K"), ResolutionClass::P1440),
-            (Some("4K"), ResolutionClass::P2160),
-            (Some("1366x768"), ResolutionClass::Other),
-            (Some("huge"), ResolutionClass::Other),
-            (Some(" "), ResolutionClass::Unknown),
-            (None, ResolutionClass::Unknown),
-        ] {
-            assert_eq!(ResolutionClass::from_text(text), class, "{text:?}");
-        }
-    }
-}

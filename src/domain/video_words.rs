@@ -115,4 +115,21 @@ mod tests {
         );
         assert_eq!((resolution(" "), service_tier("")), (None, None));
     }
+
+    #[test]
+    fn resolutions_have_a_class() {
+        for (text, class) in [
+            (Some("720p"), ResolutionClass::P720),
+            (Some("1280x720"), ResolutionClass::P720),
+            (Some("720*1280"), ResolutionClass::P720),
+            (Some("2K"), ResolutionClass::P1440),
+            (Some("4K"), ResolutionClass::P2160),
+            (Some("1366x768"), ResolutionClass::Other),
+            (Some("huge"), ResolutionClass::Other),
+            (Some(" "), ResolutionClass::Unknown),
+            (None, ResolutionClass::Unknown),
+        ] {
+            assert_eq!(ResolutionClass::from_text(text), class, "{text:?}");
+        }
+    }
 }
