@@ -30,7 +30,7 @@ const CONTRACT: Contract = &[
     optional(Field::ModelUpstream, &["model"]),
     succeeded(Field::Duration, &["video.duration"]),
     optional(Field::ResultUrl, &["video.url"]),
-    optional(Field::ErrorCode, &["error.code"]),
+    optional(Field::ErrorCode, &["error.code", "code"]),
     optional(Field::ErrorMessage, &["error.message"]),
 ];
 

@@ -7,6 +7,7 @@
     reason = "tests fail by panics and run in real time"
 )]
 
+mod aimock;
 mod allocations;
 mod api;
 mod batch;
