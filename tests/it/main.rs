@@ -44,3 +44,4 @@ mod transport;
 mod truth;
 mod upstream;
 mod webhooks;
+mod why;

@@ -270,3 +270,107 @@ async fn a_task_from_the_api_a_list_and_callbacks_is_counted_once() {
         .await;
     exporter.stop().await;
 }
+
+/// A callback with these headers.
+async fn send_signed(exporter: &Exporter, path: &str, body: &str, headers: &[(&str, String)]) -> u16 {
+    let owned = |(name, value): &(&str, String)| ((*name).to_owned(), value.clone());
+    let request = videogen_exporter::http::Request {
+        method: videogen_exporter::http::Method::Post,
+        body: Some(body.to_owned()),
+        headers: headers.iter().map(owned).collect(),
+        ..videogen_exporter::http::Request::get(path.split('/'))
+    };
+    crate::exporter::client(exporter.address).send(&request, None).await.unwrap().status
+}
+
+/// Standard Webhooks, as Replicate uses them.
+#[tokio::test]
+async fn a_callback_with_a_wrong_signature_changes_nothing() {
+    use base64::Engine as _;
+    use videogen_exporter::secret::crypto::mac;
+    let upstream = Upstream::start("127.0.0.1:0").await;
+    let prediction = |word: &str| {
+        let time = "2026-11-20T00:00:00.5Z";
+        json!({"id": "t", "model": "owner/m", "status": word, "created_at": time, "started_at": time, "completed_at": time, "output": "https://x.y/v.mp4"}).to_string()
+    };
+    upstream.script("t", vec![Reply::Body(200, prediction("processing"))]);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("path"), "s3cr3t-0123456789\n").unwrap();
+    fs::write(folder.path().join("signing"), "whsec_c2VjcmV0\n").unwrap();
+    let slow = QUICK.replace("max_interval: 400ms", "max_interval: 1m");
+    let text = format!(
+        "{slow}upstreams: [{{name: u, provider: replicate, base_url: 'http://{}', \
+         webhook: {{secret_file: path, signing_secret_file: signing}}, static_configs: [{{targets: [t]}}]}}]\n",
+        upstream.address
+    );
+    let exporter = Exporter::start(&text, folder.path()).await;
+    exporter.wait_for(&["videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1"]).await;
+    let (path, body) = ("webhooks/u/s3cr3t-0123456789", prediction("succeeded"));
+    let time = (now() / 1000).to_string();
+    let signed = |key: &[u8], body: &str| {
+        let tag = mac(key, format!("msg_1.{time}.{body}").as_bytes());
+        let tag = base64::engine::general_purpose::STANDARD.encode(tag);
+        [
+            ("webhook-id", "msg_1".to_owned()),
+            ("webhook-timestamp", time.clone()),
+            ("webhook-signature", format!("v1,{tag}")),
+        ]
+    };
+    assert_eq!(send_signed(&exporter, path, &body, &[]).await, 401);
+    assert_eq!(send_signed(&exporter, path, &body, &signed(b"other", &body)).await, 401);
+    assert_eq!(send_signed(&exporter, path, &body, &signed(b"secret", "{}")).await, 401);
+    let page = exporter.wait_for(&["videogen_webhooks_total{result=\"unauthorized\",upstream=\"u\"} 3"]).await;
+    assert!(page.contains("videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"running\"} 1"), "{page}");
+    assert_eq!(send_signed(&exporter, path, &body, &signed(b"secret", &body)).await, 200);
+    exporter.wait_for(&["videogen_task_status{upstream=\"u\",task_id=\"t\",status=\"succeeded\"} 1"]).await;
+    exporter.stop().await;
+}
+
+/// fal's callbacks name the task by the last part of its id, and are signed with published keys.
+#[tokio::test]
+async fn a_callback_is_verified_with_published_keys() {
+    use videogen_exporter::secret::crypto::sha256_hex;
+    let upstream = Upstream::start("127.0.0.1:0").await;
+    let pair = ring::signature::Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let point = {
+        use base64::Engine as _;
+        use ring::signature::KeyPair as _;
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(pair.public_key().as_ref())
+    };
+    let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": point}]}).to_string();
+    // The fake answers by the last segment of a path.
+    upstream.script("jwks.json", vec![Reply::Body(200, keys)]);
+    upstream.script("status", vec![Reply::Body(202, json!({"status": "IN_PROGRESS", "request_id": "r1"}).to_string())]);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("path"), "s3cr3t-0123456789\n").unwrap();
+    let slow = QUICK.replace("max_interval: 400ms", "max_interval: 1m");
+    let text = format!(
+        "{slow}upstreams: [{{name: u, provider: fal, base_url: 'http://{0}', \
+         webhook: {{secret_file: path, jwks_url: 'http://{0}/jwks.json'}}, static_configs: [{{targets: [owner/app/requests/r1]}}]}}]\n",
+        upstream.address
+    );
+    let exporter = Exporter::start(&text, folder.path()).await;
+    let task = |status: &str| {
+        format!("videogen_task_status{{upstream=\"u\",task_id=\"owner/app/requests/r1\",status=\"{status}\"}} 1")
+    };
+    exporter.wait_for(&[&task("running")]).await;
+    let body =
+        json!({"request_id": "r1", "status": "OK", "payload": {"video": {"url": "https://x.y/v.mp4"}}}).to_string();
+    let (path, time) = ("webhooks/u/s3cr3t-0123456789", (now() / 1000).to_string());
+    let signed = |body: &str| {
+        let tag = pair.sign(format!("r1\nu1\n{time}\n{}", sha256_hex(body.as_bytes())).as_bytes());
+        [
+            ("x-fal-webhook-request-id", "r1".to_owned()),
+            ("x-fal-webhook-user-id", "u1".to_owned()),
+            ("x-fal-webhook-timestamp", time.clone()),
+            ("x-fal-webhook-signature", videogen_exporter::secret::crypto::hex(tag.as_ref())),
+        ]
+    };
+    assert_eq!(send_signed(&exporter, path, &body, &signed("{}")).await, 401);
+    assert_eq!(send_signed(&exporter, path, &body, &signed(&body)).await, 200);
+    let page = exporter.wait_for(&[&task("succeeded")]).await;
+    assert!(page.contains("model=\"owner/app\""), "the model is in the id: {page}");
+    let read = upstream.requests().iter().filter(|request| request.path == "/jwks.json").count();
+    assert_eq!(read, 1, "keys are read once");
+    exporter.stop().await;
+}
