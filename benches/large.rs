@@ -1,7 +1,7 @@
-//! Very large answers beside small ones: `cargo bench --bench large [-- SIZE_MB]`.
+//! Very large answers beside small ones: `cargo bench --bench large [-- ANSWERS]`.
 //!
-//! Runs the program against a gateway in this process with 1,000 tasks, alone and beside an upstream whose answers repeat inputs of
-//! 20 MB (Gemini Interactions). Prints the memory of the program, and how late the gateway's polls were. The variants alternate.
+//! Runs the program against a gateway in this process with 1,000 tasks, alone and beside an upstream with 8 tasks whose answers
+//! repeat inputs of 20 MB (Gemini Interactions). Prints the memory of the program, and how late the gateway's polls were. The variants alternate.
 
 #![expect(clippy::disallowed_methods, reason = "spawned tasks end with the benchmark")]
 
@@ -23,7 +23,10 @@ use tokio::time::sleep;
 const TASKS: usize = 1000;
 
 /// Tasks with large answers, all asked for at once, every minute: `max_interval`.
-const LARGE: usize = 8;
+const ANSWERS: usize = 8;
+
+/// Size of such an answer.
+const MEGABYTES: usize = 20;
 
 /// Length of a measurement: two rounds of large answers.
 const WINDOW: Duration = Duration::from_secs(75);
@@ -31,9 +34,9 @@ const WINDOW: Duration = Duration::from_secs(75);
 /// Measurements per variant.
 const ROUNDS: usize = 2;
 
-/// An interaction that repeats an input of this size.
-fn interaction(megabytes: usize) -> Bytes {
-    let data = "A".repeat(megabytes << 20);
+/// An interaction that repeats a large input.
+fn interaction() -> Bytes {
+    let data = "A".repeat(MEGABYTES << 20);
     let body = format!(
         r#"{{"id":"v1_t","status":"in_progress","model":"gemini-omni-flash-preview","created":"2026-11-20T00:00:00Z","updated":"2026-11-20T00:00:21Z","steps":[{{"type":"user_input","content":[{{"type":"video","data":"{data}"}}]}}]}}"#
     );
@@ -53,12 +56,12 @@ async fn histogram(client: &reqwest::Client, name: &str) -> (f64, f64) {
 
 #[tokio::main]
 async fn main() {
-    let megabytes = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(20);
+    let answers = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(ANSWERS);
     let folder = Folder::new("large");
     folder.write("ids.json", &targets(TASKS));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let large_url = format!("http://{}", listener.local_addr().expect("an address"));
-    let body = interaction(megabytes);
+    let body = interaction();
     let large = Router::new().route("/v1beta/interactions/{id}", get(move || async move { Body::from(body) }));
     tokio::spawn(async move { axum::serve(listener, large).await });
     let url = format!("http://{}", gateway(None, || {}).await);
@@ -66,7 +69,7 @@ async fn main() {
     let client = reqwest::Client::new();
     for round in 1..=ROUNDS {
         for large in [false, true] {
-            let ids: Vec<String> = (0..LARGE).map(|n| format!("v1_{n}")).collect();
+            let ids: Vec<String> = (0..answers).map(|n| format!("v1_{n}")).collect();
             let interactions = format!(
                 "- {{name: omni, provider: gemini_interactions, base_url: '{large_url}', static_configs: [{{targets: [{}]}}]}}\n",
                 ids.join(", ")
@@ -86,7 +89,7 @@ async fn main() {
             }
             let (cpu, resident) = usage(process.0.id());
             let (lag, polls) = histogram(&client, "videogen_poll_lag_seconds").await;
-            let name = if large { format!("beside {LARGE} answers of {megabytes} MB") } else { "alone".to_owned() };
+            let name = if large { format!("beside {answers} answers of {MEGABYTES} MB") } else { "alone".to_owned() };
             println!(
                 "round {round}, {name}: {polls} polls, lag {:.2} ms, {cpu:.2} s CPU, {resident:.1} MiB, at most {peak:.1}",
                 1e3 * lag / polls

@@ -13,17 +13,20 @@ use crate::secret::Key;
 const REDACTED: &str = "<redacted>";
 
 /// Names of fields whose words are shown, without case and separators. A status, a code, an id or the name of a model is one word.
-const WORD_FIELDS: [&str; 47] = [
+const WORD_FIELDS: [&str; 50] = [
     "action",
     "aspectratio",
     "channelid",
     "code",
     "currency",
+    "errcode",
     "errorcode",
     "errortype",
     "event",
     "externaltaskid",
     "failreason",
+    "failureclass",
+    "failurecode",
     "finishreason",
     "format",
     "framespersecond",

@@ -45,7 +45,7 @@ impl PlaceConfig {
     fn check(&self, key: &str, problems: &mut Problems) -> Option<Place> {
         let (paths, is_list) = match self {
             Self::Path(path) => (std::slice::from_ref(path), false),
-            Self::Paths(paths) => (paths.as_slice(), true),
+            Self::Paths(paths) => (paths.as_slice(), !paths.is_empty()),
         };
         let place = Place::parse(paths.iter().map(|path| path.0.as_str()));
         place

@@ -18,6 +18,8 @@ pub struct Provider {
     pub base_url: Option<&'static str>,
     /// The requests for one task, by prefix of the id. Empty for provider custom.
     pub requests: &'static [RequestSpec],
+    /// The form of ids, for error messages, where not every id has a request.
+    pub id_form: &'static str,
     /// Decodes the body of a 2xx response, which is an object.
     pub read: fn(&Value, Zone) -> Result<Answer, ApiError>,
     /// The reason of an error, by the provider's codes; `None` for an unknown code.
@@ -63,6 +65,7 @@ impl Provider {
             name,
             base_url: None,
             requests: &[],
+            id_form: "",
             read,
             error_kind,
             list: None,
@@ -126,6 +129,8 @@ pub type ReadCallback = fn(&Value, Zone) -> Result<Callback, ApiError>;
 pub struct RequestSpec {
     /// Prefix of the ids.
     pub id_prefix: &'static str,
+    /// What the ids contain.
+    pub id_part: &'static str,
     /// It requires a configured `base_url`: the default one does not accept these ids.
     pub needs_base_url: bool,
     /// GET or POST.
@@ -155,7 +160,15 @@ impl KeySpec {
 impl RequestSpec {
     /// A GET request for any id, with the key as a bearer token.
     pub const fn get(path: &'static str) -> Self {
-        Self { id_prefix: "", needs_base_url: false, method: Method::Get, path, body: None, key: KeySpec::BEARER }
+        Self {
+            id_prefix: "",
+            id_part: "",
+            needs_base_url: false,
+            method: Method::Get,
+            path,
+            body: None,
+            key: KeySpec::BEARER,
+        }
     }
 }
 

@@ -19,7 +19,8 @@ use crate::http::{Method, Request, Response};
 #[derive(Debug, Clone)]
 pub struct Dialect {
     provider: &'static Provider,
-    templates: Vec<(&'static str, Template)>,
+    /// By what an id begins with, and what it contains.
+    templates: Vec<((&'static str, &'static str), Template)>,
     reader: Reader,
     zone: Zone,
     failures: Vec<(String, FailureClass)>,
@@ -80,7 +81,7 @@ impl Dialect {
             let method = overrides.method.unwrap_or(if path.contains("{parent}") { Method::Post } else { Method::Get });
             let specs = provider.requests;
             let spec = specs.iter().find(|spec| spec.method == method).or(specs.first());
-            vec![("", compile(spec.unwrap_or(&RequestSpec::get("")), path)?)]
+            vec![(("", ""), compile(spec.unwrap_or(&RequestSpec::get("")), path)?)]
         } else if is_custom {
             return Err(invalid(
                 "request.path",
@@ -88,7 +89,9 @@ impl Dialect {
             ));
         } else {
             let specs = provider.requests.iter().filter(|spec| overrides.custom_base_url || !spec.needs_base_url);
-            specs.map(|spec| Ok((spec.id_prefix, compile(spec, spec.path)?))).collect::<Result<_, TemplateError>>()?
+            specs
+                .map(|spec| Ok(((spec.id_prefix, spec.id_part), compile(spec, spec.path)?)))
+                .collect::<Result<_, TemplateError>>()?
         };
         // With another path or method for one task, the one for many tasks is unknown.
         let is_changed = overrides.path.is_some() || overrides.method.is_some();
@@ -104,7 +107,7 @@ impl Dialect {
 
     /// The request for many tasks, if there are batches.
     pub fn batch_request(&self, ids: &[TaskId]) -> Option<Request> {
-        let request = (self.batch?.request)(ids);
+        let request = Request { accepts_gzip: true, ..(self.batch?.request)(ids) };
         Some(self.templates.first().map_or(request.clone(), |(_, template)| template.add_headers(request)))
     }
 
@@ -133,8 +136,10 @@ impl Dialect {
     /// # Errors
     /// When this provider has no ids of this form.
     pub fn request(&self, id: &TaskId) -> Result<Request, UnsupportedId> {
-        let fits = |(prefix, _): &&(&str, Template)| id.as_str().starts_with(prefix);
-        let (_, template) = self.templates.iter().find(fits).ok_or(NEEDS_FULL_OPERATION)?;
+        let id_text = id.as_str();
+        let fits =
+            |((prefix, part), _): &&((&str, &str), Template)| id_text.starts_with(prefix) && id_text.contains(part);
+        let (_, template) = self.templates.iter().find(fits).ok_or(UnsupportedId(self.provider.id_form))?;
         let signature = match self.provider.signs {
             Some(Signs::Requests(signature)) => Some(signature),
             _ => None,
@@ -328,12 +333,6 @@ impl Dialect {
         Ok(listed)
     }
 }
-
-/// The required id where its prefix selects the request.
-const NEEDS_FULL_OPERATION: UnsupportedId = UnsupportedId(
-    "the full name of an operation: models/MODEL/operations/ID, operations/ID, or projects/…/operations/ID with the base_url of \
-     Vertex",
-);
 
 /// A larger answer is asked for rarely, in bytes.
 const LARGE_ANSWER: u64 = 1 << 20;

@@ -21,7 +21,12 @@ pub static FAL: Provider = Provider {
     result: Some(ResultRequest { is_needed, read: read_result }),
     model_of_id: Some(model),
     webhook_signature: Some(CallbackSignature::Fal),
-    requests: &[RequestSpec { key: KeySpec("Authorization", "Key "), ..RequestSpec::get("/{operation}/status") }],
+    id_form: "OWNER/APP/requests/UUID; for bare UUIDs set request.path to /OWNER/APP/requests/{task_id}/status",
+    requests: &[RequestSpec {
+        id_part: "/requests/",
+        key: KeySpec("Authorization", "Key "),
+        ..RequestSpec::get("/{operation}/status")
+    }],
     ..Provider::new(
         "fal",
         |value, zone| {

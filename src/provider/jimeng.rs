@@ -19,6 +19,7 @@ pub static JIMENG: Provider = Provider {
     read_refusal: Some(read_refusal),
     requests: &[RequestSpec {
         id_prefix: "",
+        id_part: "",
         needs_base_url: false,
         method: Method::Post,
         path: "/?Action=CVSync2AsyncGetResult&Version=2022-08-31",

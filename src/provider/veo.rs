@@ -14,6 +14,8 @@ use crate::http::Method;
 /// The provider (docs/upstreams.md 8). The id is the full name of the operation, whose prefix selects Gemini or Vertex.
 pub static VEO: Provider = Provider {
     base_url: Some("https://generativelanguage.googleapis.com"),
+    id_form: "the full name of an operation: models/MODEL/operations/ID, operations/ID, or projects/…/operations/ID with the \
+              base_url of Vertex",
     requests: &[
         GET_OPERATION,
         // An operation without its model (docs/upstreams.md 8.1).
@@ -33,6 +35,7 @@ const GET_OPERATION: RequestSpec =
 /// Vertex requires a POST request below the model (docs/upstreams.md 8.1).
 pub const FETCH_OPERATION: RequestSpec = RequestSpec {
     id_prefix: "",
+    id_part: "",
     needs_base_url: false,
     method: Method::Post,
     path: "/v1/{parent}:fetchPredictOperation",

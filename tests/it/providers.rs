@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use videogen_exporter::cli::{answer_json, list_json};
-use videogen_exporter::domain::{Answer, ApiError, FailureClass, TaskId};
+use videogen_exporter::domain::{Answer, ApiError, FailureClass, Status, TaskId};
 use videogen_exporter::provider::{self, Dialect, PROVIDERS};
 
 /// A recorded response and its expected result.
@@ -505,4 +505,109 @@ fn unrecorded_kinds_of_responses_follow_the_documented_rules() {
         json!({"data": [{"id": "v1", "status": "completed", "created_at": 1_700_000_001, "completed_at": 1_700_000_009, "model": "sora-2"}]}),
     );
     assert_eq!((&plain["tasks"][0]["task_id"], &plain["tasks"][0]["finish"]), (&json!("v1"), &json!(1_700_000_009)));
+}
+
+/// A gateway may have vendors that no table knows. Their bodies are no drift: nothing that is documented has changed.
+#[test]
+fn the_body_of_an_unknown_vendor_is_no_drift() {
+    for body in [
+        json!({"phase": 3, "clip": {"state": 1}}),
+        json!({}),
+        json!({"status": 3, "result": "x"}),
+        json!({"state": "odd"}),
+    ] {
+        let row = json!({"code": "success", "data": {
+            "task_id": "t", "platform": "99", "status": "IN_PROGRESS", "progress": "30%", "submit_time": 1_795_132_800,
+            "start_time": 0, "finish_time": 0, "quota": 1, "fail_reason": "", "data": body,
+            "properties": {"upstream_model_name": "m", "origin_model_name": "m"},
+        }});
+        let answer = answer("new_api", row.to_string().as_bytes()).unwrap();
+        assert!(answer.drift.is_none(), "{body}: {:?}", answer.drift.iter().collect::<Vec<_>>());
+        assert_eq!((answer.status(), answer.has_unknown_body), (Status::Running, true), "{body}");
+    }
+}
+
+/// `response.failures` of any provider has priority over its table.
+#[test]
+fn configured_classes_of_codes_override_those_of_the_provider() {
+    let failures = vec![("sensitiveoutput".to_owned(), FailureClass::Other), ("X1".to_owned(), FailureClass::Quota)];
+    let overrides = provider::Overrides { failures, ..provider::Overrides::default() };
+    let ark = Dialect::new(provider::by_name("ark").unwrap(), overrides).unwrap();
+    for (code, class) in [
+        ("SensitiveOutput", FailureClass::Other),
+        ("x1", FailureClass::Quota),
+        ("OutputVideoSensitiveContentDetected", FailureClass::ContentPolicy),
+    ] {
+        let body = json!({"id": "t", "status": "failed", "error": {"code": code, "message": "m"}});
+        assert_eq!(ark.read(200, body.to_string().as_bytes()).unwrap().failure, Some(class), "{code}");
+        let list = json!({"items": [body]});
+        assert_eq!(ark.read_list(200, list.to_string().as_bytes()).unwrap().tasks[0].failure, Some(class), "{code}");
+    }
+}
+
+/// Every status word of docs/upstreams.md, in any case, at a provider without words of its own.
+#[test]
+fn every_documented_status_word_is_known() {
+    let words = [
+        (
+            Status::Queued,
+            "not_start submitted queued queueing queuing pending preparing created in_queue waiting starting scheduled throttled staged",
+        ),
+        (Status::Running, "in_progress running processing suspended generating dreaming preprocessing requires_action"),
+        (Status::Succeeded, "success succeed succeeded completed complete done finished"),
+        (Status::Failed, "failure failed fail error"),
+        (Status::Cancelled, "cancel cancelled canceled aborted"),
+        (Status::Expired, "expired timeout timed_out"),
+    ];
+    let documented = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/upstreams.md")).unwrap();
+    for (status, words) in words {
+        let row = format!("| {} | {} |", status.as_str(), words.replace(' ', ", "));
+        assert!(documented.contains(&row), "docs/upstreams.md has other words: {row}");
+        for word in words.split(' ').flat_map(|word| [word.to_owned(), word.to_uppercase()]) {
+            let body = json!({"id": "t", "status": word, "updated_at": 1_795_132_800});
+            let answer = answer("ark", body.to_string().as_bytes()).unwrap();
+            assert_eq!((answer.status(), answer.unknown_word), (status, None), "{word}");
+        }
+    }
+}
+
+/// Codes about money, keys and rates have priority over the HTTP status, at every provider that has them.
+#[test]
+fn money_and_keys_are_told_under_any_http_status() {
+    for (provider, body, kind) in [
+        ("dashscope", json!({"code": "Arrearage", "message": "x"}), "quota_exhausted"),
+        ("openai_videos", json!({"error": {"code": "billing_hard_limit_reached"}}), "quota_exhausted"),
+        ("openai_videos", json!({"error": {"code": "insufficient_quota"}}), "quota_exhausted"),
+        ("new_api", json!({"error": {"code": "insufficient_user_quota"}}), "quota_exhausted"),
+        ("new_api", json!({"code": "Arrearage", "message": "x"}), "quota_exhausted"),
+        ("vidu", json!({"code": 400, "reason": "CreditInsufficient"}), "quota_exhausted"),
+        ("vidu", json!({"code": 400, "reason": "QuotaExceeded"}), "rate_limited"),
+        ("ark", json!({"error": {"code": "AccountOverdueError"}}), "quota_exhausted"),
+        ("litellm", json!({"error": {"type": "budget_exceeded", "code": "400"}}), "quota_exhausted"),
+        ("litellm", json!({"error": {"type": "no_db_connection", "code": "400"}}), "unauthorized"),
+        (
+            "veo",
+            json!({"error": {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}),
+            "unauthorized",
+        ),
+        (
+            "new_api",
+            json!({"error": {"code": 400, "message": "API key expired. Renew it.", "status": "INVALID_ARGUMENT"}}),
+            "unauthorized",
+        ),
+        ("kling", json!({"code": 1102, "message": "x"}), "quota_exhausted"),
+        (
+            "jimeng",
+            json!({"ResponseMetadata": {"Error": {"Code": "SignatureDoesNotMatch", "Message": "x"}}}),
+            "unauthorized",
+        ),
+    ] {
+        for status in [400, 401, 403, 404, 409, 422, 429, 500, 503] {
+            let error = read(provider, status, body.to_string().as_bytes())["error"]["kind"].clone();
+            assert_eq!(error, kind, "{provider} {status} {body}");
+        }
+    }
+    // Without the reason, an invalid argument is just that.
+    let other = json!({"error": {"code": 400, "message": "duration is wrong", "status": "INVALID_ARGUMENT"}});
+    assert_eq!(read("veo", 400, other.to_string().as_bytes())["error"]["kind"], "bad_request");
 }

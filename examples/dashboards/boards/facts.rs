@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::panel::Panel;
 use super::promql::{KEY, TASK, TASK_INFO, fact, of_past_task, of_task, past_state};
-use super::values::{UPSTREAM_PAGE, below_zero, by_name, link, status_words};
+use super::values::{UPSTREAM_PAGE, below_zero, by_name, link, status_words, task_ids};
 
 const SUBMIT: &str = "videogen_task_submit_timestamp_seconds";
 const START: &str = "videogen_task_start_timestamp_seconds";
@@ -140,27 +140,32 @@ pub fn identity() -> Vec<Panel> {
         ("resolution", "Resolution"),
         ("service_tier", "Tier"),
         ("progress_source", "Progress"),
-        ("Value", "Last seen"),
+        ("failure_class", "Failure"),
+        ("Value #A", "Last seen"),
     ];
     vec![
         Panel::table(
             "Task details",
-            "Provider, models and other details. Progress is reported by the upstream (reported), or \
+            "Provider, models, why it failed, and other details. Progress is reported by the upstream (reported), or \
              derived from the status by a gateway (synthetic). Click an upstream to open its dashboard.",
         )
         .size(24, 5)
         .no_value("not seen in this range")
-        .joined(&columns, &["Time", "job"])
+        .joined(&columns, &["Time", "job", "Value #B"])
         .columns(vec![
-            by_name("Task", &[("custom.minWidth", json!(240))]),
+            task_ids(&[("custom.minWidth", json!(240))]),
             by_name("Upstream", &[("links", json!([link("Upstream dashboard", UPSTREAM_PAGE)]))]),
             by_name("Last seen", &[("unit", json!("dateTimeAsIso")), ("custom.width", json!(170))]),
             by_name("Provider", &[("custom.width", json!(130))]),
             by_name("Resolution", &[("custom.width", json!(100))]),
             by_name("Tier", &[("custom.width", json!(90))]),
             by_name("Progress", &[("custom.width", json!(110))]),
+            by_name("Failure", &[("custom.width", json!(130))]),
             by_name("Upstream model", &[("custom.minWidth", json!(200))]),
         ])
-        .rows(&format!("1000 * {newest}")),
+        .rows(&format!("1000 * {newest}"))
+        .rows(&format!(
+            "max by ({KEY}, failure_class) (last_over_time(videogen_task_failure_info{{{TASK}}}[$__range]))"
+        )),
     ]
 }

@@ -4,18 +4,20 @@ use serde_json::{Value, json};
 
 use super::panel::Panel;
 use super::promql::{JOB, KEY, UPSTREAM, alerts, grown, of_model, state};
-use super::values::{TASK_PAGE, UPSTREAM_PAGE, by_name, link, status_words, thresholds, words};
+use super::values::{TASK_PAGE, UPSTREAM_PAGE, by_name, link, status_words, task_ids, thresholds, words};
 
 /// The tasks of the selected models.
 pub fn tasks() -> Vec<Panel> {
     let newest = |metric: &str| format!("max by ({KEY}) ({metric}{{{UPSTREAM}}})");
     let tokens = format!("sum by ({KEY}) (max by ({KEY}, token_type) (videogen_task_tokens{{{UPSTREAM}}}))");
     let age = |metric: &str| format!("time() - {}", newest(metric));
+    let failures = format!("max by ({KEY}, failure_class) (videogen_task_failure_info{{{UPSTREAM}}})");
     let columns = [
         ("task_id", "Task"),
         ("upstream", "Upstream"),
         ("model", "Model"),
         ("Value #A", "Status"),
+        ("failure_class", "Failure"),
         ("Value #B", "Progress"),
         ("Value #C", "Submitted ago"),
         ("Value #D", "Latency"),
@@ -31,7 +33,7 @@ pub fn tasks() -> Vec<Panel> {
         )
         .size(24, 11)
         .no_value("no task")
-        .joined(&columns, &["Time", "job"])
+        .joined(&columns, &["Time", "job", "Value #H"])
         .sorted_by(&[("Status", false), ("Submitted ago", true)])
         .columns(task_columns())
         .rows(&of_model(&state(UPSTREAM)))
@@ -40,7 +42,8 @@ pub fn tasks() -> Vec<Panel> {
         .rows(&of_model(&newest("videogen_task_duration_seconds")))
         .rows(&of_model(&tokens))
         .rows(&of_model(&age("videogen_task_last_change_timestamp_seconds")))
-        .rows(&of_model(&newest("videogen_task_consecutive_poll_failures"))),
+        .rows(&of_model(&newest("videogen_task_consecutive_poll_failures")))
+        .rows(&of_model(&failures)),
     ]
 }
 
@@ -48,7 +51,7 @@ fn task_columns() -> Vec<Value> {
     let colored = json!({"type": "color-background", "mode": "basic"});
     let seconds = |name: &str| by_name(name, &[("unit", json!("s")), ("custom.width", json!(130))]);
     vec![
-        by_name("Task", &[("links", json!([link("Task dashboard", TASK_PAGE)])), ("custom.minWidth", json!(220))]),
+        task_ids(&[("links", json!([link("Task dashboard", TASK_PAGE)])), ("custom.minWidth", json!(220))]),
         by_name("Upstream", &[("links", json!([link("Upstream dashboard", UPSTREAM_PAGE)]))]),
         by_name(
             "Status",
@@ -74,6 +77,7 @@ fn task_columns() -> Vec<Value> {
         seconds("Submitted ago"),
         seconds("Latency"),
         seconds("Last change ago"),
+        by_name("Failure", &[("custom.width", json!(130))]),
         by_name("Tokens", &[("custom.width", json!(100))]),
         by_name(
             "Failed polls",
@@ -122,7 +126,7 @@ fn alert_table() -> Panel {
         .sorted_by(&[("Now", true)])
         .columns(vec![
             by_name("Now", &now),
-            link_to("Task", "Task dashboard", TASK_PAGE),
+            task_ids(&[("links", json!([link("Task dashboard", TASK_PAGE)]))]),
             link_to("Upstream", "Upstream dashboard", UPSTREAM_PAGE),
         ])
         .rows(&now_or_then)

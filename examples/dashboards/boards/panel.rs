@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::values::{STATUS_COLORS, by_name, datasource, link, thresholds};
+use super::values::{STATUS_COLORS, by_name, datasource, link, short_names, thresholds};
 
 /// A panel under construction; [`super::grafana`] places it on the grid.
 pub struct Panel {
@@ -202,6 +202,9 @@ impl Panel {
     }
 
     fn target(mut self, expr: &str, legend: &str, format: &str, when: &str) -> Self {
+        if legend.contains("{{task_id}}") {
+            self.model["transformations"] = short_names();
+        }
         let targets =
             self.model["targets"].as_array_mut().expect("only rows have no targets, and rows have no queries");
         let letter = u8::try_from(targets.len()).expect("a panel has few queries") + b'A';

@@ -17,7 +17,7 @@ pub const STATUS_COLORS: [(&str, &str); 8] = [
 /// The dashboard of the task in a table row.
 pub const TASK_PAGE: &str = "/d/videogen-task?${datasource:queryparam}&${job:queryparam}\
     &var-upstream=${__data.fields.Upstream:percentencode}&var-model=$__all\
-    &var-task=${__data.fields.Task:percentencode}&${__url_time_range}";
+    &var-task=${__value.raw:percentencode}&${__url_time_range}";
 
 /// The dashboard of the upstream in a table row.
 pub const UPSTREAM_PAGE: &str = "/d/videogen-upstream?${datasource:queryparam}&${job:queryparam}\
@@ -85,4 +85,23 @@ pub fn status_words() -> Value {
     let numbered: Vec<(u8, &str, &str)> =
         (1_u8..).zip(STATUS_COLORS).map(|(number, (status, color))| (number, status, color)).collect();
     words(&numbered)
+}
+
+/// An id that is longer than 52 characters is shown with its two ends, of which the last differs most. Links have it whole.
+const LONG_ID: &str = "(.{36}).{5,}(.{12})$";
+
+/// The override of a column with task ids: they are shortened in the middle.
+pub fn task_ids(more: &[(&str, Value)]) -> Value {
+    let shortened = json!([{
+        "type": "regex",
+        "options": {"pattern": format!("^{LONG_ID}"), "result": {"index": 0, "text": "$1…$2"}},
+    }]);
+    let properties: Vec<_> = [("mappings", shortened)].into_iter().chain(more.iter().cloned()).collect();
+    by_name("Task", &properties)
+}
+
+/// Shortens task ids in the names of series.
+pub fn short_names() -> Value {
+    let options = json!({"regex": format!("^(change |poll |){LONG_ID}"), "renamePattern": "$1$2…$3"});
+    json!([{"id": "renameByRegex", "options": options}])
 }
