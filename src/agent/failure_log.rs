@@ -34,11 +34,9 @@ impl FailureLog {
         if !self.is_new(error.kind, now) {
             return;
         }
-        // Without a response the message is our own. Text of the upstream is never logged.
-        let cause = match http_status {
-            Some(status) => format!("HTTP {status}"),
-            None => error.message.clone().unwrap_or_default(),
-        };
+        // Text of the upstream is never logged.
+        let status = || http_status.map(|status| format!("HTTP {status}"));
+        let cause = error.cause.clone().or_else(status).unwrap_or_default();
         tracing::warn!(upstream.name = %self.upstream, reason, cause, "requests fail");
     }
 

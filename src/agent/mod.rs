@@ -18,6 +18,7 @@ mod publisher;
 mod queue;
 mod rate_limit;
 mod request;
+mod responses;
 mod services;
 mod settings;
 mod source_registry;

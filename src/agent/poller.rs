@@ -1,6 +1,6 @@
 //! Polls the tasks of one upstream: decides which are due, what may be sent now, and sends it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,13 @@ use super::rate_limit::RateLimit;
 use super::request::{Outcome, PendingRequest, PolledTask, SendRequest, Work};
 use super::services::Services;
 use super::settings::UpstreamSettings;
-use super::table::TaskTable;
+use super::table::{PollToken, TaskTable};
 use crate::clock::Clock;
 use crate::config::Polling;
 use crate::domain::labels::sanitize;
 use crate::domain::schedule::RecheckRules;
 use crate::domain::time::Now;
-use crate::domain::{ApiError, Reason, Task, TaskId, Timestamp, schedule};
+use crate::domain::{Answer, ApiError, Reason, Task, TaskId, Timestamp, schedule};
 use crate::metrics::UpstreamMetrics;
 use crate::view::RowSlot;
 
@@ -37,7 +37,7 @@ pub struct Poller {
     /// The upstream calls back: polls are only for callbacks that are missed.
     has_callbacks: bool,
     send: SendRequest,
-    queue: PollQueue,
+    pub(super) queue: PollQueue,
     sizer: BatchSizer,
     limit: Arc<RateLimit>,
     backoff: Backoff,
@@ -49,6 +49,8 @@ pub struct Poller {
     requests: Arc<Semaphore>,
     /// Their tasks.
     in_flight_slots: HashSet<RowSlot>,
+    /// Answers of tasks whose results are to be requested, by the poll that does it.
+    need_results: HashMap<PollToken, Box<Answer>>,
     /// Since when due polls have been waiting for the rate limit.
     throttled_since: Option<Instant>,
     /// The back-off that is exported.
@@ -96,6 +98,7 @@ impl Poller {
             permits: Vec::new(),
             requests,
             in_flight_slots: HashSet::new(),
+            need_results: HashMap::new(),
             throttled_since: None,
             exported_backoff: None,
             metrics,
@@ -175,6 +178,12 @@ impl Poller {
         }
     }
 
+    /// Requests the result of a task with this answer at once.
+    pub fn request_result(&mut self, token: PollToken, answer: Box<Answer>, now: Instant) {
+        self.need_results.insert(token, answer);
+        self.queue.push_alone(token, now);
+    }
+
     /// Schedules first polls, spread over time; in batches they are due at once.
     pub fn schedule_first(&mut self, table: &mut TaskTable, slots: &[RowSlot], now: Instant) {
         let Polling { requests_per_second, pace, .. } = self.polling;
@@ -240,7 +249,9 @@ impl Poller {
                 due.is_alone || !BatchSizer::is_batchable(task) || self.backoff.gate(now.monotonic) == Gate::Probe;
             let max = if is_single { 1 } else { self.sizer.size(now.monotonic) };
             let first = PolledTask { token: due.token, id: task.id.clone() };
-            let work = if max > 1 {
+            let work = if let Some(answer) = self.need_results.remove(&first.token) {
+                Work::Result(first, answer)
+            } else if max > 1 {
                 self.fill_batch(table, first, max, now, &mut dispatched.given_up)
             } else {
                 Work::One(first)
@@ -283,8 +294,12 @@ impl Poller {
         given_up: &mut Vec<RowSlot>,
     ) -> Option<(DuePoll, &'a Task)> {
         while let Some(due) = self.queue.pop() {
-            let Some(task) = table.by_token(due.token) else { continue };
+            let Some(task) = table.by_token(due.token) else {
+                self.need_results.remove(&due.token);
+                continue;
+            };
             if self.is_given_up(table, due.token.slot, task, now) {
+                self.need_results.remove(&due.token);
                 given_up.push(due.token.slot);
                 continue;
             }
@@ -378,15 +393,4 @@ impl Poller {
             self.metrics.backoff(&self.upstream, exported);
         }
     }
-
-    /// Makes a poll due at once, as if its timer had expired.
-    #[cfg(test)]
-    pub fn push_due(&mut self, token: super::table::PollToken, now: Instant) {
-        self.queue.push_due(token, now);
-    }
-}
-
-/// The task of a response that is still awaited: its poll was not rescheduled meanwhile.
-pub fn still_pending<'a>(table: &'a TaskTable, polled: &PolledTask) -> Option<(RowSlot, &'a Task)> {
-    Some((polled.token.slot, table.by_token(polled.token)?))
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::table::PollToken;
 use crate::clock;
-use crate::domain::{Answer, ApiError, Reason, TaskId, Timestamp};
+use crate::domain::{Answer, ApiError, Reading, Reason, TaskId, Timestamp};
 use crate::http::{Client, Request, Response};
 use crate::metrics::{Operation, RequestOutcome};
 use crate::provider::Dialect;
-use crate::secret::{Credentials, Key};
+use crate::secret::Credentials;
 
 /// A response larger than this is decoded on a thread of its own: it must not delay the other upstreams of the actor's thread.
 const LARGE_BODY: usize = 64 << 10;
@@ -32,10 +32,12 @@ pub struct PolledTask {
 }
 
 /// What is requested.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Work {
     /// One task.
     One(PolledTask),
+    /// The result of a task that this answer needs.
+    Result(PolledTask, Box<Answer>),
     /// Many tasks with one request.
     Batch(Vec<PolledTask>),
 }
@@ -85,6 +87,8 @@ impl Outcome {
 pub enum Answers {
     /// Of one task.
     One(Box<Answer>),
+    /// Of one task, whose result has to be requested to know how it ended.
+    NeedsResult(Box<Answer>),
     /// Of those tasks of a batch that the response had, by id.
     Batch(HashMap<String, Answer>),
 }
@@ -93,7 +97,7 @@ impl Work {
     /// The `operation` label of its request.
     pub const fn operation(&self) -> Operation {
         match self {
-            Self::One(_) => Operation::Get,
+            Self::One(_) | Self::Result(..) => Operation::Get,
             Self::Batch(_) => Operation::Batch,
         }
     }
@@ -101,8 +105,16 @@ impl Work {
     /// The tasks that are polled.
     pub fn tasks(&self) -> &[PolledTask] {
         match self {
-            Self::One(task) => std::slice::from_ref(task),
+            Self::One(task) | Self::Result(task, _) => std::slice::from_ref(task),
             Self::Batch(tasks) => tasks,
+        }
+    }
+
+    /// What an error means for its tasks. A task that has completed is known, even when its result is not found.
+    pub fn reading_of(&self, error: &ApiError, code: Option<u16>, keeps_messages: bool) -> Reading {
+        match (self, Reading::of_error(error, code, keeps_messages)) {
+            (Self::Result(..), Reading::NotFound(error)) => Reading::Failed(error),
+            (_, reading) => reading,
         }
     }
 }
@@ -158,37 +170,14 @@ impl UpstreamClient {
                 outcome.result = self.decode_response(&outcome.work, response).await;
             }
         }
-        if let (Work::One(task), Ok(Answers::One(answer))) = (&outcome.work, &outcome.result)
-            && let Some(request) = self.dialect.result_request(&task.id, answer)
-        {
-            let answer = (**answer).clone();
-            self.add_result(&mut outcome, answer, &request, key.as_ref()).await;
-        }
         outcome
-    }
-
-    /// Requests the result of a task, which decides how the task ended. The outcome is that of the second request then.
-    async fn add_result(&self, outcome: &mut Outcome, answer: Answer, request: &Request, key: Option<&Key>) {
-        let response = self.client.send(request, key).await;
-        outcome.received = clock::instant();
-        outcome.result = match response {
-            Err(error) => {
-                outcome.code = None;
-                Err(error.into())
-            }
-            Ok(response) => {
-                outcome.code = Some(response.status);
-                outcome.retry_after = response.retry_after;
-                let read = self.dialect.read_result_response(answer, &response);
-                read.map(|answer| Answers::One(Box::new(answer)))
-            }
-        };
     }
 
     /// `None` for an id that this provider cannot have; sources reject such ids.
     fn request(&self, work: &Work) -> Option<Request> {
         match work {
             Work::One(task) => self.dialect.request(&task.id).ok(),
+            Work::Result(task, _) => self.dialect.result_request(&task.id),
             Work::Batch(tasks) => {
                 let ids: Vec<_> = tasks.iter().map(|task| task.id.clone()).collect();
                 self.dialect.batch_request(&ids)
@@ -209,7 +198,15 @@ impl UpstreamClient {
 fn decode(dialect: &Dialect, work: &Work, response: &Response) -> Result<Answers, ApiError> {
     match work {
         Work::Batch(_) => Ok(Answers::Batch(answers_by_id(dialect.read_list_response(response)?.tasks))),
-        Work::One(task) => dialect.read_response(&task.id, response).map(|answer| Answers::One(Box::new(answer))),
+        Work::One(task) => {
+            let answer = Box::new(dialect.read_response(response)?);
+            Ok(if dialect.needs_result(&task.id, &answer) {
+                Answers::NeedsResult(answer)
+            } else {
+                Answers::One(answer)
+            })
+        }
+        Work::Result(_, answer) => Ok(Answers::One(Box::new(dialect.read_result_response(answer, response)?))),
     }
 }
 

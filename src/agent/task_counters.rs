@@ -86,8 +86,8 @@ impl TaskCounters {
     }
 
     /// The model label of a task by its answer; the configured model where that names none.
-    pub fn model(&mut self, answer: &Answer, configured: Option<&str>, now: Timestamp) -> Option<Arc<str>> {
-        let names = [answer.model_origin.as_deref(), answer.model_upstream.as_deref(), configured];
+    pub fn model(&mut self, answer: &Answer, fallback: Option<&str>, now: Timestamp) -> Option<Arc<str>> {
+        let names = [answer.model_origin.as_deref(), answer.model_upstream.as_deref(), fallback];
         names.into_iter().flatten().find_map(|name| self.labels.model(name, now))
     }
 

@@ -156,7 +156,7 @@ impl TestActor {
         let now = self.now().monotonic;
         let tracker = self.actor.tracker_mut();
         let Some(token) = tracker.table.slot(id).and_then(|slot| tracker.table.new_token(slot)) else { return false };
-        tracker.poller.push_due(token, now);
+        tracker.poller.queue.push_due(token, now);
         self.poll_due().await;
         true
     }

@@ -8,18 +8,16 @@ use super::amnesia::Amnesia;
 use super::command::CallbackOutcome;
 use super::commits::{self, PendingCommits};
 use super::failure_log::FailureLog;
-use super::poller::{Poller, still_pending};
+use super::poller::Poller;
 use super::publisher::Publisher;
-use super::request::{Answers, Outcome, SendRequest, Work};
+use super::request::SendRequest;
 use super::services::Services;
 use super::settings::UpstreamSettings;
 use super::table::TaskTable;
 use super::task_counters::TaskCounters;
 use crate::counters::CounterSnapshot;
-use crate::domain::drift::{Field, FieldProblem};
-use crate::domain::reading::PollError;
 use crate::domain::time::Now;
-use crate::domain::{Answer, LabelSet, NewTask, Reading, Reason, Status, Task, TaskId, Timestamp, Transition, advance};
+use crate::domain::{Answer, LabelSet, NewTask, Reading, Status, Task, TaskId, Timestamp, Transition, advance};
 use crate::store::Settled;
 use crate::view::{RowSlot, UpstreamView};
 
@@ -38,7 +36,7 @@ pub struct Tracker {
     /// Rows of the state that could not be read.
     pub(super) skipped_rows: usize,
     amnesia: Amnesia,
-    failures: FailureLog,
+    pub(super) failures: FailureLog,
     /// The table has followed the clock, which was put forward.
     has_jumped: bool,
     ticks: u32,
@@ -148,78 +146,8 @@ impl Tracker {
         }
     }
 
-    /// A request ended: its answers are applied to the tasks that still wait for them.
-    pub fn on_response(&mut self, outcome: Outcome) {
-        if let Some(date) = outcome.date {
-            self.services.clock.observe_date(&self.settings.upstream.name, date, outcome.received);
-        }
-        let now = self.services.clock.now();
-        let reason = outcome.reason();
-        let ended = outcome.measured(self.services.clock.to_wall(now.steady));
-        self.services.metrics.upstreams.poll_ended(&self.settings.upstream.name, &ended);
-        self.poller.on_request_ended(&outcome, reason, now);
-        let polled = outcome.work.tasks();
-        let pending = polled.iter().filter_map(|polled| still_pending(&self.table, polled));
-        let slots: Vec<RowSlot> =
-            pending.filter(|(_, task)| !self.commits.contains(&task.id)).map(|(slot, _)| slot).collect();
-        let readings = match outcome.result {
-            Ok(Answers::One(answer)) => {
-                let answers = slots.into_iter().zip([*answer]);
-                answers.map(|(slot, answer)| (slot, self.interpret_answer(slot, answer, now))).collect()
-            }
-            Ok(Answers::Batch(mut answers)) => {
-                let mut readings = Vec::with_capacity(slots.len());
-                for slot in slots {
-                    let answer = self.table.get(slot).and_then(|task| answers.remove(task.id.as_str()));
-                    match answer {
-                        Some(answer) => readings.push((slot, self.interpret_answer(slot, answer, now))),
-                        None => self.poller.poll_alone(&mut self.table, slot, now.monotonic),
-                    }
-                }
-                readings
-            }
-            Err(error) => {
-                self.failures.add(&error, outcome.code, polled, now.monotonic);
-                if self.counters.note_drift(error.drift, &polled[0].id, now) {
-                    self.publisher.mark_changed();
-                }
-                let is_batch = matches!(outcome.work, Work::Batch(_));
-                if is_batch && self.poller.on_batch_failed(polled.len(), &error, now.monotonic) {
-                    for slot in &slots {
-                        self.poller.poll_alone(&mut self.table, *slot, now.monotonic);
-                    }
-                    Vec::new()
-                } else {
-                    let reading = Reading::of_error(&error, outcome.code, self.settings.rules.keeps_messages);
-                    slots.into_iter().map(|slot| (slot, reading.clone())).collect()
-                }
-            }
-        };
-        self.apply_readings(readings, now);
-    }
-
-    /// What an answer means for its task; what is unusual about it is counted and logged.
-    fn interpret_answer(&mut self, slot: RowSlot, mut answer: Answer, now: Now) -> Reading {
-        let is_foreign = self.table.is_about_other_task(slot, &answer);
-        if is_foreign {
-            answer.drift.add(Field::TaskId, FieldProblem::Unreadable);
-        } else if answer.is_not_found {
-            return Reading::NotFound(PollError::with_cause(Reason::NotFound, "the answer says so"));
-        }
-        if let Some(task) = self.table.get(slot)
-            && self.counters.note_answer(&answer, &task.id, now)
-        {
-            self.publisher.mark_changed();
-        }
-        if is_foreign {
-            return Reading::Failed(PollError::with_cause(Reason::InvalidBody, "the answer is about another task"));
-        }
-        answer.error_message.take_if(|_| !self.settings.rules.keeps_messages);
-        Reading::Answer(Box::new(answer))
-    }
-
     /// The one way in for readings, however they came. What has to be durable is sent to the store.
-    fn apply_readings(&mut self, readings: Vec<(RowSlot, Reading)>, now: Now) {
+    pub(super) fn apply_readings(&mut self, readings: Vec<(RowSlot, Reading)>, now: Now) {
         let (clock, name) = (&self.services.clock, &self.settings.upstream.name);
         let policy = self.settings.rules.policy(clock, name, self.amnesia.is_present());
         let (mut ends, mut others) = (Vec::new(), Vec::new());
@@ -227,8 +155,8 @@ impl Tracker {
             let Some(task) = self.table.get(slot) else { continue };
             let had_model = task.video.model.is_some();
             if let Some(answer) = reading.answer_mut().filter(|_| !had_model) {
-                let configured = self.settings.upstream.model.as_deref();
-                answer.model = self.counters.model(answer, configured, now.steady);
+                let fallback = self.settings.upstream.model_of(&task.id);
+                answer.model = self.counters.model(answer, fallback, now.steady);
             }
             let mut transition = advance(task, reading, &policy, now.steady);
             if !had_model && transition.task.video.model.is_some() {

@@ -45,13 +45,14 @@ async fn probe_task(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
     };
     let request = dialect.request(id).map_err(|error| Failure::Input(error.to_string()))?;
     let response = send(upstream, &request, key.as_ref()).await?;
-    let mut result = dialect.read_response(id, &response);
+    let mut result = dialect.read_response(&response);
     if let Ok(answer) = &result
-        && let Some(request) = dialect.result_request(id, answer)
+        && dialect.needs_result(id, answer)
+        && let Some(request) = dialect.result_request(id)
     {
         print_line("\nthe task has completed; its result is requested\n")?;
         let response = send(upstream, &request, key.as_ref()).await?;
-        result = dialect.read_result_response(answer.clone(), &response);
+        result = dialect.read_result_response(answer, &response);
     }
     let decoded = redact::redact_value("", decode::answer_json(&result)).to_string();
     print_line(format_args!("\nread as {}", redact::remove_key(&decoded, key.as_ref())))?;
@@ -114,7 +115,7 @@ fn render_metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     let now = Timestamp::from(clock::now());
     let new = NewTask::new(id.clone());
     let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
-    let model = answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or(upstream.model.as_deref());
+    let model = answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or(upstream.model_of(id));
     Arc::make_mut(&mut task.video).model = model.map(|name| Arc::from(&*sanitize(name)));
     let task = advance(&task, Reading::Answer(Box::new(answer)), &Policy::COUNT_ALL, now).task;
     let mut rows = TaskRows::default();

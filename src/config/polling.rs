@@ -64,13 +64,14 @@ pub struct Polling {
 pub struct BodyLimits {
     timeout: Duration,
     max_body_size: u64,
+    max_in_flight: u32,
 }
 
 impl BodyLimits {
     /// A few KiB.
-    pub const USUAL: Self = Self { timeout: Duration::from_secs(10), max_body_size: 4 << 20 };
-    /// A response that repeats inputs, such as videos.
-    pub const LARGE: Self = Self { timeout: Duration::from_mins(1), max_body_size: 64 << 20 };
+    pub const USUAL: Self = Self { timeout: Duration::from_secs(10), max_body_size: 4 << 20, max_in_flight: 16 };
+    /// A response that repeats inputs, such as videos. At 8 MiB a second, four of the largest arrive in time.
+    pub const LARGE: Self = Self { timeout: Duration::from_mins(1), max_body_size: 64 << 20, max_in_flight: 4 };
 }
 
 impl From<Polling> for PollingConfig {
@@ -145,7 +146,7 @@ impl PollingConfig {
         if self.max_body_size.is_some_and(|size| !(1024..=1 << 30).contains(&size.as_u64())) {
             problems.add(format!("{at}.max_body_size"), "must be between 1KiB and 1GiB");
         }
-        let in_flight = self.max_in_flight.or_else(|| base?.max_in_flight).unwrap_or(16);
+        let in_flight = self.max_in_flight.or_else(|| base?.max_in_flight).unwrap_or(limits.max_in_flight);
         Polling {
             pace: Pace { interval, min, max },
             timeout,

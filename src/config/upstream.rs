@@ -18,6 +18,7 @@ use super::request::{RequestConfig, ResponseConfig};
 use super::scalars::Text;
 use super::sources::{FileSdConfig, FileSourceSettings, StaticSourceSettings, TargetGroup};
 use super::webhook::{Webhook, WebhookConfig};
+use crate::domain::TaskId;
 use crate::domain::labels::sanitize;
 use crate::files;
 use crate::http::Client;
@@ -88,7 +89,7 @@ pub struct Upstream {
     /// The key for its API.
     pub key: Option<Credentials>,
     /// The model of tasks whose responses name none.
-    pub model: Option<Arc<str>>,
+    model: Option<Arc<str>>,
     /// How callbacks are checked.
     pub webhook: Option<Arc<Webhook>>,
     /// Poll intervals and rate limits.
@@ -141,6 +142,13 @@ pub fn check_all(
         upstreams.extend(entry.check(&at, default, base, folder, max_idle, problems));
     }
     upstreams
+}
+
+impl Upstream {
+    /// The model of a task whose response names none: the configured one, or that in its id.
+    pub fn model_of<'a>(&'a self, id: &'a TaskId) -> Option<&'a str> {
+        self.model.as_deref().or_else(|| self.dialect.model_of_id(id))
+    }
 }
 
 impl UpstreamConfig {
@@ -199,10 +207,15 @@ impl UpstreamConfig {
         let list_sources = entries
             .map(|(n, entry)| entry.check(&dialect, key.as_ref(), folder, &format!("{at}.list_configs.{n}"), problems))
             .collect();
-        let webhook = self
-            .webhook
-            .as_ref()
-            .and_then(|webhook| webhook.check(&dialect, &format!("{at}.webhook"), folder, problems));
+        let webhook = self.webhook.as_ref().and_then(|webhook| {
+            webhook.check(
+                &dialect,
+                (self.tls_config.as_ref(), self.proxy_url.as_ref()),
+                &format!("{at}.webhook"),
+                folder,
+                problems,
+            )
+        });
         for (n, group) in static_sources.iter().enumerate() {
             group.check_ids(&dialect, &format!("{at}.static_configs.{n}"), problems);
         }

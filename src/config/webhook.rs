@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::authorization::{load_own_secret, load_secret};
-use super::http::ClientConfig;
+use super::http::{ClientConfig, ProxyUrl, TlsConfig};
 use super::problem::Problems;
 use super::scalars::Text;
 use crate::http::{Client, KeySet};
@@ -46,9 +46,11 @@ pub struct Webhook {
 const JWKS_LIMITS: (u64, Duration) = (256 << 10, Duration::from_secs(10));
 
 impl WebhookConfig {
+    /// Published keys are read as the upstream is: through its proxy, and trusting its certificates.
     pub(super) fn check(
         &self,
         dialect: &Dialect,
+        (tls, proxy_url): (Option<&TlsConfig>, Option<&ProxyUrl>),
         at: &str,
         folder: &Path,
         problems: &mut Problems,
@@ -77,8 +79,8 @@ impl WebhookConfig {
             let client = ClientConfig {
                 url: ("jwks_url", url),
                 build: Client::for_document,
-                tls: None,
-                proxy_url: None,
+                tls,
+                proxy_url,
                 timeout: JWKS_LIMITS.1,
                 max_body_size: JWKS_LIMITS.0,
                 has_large_bodies: false,

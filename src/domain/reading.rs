@@ -175,12 +175,13 @@ pub struct PollError {
 }
 
 impl PollError {
-    /// Of a response with this HTTP status, or of none. The message is that of the upstream then, which may be left out.
+    /// Of a response with this HTTP status, or of none. The upstream's message may be left out.
     pub fn new(error: &ApiError, http_status: Option<u16>, keeps_message: bool) -> Self {
         let parts = [
             http_status.map(|status| format!("HTTP {status}")),
+            error.cause.clone(),
             error.code.as_deref().map(|code| sanitize(code).into_owned()),
-            error.message.clone().filter(|_| keeps_message || http_status.is_none()),
+            error.message.clone().filter(|_| keeps_message),
         ];
         let cause = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
         Self { reason: error.kind, cause: scrub(&cause) }

@@ -59,8 +59,10 @@ pub struct ApiError {
     pub kind: Reason,
     /// The upstream's code, if it has one; never a label.
     pub code: Option<String>,
-    /// The upstream's message without URLs, or what was wrong with the connection; never a label or in a log.
+    /// The upstream's message without URLs; never a label or in a log.
     pub message: Option<String>,
+    /// What was wrong with the connection or the body, in our own words.
+    pub cause: Option<String>,
     /// The schema drift of the response.
     pub drift: Drift,
 }
@@ -68,7 +70,7 @@ pub struct ApiError {
 impl ApiError {
     /// An error without a code.
     pub const fn new(kind: Reason) -> Self {
-        Self { kind, code: None, message: None, drift: Drift::NONE }
+        Self { kind, code: None, message: None, cause: None, drift: Drift::NONE }
     }
 
     /// An error with the upstream's code.
@@ -77,7 +79,7 @@ impl ApiError {
     }
 
     /// An error without a code, and what was wrong.
-    pub fn with_message(kind: Reason, message: impl Into<String>) -> Self {
-        Self { message: Some(message.into()), ..Self::new(kind) }
+    pub fn with_cause(kind: Reason, cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..Self::new(kind) }
     }
 }

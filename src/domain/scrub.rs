@@ -15,17 +15,52 @@ const QUOTATION: &str = "[text]";
 /// What is written in place of an amount of money.
 const AMOUNT: &str = "[amount]";
 
-/// A number that follows one of these words, perhaps after a few others, is an amount of money.
-const MONEY_WORDS: [&str; 9] =
-    ["balance", "quota", "credit", "credits", "remain", "remaining", "余额", "额度", "剩余额度"];
+/// A number near one of these words is an amount of money.
+const MONEY_WORDS: [&str; 19] = [
+    "balance",
+    "quota",
+    "credit",
+    "credits",
+    "remain",
+    "remaining",
+    "余额",
+    "额度",
+    "积分",
+    "点数",
+    "usd",
+    "cny",
+    "rmb",
+    "eur",
+    "gbp",
+    "jpy",
+    "dollars",
+    "yuan",
+    "cents",
+];
 
-/// How many words may be between such a word and its number.
+/// How many words may be between such a word and a number after it. A number before it is the word before.
 const MONEY_REACH: usize = 3;
 
 const CURRENCIES: [char; 7] = ['$', '＄', '¥', '￥', '€', '£', '元'];
 
 /// A word that names a key: the word after it is one.
-const KEY_WORDS: [&str; 8] = ["key", "apikey", "api_key", "api-key", "token", "secret", "password", "authorization"];
+const KEY_WORDS: [&str; 12] = [
+    "key",
+    "apikey",
+    "api_key",
+    "api-key",
+    "token",
+    "secret",
+    "password",
+    "authorization",
+    "bearer",
+    "密钥",
+    "令牌",
+    "密码",
+];
+
+/// A word of this length after a word that names a key is that key, even without a digit, in bytes.
+const MIN_KEY: usize = 16;
 
 /// A text of an upstream that may be stored and shown to those who operate the exporter; `None` when nothing is left of it.
 pub fn scrub(text: &str) -> Option<String> {
@@ -80,39 +115,79 @@ fn mask_quotations(text: &str) -> String {
 /// Replaces words that look like keys or amounts of money.
 fn mask_words(text: &str) -> String {
     let is_separator = |c: char| c == ' ' || ",;:=()[]{}<>\"'`“”「」，。：；（）".contains(c);
+    let mut words = Vec::new();
+    for piece in text.split_inclusive(is_separator) {
+        let word = piece.trim_end_matches(is_separator);
+        let separator = &piece[word.len()..];
+        // A key may contain a slash, but it may also follow one, or a word of a script that has no spaces.
+        let parts = if is_key_like(word) { vec![word] } else { parts(word) };
+        let last = parts.len().saturating_sub(1);
+        words.extend(parts.into_iter().enumerate().map(|(n, part)| (part, if n == last { separator } else { "" })));
+    }
     let mut masked = String::with_capacity(text.len());
     // How many words ago there was a word about money, and whether the word before names a key.
     let (mut since_money, mut names_key) = (usize::MAX, false);
-    for piece in text.split_inclusive(is_separator) {
-        let word = piece.trim_end_matches(is_separator);
+    for (n, (word, separator)) in words.iter().enumerate() {
         if word.is_empty() {
-            masked.push_str(piece);
+            masked.push_str(separator);
             continue;
         }
         let lower = word.to_lowercase();
-        let is_number =
-            lower.chars().any(|c| c.is_ascii_digit()) && lower.chars().all(|c| c.is_ascii_digit() || ".-+".contains(c));
-        let has_currency = word.contains(CURRENCIES) && word.chars().any(|c| c.is_ascii_digit());
-        let is_money = has_currency || is_number && since_money <= MONEY_REACH;
-        let is_key = is_key_like(word) || names_key && word.chars().any(|c| c.is_ascii_digit() || c == '*');
-        masked.push_str(if is_key {
+        let has_digit = word.contains(|c: char| c.is_ascii_digit());
+        let is_near_money = || {
+            let next = words[n + 1..].iter().map(|(next, _)| next).find(|next| !next.is_empty());
+            since_money <= MONEY_REACH || next.is_some_and(|next| is_about_money(&next.to_lowercase()))
+        };
+        let is_money = match amount(&lower) {
+            Some(unit) => !unit.is_empty() || is_near_money(),
+            None => has_digit && word.contains(CURRENCIES),
+        };
+        let is_named_key = names_key && (has_digit || word.contains('*') || word.len() >= MIN_KEY && word.is_ascii());
+        masked.push_str(if is_named_key || is_key_like(word) {
             REDACTED
         } else if is_money {
             AMOUNT
         } else {
             word
         });
-        masked.push_str(&piece[word.len()..]);
-        since_money =
-            if MONEY_WORDS.iter().any(|money| lower.ends_with(money)) { 0 } else { since_money.saturating_add(1) };
-        names_key = KEY_WORDS.contains(&&*lower) || names_key && matches!(&*lower, "is" | "provided" | "given");
+        masked.push_str(separator);
+        since_money = if is_about_money(&lower) { 0 } else { since_money.saturating_add(1) };
+        names_key = KEY_WORDS.contains(&&*lower) || names_key && matches!(&*lower, "is" | "provided" | "given" | "/");
     }
     masked
 }
 
+/// The parts of a word: the script changes, or a slash stands, where one ends.
+fn parts(word: &str) -> Vec<&str> {
+    let kind = |c: char| (c == '/', c.is_ascii() || CURRENCIES.contains(&c));
+    let mut parts = Vec::new();
+    let mut rest = word;
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c| kind(c) != kind(first)).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        parts.push(part);
+        rest = after;
+    }
+    if parts.is_empty() { vec![word] } else { parts }
+}
+
+/// The name of the currency that is written with a number, which may be empty; `None` if this is no number.
+fn amount(lower: &str) -> Option<&str> {
+    let is_of_number = |c: char| c.is_ascii_digit() || ".-+".contains(c);
+    let number = lower.trim_end_matches(char::is_alphabetic).trim_start_matches(char::is_alphabetic);
+    let is_number = number.contains(|c: char| c.is_ascii_digit()) && number.chars().all(is_of_number);
+    let unit = lower.trim_start_matches(is_of_number).trim_end_matches(is_of_number);
+    (is_number && (unit.is_empty() || is_about_money(unit))).then_some(unit)
+}
+
+fn is_about_money(lower: &str) -> bool {
+    MONEY_WORDS.iter().any(|money| lower.ends_with(money))
+}
+
 /// Whether a word looks like a key, also one that its owner has masked in part.
 fn is_key_like(word: &str) -> bool {
-    const PREFIXES: [&str; 10] = ["sk-", "sk_", "ak-", "pk-", "rk-", "akia", "aiza", "ghp_", "xai-", "r8_"];
+    const PREFIXES: [&str; 13] =
+        ["sk-", "sk_", "ak-", "pk-", "rk-", "akia", "aklt", "aiza", "ghp_", "xai-", "r8_", "key_", "luma-"];
     let lower = word.to_ascii_lowercase();
     let has_prefix = PREFIXES.iter().any(|prefix| lower.starts_with(prefix) && lower.len() >= prefix.len() + 4);
     has_prefix || word.contains("***") || labels::is_secret_like(word)
@@ -143,6 +218,14 @@ mod tests {
             ("a\u{1b}[31mred\u{202e}\nnext", "a[31mred next"),
             ("Image pixel is invalid: 100x100, at least 300", "Image pixel is invalid: 100x100, at least 300"),
             ("(E005) (fixture0005)", "(E005) (fixture0005)"),
+            ("Authorization: Bearer abcdefghijklmnopqrst", "Authorization: Bearer redacted"),
+            ("密钥sk-abcdef12无效", "密钥redacted无效"),
+            ("keys/luma-1234abcd/x", "keys/redacted/x"),
+            ("余额0.52不足", "余额[amount]不足"),
+            ("needs 12.5 credits, or 12.34USD", "needs [amount] credits, or [amount]"),
+            ("余额不足，需要5积分", "余额不足，需要[amount]积分"),
+            ("at most 4 images per task of 10s", "at most 4 images per task of 10s"),
+            ("an image/png of 720p at 24fps", "an image/png of 720p at 24fps"),
         ] {
             assert_eq!(scrub(text).as_deref(), Some(scrubbed), "{text}");
         }
@@ -154,21 +237,38 @@ mod tests {
         #[test]
         fn no_secret_survives_wherever_it_stands(
             before in "[a-zA-Z ,.:;(\"']{0,60}",
-            after in "[a-zA-Z ,.:;)\"']{0,60}",
+            glue in prop_oneof![Just(" "), Just(" /"), Just("密钥"), Just("："), Just("余额"), Just("("), Just("=")],
+            after in "(|[ ,;)\"'，。无][a-zA-Z ,.:;)\"']{0,60})",
             secret in prop_oneof![
                 Just("https://media.example.com/v.mp4?X-Sig=S3CR3T"),
                 Just("sk-S3CR3Tabcdef0123456789"),
                 Just("AIzaS3CR3Tabcdef0123456789"),
+                Just("key_S3CR3Tabcdef"),
+                Just("luma-S3CR3Tabcdef"),
+                Just("AKLTS3CR3Tabcdef"),
                 Just("eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJTM0NSM1QifQ.S3CR3T"),
                 Just("data:video/mp4;base64,S3CR3T"),
                 Just("S3CR3T0123456789abcdef0123456789abcdef"),
                 Just("$S3CR3T0.12"),
                 Just("Bearer S3CR3T0123456789abcdef0123456789"),
+                Just("Bearer S3CR3T"),
             ],
         ) {
-            let text = format!("{before} {secret} {after}");
+            let text = format!("{before}{glue}{secret}{after}");
             let scrubbed = scrub(&text).unwrap_or_default();
             prop_assert!(!scrubbed.contains("S3CR3T"), "{scrubbed}");
+        }
+
+        #[test]
+        fn no_amount_of_money_survives(
+            amount in "[1-9][0-9]{2,5}\\.[0-9]{2}",
+            (before, after) in prop_oneof![
+                Just(("balance ", " is low")), Just(("余额", "")), Just(("余额: ", "。")), Just(("$", ".")), Just(("need ", " credits")),
+                Just(("", "USD")), Just(("USD", "")), Just(("quota is only ", "")), Just(("需要", "积分")), Just(("￥", "元")),
+            ],
+        ) {
+            let scrubbed = scrub(&format!("{before}{amount}{after}")).unwrap_or_default();
+            prop_assert!(!scrubbed.contains(&amount), "{scrubbed}");
         }
 
         #[test]

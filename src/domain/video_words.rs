@@ -3,10 +3,11 @@
 use crate::domain::enum_words::enum_words;
 
 /// Service tiers that are exported under their own name.
-const SERVICE_TIERS: [&str; 12] = [
+const SERVICE_TIERS: [&str; 13] = [
     "auto",
     "batch",
     "default",
+    "deferred",
     "economy",
     "flex",
     "free",

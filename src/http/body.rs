@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write as _};
 
-use flate2::write::GzDecoder;
+use flate2::write::MultiGzDecoder;
 
 use super::error::SendError;
 use crate::domain::Reason;
@@ -24,7 +24,9 @@ pub struct BodyReader {
 /// Where bytes go: through a decompressor or directly.
 enum Sink {
     Plain(JsonText),
-    Gzip(Box<GzDecoder<JsonText>>),
+    Gzip(Box<MultiGzDecoder<JsonText>>),
+    /// Compressed, and nothing has arrived yet.
+    Empty(JsonText),
 }
 
 impl BodyReader {
@@ -37,7 +39,7 @@ impl BodyReader {
         let sink = match encoding.map(|encoding| encoding.trim().to_ascii_lowercase()).as_deref() {
             None | Some("" | "identity") => Sink::Plain(text),
             // Also where it was not asked for.
-            Some("gzip" | "x-gzip") => Sink::Gzip(Box::new(GzDecoder::new(text))),
+            Some("gzip" | "x-gzip") => Sink::Empty(text),
             Some(_) => {
                 return Err(SendError::new(
                     Reason::InvalidBody,
@@ -53,8 +55,11 @@ impl BodyReader {
     /// # Errors
     /// When the body is too large, or its encoding is damaged.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        if let Sink::Empty(text) = &mut self.sink {
+            self.sink = Sink::Gzip(Box::new(MultiGzDecoder::new(std::mem::take(text))));
+        }
         match &mut self.sink {
-            Sink::Plain(text) => text.push(bytes).map_err(|_| too_large()),
+            Sink::Plain(text) | Sink::Empty(text) => text.push(bytes).map_err(|_| too_large()),
             Sink::Gzip(decoder) => decoder.write_all(bytes).map_err(|error| match error.kind() {
                 ErrorKind::FileTooLarge => too_large(),
                 _ => damaged(),
@@ -68,7 +73,7 @@ impl BodyReader {
     /// When its encoding is damaged.
     pub fn finish(self) -> Result<(Vec<u8>, u64), SendError> {
         let text = match self.sink {
-            Sink::Plain(text) => text,
+            Sink::Plain(text) | Sink::Empty(text) => text,
             Sink::Gzip(decoder) => decoder.finish().map_err(|_| damaged())?,
         };
         Ok((text.kept, text.seen))
@@ -226,6 +231,9 @@ mod tests {
         assert_eq!(read(&[b"no gzip"], Some("gzip"), 1000, false), Err(Reason::InvalidBody));
         let cut = gzip(body);
         assert_eq!(read(&[&cut[..cut.len() - 9]], Some("gzip"), 1000, false), Err(Reason::InvalidBody));
+        assert_eq!(read(&[], Some("gzip"), 1000, false).unwrap(), (Vec::new(), 0));
+        let (two, _) = read(&[&gzip(b"{"), &gzip(b"}")], Some("gzip"), 1000, false).unwrap();
+        assert_eq!(two, b"{}", "several members");
         assert_eq!(read(&[body], None, 10, false), Err(Reason::BodyTooLarge));
         let bomb = gzip(&vec![b' '; 100 << 20]);
         assert_eq!(read(&[&bomb], Some("gzip"), 4 << 20, false), Err(Reason::BodyTooLarge));

@@ -54,7 +54,7 @@ impl SendError {
 
 impl From<SendError> for ApiError {
     fn from(error: SendError) -> Self {
-        Self::with_message(error.reason, error.cause)
+        Self::with_cause(error.reason, error.cause)
     }
 }
 

@@ -53,11 +53,9 @@ impl KeySet {
         Self { client, cached: Mutex::default() }
     }
 
-    /// The keys; `are_stale` when a signature fits none of those that were returned before. They are read at most once a minute.
-    ///
-    /// # Errors
-    /// When there are none, and they cannot be read.
-    pub async fn keys(&self, are_stale: bool) -> Result<Arc<[PublicKey]>, SendError> {
+    /// The keys; `are_stale` when a signature fits none of those that were returned before. They are read at most once a minute;
+    /// none are returned as long as that fails.
+    pub async fn keys(&self, are_stale: bool) -> Arc<[PublicKey]> {
         let mut cached = self.cached.lock().await;
         let now = clock::instant();
         let is_older = |at: Option<Instant>, age| at.is_none_or(|at| now.saturating_duration_since(at) >= age);
@@ -65,15 +63,14 @@ impl KeySet {
             cached.tried_at = Some(now);
             match self.read().await {
                 Ok(keys) => (cached.keys, cached.read_at) = (keys, Some(now)),
-                Err(error) if cached.read_at.is_none() => return Err(error),
                 // The last good ones stay in use.
-                Err(_) => {}
+                Err(error) => {
+                    let host = self.client.options().host().unwrap_or_default();
+                    tracing::warn!(host, %error, "keys for callbacks cannot be read");
+                }
             }
         }
-        if cached.read_at.is_none() {
-            return Err(SendError::new(Reason::InvalidBody, "the keys could not be read a short time ago"));
-        }
-        Ok(cached.keys.clone())
+        cached.keys.clone()
     }
 
     async fn read(&self) -> Result<Arc<[PublicKey]>, SendError> {

@@ -71,10 +71,9 @@ impl CallbackSignature {
         let secret = keys.secret;
         let checked = match self {
             Self::StandardWebhooks => secret.and_then(|secret| check_standard(request, secret)),
-            Self::StandardOrToken => match secret {
-                Some(secret) => check_standard(request, secret),
-                None => check_token(request, keys.public),
-            },
+            Self::StandardOrToken => {
+                secret.and_then(|secret| check_standard(request, secret)).or_else(|| check_token(request, keys.public))
+            }
             Self::OpenRouter => secret.and_then(|secret| check_openrouter(request, secret)),
             Self::Fal => check_fal(request, keys.public),
             Self::Vidu => secret.and_then(|secret| check_vidu(request, secret)),

@@ -95,8 +95,10 @@ impl ResponseSpec {
             return Ok(normalize(answer));
         }
         let mut drift = answer.drift;
-        if value.get("error").is_some_and(|error| !error.is_null()) {
-            return Err(ApiError { drift, ..error::ok_error(&value, unknown_kind) });
+        if self.has_error(&value) || value.get("error").is_some_and(|error| !error.is_null()) {
+            let found = error::ok_error(&value, unknown_kind);
+            let (code, message) = (answer.error_code.or(found.code), answer.error_message.or(found.message));
+            return Err(ApiError { kind: Reason::ApiError, code, message, drift, cause: None });
         }
         if !drift.iter().any(|(field, _)| field == Field::Status) {
             drift.add(Field::Status, FieldProblem::Missing);

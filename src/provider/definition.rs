@@ -49,7 +49,7 @@ pub struct Provider {
     /// Responses repeat the inputs of the task, which may be very large.
     pub repeats_inputs: bool,
     /// The model in the id of a task, for responses without a model.
-    pub model_of_id: Option<fn(&TaskId) -> Option<String>>,
+    pub model_of_id: Option<fn(&TaskId) -> Option<&str>>,
     /// The codes of errors only repeat the HTTP status, and are left out.
     pub repeats_http_status: bool,
 }

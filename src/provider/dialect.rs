@@ -148,10 +148,14 @@ impl Dialect {
         Ok(Request { signature, wanted_header, ..template.request(id)? })
     }
 
-    /// The request for the result of a task with this answer, if the provider has the result at another address.
-    pub fn result_request(&self, id: &TaskId, answer: &Answer) -> Option<Request> {
-        let Reader::Provider(provider) = self.reader else { return None };
-        provider.result.filter(|result| (result.is_needed)(answer))?;
+    /// Whether only the result, which the provider has at another address, tells how a task with this answer ended.
+    pub fn needs_result(&self, id: &TaskId, answer: &Answer) -> bool {
+        let Reader::Provider(provider) = self.reader else { return false };
+        provider.result.is_some_and(|result| (result.is_needed)(answer)) && self.result_request(id).is_some()
+    }
+
+    /// The request for the result of a task; `None` when its address is not known.
+    pub fn result_request(&self, id: &TaskId) -> Option<Request> {
         let mut request = self.request(id).ok()?;
         request.segments.pop().filter(|last| last == STATUS_SEGMENT)?;
         Some(request)
@@ -161,9 +165,10 @@ impl Dialect {
     ///
     /// # Errors
     /// When the response is an error. A task that was refused has failed, which is no error.
-    pub fn read_result_response(&self, answer: Answer, response: &Response) -> Result<Answer, ApiError> {
+    pub fn read_result_response(&self, answer: &Answer, response: &Response) -> Result<Answer, ApiError> {
         let read = self.read_result(response.status, body(response)?)?;
-        Ok(Answer { task_id: answer.task_id, model_upstream: answer.model_upstream, ..read })
+        let (task_id, drift) = (answer.task_id.clone(), answer.drift.union(read.drift));
+        Ok(Answer { task_id, drift, is_large: response.size > LARGE_ANSWER, ..read })
     }
 
     /// Decodes the body of a result.
@@ -180,14 +185,16 @@ impl Dialect {
     ///
     /// # Errors
     /// As [`Dialect::read`].
-    pub fn read_response(&self, id: &TaskId, response: &Response) -> Result<Answer, ApiError> {
+    pub fn read_response(&self, response: &Response) -> Result<Answer, ApiError> {
         let mut answer = self.read(response.status, body(response)?)?;
         self.apply_model_header(&mut answer, response.header.as_deref());
-        if let (None, Some(model)) = (&answer.model_upstream, self.provider.model_of_id) {
-            answer.model_upstream = model(id);
-        }
         answer.is_large = response.size > LARGE_ANSWER;
         Ok(answer)
+    }
+
+    /// The model that a task id contains, if this provider has such ids.
+    pub fn model_of_id<'a>(&self, id: &'a TaskId) -> Option<&'a str> {
+        self.provider.model_of_id?(id)
     }
 
     /// The response header that names the model, if the provider has one.
@@ -285,13 +292,12 @@ impl Dialect {
     pub fn list_request(&self, page: &PageRequest<'_>) -> Option<Request> {
         let list = self.provider.list?;
         let (_, template) = self.templates.first()?;
-        let segments = match list.path {
-            ListPath::Fixed(segments) => segments.iter().map(|segment| (*segment).to_owned()).collect(),
-            ListPath::AboveTask => template.above_task()?,
+        let (segments, mut query) = match list.path {
+            ListPath::Fixed(segments) => (segments.iter().map(|segment| (*segment).to_owned()).collect(), Vec::new()),
+            ListPath::AboveTask => (template.above_task()?, template.fixed_query()),
         };
         let owned = |(name, value): (&str, String)| (name.to_owned(), value);
-        let mut query: Vec<_> =
-            (list.query)(&PageRequest { zone: self.zone, ..*page }).into_iter().map(owned).collect();
+        query.extend((list.query)(&PageRequest { zone: self.zone, ..*page }).into_iter().map(owned));
         query.extend(page.part.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let mut request = template.add_headers(Request { segments, query, accepts_gzip: true, ..Request::get([]) });
         // Old gateways require the user's id (docs/upstreams.md 2.9); other servers ignore it.

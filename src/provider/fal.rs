@@ -128,15 +128,20 @@ fn read_refusal(http_status: u16, value: &Value) -> Option<Answer> {
     let is_in_progress = found.message.as_deref().is_some_and(|message| message.contains("still in progress"));
     match http_status {
         400 if is_in_progress => Some(Answer::new(Status::Running)),
-        // A field of the path is that of our own request.
-        422 if lenient::at(value, "detail").is_some() && first_location(value) != Some("path") => {
+        // A field of the path or the query is that of our own request.
+        422 if lenient::at(value, "detail").is_some() && first_location(value).is_none_or(|at| at == "body") => {
             let mut answer =
                 Answer { error_code: found.code, error_message: found.message, ..Answer::new(Status::Failed) };
-            answer.failure = classify_answer(&[FAILURES], &answer).or(Some(FailureClass::InvalidInput));
+            answer.failure = class_of_refusal(&answer);
             Some(answer)
         }
         _ => None,
     }
+}
+
+/// The class of a refusal by the model: what is not known is about its input.
+fn class_of_refusal(answer: &Answer) -> Option<FailureClass> {
+    classify_answer(&[FAILURES], answer).or(Some(FailureClass::InvalidInput))
 }
 
 /// Where the first invalid field of a request is: its `body`, or its `path`.
@@ -159,7 +164,11 @@ fn read_callback(value: &Value, zone: Zone) -> Result<Callback, ApiError> {
             answer.reported_status = Some(Status::Failed);
             answer.error_code = found.code;
             answer.error_message = found.message.or(answer.error_message);
-            answer.failure = classify_answer(&[FAILURES], &answer);
+            if answer.error_code.as_deref() == Some(CANCELLED) {
+                answer.reported_status = Some(Status::Cancelled);
+            }
+            let is_refusal = payload.get("detail").is_some_and(Value::is_array);
+            answer.failure = if is_refusal { class_of_refusal(&answer) } else { classify_answer(&[FAILURES], &answer) };
         }
         _ => {}
     }
@@ -167,7 +176,6 @@ fn read_callback(value: &Value, zone: Zone) -> Result<Callback, ApiError> {
 }
 
 /// The owner and the name of the app in an id.
-fn model(id: &TaskId) -> Option<String> {
-    let (app, _) = id.as_str().split_once("/requests/")?;
-    Some(app.to_owned())
+fn model(id: &TaskId) -> Option<&str> {
+    Some(id.as_str().split_once("/requests/")?.0)
 }

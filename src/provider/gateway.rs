@@ -56,6 +56,8 @@ const FAILURES: FailureTable = &[
     (FailurePattern::MessageContains("code: internalerror"), FailureClass::ProviderError),
     (FailurePattern::MessageContains("safety filter"), FailureClass::ContentPolicy),
     (FailurePattern::CodeContains("quota"), FailureClass::Quota),
+    // The model was switched off.
+    (FailurePattern::MessageContains("no longer available"), FailureClass::InvalidInput),
 ];
 
 /// Decodes a response in any of the six shapes, or in a vendor's shape.

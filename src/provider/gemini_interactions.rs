@@ -48,10 +48,11 @@ const CONTRACT: Contract = &[
 const FORMAT: Contract = &[optional(Field::Duration, &["duration"]), optional(Field::Resolution, &["resolution"])];
 
 /// Statuses of this API that are failures.
-const FAILED_WORDS: [&str; 2] = ["incomplete", "budget_exceeded"];
+const FAILED_WORDS: [&str; 2] = ["incomplete", BUDGET_EXCEEDED];
+const BUDGET_EXCEEDED: &str = "budget_exceeded";
 
 /// A used-up budget has a status of its own.
-const BUDGET: FailureTable = &[(FailurePattern::Code("budget_exceeded"), FailureClass::Quota)];
+const BUDGET: FailureTable = &[(FailurePattern::Code(BUDGET_EXCEEDED), FailureClass::Quota)];
 
 /// Words, or gRPC codes (google.rpc.Code), and codes of the exporter for ends without an error.
 const FAILURES: FailureTable = &[
@@ -90,8 +91,10 @@ fn read(value: &Value, zone: Zone) -> Answer {
     if answer.reported_status == Some(Status::Succeeded) && has_video && answer.tokens.total.is_none() {
         answer.drift.add(Field::TokensTotal, value_problem(lenient::at(value, "usage.total_tokens")));
     }
-    let own_word =
-        answer.unknown_word.as_deref().and_then(|word| FAILED_WORDS.into_iter().find(|known| *known == word));
+    let own_word = answer
+        .unknown_word
+        .as_deref()
+        .and_then(|word| FAILED_WORDS.into_iter().find(|known| known.eq_ignore_ascii_case(word)));
     let code = if answer.reported_status == Some(Status::Succeeded) && !has_video {
         // Output that was filtered has no tokens.
         if answer.tokens.completion.is_some_and(|tokens| tokens > 0.0) {
@@ -103,7 +106,10 @@ fn read(value: &Value, zone: Zone) -> Answer {
     };
     if let Some(code) = code {
         (answer.reported_status, answer.unknown_word) = (Some(Status::Failed), None);
-        answer.error_code.get_or_insert_with(|| code.to_owned());
+        // A used-up budget is a status; the errors beside it are less exact.
+        if answer.error_code.is_none() || code == BUDGET_EXCEEDED {
+            answer.error_code = Some(code.to_owned());
+        }
     }
     answer.failure = classify_answer(&[BUDGET, REFUSAL_TEXTS, FAILURES], &answer);
     answer
@@ -137,11 +143,14 @@ fn read_steps(value: &Value, zone: Zone, answer: &mut Answer) -> bool {
     let videos = contents.filter(of_kind("video")).chain(value.get("output_video"));
     let mut has_video = false;
     for video in videos {
-        let url = video.get("uri").filter(|url| !url.is_null());
-        match url.map(|url| fields::read_field(answer, Field::ResultUrl, url, zone)) {
-            Some(Ok(found)) => has_video |= found,
-            Some(Err(problem)) => answer.drift.add(Field::ResultUrl, problem),
-            None => {}
+        match video.get("uri") {
+            // Only an http(s) URL is one; another address is a result, too.
+            Some(Value::String(uri)) => {
+                has_video |= !uri.is_empty();
+                let _ = fields::read_field(answer, Field::ResultUrl, &uri.as_str().into(), zone);
+            }
+            None | Some(Value::Null) => {}
+            Some(_) => answer.drift.add(Field::ResultUrl, FieldProblem::WrongType),
         }
         match video.get("data") {
             Some(Value::String(data)) => has_video |= !data.is_empty(),

@@ -67,8 +67,8 @@ pub(super) const FAILURES: FailureTable = &[
     (FailurePattern::Code("50520"), FailureClass::ProviderError),
     (FailurePattern::Code("50521"), FailureClass::ProviderError),
     (FailurePattern::Code("50522"), FailureClass::ProviderError),
-    (FailurePattern::CodeStart("504"), FailureClass::InvalidInput),
-    (FailurePattern::CodeStart("505"), FailureClass::InvalidInput),
+    (FailurePattern::CodeDigits("504", 5), FailureClass::InvalidInput),
+    (FailurePattern::CodeDigits("505", 5), FailureClass::InvalidInput),
 ];
 
 /// Whether a body is Jimeng's: a numeric `code` that `status` repeats.

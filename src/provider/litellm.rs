@@ -52,9 +52,13 @@ const ERRORS: &[(&str, Reason)] = &[
 /// The reason of an error. That a provider does not know the task becomes an internal error whose message says so.
 fn error_kind(error: &ErrorBody) -> Option<Reason> {
     let kind = ErrorBody { code: error.kind.clone(), ..ErrorBody::default() };
-    let says = |text| error.message.as_deref().is_some_and(|message| message.to_ascii_lowercase().contains(text));
-    let is_unknown = || says("not found") || says("not_found") || says("does not exist") || says("no such");
-    by_code(ERRORS, &kind).or_else(|| is_unknown().then_some(Reason::NotFound))
+    let message = error.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+    // Credentials, hosts and models may not be found, either.
+    let is_unknown = says(&["notfounderror", "not found", "not_found", "does not exist", "no such"])
+        && says(&["video", "task", "operation", "job", "generation", "prediction", "interaction"])
+        && !says(&["credential", "host", "model"]);
+    by_code(ERRORS, &kind).or_else(|| is_unknown.then_some(Reason::NotFound))
 }
 
 /// Decodes a video (docs/upstreams.md 24).

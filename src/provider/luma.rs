@@ -8,7 +8,7 @@ use super::definition::{Provider, RequestSpec};
 use super::list::{List, ListPath};
 use super::read::answer;
 use super::read::error::unknown_kind;
-use super::read::failures::{FailurePattern, FailureTable, classify_answer};
+use super::read::failures::{FailurePattern, FailureTable, OTHER_TEXTS, REFUSAL_TEXTS, classify_answer};
 use super::read::fields::{self, BodySource, Contract, always, failed, optional};
 use super::read::lenient::Zone;
 use crate::domain::drift::Field;
@@ -47,7 +47,7 @@ const CONTRACT: Contract = &[
     optional(Field::ResultUrl, &["assets.video"]),
 ];
 
-/// Codes of the Agents API, and the only text of Dream Machine that says nothing.
+/// Codes of the Agents API.
 const FAILURES: FailureTable = &[
     (FailurePattern::Code("content_moderated"), FailureClass::ContentPolicy),
     (FailurePattern::Code("budget_exhausted"), FailureClass::Quota),
@@ -57,8 +57,10 @@ const FAILURES: FailureTable = &[
     (FailurePattern::Code("corrupt_input"), FailureClass::InvalidInput),
     (FailurePattern::Code("invalid_request"), FailureClass::InvalidInput),
     (FailurePattern::Code("generation_failed"), FailureClass::ProviderError),
-    (FailurePattern::MessageStart("job failed"), FailureClass::ProviderError),
 ];
+
+/// The text of a failure that says nothing else.
+const JOB_FAILED: FailureTable = &[(FailurePattern::MessageStart("job failed"), FailureClass::ProviderError)];
 
 /// Decodes a generation of either API (docs/upstreams.md 21).
 fn read(value: &Value, zone: Zone) -> Answer {
@@ -73,6 +75,6 @@ fn read(value: &Value, zone: Zone) -> Answer {
     if answer.reported_status == Some(Status::Succeeded) && !answer.has_result_url {
         answer.drift.add(Field::ResultUrl, fields::value_problem(value.get("output").or(value.get("assets"))));
     }
-    answer.failure = classify_answer(&[FAILURES], &answer);
+    answer.failure = classify_answer(&[FAILURES, REFUSAL_TEXTS, OTHER_TEXTS, JOB_FAILED], &answer);
     answer
 }

@@ -96,6 +96,12 @@ fn error_kind(error: &ErrorBody) -> Option<Reason> {
         ErrorForm::Reason => return vidu::error_kind(error),
         ErrorForm::Common => {}
     }
+    // The error of the vendor is in the message of the gateway's, as for a model that was switched off.
+    let message = error.message.as_deref().unwrap_or_default();
+    let is_gone = message.contains("404") || message.contains("no longer available");
+    if error.code.as_deref() == Some("fail_to_fetch_task") && is_gone {
+        return Some(Reason::NotFound);
+    }
     let is_number = error.code.as_deref().is_some_and(|code| code.parse::<f64>().is_ok());
     let vendors = [ark::error_kind, dashscope::error_kind, openai_videos::error_kind, veo::error_kind];
     by_code(ERRORS, error).or_else(|| vendors.iter().filter(|_| !is_number).find_map(|error_kind| error_kind(error)))

@@ -114,7 +114,9 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
         if !metadata.is_null() && !metadata.is_object() {
             answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);
         }
-        for url in [value.get("video_url"), value.get("url"), metadata.get("url")].into_iter().flatten() {
+        let listed = ["urls", "unsigned_urls"].map(|key| value.get(key).and_then(|urls| urls.get(0)));
+        let urls = [value.get("video_url"), value.get("url"), metadata.get("url")].into_iter().chain(listed);
+        for url in urls.flatten() {
             // A text that is not a URL is ignored: the task has succeeded.
             if fields::read_field(&mut answer, Field::ResultUrl, url, zone) == Err(FieldProblem::WrongType) {
                 answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);
@@ -123,8 +125,7 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     }
     let (code, message) = (answer.error_code.as_deref(), answer.error_message.as_deref());
     // Gateways use this shape for every vendor, with the vendor's codes.
-    let by_vendor = || if source == BodySource::Direct { None } else { class_by_any_vendor(code, message) };
-    answer.failure = classify(FAILURES, code, message).or_else(by_vendor);
+    answer.failure = classify(FAILURES, code, message).or_else(|| class_by_any_vendor(code, message));
     answer
 }
 
@@ -134,10 +135,10 @@ pub fn class_by_any_vendor(code: Option<&str>, message: Option<&str>) -> Option<
         ark::FAILURES,
         dashscope::FAILURES,
         minimax_hailuo::FAILURES,
-        jimeng::FAILURES,
-        vidu::FAILURES,
         FAILURES,
         openai_job::FAILURES,
+        jimeng::FAILURES,
+        vidu::FAILURES,
     ];
     tables.into_iter().find_map(|table| classify(table, code, message))
 }

@@ -179,6 +179,15 @@ impl Template {
         Some(above.strip_suffix('/')?.split('/').map(str::to_owned).collect())
     }
 
+    /// The pairs of its query that do not depend on the id, such as the version of the API.
+    pub fn fixed_query(&self) -> Vec<(String, String)> {
+        let fixed = |(name, value): &(String, Vec<TemplatePart>)| match value.as_slice() {
+            [TemplatePart::Text(text)] => Some((name.clone(), text.clone())),
+            _ => None,
+        };
+        self.query.iter().filter_map(fixed).collect()
+    }
+
     /// Adds its headers, and the header of the key, to another request.
     pub fn add_headers(&self, request: Request) -> Request {
         Request { headers: self.headers.clone(), key: self.key.clone(), ..request }

@@ -30,9 +30,11 @@ const CONTRACT: Contract = &[
     optional(Field::ModelUpstream, &["model"]),
     succeeded(Field::Duration, &["video.duration"]),
     optional(Field::ResultUrl, &["video.url"]),
-    optional(Field::ErrorCode, &["error.code", "code"]),
-    optional(Field::ErrorMessage, &["error.message"]),
+    optional(Field::ErrorCode, &["code"]),
 ];
+
+/// An `error` that is an object; it may be a text as well.
+const ERROR: Contract = &[optional(Field::ErrorCode, &["code"]), optional(Field::ErrorMessage, &["message"])];
 
 /// Codes of the API's errors, which xAI writes with hyphens, and other servers with underscores.
 const ERRORS: &[(&str, Reason)] = &[
@@ -80,7 +82,16 @@ pub fn is_video(value: &Value) -> bool {
 /// Decodes a video (docs/upstreams.md 15).
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = fields::read(CONTRACT, value, zone, source);
-    answer::read_error_text(&mut answer, value);
+    match value.get("error") {
+        Some(error @ Value::Object(_)) => {
+            let read = fields::read(ERROR, error, zone, source);
+            answer.error_code = read.error_code.or(answer.error_code);
+            answer.error_message = read.error_message;
+            answer.drift = answer.drift.union(read.drift);
+        }
+        None | Some(Value::Null | Value::String(_)) => answer::read_error_text(&mut answer, value),
+        Some(_) => answer.drift.add(Field::ErrorMessage, FieldProblem::WrongType),
+    }
     if let Some(Err(problem)) =
         value.get("progress").map(|progress| fields::read_progress(&mut answer, progress, ProgressUnit::Percent))
     {
@@ -91,12 +102,16 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
         Ok(ticks) => answer.cost = ticks.map(|ticks| Cost { amount: ticks / TICKS, currency: "USD" }),
         Err(problem) => answer.drift.add(Field::Cost, problem),
     }
+    let is_pending =
+        value.get("status").and_then(Value::as_str).is_some_and(|word| word.eq_ignore_ascii_case("pending"));
     let video = value.get("video").filter(|video| video.is_object());
     let has_file = video.and_then(|video| video.get("file_output")).is_some_and(|file| !file.is_null());
     let has_result = answer.has_result_url || has_file;
     answer.reported_status = match answer.reported_status {
         // `pending` is for tasks in the queue and for running ones.
-        Some(Status::Queued) if answer.progress.is_some_and(|progress| progress > 0.0) => Some(Status::Running),
+        Some(Status::Queued) if is_pending && answer.progress.is_some_and(|progress| progress > 0.0) => {
+            Some(Status::Running)
+        }
         // An older form has no status, and the response to the submission has only the id.
         None if has_result => Some(Status::Succeeded),
         None if answer.task_id.is_some() && answer.error_message.is_none() => Some(Status::Queued),

@@ -79,13 +79,14 @@ async fn is_signed(webhook: &Webhook, uri: &Uri, headers: &HeaderMap, body: &[u8
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());
         signature.is_valid(&SignedRequest { path, query, header: &header, body, now: clock::now().into() }, keys)
     };
-    if let Some(secret) = &webhook.signing_secret {
-        let secret = secret.get().await;
-        return is_valid(&CallbackKeys { secret: Some(secret.expose()), public: &[] });
+    if let Some(secret) = &webhook.signing_secret
+        && is_valid(&CallbackKeys { secret: Some(secret.get().await.expose()), public: &[] })
+    {
+        return true;
     }
     let Some(public_keys) = &webhook.public_keys else { return false };
     for are_stale in [false, true] {
-        let keys = public_keys.keys(are_stale).await.unwrap_or_default();
+        let keys = public_keys.keys(are_stale).await;
         if is_valid(&CallbackKeys { secret: None, public: &keys }) {
             return true;
         }

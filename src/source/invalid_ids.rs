@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::id::{InvalidTaskId, MAX_TASK_ID};
-use crate::domain::labels::sanitize;
+use crate::domain::labels::is_invisible;
 
 /// How much of an id that is too long is shown, in characters.
 const SHOWN: usize = 64;
@@ -22,8 +22,8 @@ impl InvalidIds {
     pub fn add(&mut self, id: &str, why: InvalidTaskId) {
         self.count += 1;
         if let (None, InvalidTaskId::TooLong(bytes)) = (&self.too_long, why) {
-            let beginning: String = id.chars().take(SHOWN).collect();
-            self.too_long = Some((sanitize(&beginning).into_owned(), bytes));
+            let beginning = id.chars().filter(|c| !is_invisible(*c)).take(SHOWN).collect();
+            self.too_long = Some((beginning, bytes));
         }
     }
 }

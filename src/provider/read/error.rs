@@ -140,7 +140,7 @@ pub fn http_error(status: u16, body: &[u8], error_kind: ErrorKind) -> ApiError {
             _ => Reason::HttpOther,
         }),
     };
-    ApiError { kind, code: found.code, message: found.message, drift: Drift::NONE }
+    ApiError { code: found.code, message: found.message, ..ApiError::new(kind) }
 }
 
 /// Google's detail of an error that concerns the key. It comes with HTTP 400 (docs/upstreams.md 1.5).
@@ -170,7 +170,7 @@ pub fn ok_error(body: &Value, error_kind: ErrorKind) -> ApiError {
     let is_unauthorized = body.get("success") == Some(&Value::Bool(false)) && message.starts_with("Unauthorized");
     let kind =
         if is_unauthorized { Reason::Unauthorized } else { known_kind(&found, error_kind).unwrap_or(Reason::ApiError) };
-    ApiError { kind, code: found.code, message: found.message, drift: Drift::NONE }
+    ApiError { code: found.code, message: found.message, ..ApiError::new(kind) }
 }
 
 /// Whether a code means success: `success` (new-api), 0 (Kling, `MiniMax`) or 200 (some forks).

@@ -11,6 +11,8 @@ pub enum FailurePattern {
     CodeContains(&'static str),
     /// The code begins with this.
     CodeStart(&'static str),
+    /// The code begins with this, and has so many digits.
+    CodeDigits(&'static str, usize),
     /// The message begins with this.
     MessageStart(&'static str),
     /// The message contains this.
@@ -30,6 +32,9 @@ pub fn classify(table: FailureTable, code: Option<&str>, message: Option<&str>) 
     let matches = |pattern: &FailurePattern| match pattern {
         FailurePattern::Code(code_text) => code.as_deref() == Some(&*code_text.to_lowercase()),
         FailurePattern::CodeContains(part) => code.as_deref().is_some_and(|code| code.contains(&*part.to_lowercase())),
+        FailurePattern::CodeDigits(start, digits) => code.as_deref().is_some_and(|code| {
+            code.starts_with(start) && code.len() == *digits && code.bytes().all(|byte| byte.is_ascii_digit())
+        }),
         FailurePattern::CodeStart(start) => {
             code.as_deref().is_some_and(|code| code.starts_with(&*start.to_lowercase()))
         }
