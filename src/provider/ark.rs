@@ -88,6 +88,13 @@ pub(super) const FAILURES: FailureTable = &[
     (FailurePattern::CodeContains("NotFound"), FailureClass::InvalidInput),
 ];
 
+/// Whether a body is a task of Ark, and not of another vendor.
+pub fn is_task(value: &Value) -> bool {
+    let has = |key| value.get(key).is_some();
+    let has_own_id = value.get("id").and_then(Value::as_str).is_some_and(|id| id.starts_with("cgt-"));
+    has_own_id || ["content", "usage", "framespersecond"].into_iter().any(has) || has("created_at") && has("updated_at")
+}
+
 /// Reads an Ark task (docs/upstreams.md 5.1).
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = fields::read(CONTRACT, value, zone, source);

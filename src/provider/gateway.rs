@@ -288,13 +288,13 @@ fn read_inner(row: &Value, zone: Zone, depth: u8, outer: &mut Answer) -> Answer 
     let nested = find_row(&inner).filter(|data| data.get("status").is_some() && !jimeng::is_answer(&inner));
     let found = match nested {
         Some(nested) => read_row(nested, zone, body_source(nested), depth + 1).map(as_nested),
-        None => vendor::read(&inner, zone, BodySource::Inside).or_else(|| vendor::read_error(&inner)),
+        None => vendor::read(&inner, zone, BodySource::Inside),
     };
     // Before the gateway's first poll a row contains the response to the submission, possibly only an id. A failed row may, too.
     let was_polled = outer.reported_status.is_some_and(|status| !matches!(status, Status::Queued | Status::Failed));
     match found {
         // That no table knows a vendor is no change of anything that is documented.
-        None => Answer { has_unknown_body: was_polled, ..Answer::default() },
+        None => Answer { has_unknown_body: was_polled, ..vendor::read_unknown(&inner, zone) },
         Some(found) => {
             if found.reported_status.is_none() && found.error_code.is_none() && was_polled {
                 outer.drift.add(Field::UpstreamStatus, FieldProblem::Missing);

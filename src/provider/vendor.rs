@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::read::error::{self, is_success_code};
-use super::read::fields::BodySource;
+use super::read::fields::{self, BodySource, Contract, optional};
 use super::read::lenient::{self, Zone};
 use super::{ark, dashscope, jimeng, kling, minimax_hailuo, openai_videos, openrouter, veo, vidu, xai};
 use crate::domain::Answer;
+use crate::domain::drift::Field;
 
 /// Decodes a vendor's body.
 type ReadBody = fn(&Value, Zone, BodySource) -> Answer;
@@ -30,7 +31,7 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Option<Answer> {
         vidu::read
     } else if xai::is_video(value) {
         xai::read
-    } else if value.get("status").is_some_and(Value::is_string) {
+    } else if ark::is_task(value) || source != BodySource::Inside && value.get("status").is_some_and(Value::is_string) {
         ark::read
     } else {
         return None;
@@ -38,10 +39,13 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Option<Answer> {
     Some(read(value, zone, source))
 }
 
-/// Decodes the error in a body of an unknown vendor.
-pub fn read_error(value: &Value) -> Option<Answer> {
+/// Decodes what bodies of an unknown vendor may have as others do: a known status word, and an error. Nothing is missing.
+pub fn read_unknown(value: &Value, zone: Zone) -> Answer {
+    const STATUS: Contract = &[optional(Field::Status, &["status"])];
+    let reported_status = fields::read(STATUS, value, zone, BodySource::Inside).reported_status;
     let found = error::error_body(value);
     let has_error = value.get("error").is_some_and(|error| !error.is_null())
         || found.code.as_deref().is_some_and(|code| !is_success_code(code));
-    has_error.then(|| Answer { error_code: found.code, error_message: found.message, ..Answer::default() })
+    let (error_code, error_message) = if has_error { (found.code, found.message) } else { (None, None) };
+    Answer { reported_status, error_code, error_message, ..Answer::default() }
 }

@@ -290,8 +290,8 @@ fn errors_and_flat_rows_are_recognized() {
         assert_eq!(decoded[key], value, "{decoded}");
     }
     let words = |gateway: &str, inner: &str| {
-        let body =
-            json!({"code": "success", "data": {"status": gateway, "data": {"id": "c", "status": inner}}}).to_string();
+        let body = json!({"code": "success", "data": {"status": gateway, "data": {"id": "cgt-c", "status": inner}}})
+            .to_string();
         answer("new_api", body.as_bytes()).unwrap().unknown_word
     };
     assert_eq!(words("UPSCALING", "running").as_deref(), Some("UPSCALING"));
@@ -515,6 +515,8 @@ fn the_body_of_an_unknown_vendor_is_no_drift() {
         json!({}),
         json!({"status": 3, "result": "x"}),
         json!({"state": "odd"}),
+        json!({"id": "x1", "status": "rendering", "clip": {"url": "https://media.example.com/v.mp4"}}),
+        json!({"status": "succeeded", "video": {"url": "https://media.example.com/v.mp4"}}),
     ] {
         let row = json!({"code": "success", "data": {
             "task_id": "t", "platform": "99", "status": "IN_PROGRESS", "progress": "30%", "submit_time": 1_795_132_800,
