@@ -33,6 +33,7 @@ mod readers;
 mod reasons;
 mod reload;
 mod restart;
+mod results;
 mod robust;
 mod sane;
 mod schemas;

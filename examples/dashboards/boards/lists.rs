@@ -49,9 +49,9 @@ pub fn tasks() -> Vec<Panel> {
 
 fn task_columns() -> Vec<Value> {
     let colored = json!({"type": "color-background", "mode": "basic"});
-    let seconds = |name: &str| by_name(name, &[("unit", json!("s")), ("custom.width", json!(130))]);
+    let seconds = |name: &str, width: u16| by_name(name, &[("unit", json!("s")), ("custom.width", json!(width))]);
     vec![
-        task_ids(&[("links", json!([link("Task dashboard", TASK_PAGE)])), ("custom.minWidth", json!(220))]),
+        task_ids(&[("links", json!([link("Task dashboard", TASK_PAGE)])), ("custom.minWidth", json!(200))]),
         by_name("Upstream", &[("links", json!([link("Upstream dashboard", UPSTREAM_PAGE)]))]),
         by_name(
             "Status",
@@ -71,18 +71,18 @@ fn task_columns() -> Vec<Value> {
                 ("max", json!(1)),
                 ("custom.cellOptions", json!({"type": "gauge", "mode": "basic", "valueDisplayMode": "text"})),
                 ("color", json!({"mode": "fixed", "fixedColor": "blue"})),
-                ("custom.width", json!(180)),
+                ("custom.width", json!(140)),
             ],
         ),
-        seconds("Submitted ago"),
-        seconds("Latency"),
-        seconds("Last change ago"),
-        by_name("Failure", &[("custom.width", json!(130))]),
-        by_name("Tokens", &[("custom.width", json!(100))]),
+        seconds("Submitted ago", 130),
+        seconds("Latency", 90),
+        seconds("Last change ago", 130),
+        by_name("Failure", &[("custom.width", json!(120))]),
+        by_name("Tokens", &[("custom.width", json!(90))]),
         by_name(
             "Failed polls",
             &[
-                ("custom.width", json!(110)),
+                ("custom.width", json!(100)),
                 ("custom.cellOptions", colored),
                 ("color", json!({"mode": "thresholds"})),
                 ("thresholds", thresholds(&[(None, "transparent"), (Some(1.0), "orange"), (Some(5.0), "red")])),
