@@ -56,7 +56,7 @@ impl Place {
         Ok(Some(found))
     }
 
-    /// Whether there is something, by [`has_value`].
+    /// Whether there is a value other than null, false, an empty text, list or object.
     pub fn has_value(&self, value: &Value) -> bool {
         has_value(self.find_in(value).ok().flatten().as_deref())
     }

@@ -168,7 +168,7 @@ pub fn checked_seconds(value: &Value) -> Result<Option<f64>, FieldProblem> {
 /// The unit of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProgressUnit {
-    /// A ratio between 0 and 1, percent otherwise, as by [`progress`].
+    /// A ratio between 0 and 1, percent otherwise.
     #[default]
     Auto,
     /// 0 to 1.
