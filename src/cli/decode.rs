@@ -68,9 +68,9 @@ impl Decode {
         } else if self.list && dialect.has_list() {
             list_json(&dialect.read_list(self.http_status, &body).map(|list| list.tasks))
         } else {
-            let header = dialect.model_header().and_then(|wanted| self.header(wanted));
+            let header = dialect.answer_header().and_then(|wanted| self.header(wanted));
             let read = dialect.read(self.http_status, &body).map(|mut answer| {
-                dialect.apply_model_header(&mut answer, header);
+                dialect.apply_header(&mut answer, header);
                 answer
             });
             if self.list && read.is_ok() {

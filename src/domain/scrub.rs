@@ -125,8 +125,8 @@ fn mask_words(text: &str) -> String {
         words.extend(parts.into_iter().enumerate().map(|(n, part)| (part, if n == last { separator } else { "" })));
     }
     let mut masked = String::with_capacity(text.len());
-    // How many words ago there was a word about money, and whether the word before names a key.
-    let (mut since_money, mut names_key) = (usize::MAX, false);
+    // How many words ago there was a word about money, and whether the words before name a key, or a request.
+    let (mut since_money, mut names_key, mut names_request) = (usize::MAX, false, NamesRequest::No);
     for (n, (word, separator)) in words.iter().enumerate() {
         if word.is_empty() {
             masked.push_str(separator);
@@ -143,7 +143,9 @@ fn mask_words(text: &str) -> String {
             None => has_digit && word.contains(CURRENCIES),
         };
         let is_named_key = names_key && (has_digit || word.contains('*') || word.len() >= MIN_KEY && word.is_ascii());
-        masked.push_str(if is_named_key || is_key_like(word) {
+        // What the upstream's support asks for first.
+        let is_request_id = names_request == NamesRequest::Yes && !has_key_mark(word);
+        masked.push_str(if is_named_key || is_key_like(word) && !is_request_id {
             REDACTED
         } else if is_money {
             AMOUNT
@@ -152,9 +154,22 @@ fn mask_words(text: &str) -> String {
         });
         masked.push_str(separator);
         since_money = if is_about_money(&lower) { 0 } else { since_money.saturating_add(1) };
+        names_request = match (&*lower, names_request) {
+            ("request_id" | "requestid", _) | ("id", NamesRequest::Maybe) => NamesRequest::Yes,
+            ("request", _) => NamesRequest::Maybe,
+            _ => NamesRequest::No,
+        };
         names_key = KEY_WORDS.contains(&&*lower) || names_key && matches!(&*lower, "is" | "provided" | "given" | "/");
     }
     masked
+}
+
+/// Whether the next word is the id of a request: after `request id`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NamesRequest {
+    No,
+    Maybe,
+    Yes,
 }
 
 /// The parts of a word: the script changes, or a slash stands, where one ends.
@@ -184,13 +199,18 @@ fn is_about_money(lower: &str) -> bool {
     MONEY_WORDS.iter().any(|money| lower.ends_with(money))
 }
 
-/// Whether a word looks like a key, also one that its owner has masked in part.
+/// Whether a word looks like a key.
 fn is_key_like(word: &str) -> bool {
-    const PREFIXES: [&str; 13] =
-        ["sk-", "sk_", "ak-", "pk-", "rk-", "akia", "aklt", "aiza", "ghp_", "xai-", "r8_", "key_", "luma-"];
+    has_key_mark(word) || labels::is_secret_like(word)
+}
+
+/// Whether a word begins as keys do, or was masked in part by its owner.
+fn has_key_mark(word: &str) -> bool {
+    const PREFIXES: [&str; 14] =
+        ["sk-", "sk_", "ak-", "pk-", "rk-", "akia", "aklt", "aiza", "ghp_", "xai-", "r8_", "key_", "luma-", "eyj"];
     let lower = word.to_ascii_lowercase();
     let has_prefix = PREFIXES.iter().any(|prefix| lower.starts_with(prefix) && lower.len() >= prefix.len() + 4);
-    has_prefix || word.contains("***") || labels::is_secret_like(word)
+    has_prefix || word.contains("***")
 }
 
 #[cfg(test)]
@@ -219,6 +239,11 @@ mod tests {
             ("Image pixel is invalid: 100x100, at least 300", "Image pixel is invalid: 100x100, at least 300"),
             ("(E005) (fixture0005)", "(E005) (fixture0005)"),
             ("Authorization: Bearer abcdefghijklmnopqrst", "Authorization: Bearer redacted"),
+            (
+                "limit. Request id: 0217951328000000000000000000fixture",
+                "limit. Request id: 0217951328000000000000000000fixture",
+            ),
+            ("Request id: sk-abcdef12", "Request id: redacted"),
             ("密钥sk-abcdef12无效", "密钥redacted无效"),
             ("keys/luma-1234abcd/x", "keys/redacted/x"),
             ("余额0.52不足", "余额[amount]不足"),

@@ -42,14 +42,16 @@ pub struct Provider {
     pub result: Option<ResultRequest>,
     /// Headers that every request must have.
     pub headers: &'static [(&'static str, &'static str)],
-    /// The response header with the name of the model that ran, and how that name is read.
-    pub model_header: Option<ModelHeader>,
+    /// A response header that completes an answer.
+    pub answer_header: Option<AnswerHeader>,
     /// What an access key and a secret key sign, where a key alone is not enough.
     pub signs: Option<Signs>,
     /// Responses repeat the inputs of the task, which may be very large.
     pub repeats_inputs: bool,
     /// The model in the id of a task, for responses without a model.
     pub model_of_id: Option<fn(&TaskId) -> Option<&str>>,
+    /// Reading a single task may change it: a gateway asks Gemini or Vertex then, and stores only a status (docs/upstreams.md 2.3).
+    pub may_read_with_effect: bool,
     /// The codes of errors only repeat the HTTP status, and are left out.
     pub repeats_http_status: bool,
 }
@@ -77,10 +79,11 @@ impl Provider {
             accepts_empty: false,
             result: None,
             headers: &[],
-            model_header: None,
+            answer_header: None,
             signs: None,
             repeats_inputs: false,
             model_of_id: None,
+            may_read_with_effect: false,
             repeats_http_status: false,
         }
     }
@@ -112,9 +115,9 @@ pub enum Signs {
     Requests(Signature),
 }
 
-/// A response header with the name of a model.
+/// A response header that completes an answer, such as one with the name of the model.
 #[derive(Debug, Clone, Copy)]
-pub struct ModelHeader {
+pub struct AnswerHeader {
     /// Its name.
     pub name: &'static str,
     /// Completes an answer with its value.

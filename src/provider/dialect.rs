@@ -144,7 +144,7 @@ impl Dialect {
             Some(Signs::Requests(signature)) => Some(signature),
             _ => None,
         };
-        let wanted_header = self.provider.model_header.map(|header| header.name);
+        let wanted_header = self.provider.answer_header.map(|header| header.name);
         Ok(Request { signature, wanted_header, ..template.request(id)? })
     }
 
@@ -168,7 +168,9 @@ impl Dialect {
     pub fn read_result_response(&self, answer: &Answer, response: &Response) -> Result<Answer, ApiError> {
         let read = self.read_result(response.status, body(response)?)?;
         let (task_id, drift) = (answer.task_id.clone(), answer.drift.union(read.drift));
-        Ok(Answer { task_id, drift, is_large: response.size > LARGE_ANSWER, ..read })
+        let mut answer = Answer { task_id, drift, is_large: response.size > LARGE_ANSWER, ..read };
+        self.apply_header(&mut answer, response.header.as_deref());
+        Ok(answer)
     }
 
     /// Decodes the body of a result.
@@ -187,7 +189,7 @@ impl Dialect {
     /// As [`Dialect::read`].
     pub fn read_response(&self, response: &Response) -> Result<Answer, ApiError> {
         let mut answer = self.read(response.status, body(response)?)?;
-        self.apply_model_header(&mut answer, response.header.as_deref());
+        self.apply_header(&mut answer, response.header.as_deref());
         answer.is_large = response.size > LARGE_ANSWER;
         Ok(answer)
     }
@@ -197,14 +199,19 @@ impl Dialect {
         self.provider.model_of_id?(id)
     }
 
-    /// The response header that names the model, if the provider has one.
-    pub fn model_header(&self) -> Option<&'static str> {
-        Some(self.provider.model_header?.name)
+    /// Whether reading a single task may change it at its gateway.
+    pub fn may_read_with_effect(&self) -> bool {
+        self.provider.may_read_with_effect
+    }
+
+    /// The name of the response header that completes an answer, if the provider has one.
+    pub fn answer_header(&self) -> Option<&'static str> {
+        Some(self.provider.answer_header?.name)
     }
 
     /// Completes an answer with the value of that header.
-    pub fn apply_model_header(&self, answer: &mut Answer, value: Option<&str>) {
-        if let Some(header) = self.provider.model_header {
+    pub fn apply_header(&self, answer: &mut Answer, value: Option<&str>) {
+        if let Some(header) = self.provider.answer_header {
             (header.read)(answer, value);
         }
     }

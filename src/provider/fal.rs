@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::callback_signature::CallbackSignature;
-use super::definition::{Callback, KeySpec, Provider, RequestSpec, ResultRequest};
+use super::definition::{AnswerHeader, Callback, KeySpec, Provider, RequestSpec, ResultRequest};
 use super::read::answer;
 use super::read::error::{self, unknown_kind};
 use super::read::failures::{FailurePattern, FailureTable, classify_answer};
 use super::read::fields::{self, BodySource, Contract, always, optional};
-use super::read::lenient::{self, Zone};
+use super::read::lenient::Zone;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, ApiError, FailureClass, Status, TaskId};
 
@@ -20,6 +20,7 @@ pub static FAL: Provider = Provider {
     read_refusal: Some(read_refusal),
     result: Some(ResultRequest { is_needed, read: read_result }),
     model_of_id: Some(model),
+    answer_header: Some(AnswerHeader { name: "x-fal-error-type", read: read_error_type }),
     webhook_signature: Some(CallbackSignature::Fal),
     id_form: "OWNER/APP/requests/UUID; for bare UUIDs set request.path to /OWNER/APP/requests/{task_id}/status",
     requests: &[RequestSpec {
@@ -77,8 +78,12 @@ fn read(value: &Value, zone: Zone) -> Answer {
     if answer.reported_status == Some(Status::Succeeded) {
         if answer.error_code.as_deref() == Some(CANCELLED) {
             answer.reported_status = Some(Status::Cancelled);
-        } else if answer.error_code.is_some() || answer.error_message.is_some() {
+        } else if answer.error_code.is_some() || value.get("error").is_some_and(has_content) {
+            // Also with an error of another type, whose drift is counted.
             answer.reported_status = Some(Status::Failed);
+            let found = error::error_body(value);
+            answer.error_code = answer.error_code.or(found.code);
+            answer.error_message = answer.error_message.or(found.message);
         }
     } else {
         (answer.error_code, answer.error_message) = (None, None);
@@ -95,9 +100,14 @@ fn is_needed(answer: &Answer) -> bool {
 /// Keys of a result with media.
 const MEDIA: [&str; 5] = ["video", "videos", "video_url", "images", "image"];
 
-/// Whether a body is a result, not a status.
+/// Whether a body is a result, not a status, which has no media.
 fn is_result(value: &Value) -> bool {
-    value.get("status").is_none() && MEDIA.iter().any(|key| value.get(key).is_some_and(|media| !media.is_null()))
+    MEDIA.iter().any(|key| value.get(key).is_some_and(|media| !media.is_null()))
+}
+
+/// Whether there is something other than null and an empty text.
+fn has_content(value: &Value) -> bool {
+    !value.is_null() && value.as_str() != Some("")
 }
 
 /// Decodes a result, which has the form that the model wants.
@@ -125,17 +135,31 @@ fn read_result(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
 /// Decodes a result that is none: a refusal of the model (422), or the request is not finished after all (400).
 fn read_refusal(http_status: u16, value: &Value) -> Option<Answer> {
     let found = error::error_body(value);
-    let is_in_progress = found.message.as_deref().is_some_and(|message| message.contains("still in progress"));
+    let is_in_progress =
+        found.message.as_deref().is_some_and(|message| message.to_lowercase().contains("still in progress"));
     match http_status {
         400 if is_in_progress => Some(Answer::new(Status::Running)),
         // A field of the path or the query is that of our own request.
-        422 if lenient::at(value, "detail").is_some() && first_location(value).is_none_or(|at| at == "body") => {
-            let mut answer =
-                Answer { error_code: found.code, error_message: found.message, ..Answer::new(Status::Failed) };
-            answer.failure = class_of_refusal(&answer);
+        422 if first_location(value).is_none_or(|at| at == "body") => {
+            let is_cancelled = found.code.as_deref() == Some(CANCELLED);
+            let status = if is_cancelled { Status::Cancelled } else { Status::Failed };
+            let mut answer = Answer { error_code: found.code, error_message: found.message, ..Answer::new(status) };
+            answer.failure = class_of_refusal(&answer).filter(|_| !is_cancelled);
             Some(answer)
         }
         _ => None,
+    }
+}
+
+/// Completes a failure without a code by the header that repeats `error_type`.
+fn read_error_type(answer: &mut Answer, value: Option<&str>) {
+    let code = value.and_then(error::short_code).filter(|_| answer.error_code.is_none());
+    if let Some(code) = code.filter(|_| answer.status() == Status::Failed) {
+        if code == CANCELLED {
+            (answer.reported_status, answer.failure) = (Some(Status::Cancelled), None);
+        }
+        answer.error_code = Some(code);
+        answer.failure = classify_answer(&[FAILURES], answer).or(answer.failure);
     }
 }
 

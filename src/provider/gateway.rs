@@ -173,7 +173,11 @@ fn read_row(row: &Value, zone: Zone, source: BodySource, depth: u8) -> Option<An
     read_error(row, &inner, fail_reason, &mut answer);
     // The gateway's own failures have priority over the codes of vendors.
     let (code, message) = (answer.error_code.as_deref(), answer.error_message.as_deref());
-    let classified = || classify(FAILURES, code, message).or_else(|| openai_videos::class_by_any_vendor(code, message));
+    let inner_message = inner.error_message.as_deref();
+    let classified = || {
+        let own = classify(FAILURES, code, message).or_else(|| classify(FAILURES, None, inner_message));
+        own.or_else(|| openai_videos::class_by_any_vendor(code, message))
+    };
     answer.failure = inner.failure.or_else(classified);
     answer.has_result_url = URLS.iter().any(|key| has_url(row, key)) || inner.has_result_url;
     let signed = || URLS.iter().find_map(|key| signed_url::expiry(row.get(key)?.as_str()?));

@@ -106,8 +106,8 @@ fn read(value: &Value, zone: Zone) -> Answer {
     };
     if let Some(code) = code {
         (answer.reported_status, answer.unknown_word) = (Some(Status::Failed), None);
-        // A used-up budget is a status; the errors beside it are less exact.
-        if answer.error_code.is_none() || code == BUDGET_EXCEEDED {
+        // The status is the code; the errors beside it are less exact.
+        if answer.error_code.is_none() || own_word.is_some() {
             answer.error_code = Some(code.to_owned());
         }
     }
@@ -139,8 +139,10 @@ fn read_steps(value: &Value, zone: Zone, answer: &mut Answer) -> bool {
     }
     let of_kind = |kind: &'static str| move |part: &&Value| part.get("type").and_then(Value::as_str) == Some(kind);
     let outputs = steps.as_array().into_iter().flatten().filter(of_kind("model_output"));
+    // The shortcut beside the steps may lack the type.
+    let is_video = |part: &&Value| part.get("type").is_none_or(|kind| kind.as_str() == Some("video"));
     let contents = outputs.clone().filter_map(|step| step.get("content")?.as_array()).flatten();
-    let videos = contents.filter(of_kind("video")).chain(value.get("output_video"));
+    let videos = contents.filter(of_kind("video")).chain(value.get("output_video").filter(is_video));
     let mut has_video = false;
     for video in videos {
         match video.get("uri") {
@@ -182,7 +184,8 @@ fn read_errors(value: &Value, answer: &mut Answer) {
 /// Reads code and message of an error. A code may be a URL, whose last segment is the word.
 fn read_error(error: &Value, answer: &mut Answer) {
     let code = lenient::text(error, "code");
-    let word = code.as_deref().map(|code| code.trim_end_matches('/').rsplit('/').next().unwrap_or(code));
+    let path = code.as_deref().map(|code| code.split(['?', '#']).next().unwrap_or(code).trim_end_matches('/'));
+    let word = path.map(|path| path.rsplit('/').next().unwrap_or(path));
     answer.error_code = word.and_then(short_code).or(answer.error_code.take());
     answer.error_message = lenient::owned(error, "message").or(answer.error_message.take());
 }

@@ -111,6 +111,12 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
         answer.failure = classify_answer(&[FAILURES], &answer);
         return answer;
     }
+    let code = lenient::text(value, "code").filter(|code| code != SUCCESS).and_then(|code| short_code(&code));
+    if let Some(code) = code.filter(|_| source == BodySource::Inside) {
+        // The gateway could not ask: the task has not failed for that (docs/upstreams.md 20).
+        let error_message = lenient::owned(value, "message");
+        return Answer { error_code: Some(code), error_message, ..Answer::default() };
+    }
     let mut answer = fields::read(CONTRACT, value, zone, source);
     if answer.unknown_word.as_deref() == Some("not_found") {
         (answer.reported_status, answer.unknown_word) = (Some(Status::Unknown), None);

@@ -6,13 +6,13 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
-use super::definition::{ModelHeader, Provider, RequestSpec};
+use super::definition::{AnswerHeader, Provider, RequestSpec};
 use super::read::answer;
 use super::read::error::{ErrorBody, by_code};
 use super::read::failures::{FailureTable, classify_answer};
 use super::read::fields::{self, BodySource, Contract, always, optional};
 use super::read::lenient::Zone;
-use super::{ark, dashscope, fal, minimax_hailuo, openai_videos, runway, veo};
+use super::{ark, dashscope, fal, luma, minimax_hailuo, openai_videos, replicate, runway, veo, vidu, xai};
 use crate::domain::drift::Field;
 use crate::domain::labels;
 use crate::domain::{Answer, Reason, Status};
@@ -20,7 +20,7 @@ use crate::domain::{Answer, Reason, Status};
 /// The provider (docs/upstreams.md 24). Its base URL must be configured.
 pub static LITELLM: Provider = Provider {
     repeats_http_status: true,
-    model_header: Some(ModelHeader { name: "x-litellm-model-name", read: read_model }),
+    answer_header: Some(AnswerHeader { name: "x-litellm-model-name", read: read_model }),
     requests: &[RequestSpec::get("/v1/videos/{task_id}")],
     ..Provider::new("litellm", |value, zone| answer::finish_direct(value, read(value, zone), error_kind), error_kind)
 };
@@ -58,7 +58,9 @@ fn error_kind(error: &ErrorBody) -> Option<Reason> {
     let is_unknown = says(&["notfounderror", "not found", "not_found", "does not exist", "no such"])
         && says(&["video", "task", "operation", "job", "generation", "prediction", "interaction"])
         && !says(&["credential", "host", "model"]);
-    by_code(ERRORS, &kind).or_else(|| is_unknown.then_some(Reason::NotFound))
+    // Google's, HTTP libraries' and MiniMax's words for it.
+    let is_known_text = says(&["entity was not found", "resource not found", "404 not found", "invalid task_id"]);
+    by_code(ERRORS, &kind).or_else(|| (is_unknown || is_known_text).then_some(Reason::NotFound))
 }
 
 /// Decodes a video (docs/upstreams.md 24).
@@ -84,6 +86,10 @@ fn failures(vendor: &str) -> Option<FailureTable> {
         "runwayml" => runway::FAILURES,
         "fal_ai" => fal::FAILURES,
         "volcengine" => ark::FAILURES,
+        "vidu" => vidu::FAILURES,
+        "luma" => luma::FAILURES,
+        "replicate" => replicate::FAILURES,
+        "xai" => xai::FAILURES,
         _ => return None,
     })
 }

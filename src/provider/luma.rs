@@ -48,7 +48,7 @@ const CONTRACT: Contract = &[
 ];
 
 /// Codes of the Agents API.
-const FAILURES: FailureTable = &[
+pub(super) const FAILURES: FailureTable = &[
     (FailurePattern::Code("content_moderated"), FailureClass::ContentPolicy),
     (FailurePattern::Code("budget_exhausted"), FailureClass::Quota),
     (FailurePattern::Code("output_not_found"), FailureClass::NoOutput),

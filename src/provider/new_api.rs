@@ -13,6 +13,7 @@ use crate::domain::Reason;
 /// Any gateway (docs/upstreams.md 2); its base URL must be configured.
 pub static NEW_API: Provider = Provider {
     list: Some(LIST),
+    may_read_with_effect: true,
     requests: &[RequestSpec::get("/v1/video/generations/{task_id}")],
     ..Provider::new("new_api", |value, zone| gateway::read(value, zone, error_kind), error_kind)
 };

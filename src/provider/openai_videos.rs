@@ -114,9 +114,9 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
         if !metadata.is_null() && !metadata.is_object() {
             answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);
         }
-        let listed = ["urls", "unsigned_urls"].map(|key| value.get(key).and_then(|urls| urls.get(0)));
-        let urls = [value.get("video_url"), value.get("url"), metadata.get("url")].into_iter().chain(listed);
-        for url in urls.flatten() {
+        let listed = ["urls", "unsigned_urls"].into_iter().filter_map(|key| value.get(key)?.as_array()).flatten();
+        let urls = [value.get("video_url"), value.get("url"), metadata.get("url")].into_iter().flatten();
+        for url in urls.chain(listed) {
             // A text that is not a URL is ignored: the task has succeeded.
             if fields::read_field(&mut answer, Field::ResultUrl, url, zone) == Err(FieldProblem::WrongType) {
                 answer.drift.add(Field::ResultUrl, FieldProblem::WrongType);

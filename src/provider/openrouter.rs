@@ -6,7 +6,7 @@ use super::callback_signature::CallbackSignature;
 use super::definition::{Provider, RequestSpec};
 use super::read::answer;
 use super::read::error::{self, by_code};
-use super::read::fields::{self, BodySource, Contract, always, optional, succeeded};
+use super::read::fields::{self, BodySource, Contract, always, optional};
 use super::read::lenient::Zone;
 use crate::domain::drift::Field;
 use crate::domain::{Answer, Reason};
@@ -28,7 +28,6 @@ const CONTRACT: Contract = &[
     always(Field::Status, &["status"]),
     optional(Field::ModelOrigin, &["model"]),
     optional(Field::ErrorMessage, &["error"]),
-    succeeded(Field::ResultUrl, &["urls.0", "unsigned_urls.0"]),
     optional(Field::Cost, &["usage.cost"]),
 ];
 
@@ -52,5 +51,7 @@ pub fn is_job(value: &Value) -> bool {
 
 /// Decodes a job (docs/upstreams.md 14). Its error is a text without a code.
 pub fn read(value: &Value, zone: Zone) -> Answer {
-    fields::read(CONTRACT, value, zone, BodySource::Direct)
+    let mut answer = fields::read(CONTRACT, value, zone, BodySource::Direct);
+    fields::read_result_urls(&mut answer, [value.get("urls"), value.get("unsigned_urls")], zone);
+    answer
 }

@@ -51,7 +51,7 @@ const CONTRACT: Contract = &[
 ];
 
 /// Codes in the text of the error (docs/upstreams.md 18).
-const FAILURES: FailureTable = &[
+pub(super) const FAILURES: FailureTable = &[
     (FailurePattern::Code("E005"), FailureClass::ContentPolicy),
     (FailurePattern::Code("E006"), FailureClass::InvalidInput),
     (FailurePattern::Code("E001"), FailureClass::ProviderError),

@@ -6,7 +6,7 @@ use super::definition::{Provider, RequestSpec};
 use super::read::answer;
 use super::read::error::unknown_kind;
 use super::read::failures::{FailurePattern, FailureTable, classify_answer};
-use super::read::fields::{self, BodySource, Contract, always, failed, optional, succeeded};
+use super::read::fields::{self, BodySource, Contract, always, failed, optional};
 use super::read::lenient::{ProgressUnit, Zone};
 use crate::domain::drift::Field;
 use crate::domain::{Answer, FailureClass};
@@ -23,7 +23,6 @@ const CONTRACT: Contract = &[
     always(Field::TaskId, &["id"]),
     always(Field::Status, &["status"]),
     always(Field::Submit, &["createdAt"]),
-    succeeded(Field::ResultUrl, &["output.0"]),
     optional(Field::ErrorCode, &["failureCode"]),
     failed(Field::ErrorMessage, &["failure"]),
 ];
@@ -45,6 +44,7 @@ fn read(value: &Value, zone: Zone) -> Answer {
     if let Some(Err(problem)) = progress {
         answer.drift.add(Field::Progress, problem);
     }
+    fields::read_result_urls(&mut answer, [value.get("output")], zone);
     answer.failure = classify_answer(&[FAILURES], &answer);
     answer
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::definition::{Provider, RequestSpec};
+use super::openai_videos;
 use super::read::answer;
 use super::read::error::{self, by_code};
 use super::read::failures::{EMPTY_RESPONSE, FailurePattern, FailureTable, REFUSAL_TEXTS, WITHHELD, classify_answer};
@@ -52,14 +53,19 @@ const ERRORS: &[(&str, Reason)] = &[
 
 /// The reason of an error. A wrong key is an invalid argument.
 fn error_kind(error: &error::ErrorBody) -> Option<Reason> {
-    let is_key = error.message.as_deref().is_some_and(|message| message.contains("Incorrect API key"));
-    if is_key { Some(Reason::Unauthorized) } else { by_code(ERRORS, error) }
+    let is_key = error.message.as_deref().is_some_and(|message| message.to_lowercase().contains("incorrect api key"));
+    // Other routes have OpenAI's errors.
+    if is_key {
+        Some(Reason::Unauthorized)
+    } else {
+        by_code(ERRORS, error).or_else(|| openai_videos::error_kind(error))
+    }
 }
 
 /// A withheld video comes without an error.
 const WITHHELD_VIDEO: FailureTable = &[(FailurePattern::Code(WITHHELD), FailureClass::ContentPolicy)];
 
-const FAILURES: FailureTable = &[
+pub(super) const FAILURES: FailureTable = &[
     (FailurePattern::Code("internal_error"), FailureClass::ProviderError),
     (FailurePattern::Code("service_unavailable"), FailureClass::ProviderError),
     (FailurePattern::Code("invalid_argument"), FailureClass::InvalidInput),
@@ -72,11 +78,13 @@ const FAILURES: FailureTable = &[
 /// `usage.cost_in_usd_ticks` of a dollar.
 const TICKS: f64 = 1e10;
 
-/// Whether a body is xAI's: its `video` is an object, or its model is one of xAI's.
+/// Whether a body is xAI's, which has no id: by its `video`, its money, or its model.
 pub fn is_video(value: &Value) -> bool {
-    let has_model = value.get("model").and_then(Value::as_str).is_some_and(|model| model.starts_with("grok-"));
-    let is_video = lenient::at(value, "video.respect_moderation").is_some();
-    value.get("object").is_none() && (is_video || has_model)
+    let has_model = value.get("model").and_then(Value::as_str).is_some_and(|model| model.starts_with("grok"));
+    let has = |at: &str| lenient::at(value, at).is_some();
+    let is_own = has("video.respect_moderation") || has("usage.cost_in_usd_ticks") || has_model;
+    let has_video = !has("id") && has("video.url") && has("video.duration");
+    !has("object") && (is_own || has_video)
 }
 
 /// Decodes a video (docs/upstreams.md 15).
@@ -85,7 +93,8 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     match value.get("error") {
         Some(error @ Value::Object(_)) => {
             let read = fields::read(ERROR, error, zone, source);
-            answer.error_code = read.error_code.or(answer.error_code);
+            // The code may stand in other fields, too (docs/upstreams.md 1.4.6).
+            answer.error_code = error::error_body(value).code.or(answer.error_code);
             answer.error_message = read.error_message;
             answer.drift = answer.drift.union(read.drift);
         }

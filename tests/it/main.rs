@@ -44,5 +44,6 @@ mod tokens;
 mod transport;
 mod truth;
 mod upstream;
+mod variants;
 mod webhooks;
 mod why;

@@ -51,9 +51,9 @@ impl Entry {
     /// How it is read, as the answer for one task.
     pub fn read(&self) -> Result<Answer, ApiError> {
         let dialect = self.dialect();
-        let header = dialect.model_header().and_then(|name| self.headers.get(name));
+        let header = dialect.answer_header().and_then(|name| self.headers.get(name));
         dialect.read(self.http_status, &self.body()).map(|mut answer| {
-            dialect.apply_model_header(&mut answer, header.map(String::as_str));
+            dialect.apply_header(&mut answer, header.map(String::as_str));
             answer
         })
     }

@@ -156,7 +156,7 @@ fn known_kind(error: &ErrorBody, error_kind: ErrorKind) -> Option<Reason> {
 fn is_refinement(status: u16, kind: Reason) -> bool {
     match kind {
         Reason::QuotaExhausted | Reason::Unauthorized | Reason::RateLimited => true,
-        Reason::Forbidden => status == 429,
+        Reason::Forbidden => matches!(status, 400 | 429),
         Reason::NotFound => matches!(status, 400 | 422 | 500..=599),
         Reason::ServerError => status == 400,
         _ => false,

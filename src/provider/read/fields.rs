@@ -192,6 +192,24 @@ pub fn read_progress(answer: &mut Answer, value: &Value, unit: ProgressUnit) -> 
     Ok(progress.is_some())
 }
 
+/// Reads the URL of a result from the first of these values that has one; a value may be a list. That none has one is drift of a
+/// task that has succeeded.
+pub fn read_result_urls<const N: usize>(answer: &mut Answer, places: [Option<&Value>; N], zone: Zone) {
+    let mut problem = FieldProblem::Missing;
+    for place in places.into_iter().flatten() {
+        for url in place.as_array().map_or(std::slice::from_ref(place), Vec::as_slice) {
+            match read_field(answer, Field::ResultUrl, url, zone) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(found) => problem = found,
+            }
+        }
+    }
+    if answer.reported_status == Some(Status::Succeeded) {
+        answer.drift.add(Field::ResultUrl, problem);
+    }
+}
+
 /// Decodes the value of a field; false when it is empty, such as null, a blank string or a time of 0.
 ///
 /// It does not replace a value from an earlier path.
