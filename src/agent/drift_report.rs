@@ -16,12 +16,13 @@ pub struct DriftReporter {
     drift: HashSet<(Field, FieldProblem)>,
     /// Models of vendors whose bodies are not known.
     models: HashSet<String>,
+    has_effects: bool,
 }
 
 impl DriftReporter {
     /// Nothing was logged yet.
     pub fn new(upstream: Arc<str>) -> Self {
-        Self { upstream, words: HashSet::new(), drift: HashSet::new(), models: HashSet::new() }
+        Self { upstream, words: HashSet::new(), drift: HashSet::new(), models: HashSet::new(), has_effects: false }
     }
 
     /// An answer had an unknown status word.
@@ -37,6 +38,17 @@ impl DriftReporter {
             tracing::info!(
                 upstream.name = %self.upstream, task.id = %id, model,
                 "the gateway's row has the body of an unknown vendor; only the gateway's status is used"
+            );
+        }
+    }
+
+    /// Reading a task has changed it at its gateway.
+    pub fn report_effect(&mut self, id: &TaskId) {
+        if !std::mem::replace(&mut self.has_effects, true) {
+            tracing::warn!(
+                upstream.name = %self.upstream, task.id = %id,
+                "polling tasks of Gemini and Vertex channels makes the gateway store only their status, without finish time and refund; \
+                 see \"What reading does to a gateway\" in docs/configuration.md"
             );
         }
     }

@@ -7,6 +7,7 @@ use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::reading::PollError;
 use crate::domain::time::Now;
 use crate::domain::{Answer, Reading, Reason};
+use crate::metrics::Via;
 use crate::view::RowSlot;
 
 impl Tracker {
@@ -25,10 +26,12 @@ impl Tracker {
         let awaits =
             |token: &PollToken| self.table.by_token(*token).is_some_and(|task| !self.commits.contains(&task.id));
         let slots: Vec<RowSlot> = tokens.filter(awaits).map(|token| token.slot).collect();
+        let via = if matches!(outcome.work, Work::Batch(_)) { Via::Batch } else { Via::Get };
+        self.note_effect(&outcome, slots.first().copied());
         let readings = match outcome.result {
             Ok(Answers::One(answer)) => {
                 let answers = slots.into_iter().zip([*answer]);
-                answers.map(|(slot, answer)| (slot, self.interpret_answer(slot, answer, now))).collect()
+                answers.map(|(slot, answer)| (slot, self.interpret_answer(slot, answer, via, now))).collect()
             }
             Ok(Answers::NeedsResult(answer)) => {
                 slots.first().inspect(|_| self.poller.request_result(polled[0].token, answer, now.monotonic));
@@ -39,7 +42,7 @@ impl Tracker {
                 for slot in slots {
                     let answer = self.table.get(slot).and_then(|task| answers.remove(task.id.as_str()));
                     match answer {
-                        Some(answer) => readings.push((slot, self.interpret_answer(slot, answer, now))),
+                        Some(answer) => readings.push((slot, self.interpret_answer(slot, answer, via, now))),
                         None => self.poller.poll_alone(&mut self.table, slot, now.monotonic),
                     }
                 }
@@ -65,8 +68,19 @@ impl Tracker {
         self.apply_readings(readings, now);
     }
 
+    /// Counts a read that changed its task at the gateway. What kind of task it was may be known by its answer only.
+    fn note_effect(&mut self, outcome: &Outcome, slot: Option<RowSlot>) {
+        let Work::One(polled) = &outcome.work else { return };
+        let is_known = slot.and_then(|slot| self.table.get(slot)).is_some_and(|task| task.read_has_side_effect);
+        let is_told = matches!(&outcome.result, Ok(Answers::One(answer)) if answer.read_has_side_effect);
+        if is_known || is_told {
+            self.services.metrics.upstreams.read_with_effect(&self.settings.upstream.name);
+            self.counters.note_effect(&polled.id);
+        }
+    }
+
     /// What an answer means for its task; what is unusual about it is counted and logged.
-    pub(super) fn interpret_answer(&mut self, slot: RowSlot, mut answer: Answer, now: Now) -> Reading {
+    pub(super) fn interpret_answer(&mut self, slot: RowSlot, mut answer: Answer, via: Via, now: Now) -> Reading {
         let is_foreign = self.table.is_about_other_task(slot, &answer);
         if is_foreign {
             answer.drift.add(Field::TaskId, FieldProblem::Unreadable);
@@ -81,6 +95,7 @@ impl Tracker {
         if is_foreign {
             return Reading::Failed(PollError::with_cause(Reason::InvalidBody, "the answer is about another task"));
         }
+        self.services.metrics.upstreams.task_read(&self.settings.upstream.name, via);
         answer.error_message.take_if(|_| !self.settings.rules.keeps_messages);
         Reading::Answer(Box::new(answer))
     }

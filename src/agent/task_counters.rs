@@ -148,6 +148,11 @@ impl TaskCounters {
         self.note_drift(answer.drift, id, now) || answer.unknown_word.is_some()
     }
 
+    /// A task was read alone, which changed it at its gateway.
+    pub fn note_effect(&mut self, id: &TaskId) {
+        self.drift.report_effect(id);
+    }
+
     /// Counts and logs where an answer was not as documented; whether there was anything.
     pub fn note_drift(&mut self, drift: Drift, id: &TaskId, now: Now) -> bool {
         if drift.is_none() {

@@ -18,6 +18,7 @@ use super::task_counters::TaskCounters;
 use crate::counters::CounterSnapshot;
 use crate::domain::time::Now;
 use crate::domain::{Answer, LabelSet, NewTask, Reading, Status, Task, TaskId, Timestamp, Transition, advance};
+use crate::metrics::Via;
 use crate::store::Settled;
 use crate::view::{RowSlot, UpstreamView};
 
@@ -96,6 +97,7 @@ impl Tracker {
         let upstream = &self.settings.upstream;
         let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
         task.discovered_after_first_load = after_first_load;
+        task.read_has_side_effect = upstream.is_read_with_effect(&task.id);
         source.clone_into(&mut Arc::make_mut(&mut task.origin).source);
         self.counters.assign_label_set(&mut task, now);
         self.table.intern(&mut task);
@@ -208,7 +210,7 @@ impl Tracker {
             }
             let Some(task) = self.table.get(slot) else { continue };
             if task.is_active() && answer.status().stage() > task.status.stage() {
-                readings.push((slot, self.interpret_answer(slot, answer, now)));
+                readings.push((slot, self.interpret_answer(slot, answer, Via::Webhook, now)));
                 // A response in flight is older than the callback.
                 self.table.new_token(slot);
             } else if task.status == Status::Lost || answer.status().is_end() && answer.status() != task.status {

@@ -43,6 +43,12 @@ async fn probe_task(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
         Some(key) => Some(key.get(clock::now()).await),
         None => None,
     };
+    if dialect.may_read_with_effect() {
+        print_line(
+            "note: if a Gemini or Vertex channel generates this task, this read makes the gateway store only its status,\n\
+             without finish time and refund\n",
+        )?;
+    }
     let request = dialect.request(id).map_err(|error| Failure::Input(error.to_string()))?;
     let response = send(upstream, &request, key.as_ref()).await?;
     let mut result = dialect.read_response(&response);

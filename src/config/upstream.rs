@@ -149,6 +149,11 @@ impl Upstream {
     pub fn model_of<'a>(&'a self, id: &'a TaskId) -> Option<&'a str> {
         self.model.as_deref().or_else(|| self.dialect.model_of_id(id))
     }
+
+    /// Whether the configured model tells that reading this task changes it at its gateway.
+    pub fn is_read_with_effect(&self, id: &TaskId) -> bool {
+        self.dialect.may_read_with_effect() && self.model_of(id).is_some_and(|model| model.starts_with("veo"))
+    }
 }
 
 impl UpstreamConfig {

@@ -13,7 +13,7 @@ use crate::domain::Timestamp;
 pub const JITTER: f64 = 0.1;
 
 /// Shortest interval of a task whose polls make the gateway send requests (Veo behind new-api).
-pub const SIDE_EFFECT_INTERVAL: Duration = Duration::from_secs(30);
+pub const SIDE_EFFECT_INTERVAL: Duration = Duration::from_mins(2);
 
 /// From this progress on a task is expected to end soon.
 const NEARLY_DONE: f64 = 0.9;
@@ -81,7 +81,7 @@ pub fn may_be_found(task: &Task, lost: Duration, now: Timestamp) -> bool {
 }
 
 /// The wait until the next poll of an ended task: 1, 2, 4, … minutes after its end was first read. A task that became active
-/// again is polled at the longest interval, until it ends. A task that the upstream did not know is polled after 2, 4, 8, …
+/// again is polled at the longest interval, until it ends. A task that reading changes at its gateway is not polled again. A task that the upstream did not know is polled after 2, 4, 8, …
 /// minutes, then daily: it may be the upstream that was wrong.
 ///
 /// `None` for an active task, and for an ended task that is not polled again.
@@ -93,6 +93,9 @@ pub fn recheck(task: &Task, rules: RecheckRules, pace: &Pace, now: Timestamp) ->
     let window = rules.ended;
     if task.reopened && !window.is_zero() {
         return Some(pace.max.max(FIRST_RECHECK));
+    }
+    if task.read_has_side_effect {
+        return None;
     }
     let mut after = FIRST_RECHECK;
     while after <= window {
@@ -176,7 +179,7 @@ mod tests {
         assert_eq!(secs(&Task { poll_failures: 1, ..task() }, 0), 15);
         assert_eq!(secs(&Task { poll_failures: 3, ..task() }, 0), 60);
         assert_eq!(secs(&Task { poll_failures: u32::MAX, ..task() }, 0), 60);
-        assert_eq!(secs(&Task { read_has_side_effect: true, progress: Number::new(0.99), ..task() }, 0), 30);
+        assert_eq!(secs(&Task { read_has_side_effect: true, progress: Number::new(0.99), ..task() }, 0), 120);
         for chance in [0.0, 1.0] {
             let wait = wait(&task(), &PACE, at(0), chance);
             assert!((13_500..=16_500).contains(&wait.as_millis()), "{wait:?}");
@@ -198,6 +201,8 @@ mod tests {
         assert_eq!(next(60, 1000), Some(60));
         assert_eq!((next(0, 1000), next(59, 1000), next(600, 900)), (None, None, Some(60)));
         assert_eq!(recheck(&task(), rules(3600), &PACE, Timestamp::from_secs(0)), None, "it has not ended");
+        let changes = Task { read_has_side_effect: true, ..ended.clone() };
+        assert_eq!(recheck(&changes, rules(3600), &PACE, Timestamp::from_secs(1000)), None, "reading changes it");
         let reopened = Task { reopened: true, ..ended.clone() };
         let wait = |window| recheck(&reopened, rules(window), &PACE, Timestamp::from_secs(99_999));
         assert_eq!((wait(600), wait(0)), (Some(PACE.max), None));

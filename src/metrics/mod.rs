@@ -43,7 +43,7 @@ pub use page::Page;
 pub use series_selection::{SeriesLimits, SeriesSelection, UpstreamSelection};
 pub use server_metrics::{AuthFailure, ServerMetrics};
 pub use store_metrics::StoreMetrics;
-pub use upstreams::{CallbackResult, Operation, RequestOutcome, UpstreamMetrics};
+pub use upstreams::{CallbackResult, Operation, RequestOutcome, UpstreamMetrics, Via};
 
 /// The metrics of the process, and the settings of pages.
 pub struct Metrics {

@@ -41,6 +41,20 @@ enum_words! {
     }
 }
 
+enum_words! {
+    /// How a reading of a task came.
+    Via {
+        /// The task was read alone.
+        Get = "get",
+        /// A row of the upstream's list.
+        List = "list",
+        /// Many tasks were read at once.
+        Batch = "batch",
+        /// The upstream called back.
+        Webhook = "webhook",
+    }
+}
+
 /// The families of upstreams and discovery.
 #[derive(Debug, Clone)]
 pub struct UpstreamMetrics {
@@ -57,6 +71,8 @@ pub struct UpstreamMetrics {
     amnesia: IntGaugeVec,
     webhooks: IntCounterVec,
     webhook_last: GaugeVec,
+    readings: IntCounterVec,
+    reads_with_effect: IntCounterVec,
     discovery_tasks: IntGaugeVec,
     discovery_last_success: GaugeVec,
     discovery_errors: IntCounterVec,
@@ -120,6 +136,8 @@ impl UpstreamMetrics {
             amnesia: metric!(IntGaugeVec, UPSTREAM_AMNESIA),
             webhooks: metric!(IntCounterVec, WEBHOOKS),
             webhook_last: metric!(GaugeVec, WEBHOOK_LAST),
+            readings: metric!(IntCounterVec, READINGS),
+            reads_with_effect: metric!(IntCounterVec, READS_WITH_EFFECT),
             discovery_tasks: metric!(IntGaugeVec, DISCOVERY_TASKS),
             discovery_last_success: metric!(GaugeVec, DISCOVERY_LAST_SUCCESS),
             discovery_errors: metric!(IntCounterVec, DISCOVERY_ERRORS),
@@ -136,6 +154,10 @@ impl UpstreamMetrics {
             }
             self.duration.with_label_values(&[upstream, operation]);
         }
+        for via in Via::ALL {
+            self.readings.with_label_values(&[upstream, via.as_str()]);
+        }
+        self.reads_with_effect.with_label_values(&[upstream]);
         self.throttle_wait.with_label_values(&[upstream]);
         self.poll_lag.with_label_values(&[upstream]);
         self.in_flight.with_label_values(&[upstream]);
@@ -156,6 +178,16 @@ impl UpstreamMetrics {
         if result == CallbackResult::Accepted {
             self.webhook_last.with_label_values(&[upstream]).set(at.as_secs_f64());
         }
+    }
+
+    /// A task was read.
+    pub fn task_read(&self, upstream: &str, via: Via) {
+        self.readings.with_label_values(&[upstream, via.as_str()]).inc();
+    }
+
+    /// A task was read alone, which changed it at its gateway.
+    pub fn read_with_effect(&self, upstream: &str) {
+        self.reads_with_effect.with_label_values(&[upstream]).inc();
     }
 
     /// Creates the series of a source at 0.
@@ -180,6 +212,8 @@ impl UpstreamMetrics {
         retain(&self.amnesia, sources);
         retain(&self.webhooks, sources);
         retain(&self.webhook_last, sources);
+        retain(&self.readings, sources);
+        retain(&self.reads_with_effect, sources);
         retain(&self.discovery_tasks, sources);
         retain(&self.discovery_last_success, sources);
         retain(&self.discovery_errors, sources);

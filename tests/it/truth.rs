@@ -36,6 +36,42 @@ fn model_series(family: &str, own: &str) -> String {
     format!("{family}{{upstream=\"gw\",provider=\"new_api\",model=\"m\"{own}}}")
 }
 
+/// A poll of a task at a Gemini channel changes the task: it is counted, and such a task is not polled as often as others, and never
+/// after its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn polls_that_change_a_task_are_few_and_counted() {
+    let gateway = Upstream::start("127.0.0.1:0").await;
+    let reduced = |id: &str, status: &str| {
+        let data =
+            json!({"error": null, "format": "mp4", "metadata": null, "status": status, "task_id": id, "url": ""});
+        Reply::Body(200, json!({"code": "success", "message": "", "data": data}).to_string())
+    };
+    gateway.script("open", vec![reduced("open", "processing")]);
+    gateway.script("done", vec![reduced("done", "succeeded")]);
+    gateway.script("plain", vec![row(&answer("IN_PROGRESS", "running"))]);
+    gateway.script("veo", vec![row(&answer("IN_PROGRESS", "running"))]);
+    let by_model = format!(
+        "- {{name: veo, provider: tokenhot, model: veo-3.1, base_url: 'http://{}', static_configs: [{{targets: [veo]}}]}}\n",
+        gateway.address
+    );
+    let text = config(&gateway, "[open, done, plain]") + &by_model;
+    let exporter = Exporter::start(&text, Path::new(".")).await;
+    let polls = |id: &str| gateway.requests().iter().filter(|request| request.path.ends_with(id)).count();
+    while polls("plain") < 8 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((polls("open"), polls("done"), polls("veo")), (1, 1, 1));
+    let page = exporter
+        .wait_for(&[
+            "videogen_reads_with_effect_total{upstream=\"gw\"} 2",
+            "videogen_reads_with_effect_total{upstream=\"veo\"} 1",
+            "videogen_task_status{upstream=\"gw\",task_id=\"done\",status=\"succeeded\"} 1",
+        ])
+        .await;
+    assert!(value(&page, "videogen_readings_total{upstream=\"gw\",via=\"get\"}").unwrap() >= 9.0, "{page}");
+    exporter.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn disagreements_of_gateway_and_provider_are_exported() {
     let gateway = Upstream::start("127.0.0.1:0").await;
