@@ -37,7 +37,7 @@ impl DriftReporter {
         if self.models.len() < MAX_WORDS && self.models.insert(model.to_owned()) {
             tracing::info!(
                 upstream.name = %self.upstream, task.id = %id, model,
-                "the gateway's row has the body of an unknown vendor; only the gateway's status is used"
+                "the gateway's row has the body of an unknown vendor; only a status word and an error are read from it"
             );
         }
     }

@@ -161,8 +161,9 @@ impl Poller {
     }
 
     /// Schedules the next poll of a task after the usual interval.
-    pub fn schedule_after_interval(&mut self, table: &mut TaskTable, slot: RowSlot, now: Instant) {
-        self.schedule(table, slot, self.polling.pace.interval, now);
+    pub fn schedule_after_interval(&mut self, table: &mut TaskTable, slot: RowSlot, has_effect: bool, now: Instant) {
+        let least = if has_effect { schedule::SIDE_EFFECT_INTERVAL } else { Duration::ZERO };
+        self.schedule(table, slot, self.polling.pace.interval.max(least), now);
     }
 
     fn schedule(&mut self, table: &mut TaskTable, slot: RowSlot, wait: Duration, now: Instant) {

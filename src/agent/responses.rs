@@ -12,7 +12,10 @@ use crate::view::RowSlot;
 
 impl Tracker {
     /// A request ended: its answers are applied to the tasks that still wait for them.
-    pub fn on_response(&mut self, outcome: Outcome) {
+    pub fn on_response(&mut self, mut outcome: Outcome) {
+        if let (Work::One(polled), Ok(Answers::One(answer))) = (&outcome.work, &mut outcome.result) {
+            answer.read_has_side_effect = self.settings.upstream.is_read_with_effect(&polled.id, answer);
+        }
         if let Some(date) = outcome.date {
             self.services.clock.observe_date(&self.settings.upstream.name, date, outcome.received);
         }
@@ -73,7 +76,7 @@ impl Tracker {
         let Work::One(polled) = &outcome.work else { return };
         let is_known = slot.and_then(|slot| self.table.get(slot)).is_some_and(|task| task.read_has_side_effect);
         let is_told = matches!(&outcome.result, Ok(Answers::One(answer)) if answer.read_has_side_effect);
-        if is_known || is_told {
+        if is_known && outcome.result.is_ok() || is_told {
             self.services.metrics.upstreams.read_with_effect(&self.settings.upstream.name);
             self.counters.note_effect(&polled.id);
         }

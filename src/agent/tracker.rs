@@ -97,7 +97,6 @@ impl Tracker {
         let upstream = &self.settings.upstream;
         let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
         task.discovered_after_first_load = after_first_load;
-        task.read_has_side_effect = upstream.is_read_with_effect(&task.id);
         source.clone_into(&mut Arc::make_mut(&mut task.origin).source);
         self.counters.assign_label_set(&mut task, now);
         self.table.intern(&mut task);
@@ -238,7 +237,7 @@ impl Tracker {
                     match task {
                         // It was forgotten, and perhaps registered again since.
                         Some(task) if task.is_forgotten => {
-                            self.poll_again(&id, now);
+                            self.poll_again(&task, now);
                             continue;
                         }
                         Some(task) => self.apply_committed(task, now),
@@ -254,7 +253,7 @@ impl Tracker {
                 tracing::debug!(upstream.name = %name, tasks = transitions.len(), %error, "commit refused; polling again");
                 for Transition { task, .. } in transitions {
                     callbacks.extend(self.commits.remove(&task.id));
-                    self.poll_again(&task.id, now);
+                    self.poll_again(&task, now);
                 }
             }
         }
@@ -272,9 +271,11 @@ impl Tracker {
         }
     }
 
-    fn poll_again(&mut self, id: &TaskId, now: Now) {
-        if let Some(slot) = self.table.slot(id) {
-            self.poller.schedule_after_interval(&mut self.table, slot, now.monotonic);
+    /// Polls a task again whose change was refused. What reading does to it is known by that change.
+    fn poll_again(&mut self, changed: &Task, now: Now) {
+        if let Some(slot) = self.table.slot(&changed.id) {
+            let has_effect = changed.read_has_side_effect;
+            self.poller.schedule_after_interval(&mut self.table, slot, has_effect, now.monotonic);
         }
     }
 

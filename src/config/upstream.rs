@@ -18,8 +18,8 @@ use super::request::{RequestConfig, ResponseConfig};
 use super::scalars::Text;
 use super::sources::{FileSdConfig, FileSourceSettings, StaticSourceSettings, TargetGroup};
 use super::webhook::{Webhook, WebhookConfig};
-use crate::domain::TaskId;
 use crate::domain::labels::sanitize;
+use crate::domain::{Answer, TaskId};
 use crate::files;
 use crate::http::Client;
 use crate::provider::{self, Dialect, Provider};
@@ -150,9 +150,12 @@ impl Upstream {
         self.model.as_deref().or_else(|| self.dialect.model_of_id(id))
     }
 
-    /// Whether the configured model tells that reading this task changes it at its gateway.
-    pub fn is_read_with_effect(&self, id: &TaskId) -> bool {
-        self.dialect.may_read_with_effect() && self.model_of(id).is_some_and(|model| model.starts_with("veo"))
+    /// Whether reading a task with this answer alone changes it at its gateway: by the answer, or by a model of Google's.
+    pub fn is_read_with_effect(&self, id: &TaskId, answer: &Answer) -> bool {
+        let model =
+            || answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or_else(|| self.model_of(id));
+        answer.read_has_side_effect
+            || self.dialect.may_read_with_effect() && model().is_some_and(|model| model.starts_with("veo"))
     }
 }
 

@@ -145,7 +145,7 @@ pub struct Answer {
     pub is_not_found: bool,
     /// Each poll makes the gateway send a request to its own upstream, so that polls must be rare (Veo behind new-api).
     pub read_has_side_effect: bool,
-    /// A gateway's row has the body of a vendor that is not known: only the gateway's status counts.
+    /// A gateway's row has the body of a vendor that is not known: only a status word and an error are read from it.
     pub has_unknown_body: bool,
     /// It was so large that it must be asked for rarely.
     pub is_large: bool,

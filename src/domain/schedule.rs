@@ -47,13 +47,8 @@ pub fn wait(task: &Task, pace: &Pace, now: Timestamp, chance: f64) -> Duration {
     };
     let jittered = base.clamp(pace.min, pace.max).mul_f64(1.0 + JITTER * (2.0 * chance - 1.0));
     let wait = jittered.clamp(pace.min, pace.max);
-    if task.has_large_answers {
-        pace.max
-    } else if task.read_has_side_effect {
-        wait.max(SIDE_EFFECT_INTERVAL)
-    } else {
-        wait
-    }
+    let wait = if task.has_large_answers { pace.max } else { wait };
+    if task.read_has_side_effect { wait.max(SIDE_EFFECT_INTERVAL) } else { wait }
 }
 
 /// When an ended task is polled again for the first time, after its end was read. The wait then doubles each time.
@@ -92,7 +87,8 @@ pub fn recheck(task: &Task, rules: RecheckRules, pace: &Pace, now: Timestamp) ->
     }
     let window = rules.ended;
     if task.reopened && !window.is_zero() {
-        return Some(pace.max.max(FIRST_RECHECK));
+        let least = if task.read_has_side_effect { SIDE_EFFECT_INTERVAL } else { FIRST_RECHECK };
+        return Some(pace.max.max(least));
     }
     if task.read_has_side_effect {
         return None;

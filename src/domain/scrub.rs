@@ -84,7 +84,13 @@ fn mask_quotations(text: &str) -> String {
         let inside = &rest[at + open.len_utf8()..];
         // An apostrophe within a word begins no quotation.
         let is_apostrophe = open == '\'' && masked.ends_with(char::is_alphanumeric);
-        match inside.find(close).filter(|_| !is_apostrophe) {
+        let is_alphanumeric = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let closes = |at: &usize| {
+            let after = inside[at + close.len_utf8()..].chars().next();
+            close != '\'' || !(is_alphanumeric(inside[..*at].chars().next_back()) && is_alphanumeric(after))
+        };
+        let end = inside.match_indices(close).map(|(at, _)| at).find(closes);
+        match end.filter(|_| !is_apostrophe) {
             Some(end) if inside[..end].chars().count() > MAX_QUOTATION => {
                 masked.push(open);
                 masked.push_str(QUOTATION);
@@ -114,11 +120,8 @@ fn mask_quotations(text: &str) -> String {
 
 /// Replaces words that look like keys or amounts of money.
 fn mask_words(text: &str) -> String {
-    let is_separator = |c: char| c == ' ' || ",;:=()[]{}<>\"'`“”「」，。：；（）".contains(c);
     let mut words = Vec::new();
-    for piece in text.split_inclusive(is_separator) {
-        let word = piece.trim_end_matches(is_separator);
-        let separator = &piece[word.len()..];
+    for (word, separator) in pieces(text) {
         // A key may contain a slash, but it may also follow one, or a word of a script that has no spaces.
         let parts = if is_key_like(word) { vec![word] } else { parts(word) };
         let last = parts.len().saturating_sub(1);
@@ -164,6 +167,25 @@ fn mask_words(text: &str) -> String {
     masked
 }
 
+/// The words of a text, each with the separator after it.
+fn pieces(text: &str) -> Vec<(&str, &str)> {
+    let is_separator = |c: char| c == ' ' || ",;:=()[]{}<>\"'`“”「」，。：；（）".contains(c);
+    let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    let mut pieces = Vec::new();
+    let mut begin = 0;
+    for (at, c) in text.char_indices().filter(|(_, c)| is_separator(*c)) {
+        let after = at + c.len_utf8();
+        // A comma between digits separates thousands.
+        if c == ',' && is_digit(text[..at].chars().next_back()) && is_digit(text[after..].chars().next()) {
+            continue;
+        }
+        pieces.push((&text[begin..at], &text[at..after]));
+        begin = after;
+    }
+    pieces.push((&text[begin..], ""));
+    pieces
+}
+
 /// Whether the next word is the id of a request: after `request id`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NamesRequest {
@@ -188,7 +210,7 @@ fn parts(word: &str) -> Vec<&str> {
 
 /// The name of the currency that is written with a number, which may be empty; `None` if this is no number.
 fn amount(lower: &str) -> Option<&str> {
-    let is_of_number = |c: char| c.is_ascii_digit() || ".-+".contains(c);
+    let is_of_number = |c: char| c.is_ascii_digit() || ".,-+".contains(c);
     let number = lower.trim_end_matches(char::is_alphabetic).trim_start_matches(char::is_alphabetic);
     let is_number = number.contains(|c: char| c.is_ascii_digit()) && number.chars().all(is_of_number);
     let unit = lower.trim_start_matches(is_of_number).trim_end_matches(is_of_number);
@@ -197,6 +219,7 @@ fn amount(lower: &str) -> Option<&str> {
 
 fn is_about_money(lower: &str) -> bool {
     MONEY_WORDS.iter().any(|money| lower.ends_with(money))
+        || !lower.is_empty() && lower.chars().all(|c| CURRENCIES.contains(&c))
 }
 
 /// Whether a word looks like a key.
@@ -247,6 +270,9 @@ mod tests {
             ("密钥sk-abcdef12无效", "密钥redacted无效"),
             ("keys/luma-1234abcd/x", "keys/redacted/x"),
             ("余额0.52不足", "余额[amount]不足"),
+            ("need $1,234.56 more", "need [amount] more"),
+            ("1,234.56 USD or $ 12.34 or 12.34 元", "[amount] USD or $ [amount] or [amount] 元"),
+            ("prompt 'a cat that doesn't stop running through the rain at night' refused", "prompt '[text]' refused"),
             ("needs 12.5 credits, or 12.34USD", "needs [amount] credits, or [amount]"),
             ("余额不足，需要5积分", "余额不足，需要[amount]积分"),
             ("at most 4 images per task of 10s", "at most 4 images per task of 10s"),
@@ -286,10 +312,10 @@ mod tests {
 
         #[test]
         fn no_amount_of_money_survives(
-            amount in "[1-9][0-9]{2,5}\\.[0-9]{2}",
+            amount in "[1-9][0-9]{2,5}\\.[0-9]{2}|[1-9][0-9]?,[0-9]{3}\\.[0-9]{2}",
             (before, after) in prop_oneof![
                 Just(("balance ", " is low")), Just(("余额", "")), Just(("余额: ", "。")), Just(("$", ".")), Just(("need ", " credits")),
-                Just(("", "USD")), Just(("USD", "")), Just(("quota is only ", "")), Just(("需要", "积分")), Just(("￥", "元")),
+                Just(("", "USD")), Just(("USD", "")), Just(("quota is only ", "")), Just(("需要", "积分")), Just(("￥", "元")), Just(("$ ", "")), Just(("", " 元")),
             ],
         ) {
             let scrubbed = scrub(&format!("{before}{amount}{after}")).unwrap_or_default();

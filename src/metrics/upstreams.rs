@@ -46,8 +46,6 @@ enum_words! {
     Via {
         /// The task was read alone.
         Get = "get",
-        /// A row of the upstream's list.
-        List = "list",
         /// Many tasks were read at once.
         Batch = "batch",
         /// The upstream called back.

@@ -135,12 +135,13 @@ fn read_result(value: &Value, zone: Zone) -> Result<Answer, ApiError> {
 /// Decodes a result that is none: a refusal of the model (422), or the request is not finished after all (400).
 fn read_refusal(http_status: u16, value: &Value) -> Option<Answer> {
     let found = error::error_body(value);
+    let has_reason = ["detail", "error", "error_type"].iter().any(|key| value.get(key).is_some_and(has_content));
     let is_in_progress =
         found.message.as_deref().is_some_and(|message| message.to_lowercase().contains("still in progress"));
     match http_status {
         400 if is_in_progress => Some(Answer::new(Status::Running)),
         // A field of the path or the query is that of our own request.
-        422 if first_location(value).is_none_or(|at| at == "body") => {
+        422 if has_reason && first_location(value).is_none_or(|at| at == "body") => {
             let is_cancelled = found.code.as_deref() == Some(CANCELLED);
             let status = if is_cancelled { Status::Cancelled } else { Status::Failed };
             let mut answer = Answer { error_code: found.code, error_message: found.message, ..Answer::new(status) };

@@ -76,8 +76,10 @@ pub fn read(value: &Value, zone: Zone, error_kind: ErrorKind) -> Result<Answer, 
         return Ok(answer);
     }
     if value.get("base_resp").is_none() && is_flat(value) {
-        return read_row(value, zone, BodySource::Compatible, 0)
-            .ok_or_else(|| error::no_task(value, Drift::NONE, error_kind));
+        let read_has_side_effect = has_read_side_effect(value);
+        let answer = read_row(value, zone, BodySource::Compatible, 0);
+        let answer = answer.map(|answer| Answer { read_has_side_effect, ..answer });
+        return answer.ok_or_else(|| error::no_task(value, Drift::NONE, error_kind));
     }
     match vendor::read(value, zone, BodySource::Compatible) {
         Some(answer) => finish(value, answer, error_kind),

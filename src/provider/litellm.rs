@@ -55,12 +55,12 @@ fn error_kind(error: &ErrorBody) -> Option<Reason> {
     let message = error.message.as_deref().unwrap_or_default().to_ascii_lowercase();
     let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
     // Credentials, hosts and models may not be found, either.
-    let is_unknown = says(&["notfounderror", "not found", "not_found", "does not exist", "no such"])
-        && says(&["video", "task", "operation", "job", "generation", "prediction", "interaction"])
-        && !says(&["credential", "host", "model"]);
+    let says_unknown = says(&["notfounderror", "not found", "not_found", "does not exist", "no such"])
+        && says(&["video", "task", "operation", "job", "generation", "prediction", "interaction"]);
     // Google's, HTTP libraries' and MiniMax's words for it.
     let is_known_text = says(&["entity was not found", "resource not found", "404 not found", "invalid task_id"]);
-    by_code(ERRORS, &kind).or_else(|| (is_unknown || is_known_text).then_some(Reason::NotFound))
+    let is_unknown = (says_unknown || is_known_text) && !says(&["credential", "host", "model"]);
+    by_code(ERRORS, &kind).or_else(|| is_unknown.then_some(Reason::NotFound))
 }
 
 /// Decodes a video (docs/upstreams.md 24).

@@ -57,6 +57,8 @@ pub static TIKHUB_VEO: Provider = Provider {
     base_url: TIKHUB,
     requests: &[RequestSpec { path: "/v1beta/models/{model}:fetchPredictOperation", ..FETCH_OPERATION }],
     list: None,
+    // The request is Vertex's own, not that of a gateway's task.
+    may_read_with_effect: false,
     ..NEW_API
 };
 

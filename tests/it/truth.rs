@@ -49,7 +49,8 @@ async fn polls_that_change_a_task_are_few_and_counted() {
     gateway.script("open", vec![reduced("open", "processing")]);
     gateway.script("done", vec![reduced("done", "succeeded")]);
     gateway.script("plain", vec![row(&answer("IN_PROGRESS", "running"))]);
-    gateway.script("veo", vec![row(&answer("IN_PROGRESS", "running"))]);
+    // A row without a model: that of the configuration counts.
+    gateway.script("veo", vec![row(&json!({"task_id": "veo", "status": "IN_PROGRESS", "progress": "30%"}))]);
     let by_model = format!(
         "- {{name: veo, provider: tokenhot, model: veo-3.1, base_url: 'http://{}', static_configs: [{{targets: [veo]}}]}}\n",
         gateway.address
