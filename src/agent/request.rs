@@ -32,7 +32,7 @@ pub struct PolledTask {
 }
 
 /// What is requested.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Work {
     /// One task.
     One(PolledTask),
@@ -224,7 +224,20 @@ fn answers_by_id(list: Vec<Answer>) -> HashMap<String, Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Status;
+    use crate::agent::table::TaskTable;
+    use crate::domain::{NewTask, Status, Task};
+
+    #[test]
+    fn a_completed_task_is_known_even_if_its_result_is_not_found() {
+        let id = TaskId::parse("t").unwrap();
+        let mut table = TaskTable::default();
+        let slot = table.add(Task::new("u".into(), "fal", NewTask::new(id.clone()), Timestamp::from_secs(0))).unwrap();
+        let polled = PolledTask { token: table.new_token(slot).unwrap(), id };
+        let error = ApiError::new(Reason::NotFound);
+        let result = Work::Result(polled.clone(), Box::new(Answer::new(Status::Succeeded)));
+        assert!(matches!(result.reading_of(&error, Some(404), true), Reading::Failed(_)), "no strike");
+        assert!(matches!(Work::One(polled).reading_of(&error, Some(404), true), Reading::NotFound(_)));
+    }
 
     #[test]
     fn a_task_with_two_answers_in_a_batch_has_none() {

@@ -29,7 +29,8 @@ impl Tracker {
         let awaits =
             |token: &PollToken| self.table.by_token(*token).is_some_and(|task| !self.commits.contains(&task.id));
         let slots: Vec<RowSlot> = tokens.filter(awaits).map(|token| token.slot).collect();
-        let via = if matches!(outcome.work, Work::Batch(_)) { Via::Batch } else { Via::Get };
+        let is_batch = matches!(outcome.work, Work::Batch(_));
+        let via = if is_batch { Via::Batch } else { Via::Get };
         self.note_effect(&outcome, slots.first().copied());
         let readings = match outcome.result {
             Ok(Answers::One(answer)) => {
@@ -37,7 +38,9 @@ impl Tracker {
                 answers.map(|(slot, answer)| (slot, self.interpret_answer(slot, answer, via, now))).collect()
             }
             Ok(Answers::NeedsResult(answer)) => {
-                slots.first().inspect(|_| self.poller.request_result(polled[0].token, answer, now.monotonic));
+                if !slots.is_empty() {
+                    self.poller.request_result(polled[0].token, answer, now.monotonic);
+                }
                 Vec::new()
             }
             Ok(Answers::Batch(mut answers)) => {
@@ -56,7 +59,6 @@ impl Tracker {
                 if self.counters.note_drift(error.drift, &polled[0].id, now) {
                     self.publisher.mark_changed();
                 }
-                let is_batch = matches!(outcome.work, Work::Batch(_));
                 if is_batch && self.poller.on_batch_failed(polled.len(), &error, now.monotonic) {
                     for slot in &slots {
                         self.poller.poll_alone(&mut self.table, *slot, now.monotonic);

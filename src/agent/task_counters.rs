@@ -142,8 +142,7 @@ impl TaskCounters {
             self.counters_mut().unknown_word();
         }
         if answer.has_unknown_body {
-            let model = answer.model_origin.as_deref().or(answer.model_upstream.as_deref());
-            self.drift.report_unknown_body(&sanitize(model.unwrap_or(UNKNOWN_MODEL)), id);
+            self.drift.report_unknown_body(&sanitize(answer.told_model().unwrap_or(UNKNOWN_MODEL)), id);
         }
         self.note_drift(answer.drift, id, now) || answer.unknown_word.is_some()
     }

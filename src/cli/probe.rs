@@ -121,7 +121,7 @@ fn render_metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     let now = Timestamp::from(clock::now());
     let new = NewTask::new(id.clone());
     let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), new, now);
-    let model = answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or(upstream.model_of(id));
+    let model = answer.told_model().or(upstream.model_of(id));
     Arc::make_mut(&mut task.video).model = model.map(|name| Arc::from(&*sanitize(name)));
     let task = advance(&task, Reading::Answer(Box::new(answer)), &Policy::COUNT_ALL, now).task;
     let mut rows = TaskRows::default();

@@ -152,8 +152,7 @@ impl Upstream {
 
     /// Whether reading a task with this answer alone changes it at its gateway: by the answer, or by a model of Google's.
     pub fn is_read_with_effect(&self, id: &TaskId, answer: &Answer) -> bool {
-        let model =
-            || answer.model_origin.as_deref().or(answer.model_upstream.as_deref()).or_else(|| self.model_of(id));
+        let model = || answer.told_model().or_else(|| self.model_of(id));
         answer.read_has_side_effect
             || self.dialect.may_read_with_effect() && model().is_some_and(|model| model.starts_with("veo"))
     }

@@ -154,6 +154,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The name of the model that the upstream tells: as it was asked for, or as the provider has it.
+    pub fn told_model(&self) -> Option<&str> {
+        self.model_origin.as_deref().or(self.model_upstream.as_deref())
+    }
+
     /// An answer with only a status.
     pub fn new(status: Status) -> Self {
         Self { reported_status: Some(status), ..Self::default() }

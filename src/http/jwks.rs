@@ -53,8 +53,8 @@ impl KeySet {
         Self { client, cached: Mutex::default() }
     }
 
-    /// The keys; `are_stale` when a signature fits none of those that were returned before. They are read at most once a minute;
-    /// none are returned as long as that fails.
+    /// The keys; `are_stale` when a signature fits none of those that were returned before. They are read at most once a minute.
+    /// While that fails, the last good ones are returned, or none.
     pub async fn keys(&self, are_stale: bool) -> Arc<[PublicKey]> {
         let mut cached = self.cached.lock().await;
         let now = clock::instant();
@@ -63,7 +63,6 @@ impl KeySet {
             cached.tried_at = Some(now);
             match self.read().await {
                 Ok(keys) => (cached.keys, cached.read_at) = (keys, Some(now)),
-                // The last good ones stay in use.
                 Err(error) => {
                     let host = self.client.options().host().unwrap_or_default();
                     tracing::warn!(host, %error, "keys for callbacks cannot be read");

@@ -6,11 +6,9 @@ use super::error::{self, ErrorKind};
 use super::failures::{OTHER_TEXTS, REFUSAL_TEXTS, classify_answer};
 use super::lenient;
 use crate::domain::labels;
+use crate::domain::scrub;
 use crate::domain::{Answer, ApiError, Status};
 use crate::provider::definition::Callback;
-
-/// Longest error message, in characters.
-const MAX_MESSAGE: usize = 300;
 
 /// Finishes the answer of a provider without a gateway; an error when the body is an error message or has no status.
 pub fn finish_direct(value: &Value, answer: Answer, error_kind: ErrorKind) -> Result<Answer, ApiError> {
@@ -68,7 +66,7 @@ pub fn normalize(mut answer: Answer) -> Answer {
 
 /// A shortened message without URLs; `None` when it is empty.
 fn message(text: &str) -> Option<String> {
-    labels::storable_text(text).map(|text| text.chars().take(MAX_MESSAGE).collect())
+    labels::storable_text(text).map(|text| text.chars().take(scrub::MAX_CHARS).collect())
 }
 
 /// Reads an `error` that is a string instead of the documented object.
