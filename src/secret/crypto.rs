@@ -1,7 +1,6 @@
 //! Hashes, signatures and their verification.
 
-use std::fmt::Write as _;
-
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use ring::{digest, hmac, signature};
 
 /// HMAC-SHA256 of a text.
@@ -32,20 +31,12 @@ pub fn sha256_hex(text: &[u8]) -> String {
 
 /// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    HEXLOWER.encode(bytes)
 }
 
 /// Hexadecimal digits as bytes; `None` for anything else.
 pub fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim().as_bytes();
-    let pairs = digits.chunks_exact(2).map(|pair| {
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()
-    });
-    if digits.len().is_multiple_of(2) { pairs.collect() } else { None }
+    HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).ok()
 }
 
 /// The public key of a seed, and its signature of a text.

@@ -59,6 +59,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("base64", &["http", "provider", "secret", "server"]),
     ("serde_json_path", &["provider"]),
     ("form_urlencoded", &["provider", "simulate"]),
+    ("percent_encoding", &["http"]),
+    ("data_encoding", &["secret"]),
     ("httpdate", &["http"]),
     ("memchr", &["http"]),
     ("rustix", &["files", "cli", "store"]),
