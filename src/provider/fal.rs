@@ -76,21 +76,28 @@ const CANCELLED: &str = "client_cancelled";
 fn read(value: &Value, zone: Zone) -> Answer {
     let mut answer = fields::read(CONTRACT, value, zone, BodySource::Direct);
     if answer.reported_status == Some(Status::Succeeded) {
-        if answer.error_code.as_deref() == Some(CANCELLED) {
-            answer.reported_status = Some(Status::Cancelled);
-        } else if answer.error_code.is_some() || value.get("error").is_some_and(has_content) {
+        if answer.error_code.is_some() || value.get("error").is_some_and(has_content) {
             // Also with an error of another type, whose drift is counted.
-            answer.reported_status = Some(Status::Failed);
             let found = error::error_body(value);
             answer.error_code = answer.error_code.or(found.code);
             answer.error_message = answer.error_message.or(found.message);
+            fail(&mut answer, None);
         }
     } else {
         (answer.error_code, answer.error_message) = (None, None);
     }
-    answer.failure = classify_answer(&[FAILURES], &answer);
     answer
 }
+
+/// The task has failed, or was called off, by its code; `otherwise` is the class of a code that is not known.
+fn fail(answer: &mut Answer, otherwise: Option<FailureClass>) {
+    let is_cancelled = answer.error_code.as_deref() == Some(CANCELLED);
+    answer.reported_status = Some(if is_cancelled { Status::Cancelled } else { Status::Failed });
+    answer.failure = classify_answer(&[FAILURES], answer).or(otherwise);
+}
+
+/// The class of a refusal by the model whose code is not known: it is about the input.
+const REFUSED: Option<FailureClass> = Some(FailureClass::InvalidInput);
 
 /// A completed request may have been refused by the model, which only the result tells.
 fn is_needed(answer: &Answer) -> bool {
@@ -142,10 +149,8 @@ fn read_refusal(http_status: u16, value: &Value) -> Option<Answer> {
         400 if is_in_progress => Some(Answer::new(Status::Running)),
         // A field of the path or the query is that of our own request.
         422 if has_reason && first_location(value).is_none_or(|at| at == "body") => {
-            let is_cancelled = found.code.as_deref() == Some(CANCELLED);
-            let status = if is_cancelled { Status::Cancelled } else { Status::Failed };
-            let mut answer = Answer { error_code: found.code, error_message: found.message, ..Answer::new(status) };
-            answer.failure = class_of_refusal(&answer).filter(|_| !is_cancelled);
+            let mut answer = Answer { error_code: found.code, error_message: found.message, ..Answer::default() };
+            fail(&mut answer, REFUSED);
             Some(answer)
         }
         _ => None,
@@ -156,17 +161,9 @@ fn read_refusal(http_status: u16, value: &Value) -> Option<Answer> {
 fn read_error_type(answer: &mut Answer, value: Option<&str>) {
     let code = value.and_then(error::short_code).filter(|_| answer.error_code.is_none());
     if let Some(code) = code.filter(|_| answer.status() == Status::Failed) {
-        if code == CANCELLED {
-            (answer.reported_status, answer.failure) = (Some(Status::Cancelled), None);
-        }
         answer.error_code = Some(code);
-        answer.failure = classify_answer(&[FAILURES], answer).or(answer.failure);
+        fail(answer, answer.failure);
     }
-}
-
-/// The class of a refusal by the model: what is not known is about its input.
-fn class_of_refusal(answer: &Answer) -> Option<FailureClass> {
-    classify_answer(&[FAILURES], answer).or(Some(FailureClass::InvalidInput))
 }
 
 /// Where the first invalid field of a request is: its `body`, or its `path`.
@@ -186,14 +183,10 @@ fn read_callback(value: &Value, zone: Zone) -> Result<Callback, ApiError> {
         }
         Some("ERROR") => {
             let found = error::error_body(payload);
-            answer.reported_status = Some(Status::Failed);
             answer.error_code = found.code;
             answer.error_message = found.message.or(answer.error_message);
-            if answer.error_code.as_deref() == Some(CANCELLED) {
-                answer.reported_status = Some(Status::Cancelled);
-            }
             let is_refusal = payload.get("detail").is_some_and(Value::is_array);
-            answer.failure = if is_refusal { class_of_refusal(&answer) } else { classify_answer(&[FAILURES], &answer) };
+            fail(&mut answer, REFUSED.filter(|_| is_refusal));
         }
         _ => {}
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use videogen_exporter::cli::answer_json;
+use videogen_exporter::provider::Callback;
 
 use super::providers::dialect;
 
@@ -75,6 +76,10 @@ fn a_result_of_fal_is_whatever_the_model_wants() {
     fal.apply_header(&mut answer, Some("content_policy_violation"));
     let printed = answer_json(&Ok(answer));
     assert_eq!(printed["task"]["failure_class"], "content_policy", "{printed}");
+    let callback = json!({"request_id": "r", "status": "ERROR", "payload": {"detail": [{"msg": "m", "type": "client_cancelled"}]}});
+    let Callback::Answer(answer) = fal.read_callback(callback.to_string().as_bytes()).unwrap() else { panic!() };
+    let printed = answer_json(&Ok(*answer));
+    assert_eq!(printed["task"]["status"], "cancelled", "{printed}");
 }
 
 #[test]
