@@ -257,7 +257,6 @@ async fn without_another_thread_the_program_goes_on_with_its_last_list() {
     let limited = Command::new("setpriv").args(USER).args(["prlimit", "--pid", &pid, "--nproc=1"]).status();
     assert!(limited.unwrap().success());
     // Reading the file, the key and the configuration needs threads.
-    let polls = upstream.requests().len();
     running.signal("HUP");
     let reloads = "videogen_exporter_config_last_reload_success_timestamp_seconds";
     let before = value(&get(running.address, "metrics").await.1, reloads);
@@ -265,7 +264,8 @@ async fn without_another_thread_the_program_goes_on_with_its_last_list() {
     wait_for(running.address, "metrics", |_, page| value(page, reloads) > before).await;
     fs::write(&ids, r#"[{"targets": ["u", "v"]}]"#).unwrap();
     wait_for(running.address, "metrics", |_, page| page.contains("task_id=\"v\"")).await;
-    assert!(upstream.requests().len() > polls);
+    let polls = upstream.requests().len();
+    wait_for(running.address, "metrics", |_, _| upstream.requests().len() > polls).await;
     assert_eq!(get(running.address, "-/healthy").await.0, 200);
     running.signal("TERM");
     assert_eq!(running.wait_for_exit(PATIENCE), Some(0));
