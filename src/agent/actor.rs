@@ -168,7 +168,7 @@ impl UpstreamActor {
     fn start_readers(&mut self, earlier: BTreeMap<String, Source>) {
         let Tracker { settings, services, poller, .. } = &self.tracker;
         let metrics = &services.metrics.upstreams;
-        self.readers.start(&settings.upstream, earlier, poller.limit(), &self.command_sender, metrics);
+        self.readers.start(&settings.upstream, earlier, &poller.lists.demands(), &self.command_sender, metrics);
     }
 
     /// Carries out a command other than [`Command::Stop`].

@@ -114,7 +114,7 @@ async fn after_a_long_downtime_every_task_is_asked_once_before_it_is_given_up() 
     pass(&mut test, MINUTE).await;
     let (well, stuck) = ids.split_at(49);
     set_all(&upstream, well, Some(Status::Succeeded));
-    let mut test = restart(test, folder.path(), &upstream, 8).await;
+    let mut test = Box::pin(restart(test, folder.path(), &upstream, 8)).await;
     // The upstream's clock confirms that eight days have passed.
     *test.date.lock().unwrap() = Some(test.clock.lock().unwrap().wall);
     pass(&mut test, MINUTE).await;
@@ -131,10 +131,10 @@ async fn a_wall_clock_that_was_behind_counts_nothing_twice() {
     set_all(&upstream, &ids, Some(Status::Running));
     let test = start(folder.path(), &upstream).await;
     test.step_wall_clock(-30 * DAY);
-    let mut test = restart(test, folder.path(), &upstream, 0).await;
+    let mut test = Box::pin(restart(test, folder.path(), &upstream, 0)).await;
     discover(&mut test, &ids).await;
     pass(&mut test, MINUTE).await;
-    let mut test = restart(test, folder.path(), &upstream, 30).await;
+    let mut test = Box::pin(restart(test, folder.path(), &upstream, 30)).await;
     pass(&mut test, MINUTE).await;
     set_all(&upstream, &ids, Some(Status::Succeeded));
     pass(&mut test, MINUTE).await;
@@ -209,7 +209,7 @@ async fn a_lost_task_is_found_again_by_itself_and_by_registration() {
     // After the retention nobody sees it; it is read on, also after a restart.
     pass(&mut test, Duration::from_hours(2)).await;
     assert!(test.tracked().is_empty());
-    let mut test = restart(test, folder.path(), &upstream, 0).await;
+    let mut test = Box::pin(restart(test, folder.path(), &upstream, 0)).await;
     assert!(test.tracked().is_empty());
     let now = test.now().steady;
     let drop = StoreCommand::DropEnded { before: now, lost_before: now - Duration::from_hours(24 * 7) };
@@ -270,7 +270,7 @@ async fn what_is_new_before_a_downtime_is_confirmed_did_not_happen_before_it() {
     let mut test = start(folder.path(), &upstream).await;
     discover(&mut test, &ids[..1]).await;
     pass(&mut test, MINUTE).await;
-    let mut test = restart(test, folder.path(), &upstream, 40).await;
+    let mut test = Box::pin(restart(test, folder.path(), &upstream, 40)).await;
     discover(&mut test, &ids[1..]).await;
     *test.date.lock().unwrap() = Some(test.clock.lock().unwrap().wall);
     for _ in 0..3 {

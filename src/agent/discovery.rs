@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{Command, Discovered};
-use super::rate_limit::RateLimit;
 use super::source_registry::SourceKey;
 use crate::config::Upstream;
 use crate::metrics::UpstreamMetrics;
-use crate::source::{Listing, Source};
+use crate::source::{ListDemand, Listing, Source};
 
 /// How long a source waits at the start for the one before it.
 const STARTUP_PATIENCE: Duration = Duration::from_secs(2);
@@ -41,7 +40,6 @@ struct StartupOrder {
 struct SourceReader {
     source: SourceKey,
     upstream: Arc<str>,
-    limit: Arc<RateLimit>,
     /// Weak: the actor ends when nobody else can command it.
     commands: mpsc::WeakSender<Command>,
     metrics: UpstreamMetrics,
@@ -85,7 +83,7 @@ impl SourceReaders {
         &mut self,
         upstream: &Upstream,
         mut earlier: BTreeMap<String, Source>,
-        limit: &Arc<RateLimit>,
+        demands: &BTreeMap<String, watch::Receiver<ListDemand>>,
         commands: &mpsc::WeakSender<Command>,
         metrics: &UpstreamMetrics,
     ) {
@@ -95,12 +93,14 @@ impl SourceReaders {
             if let Some(earlier) = earlier.remove(&key.identity) {
                 source.inherit(earlier);
             }
+            if let Some(demand) = demands.get(&key.label) {
+                source.follow(demand.clone());
+            }
             let (order, read) = StartupOrder::after(previous);
             previous = Some(read);
             let reader = SourceReader {
                 source: key,
                 upstream: upstream.name.clone(),
-                limit: limit.clone(),
                 commands: commands.clone(),
                 metrics: metrics.clone(),
                 stop: self.stop.clone(),
@@ -132,11 +132,6 @@ impl SourceReader {
         order.wait().await;
         let mut order = Some(order);
         loop {
-            if source.is_upstream_list()
-                && let Some(waited) = self.limit.wait().await
-            {
-                self.metrics.throttled(&self.upstream, waited);
-            }
             let listing = source.read().await;
             let is_whole = !listing.has_more;
             if !self.send(listing).await {
@@ -145,7 +140,9 @@ impl SourceReader {
             if is_whole {
                 drop(order.take());
             }
-            source.wait_until_due().await;
+            if let Some(delayed) = source.wait_until_due().await {
+                self.metrics.throttled(&self.upstream, delayed);
+            }
         }
     }
 

@@ -17,12 +17,20 @@ pub struct DriftReporter {
     /// Models of vendors whose bodies are not known.
     models: HashSet<String>,
     has_effects: bool,
+    has_list_only: bool,
 }
 
 impl DriftReporter {
     /// Nothing was logged yet.
     pub fn new(upstream: Arc<str>) -> Self {
-        Self { upstream, words: HashSet::new(), drift: HashSet::new(), models: HashSet::new(), has_effects: false }
+        Self {
+            upstream,
+            words: HashSet::new(),
+            drift: HashSet::new(),
+            models: HashSet::new(),
+            has_effects: false,
+            has_list_only: false,
+        }
     }
 
     /// An answer had an unknown status word.
@@ -49,6 +57,17 @@ impl DriftReporter {
                 upstream.name = %self.upstream, task.id = %id,
                 "polling tasks of Gemini and Vertex channels makes the gateway store only their status, without finish time and refund; \
                  see \"What reading does to a gateway\" in docs/configuration.md"
+            );
+        }
+    }
+
+    /// A task is unknown to the key although a list shows it.
+    pub fn report_list_only(&mut self, id: &TaskId) {
+        if !std::mem::replace(&mut self.has_list_only, true) {
+            tracing::warn!(
+                upstream.name = %self.upstream, task.id = %id,
+                "the key does not know tasks that the list shows: key and list belong to different users. These tasks are read by \
+                 the list only"
             );
         }
     }

@@ -104,6 +104,10 @@ async fn a_counter_refuses_what_would_fill_it_and_counts_on() {
         upstream.lock().unwrap().insert(text.clone(), answer);
         test.poll(&id(text)).await;
         test.settle().await;
+        // Its quota is settled.
+        test.advance(Duration::from_secs(3));
+        test.poll(&id(text)).await;
+        test.settle().await;
     }
     let page = test.page();
     let quota = "videogen_quota_total{upstream=\"u\",provider=\"new_api\",model=\"m\"} 4000000000001000\n";

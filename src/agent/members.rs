@@ -96,7 +96,7 @@ impl Members {
     }
 
     /// Exports and logs how the read of a source went.
-    fn report(&mut self, tracker: &Tracker, source: &SourceKey, listing: &Listing, count: usize, now: Now) {
+    fn report(&mut self, tracker: &mut Tracker, source: &SourceKey, listing: &Listing, count: usize, now: Now) {
         let (name, metrics) = (&tracker.settings.upstream.name, &tracker.services.metrics.upstreams);
         for message in self.sources.new_messages(source, listing) {
             tracing::warn!(upstream.name = %name, source = source.label, "{message}");
@@ -113,6 +113,9 @@ impl Members {
             let operation = Operation::List;
             let ended = RequestOutcome { operation, code: *code, reason: *reason, took: *took, at, date: *date };
             metrics.request_ended(name, &ended);
+        }
+        for request in &listing.requests {
+            tracker.on_list_request(&source.label, request);
         }
     }
 
@@ -162,7 +165,7 @@ impl Members {
     /// The store has answered a change: it is applied and published before the reply is sent.
     pub fn on_settled(&mut self, tracker: &mut Tracker, (change, result): SettledChange) {
         match change {
-            Change::Discovered { source, discovery, listing, reply } => {
+            Change::Discovered { source, discovery, mut listing, reply } => {
                 if let Ok(Output::Added { new, known, .. }) = result {
                     let found = new.len();
                     Self::track(tracker, &discovery, new, known);
@@ -175,6 +178,9 @@ impl Members {
                     if found > 0 {
                         let name = &discovery.upstream;
                         tracing::info!(upstream.name = %name, source = source.label, tasks = found, "tasks discovered");
+                    }
+                    if let Some(rows) = listing.rows.take() {
+                        tracker.apply_rows(&source.label, rows);
                     }
                     tracker.publish(self.sources.is_ready());
                     let _ = reply.send(Ok(()));

@@ -5,20 +5,25 @@ mod actor;
 mod amnesia;
 mod backoff;
 mod batching;
+mod by_list;
 mod command;
 mod commits;
 mod discovery;
 mod drift_report;
 mod failure_log;
 mod handles;
+mod held_ends;
 mod members;
 mod pending_changes;
+mod polled_list;
 mod poller;
 mod publisher;
 mod queue;
 mod rate_limit;
 mod request;
 mod responses;
+mod rows;
+mod scheduling;
 mod services;
 mod settings;
 mod source_registry;
@@ -37,6 +42,10 @@ mod clock_tests;
 mod interleaving;
 #[cfg(test)]
 mod label_set_tests;
+#[cfg(test)]
+mod list_tests;
+#[cfg(test)]
+mod reading_order_tests;
 #[cfg(test)]
 mod test_actor;
 

@@ -1,6 +1,6 @@
 //! Polls the tasks of one upstream: decides which are due, what may be sent now, and sends it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::backoff::{Backoff, Gate};
 use super::batching::BatchSizer;
+use super::by_list::ListPolling;
 use super::queue::{DuePoll, PollQueue};
 use super::rate_limit::RateLimit;
 use super::request::{Outcome, PendingRequest, PolledTask, SendRequest, Work};
@@ -20,7 +21,7 @@ use crate::config::Polling;
 use crate::domain::labels::sanitize;
 use crate::domain::schedule::RecheckRules;
 use crate::domain::time::Now;
-use crate::domain::{Answer, ApiError, Reason, Task, TaskId, Timestamp, schedule};
+use crate::domain::{Answer, ApiError, Reading, Reason, Task, settling};
 use crate::metrics::UpstreamMetrics;
 use crate::view::RowSlot;
 
@@ -30,16 +31,20 @@ const PERMIT_INTERVAL: Duration = Duration::from_millis(50);
 /// The poller.
 pub struct Poller {
     upstream: Arc<str>,
-    polling: Polling,
-    rechecks: RecheckRules,
+    pub(super) polling: Polling,
+    pub(super) rechecks: RecheckRules,
     /// When polling began.
     began: Instant,
     /// The upstream calls back: polls are only for callbacks that are missed.
-    has_callbacks: bool,
+    pub(super) has_callbacks: bool,
     send: SendRequest,
     pub(super) queue: PollQueue,
-    sizer: BatchSizer,
-    limit: Arc<RateLimit>,
+    pub(super) sizer: BatchSizer,
+    /// What the upstream's lists read.
+    pub(super) lists: ListPolling,
+    /// The quota of its tasks needs a reading some seconds after their end.
+    pub(super) settles_quota: bool,
+    pub(super) limit: RateLimit,
     backoff: Backoff,
     /// Requests without a response. They make progress only while the actor waits, so that no response wakes another thread.
     in_flight: FuturesUnordered<PendingRequest>,
@@ -48,9 +53,9 @@ pub struct Poller {
     /// Permits for the requests of all upstreams.
     requests: Arc<Semaphore>,
     /// Their tasks.
-    in_flight_slots: HashSet<RowSlot>,
+    pub(super) in_flight_slots: HashMap<RowSlot, PollToken>,
     /// Answers of tasks whose results are to be requested, by the poll that does it.
-    need_results: HashMap<PollToken, Box<Answer>>,
+    pub(super) need_results: HashMap<PollToken, Box<Answer>>,
     /// Since when due polls have been waiting for the rate limit.
     throttled_since: Option<Instant>,
     /// The back-off that is exported.
@@ -59,10 +64,10 @@ pub struct Poller {
 }
 
 /// What came of dispatching due polls.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Dispatched {
-    /// Active tasks that are given up, not polled.
-    pub given_up: Vec<RowSlot>,
+    /// Readings of tasks that are not polled any more: they are given up, or their quota is final.
+    pub readings: Vec<(RowSlot, Reading)>,
     /// When something more may be sent; `None` when nothing is due, or only a response can change that.
     pub blocked_until: Option<Instant>,
 }
@@ -83,6 +88,8 @@ impl Poller {
         let upstream = &settings.upstream;
         let polling = upstream.polling;
         let sizer = BatchSizer::new(upstream.dialect.batch());
+        let lists = ListPolling::new(upstream, now.monotonic);
+        let grid = (sizer.has_batches() || lists.is_active()).then_some(polling.pace.min);
         Self {
             upstream: upstream.name.clone(),
             polling,
@@ -90,14 +97,16 @@ impl Poller {
             began: now.monotonic,
             has_callbacks: upstream.webhook.is_some(),
             send,
-            queue: PollQueue::new(sizer.has_batches().then_some(polling.pace.min), now.monotonic),
+            queue: PollQueue::new(grid, now.monotonic),
             sizer,
-            limit: Arc::new(RateLimit::new(polling.requests_per_second, polling.burst)),
+            lists,
+            settles_quota: upstream.dialect.is_new_api(),
+            limit: RateLimit::new(polling.requests_per_second, polling.burst),
             backoff: Backoff::new(polling.pace.max),
             in_flight: FuturesUnordered::new(),
             permits: Vec::new(),
             requests,
-            in_flight_slots: HashSet::new(),
+            in_flight_slots: HashMap::new(),
             need_results: HashMap::new(),
             throttled_since: None,
             exported_backoff: None,
@@ -107,31 +116,30 @@ impl Poller {
 
     /// Takes another configuration. Requests in flight and the back-off continue. Returns whether tasks have to be
     /// [scheduled](Poller::schedule_all) anew.
-    pub fn configure(&mut self, settings: &UpstreamSettings, send: SendRequest) -> bool {
+    pub fn configure(&mut self, settings: &UpstreamSettings, send: SendRequest, now: Instant) -> bool {
         let upstream = &settings.upstream;
         let polling = upstream.polling;
         let rechecks = settings.rules.rechecks();
         let has_callbacks = upstream.webhook.is_some();
-        let had_batches = self.sizer.has_batches();
+        let was_together = self.are_polled_together();
         self.sizer = BatchSizer::new(upstream.dialect.batch());
+        let lists = ListPolling::new(upstream, now);
+        for due in std::mem::replace(&mut self.lists, lists).into_due() {
+            self.queue.push_due(due.token, now);
+        }
         let is_other_schedule = polling.pace != self.polling.pace
             || rechecks != self.rechecks
             || has_callbacks != self.has_callbacks
-            || had_batches != self.sizer.has_batches();
+            || was_together != self.are_polled_together();
         let limit = |polling: &Polling| (polling.requests_per_second.to_bits(), polling.burst);
         if limit(&polling) != limit(&self.polling) {
-            self.limit = Arc::new(RateLimit::new(polling.requests_per_second, polling.burst));
+            self.limit = RateLimit::new(polling.requests_per_second, polling.burst);
         }
-        self.queue.configure(self.sizer.has_batches().then_some(polling.pace.min));
+        self.queue.configure(self.are_polled_together().then_some(polling.pace.min));
         self.backoff.configure(polling.pace.max);
         (self.polling, self.rechecks) = (polling, rechecks);
         (self.has_callbacks, self.send) = (has_callbacks, send);
         is_other_schedule
-    }
-
-    /// The rate limit, for requests that are no polls.
-    pub const fn limit(&self) -> &Arc<RateLimit> {
-        &self.limit
     }
 
     /// When the dispatcher has something to do: the next timer, or the end of the back-off.
@@ -139,100 +147,11 @@ impl Poller {
         [self.queue.next_timer(), self.backoff.until(now)].into_iter().flatten().min()
     }
 
-    /// How long until a task is polled again; `None` for one that is not.
-    fn wait(&self, task: &Task, now: Timestamp) -> Option<Duration> {
-        let pace = &self.polling.pace;
-        if !task.is_active() {
-            let wait = schedule::recheck(task, self.rechecks, pace, now)?;
-            return Some(wait + self.queue.slack());
-        }
-        // Jitter would keep apart what should be polled in a batch.
-        let chance = if self.sizer.has_batches() { 0.5 } else { fastrand::f64() };
-        let wait = schedule::wait(task, pace, now, chance);
-        Some(if self.has_callbacks { wait.max(pace.max) } else { wait })
-    }
-
-    /// Schedules the next poll of a task after a reading.
-    pub fn schedule_next(&mut self, table: &mut TaskTable, slot: RowSlot, now: Now) {
-        let wait = table.get(slot).and_then(|task| self.wait(task, now.steady));
-        if let Some(wait) = wait {
-            self.schedule(table, slot, wait, now.monotonic);
-        }
-    }
-
-    /// Schedules the next poll of a task after the usual interval.
-    pub fn schedule_after_interval(&mut self, table: &mut TaskTable, slot: RowSlot, has_effect: bool, now: Instant) {
-        let least = if has_effect { schedule::SIDE_EFFECT_INTERVAL } else { Duration::ZERO };
-        self.schedule(table, slot, self.polling.pace.interval.max(least), now);
-    }
-
-    fn schedule(&mut self, table: &mut TaskTable, slot: RowSlot, wait: Duration, now: Instant) {
-        if let Some(token) = table.new_token(slot) {
-            self.queue.schedule(token, wait, now);
-        }
-    }
-
-    /// Polls a task at once, and alone.
-    pub fn poll_alone(&mut self, table: &mut TaskTable, slot: RowSlot, now: Instant) {
-        if let Some(token) = table.new_token(slot) {
-            self.queue.push_alone(token, now);
-        }
-    }
-
-    /// Requests the result of a task with this answer at once.
-    pub fn request_result(&mut self, token: PollToken, answer: Box<Answer>, now: Instant) {
-        self.need_results.insert(token, answer);
-        self.queue.push_alone(token, now);
-    }
-
-    /// Schedules first polls, spread over time; in batches they are due at once.
-    pub fn schedule_first(&mut self, table: &mut TaskTable, slots: &[RowSlot], now: Instant) {
-        let Polling { requests_per_second, pace, .. } = self.polling;
-        let window = schedule::first_window(slots.len(), requests_per_second, pace.interval);
-        for slot in slots {
-            let Some(wait) = table.get(*slot).map(|task| schedule::first_wait(&task.id, window)) else { continue };
-            if self.sizer.has_batches() {
-                table.new_token(*slot).into_iter().for_each(|token| self.queue.push_due(token, now));
-            } else {
-                self.schedule(table, *slot, wait, now);
-            }
-        }
-    }
-
-    /// Schedules all tasks: each when it would have been polled, had it been scheduled after its last poll. Tasks that are
-    /// being polled or committed are left alone.
-    pub fn schedule_all(&mut self, table: &mut TaskTable, is_pending: impl Fn(&TaskId) -> bool, now: Now) {
-        let mut overdue = Vec::new();
-        for slot in table.rows().slots(|row| !is_pending(&row.task.id)) {
-            if self.in_flight_slots.contains(&slot) {
-                continue;
-            }
-            let Some(task) = table.get(slot) else { continue };
-            let Some(wait) = self.wait(task, now.steady) else {
-                // It is not polled any more: the token of a scheduled poll becomes invalid.
-                table.new_token(slot);
-                continue;
-            };
-            // Never later than that, even when the wall clock was set back.
-            let left = match task.last_poll.filter(|_| task.is_active()) {
-                Some(last) => (last + wait).duration_since(now.steady).min(wait),
-                None if task.is_active() => Duration::ZERO,
-                None => wait,
-            };
-            if left.is_zero() {
-                overdue.push(slot);
-            } else {
-                self.schedule(table, slot, left, now.monotonic);
-            }
-        }
-        self.schedule_first(table, &overdue, now.monotonic);
-    }
-
     /// Sends due polls for as long as rate limit, back-off and the limit of requests in flight allow.
     pub fn dispatch_due(&mut self, table: &TaskTable, now: Now) -> Dispatched {
-        self.queue.expire(now.monotonic);
         let mut dispatched = Dispatched::default();
-        while let Some((due, task)) = self.pop_due(table, now, &mut dispatched.given_up) {
+        self.expire(table, now, &mut dispatched.readings);
+        while let Some((due, task)) = self.pop_due(table, now, &mut dispatched.readings) {
             match self.admit(now.monotonic) {
                 Ok(()) => {}
                 Err(blocked) => {
@@ -253,11 +172,11 @@ impl Poller {
             let work = if let Some(answer) = self.need_results.remove(&first.token) {
                 Work::Result(first, answer)
             } else if max > 1 {
-                self.fill_batch(table, first, max, now, &mut dispatched.given_up)
+                self.fill_batch(table, first, max, now, &mut dispatched.readings)
             } else {
                 Work::One(first)
             };
-            self.in_flight_slots.extend(work.tasks().iter().map(|task| task.token.slot));
+            self.in_flight_slots.extend(work.tasks().iter().map(|task| (task.token.slot, task.token)));
             self.in_flight.push((self.send)(work));
         }
         dispatched
@@ -287,26 +206,83 @@ impl Poller {
         Ok(())
     }
 
-    /// The next due poll that was not rescheduled; tasks that are given up are set aside.
+    /// Makes polls due; those that lists may read are left to them.
+    fn expire(&mut self, table: &TaskTable, now: Now, readings: &mut Vec<(RowSlot, Reading)>) {
+        if !self.lists.is_active() {
+            self.queue.expire(now.monotonic, Some);
+            return;
+        }
+        let mut expired = self.queue.take_alone(|due| self.lists.is_for_list(due, table, now));
+        self.queue.expire(now.monotonic, |due| {
+            expired.push(due);
+            None
+        });
+        for due in expired {
+            let Some(task) = table.by_token(due.token) else { continue };
+            let is_for_list = self.lists.is_for_list(due, table, now);
+            if let Some(reading) = self.last_reading(table, due.token.slot, task, now) {
+                readings.push((due.token.slot, reading));
+            } else if !task.is_active() && !is_for_list {
+                self.queue.push_ended(due);
+            } else if let Some(due) = self.lists.take(due, table, now) {
+                self.queue.push_due(due.token, due.at);
+            }
+        }
+        self.lists.plan(table, now);
+    }
+
+    /// Readings of tasks that were left to lists and are not polled any more.
+    pub fn take_overdue(&mut self, table: &TaskTable, now: Now) -> Vec<(RowSlot, Reading)> {
+        let mut readings = Vec::new();
+        let mut lists = std::mem::take(&mut self.lists);
+        lists.drop_due(|due| {
+            let slot = due.token.slot;
+            let reading = table.by_token(due.token).and_then(|task| self.last_reading(table, slot, task, now));
+            readings.extend(reading.map(|reading| (slot, reading)));
+            readings.last().is_some_and(|(last, _)| *last == slot)
+        });
+        self.lists = lists;
+        readings
+    }
+
+    /// The next due poll that was not rescheduled; tasks that are not polled any more are set aside.
     fn pop_due<'a>(
         &mut self,
         table: &'a TaskTable,
         now: Now,
-        given_up: &mut Vec<RowSlot>,
+        readings: &mut Vec<(RowSlot, Reading)>,
     ) -> Option<(DuePoll, &'a Task)> {
-        while let Some(due) = self.queue.pop() {
+        while let Some(due) = self.pop(table) {
             let Some(task) = table.by_token(due.token) else {
                 self.need_results.remove(&due.token);
                 continue;
             };
-            if self.is_given_up(table, due.token.slot, task, now) {
+            if let Some(reading) = self.last_reading(table, due.token.slot, task, now) {
                 self.need_results.remove(&due.token);
-                given_up.push(due.token.slot);
+                readings.push((due.token.slot, reading));
+                continue;
+            }
+            if self.lists.is_for_list(due, table, now) {
+                self.lists.take(due, table, now);
                 continue;
             }
             return Some((due, task));
         }
         None
+    }
+
+    fn pop(&mut self, table: &TaskTable) -> Option<DuePoll> {
+        let other = self.queue.next_due();
+        let of_list = if self.queue.has_alone() { None } else { self.lists.next_single(table, other) };
+        of_list.or_else(|| self.queue.pop())
+    }
+
+    /// The reading of a task that is not polled any more.
+    fn last_reading(&self, table: &TaskTable, slot: RowSlot, task: &Task, now: Now) -> Option<Reading> {
+        if self.is_given_up(table, slot, task, now) {
+            return Some(Reading::GivenUp);
+        }
+        (self.settles_quota && settling::is_given_up(task, now.steady)).then_some(Reading::QuotaSettled)
     }
 
     /// Whether an active task is not polled any more. It may have ended while the exporter was down: after a start it is not given
@@ -325,12 +301,12 @@ impl Poller {
         first: PolledTask,
         max: usize,
         now: Now,
-        given_up: &mut Vec<RowSlot>,
+        readings: &mut Vec<(RowSlot, Reading)>,
     ) -> Work {
         let mut tasks = vec![first];
         let mut left_out = Vec::new();
         while tasks.len() < max {
-            match self.pop_due(table, now, given_up) {
+            match self.pop_due(table, now, readings) {
                 Some((due, task)) if !due.is_alone && BatchSizer::is_batchable(task) => {
                     tasks.push(PolledTask { token: due.token, id: task.id.clone() });
                 }

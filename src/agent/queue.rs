@@ -33,6 +33,8 @@ pub struct PollQueue {
     due: VecDeque<DuePoll>,
     /// Due polls of single tasks; they go first.
     alone: VecDeque<DuePoll>,
+    /// Due polls of ended tasks; they go last.
+    ended: VecDeque<DuePoll>,
     /// Timers are rounded to multiples of this, so that tasks become due together and can be polled in batches.
     grid: Option<Duration>,
     epoch: Instant,
@@ -44,7 +46,14 @@ type Timer = (u64, PollToken);
 impl PollQueue {
     /// An empty queue.
     pub fn new(grid: Option<Duration>, epoch: Instant) -> Self {
-        Self { timers: BinaryHeap::new(), due: VecDeque::new(), alone: VecDeque::new(), grid, epoch }
+        Self {
+            timers: BinaryHeap::new(),
+            due: VecDeque::new(),
+            alone: VecDeque::new(),
+            ended: VecDeque::new(),
+            grid,
+            epoch,
+        }
     }
 
     /// Takes another grid, for timers from now on.
@@ -55,7 +64,15 @@ impl PollQueue {
     /// A poll becomes due after about `wait`.
     pub fn schedule(&mut self, token: PollToken, wait: Duration, now: Instant) {
         let at = (now + wait).saturating_duration_since(self.epoch);
-        let at = self.grid.map_or(at, |grid| rounded(at, grid));
+        self.push_timer(token, self.grid.map_or(at, |grid| rounded(at, grid)));
+    }
+
+    /// A poll becomes due after `wait`, whatever else is due then.
+    pub fn schedule_exactly(&mut self, token: PollToken, wait: Duration, now: Instant) {
+        self.push_timer(token, (now + wait).saturating_duration_since(self.epoch));
+    }
+
+    fn push_timer(&mut self, token: PollToken, at: Duration) {
         // Rounded up: a poll is never too early.
         let millis = u64::try_from(at.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         self.timers.push(Reverse((millis.checked_next_multiple_of(TICK).unwrap_or(u64::MAX), token)));
@@ -76,12 +93,35 @@ impl PollQueue {
         self.timers.peek().map(|Reverse((at, _))| self.epoch + Duration::from_millis(*at))
     }
 
-    /// Makes polls due whose timers have expired.
-    pub fn expire(&mut self, now: Instant) {
+    /// Takes those due polls of single tasks that match.
+    pub fn take_alone(&mut self, mut matches: impl FnMut(DuePoll) -> bool) -> Vec<DuePoll> {
+        let (taken, left): (Vec<_>, Vec<_>) = self.alone.drain(..).partition(|due| matches(*due));
+        self.alone.extend(left);
+        taken
+    }
+
+    /// A poll of an ended task is due now, after all others.
+    pub fn push_ended(&mut self, due: DuePoll) {
+        self.ended.push_back(due);
+    }
+
+    /// Whether a due poll of a single task goes first.
+    pub fn has_alone(&self) -> bool {
+        !self.alone.is_empty()
+    }
+
+    /// When the next poll became due, apart from those of single and ended tasks.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.due.front().map(|due| due.at)
+    }
+
+    /// Makes polls due whose timers have expired, unless `take` takes them.
+    pub fn expire(&mut self, now: Instant, mut take: impl FnMut(DuePoll) -> Option<DuePoll>) {
         let now = now.saturating_duration_since(self.epoch).as_millis();
         while let Some(timer) = self.timers.peek_mut().filter(|timer| u128::from(timer.0.0) <= now) {
             let Reverse((at, token)) = PeekMut::pop(timer);
-            self.due.push_back(DuePoll { token, at: self.epoch + Duration::from_millis(at), is_alone: false });
+            let due = DuePoll { token, at: self.epoch + Duration::from_millis(at), is_alone: false };
+            self.due.extend(take(due));
         }
     }
 
@@ -94,7 +134,7 @@ impl PollQueue {
                 self.timers.shrink_to(2 * self.timers.len());
             }
         }
-        self.alone.pop_front().or_else(|| self.due.pop_front())
+        self.alone.pop_front().or_else(|| self.due.pop_front()).or_else(|| self.ended.pop_front())
     }
 
     /// Puts a poll back that [`PollQueue::pop`] returned.
@@ -155,10 +195,10 @@ mod tests {
             let millis = u64::try_from(at.as_millis()).unwrap();
             assert!(millis >= wait && millis.is_multiple_of(TICK), "{wait} is due at {at:?}");
             if let Some(before) = at.checked_sub(Duration::from_millis(1)) {
-                queue.expire(epoch + before);
+                queue.expire(epoch + before, Some);
                 assert_eq!(queue.pop(), None);
             }
-            queue.expire(epoch + at);
+            queue.expire(epoch + at, Some);
             assert!(queue.pop().is_some() && queue.next_timer().is_none());
         }
     }
@@ -171,7 +211,7 @@ mod tests {
         for (token, wait) in tokens[..3].iter().zip([14_000, 14_500, 15_000]) {
             queue.schedule(*token, Duration::from_millis(wait), epoch);
         }
-        queue.expire(epoch + Duration::from_millis(15_000 + TICK));
+        queue.expire(epoch + Duration::from_millis(15_000 + TICK), Some);
         assert_eq!(queue.next_timer(), None);
         queue.push_alone(tokens[3], epoch);
         let first = queue.pop().unwrap();

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use governor::clock::{Clock as _, QuantaClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use crate::clock;
-
 /// A token bucket.
 pub struct RateLimit {
     bucket: DefaultDirectRateLimiter,
@@ -30,17 +28,5 @@ impl RateLimit {
     /// With the time of the next permit.
     pub fn take(&self, now: Instant) -> Result<(), Instant> {
         self.bucket.check().map_err(|early| now + early.wait_time_from(self.clock.now()))
-    }
-
-    /// Waits for a permit; returns how long, if it had to wait.
-    pub async fn wait(&self) -> Option<Duration> {
-        let begun = clock::instant();
-        let mut free = self.take(begun);
-        free.err()?;
-        while let Err(until) = free {
-            tokio::time::sleep_until(until.into()).await;
-            free = self.take(clock::instant());
-        }
-        Some(clock::instant() - begun)
     }
 }

@@ -34,8 +34,13 @@ impl Tracker {
         self.note_effect(&outcome, slots.first().copied());
         let readings = match outcome.result {
             Ok(Answers::One(answer)) => {
-                let answers = slots.into_iter().zip([*answer]);
-                answers.map(|(slot, answer)| (slot, self.interpret_answer(slot, answer, via, now))).collect()
+                let mut readings = Vec::with_capacity(1);
+                for (slot, answer) in slots.into_iter().zip([*answer]) {
+                    let answer =
+                        if answer.is_not_found { answer } else { self.held_ends.complete(&polled[0].id, answer) };
+                    readings.push((slot, self.interpret_answer(slot, answer, via, now)));
+                }
+                readings
             }
             Ok(Answers::NeedsResult(answer)) => {
                 if !slots.is_empty() {
@@ -70,7 +75,9 @@ impl Tracker {
                 }
             }
         };
-        self.apply_readings(readings, now);
+        let readings =
+            readings.into_iter().map(|(slot, reading)| (slot, self.excuse_not_found(slot, reading, now))).collect();
+        self.apply_readings(readings, now.before(outcome.sent), now);
     }
 
     /// Counts a read that changed its task at the gateway. What kind of task it was may be known by its answer only.

@@ -61,11 +61,6 @@ impl Rules {
         }
     }
 
-    /// The rules for transitions of an upstream's tasks now.
-    pub fn policy(&self, clock: &Clock, upstream: &str, has_amnesia: bool) -> Policy {
-        Policy { upstream_skew: clock.skew(upstream), has_amnesia, ..self.policy }
-    }
-
     /// How long ended tasks are polled again.
     pub const fn rechecks(&self) -> RecheckRules {
         RecheckRules { ended: self.recheck_ended, lost: self.give_up_after }
@@ -89,6 +84,13 @@ pub fn label_limits(config: &Config) -> LabelLimits {
 }
 
 impl UpstreamSettings {
+    /// The rules for transitions of its tasks now.
+    pub fn policy(&self, clock: &Clock, has_amnesia: bool) -> Policy {
+        let settles_quota = self.upstream.dialect.is_new_api();
+        let upstream_skew = clock.skew(&self.upstream.name);
+        Policy { upstream_skew, settles_quota, has_amnesia, ..self.rules.policy }
+    }
+
     /// Of every upstream of a configuration.
     pub fn all(config: &Config, first_start: Timestamp) -> Vec<Self> {
         let rules = Rules::new(config, first_start);

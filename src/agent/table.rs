@@ -16,6 +16,25 @@ pub struct PollToken {
     number: u32,
 }
 
+/// What the upstream's lists have shown of a task since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Listed {
+    /// When its last row was asked for.
+    pub row: Option<Timestamp>,
+    /// Position of the list that shows it, or that is asked for it next.
+    pub list: u8,
+    /// Its list has shown older tasks since its last row, but not this one.
+    pub was_skipped: bool,
+    /// A row tells that a single poll does not change the task, and may be answered.
+    pub is_harmless: bool,
+    /// Consecutive requests for its row alone that found none.
+    pub misses: u8,
+    /// Answers that the upstream does not know it, although a row has shown it.
+    pub refusals: u8,
+    /// The last one was not followed by a row: the list is asked whether it still has the task.
+    pub is_doubted: bool,
+}
+
 /// The table.
 #[derive(Default)]
 pub struct TaskTable {
@@ -23,6 +42,8 @@ pub struct TaskTable {
     slots: HashMap<TaskId, RowSlot>,
     /// By slot: the number of its last token.
     tokens: Vec<u32>,
+    /// By slot.
+    listed: Vec<Listed>,
     /// Rows that no reader sees.
     past: usize,
     interner: Interner,
@@ -50,6 +71,8 @@ impl TaskTable {
         self.slots.insert(id, slot);
         let tokens = self.tokens.len().max(slot.index() + 1);
         self.tokens.resize(tokens, 0);
+        self.listed.resize(tokens, Listed::default());
+        self.listed[slot.index()] = Listed::default();
         Some(slot)
     }
 
@@ -80,6 +103,16 @@ impl TaskTable {
     /// The task in a slot.
     pub fn get(&self, slot: RowSlot) -> Option<&Task> {
         Some(&self.rows.get(slot)?.task)
+    }
+
+    /// What lists have shown of the task in a slot.
+    pub fn listed(&self, slot: RowSlot) -> Listed {
+        self.listed.get(slot.index()).copied().unwrap_or_default()
+    }
+
+    /// What lists have shown of the task in a slot, to change it.
+    pub fn listed_mut(&mut self, slot: RowSlot) -> Option<&mut Listed> {
+        self.listed.get_mut(slot.index())
     }
 
     /// Whether the upstream has answered about the task in a slot since it is tracked.

@@ -80,8 +80,8 @@ impl TaskCounters {
         self.labels.assign(task, now);
     }
 
-    /// Gives a task whose model has become known its label set.
-    pub fn on_model_known(&mut self, task: &mut Task, now: Timestamp) {
+    /// Gives a task whose model or labels have become known its label set.
+    pub fn on_known(&mut self, task: &mut Task, now: Timestamp) {
         self.labels.assign_again(task, now);
     }
 
@@ -150,6 +150,11 @@ impl TaskCounters {
     /// A task was read alone, which changed it at its gateway.
     pub fn note_effect(&mut self, id: &TaskId) {
         self.drift.report_effect(id);
+    }
+
+    /// A task is read by lists only, because the key does not know it.
+    pub fn note_list_only(&mut self, id: &TaskId) {
+        self.drift.report_list_only(id);
     }
 
     /// Counts and logs where an answer was not as documented; whether there was anything.

@@ -19,7 +19,7 @@ use crate::domain::time::Now;
 use crate::domain::{Answer, ApiError, NewTask, Reason, TaskId, Timestamp};
 use crate::liveness::Liveness;
 use crate::metrics::{Format, Metrics, SeriesSelection};
-use crate::source::Listing;
+use crate::source::{ListDemand, ListRequest, ListRows, Listing};
 use crate::store::{Command as StoreCommand, Location, Output, Store};
 use crate::telemetry::LogCounts;
 use crate::view::UpstreamView;
@@ -61,6 +61,16 @@ pub fn config(folder: &Path, more: &str) -> Config {
         "{polling}{more}\nstate: {{sqlite: {{path: s.db}}}}\n\
          upstreams: [{{name: u, provider: new_api, base_url: 'http://127.0.0.1:9',\n\
          file_sd_configs: [{{files: [a.json]}}, {{files: [b.json]}}]}}]\n"
+    );
+    config::parse(&text, &folder.join("c.yml")).unwrap()
+}
+
+/// The configuration of upstream `u` with a list, and `list` and `upstream` as more keys of both.
+pub fn config_with_list(folder: &Path, list: &str, upstream: &str) -> Config {
+    let text = format!(
+        "polling: {{requests_per_second: 1000000, burst: 100000}}\nmetrics: {{zero_hold: 0s, aggregate_labels: [user]}}\n\
+         tasks: {{count_since: always}}\nstate: {{memory: {{}}}}\nupstreams: [{{name: u, provider: new_api, base_url: 'http://127.0.0.1:9',\n\
+         file_sd_configs: [{{files: [a.json]}}], list_configs: [{{{list}}}], {upstream}}}]\n"
     );
     config::parse(&text, &folder.join("c.yml")).unwrap()
 }
@@ -136,6 +146,44 @@ impl TestActor {
         let discovered = Discovered { source, listing, is_retry: false, reply };
         self.actor.on_command(Command::Discovered(Box::new(discovered))).await;
         replied
+    }
+
+    /// A list was asked so long ago; its rows, or the reason why it has failed.
+    pub async fn list(&mut self, rows: Result<Vec<Answer>, Reason>, ago: Duration) {
+        let sources = sources_of(&self.actor.tracker_mut().settings.upstream);
+        let source = sources.into_iter().map(|(key, _)| key).find(|key| key.label == "list/0").unwrap();
+        let sent = self.now().monotonic.checked_sub(ago).unwrap();
+        let (code, reason) = (Some(200), rows.as_ref().err().copied());
+        let request = ListRequest { code, reason, sent, took: Duration::ZERO, date: None };
+        let mut listing = Listing { has_more: true, requests: vec![request], ..Listing::default() };
+        if let Ok(answers) = rows {
+            let ids = answers.iter().filter_map(|answer| TaskId::parse(answer.task_id.as_deref()?).ok());
+            listing.tasks = ids.map(NewTask::new).collect();
+            listing.rows = Some(ListRows { answers, sent, task: None, began: sent, reached: None, is_end: true });
+        }
+        self.send_listing(source, listing).await;
+    }
+
+    /// A list was asked for one task, and has this row of it, or none.
+    pub async fn list_one(&mut self, task: &TaskId, row: Option<Answer>) {
+        let sources = sources_of(&self.actor.tracker_mut().settings.upstream);
+        let source = sources.into_iter().map(|(key, _)| key).find(|key| key.label == "list/0").unwrap();
+        let (answers, sent) = (row.into_iter().collect(), self.now().monotonic);
+        let rows = ListRows { answers, sent, task: Some(task.clone()), began: sent, reached: None, is_end: false };
+        self.send_listing(source, Listing { has_more: true, rows: Some(rows), ..Listing::default() }).await;
+    }
+
+    async fn send_listing(&mut self, source: super::source_registry::SourceKey, listing: Listing) {
+        let (reply, _replied) = oneshot::channel();
+        let discovered = Discovered { source, listing, is_retry: false, reply };
+        self.actor.on_command(Command::Discovered(Box::new(discovered))).await;
+        self.settle().await;
+    }
+
+    /// What the tasks need of the list.
+    pub fn demand(&mut self) -> ListDemand {
+        let demand = self.actor.tracker_mut().poller.lists.demands().remove("list/0").unwrap();
+        (*demand.borrow()).clone()
     }
 
     /// Sends what is due and applies the responses; the store has not answered yet.

@@ -8,6 +8,7 @@ use super::amnesia::Amnesia;
 use super::command::CallbackOutcome;
 use super::commits::{self, PendingCommits};
 use super::failure_log::FailureLog;
+use super::held_ends::HeldEnds;
 use super::poller::Poller;
 use super::publisher::Publisher;
 use super::request::SendRequest;
@@ -38,6 +39,7 @@ pub struct Tracker {
     pub(super) skipped_rows: usize,
     amnesia: Amnesia,
     pub(super) failures: FailureLog,
+    pub(super) held_ends: HeldEnds,
     /// The table has followed the clock, which was put forward.
     has_jumped: bool,
     ticks: u32,
@@ -55,6 +57,7 @@ impl Tracker {
             skipped_rows: 0,
             amnesia: Amnesia::default(),
             failures: FailureLog::new(settings.upstream.name.clone()),
+            held_ends: HeldEnds::default(),
             has_jumped: false,
             ticks: 0,
             services,
@@ -72,7 +75,7 @@ impl Tracker {
     ) {
         let now = self.services.clock.now();
         self.settings = settings;
-        if self.poller.configure(&self.settings, send) {
+        if self.poller.configure(&self.settings, send, now.monotonic) {
             self.schedule_all();
         }
         let needs_labels = self.counters.configure(&self.settings, is_source);
@@ -131,11 +134,10 @@ impl Tracker {
             let dispatched = self.poller.dispatch_due(&self.table, now);
             self.poller.export_backoff(&self.services.clock, now);
             let next = self.poller.next_event(now.monotonic);
-            if dispatched.given_up.is_empty() {
+            if dispatched.readings.is_empty() {
                 return [dispatched.blocked_until, next, self.publisher.next()].into_iter().flatten().min();
             }
-            let given_up = dispatched.given_up.into_iter().map(|slot| (slot, Reading::GivenUp));
-            self.apply_readings(given_up.collect(), now);
+            self.apply_readings(dispatched.readings, now.steady, now);
         }
     }
 
@@ -147,21 +149,29 @@ impl Tracker {
         }
     }
 
-    /// The one way in for readings, however they came. What has to be durable is sent to the store.
-    pub(super) fn apply_readings(&mut self, readings: Vec<(RowSlot, Reading)>, now: Now) {
-        let (clock, name) = (&self.services.clock, &self.settings.upstream.name);
-        let policy = self.settings.rules.policy(clock, name, self.amnesia.is_present());
+    /// The one way in for readings, however they came, with the time when they were asked for. A reading that is older than the
+    /// last one changes nothing. What has to be durable is sent to the store.
+    pub(super) fn apply_readings(&mut self, readings: Vec<(RowSlot, Reading)>, asked: Timestamp, now: Now) {
+        let policy = self.settings.policy(&self.services.clock, self.amnesia.is_present());
         let (mut ends, mut others) = (Vec::new(), Vec::new());
         for (slot, mut reading) in readings {
             let Some(task) = self.table.get(slot) else { continue };
+            if task.last_poll.is_some_and(|last| asked < last) {
+                self.poller.schedule_next(&mut self.table, slot, now);
+                continue;
+            }
             let had_model = task.video.model.is_some();
-            if let Some(answer) = reading.answer_mut().filter(|_| !had_model) {
-                let fallback = self.settings.upstream.model_of(&task.id);
-                answer.model = self.counters.model(answer, fallback, now.steady);
+            if let Some(answer) = reading.answer_mut() {
+                answer.asked = Some(asked);
+                if !had_model {
+                    let fallback = self.settings.upstream.model_of(&task.id);
+                    answer.model = self.counters.model(answer, fallback, now.steady);
+                }
             }
             let mut transition = advance(task, reading, &policy, now.steady);
-            if !had_model && transition.task.video.model.is_some() {
-                self.counters.on_model_known(&mut transition.task, now.steady);
+            let has_new_labels = !Arc::ptr_eq(&transition.task.origin.labels, &task.origin.labels);
+            if has_new_labels || !had_model && transition.task.video.model.is_some() {
+                self.counters.on_known(&mut transition.task, now.steady);
             }
             if transition.durable {
                 self.counters.refuse_full(&mut transition, now);
@@ -216,7 +226,7 @@ impl Tracker {
                 self.poller.poll_alone(&mut self.table, slot, now.monotonic);
             }
         }
-        self.apply_readings(readings, now);
+        self.apply_readings(readings, now.steady, now);
         outcome
     }
 
@@ -283,6 +293,9 @@ impl Tracker {
     pub fn on_tick(&mut self) {
         let now = self.services.clock.now();
         self.ticks = self.ticks.wrapping_add(1);
+        self.apply_held_ends(now);
+        let overdue = self.poller.take_overdue(&self.table, now);
+        self.apply_readings(overdue, now.steady, now);
         if self.remove_ended(now) {
             self.publisher.mark_urgent();
         }

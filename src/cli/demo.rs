@@ -53,11 +53,9 @@ impl Demo {
                 simulate::greeting(gateway_address)
             ))?;
             let gateway = Gateway::new(&self.simulation.settings());
-            let targets = folder.path().join("tasks.json");
             let mut tasks = Tasks::default();
-            tasks.start("the gateway".to_owned(), simulate::serve(gateway_listener, gateway.clone(), stop.clone()));
-            let (writes, runs) = (stop.clone(), stop.clone());
-            tasks.start("the targets file".to_owned(), async move { gateway.write_targets(&targets, writes).await });
+            tasks.start("the gateway".to_owned(), simulate::serve(gateway_listener, gateway, stop.clone()));
+            let runs = stop.clone();
             let serving = app::Options { listeners: vec![listener], web: WebOptions::default(), reload: None };
             let app = App::open(config, logging.counts.clone()).await?;
             tasks.start("the exporter".to_owned(), app.run(serving, runs));
@@ -71,10 +69,13 @@ fn demo_config(gateway: SocketAddr) -> String {
     format!(
         "polling: {{ interval: 5s, min_interval: 2s, requests_per_second: 50, burst: 50 }}\n\
          tasks: {{ retention: 15m }}\n\
-         metrics: {{ zero_hold: 30s, aggregate_labels: [team] }}\n\
+         metrics: {{ zero_hold: 30s, aggregate_labels: [channel, group, user] }}\n\
          state: {{ memory: {{}} }}\n\
          upstreams:\n\
-         - name: demo\n  provider: new_api\n  base_url: http://{gateway}\n  file_sd_configs: [ {{ files: [tasks.json] }} ]\n"
+         - name: demo\n  provider: new_api\n  base_url: http://{gateway}\n  list_configs:\n\
+         \x20 - {{ scope: all, requests_per_second: 1, refresh_interval: 10s, lookback: 1h,\n\
+         \x20     labels: {{ user: username, group: group, channel: channel_id }},\n\
+         \x20     channel_names: {{ \"1\": ark-main, \"2\": ark-spare, \"3\": sora-main, \"4\": sora-spare }} }}\n"
     )
 }
 

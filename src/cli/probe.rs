@@ -43,7 +43,7 @@ async fn probe_task(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
         Some(key) => Some(key.get(clock::now()).await),
         None => None,
     };
-    if dialect.may_read_with_effect() {
+    if dialect.is_new_api() {
         print_line(
             "note: if a Gemini or Vertex channel generates this task, this read makes the gateway store only its status,\n\
              without finish time and refund\n",

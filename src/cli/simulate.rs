@@ -42,6 +42,12 @@ pub struct SimulationArgs {
     /// 429=0.05,500=0.01,503=0.01,html=0.01,slow=0.02,reset=0.01.
     #[arg(long, value_name = "MIX", default_value = "none")]
     faults: Faults,
+    /// Requests for the gateway's list that are answered in three minutes, as by new-api; 0 for any number.
+    #[arg(long, value_name = "N", default_value_t = 360)]
+    list_limit: usize,
+    /// Rows of the gateway's list have no vendor's body, as at gateways with plugins.
+    #[arg(long)]
+    list_without_bodies: bool,
 }
 
 fn parse_tasks(text: &str) -> Result<usize, String> {
@@ -58,7 +64,14 @@ fn parse_speed(text: &str) -> Result<f64, String> {
 impl SimulationArgs {
     /// The gateway's settings.
     pub fn settings(&self) -> Settings {
-        Settings { tasks: self.tasks, seed: self.seed, speed: self.speed, faults: self.faults.clone() }
+        Settings {
+            tasks: self.tasks,
+            seed: self.seed,
+            speed: self.speed,
+            faults: self.faults.clone(),
+            list_limit: self.list_limit,
+            hides_bodies: self.list_without_bodies,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `http_sd_configs:`, `list_configs:` and `sql_sd_configs:` — task ids from servers and databases.
+//! `http_sd_configs:` and `sql_sd_configs:` — task ids from servers and databases.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,6 @@ use super::problem::Problems;
 use super::scalars::{ConfigDuration, Text};
 use super::sources::{check_max_targets, default_max_targets};
 use crate::http::Client;
-use crate::provider::Dialect;
 use crate::secret::{Credentials, SecretSource};
 
 /// Time-out of `http_sd` requests.
@@ -21,19 +20,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest accepted `http_sd` response, in bytes.
 const MAX_BODY_SIZE: u64 = 64 << 20;
 
-fn one_minute() -> ConfigDuration {
+pub(super) fn one_minute() -> ConfigDuration {
     ConfigDuration::from_secs(60)
-}
-
-fn one_day() -> ConfigDuration {
-    ConfigDuration::from_secs(86_400)
 }
 
 fn ten_seconds() -> ConfigDuration {
     ConfigDuration::from_secs(10)
 }
 
-fn check_interval(interval: ConfigDuration, at: &str, problems: &mut Problems) {
+pub(super) fn check_interval(interval: ConfigDuration, at: &str, problems: &mut Problems) {
     if interval < ConfigDuration::from_secs(1) {
         problems.add(format!("{at}.refresh_interval"), "must be at least 1s");
     }
@@ -98,82 +93,6 @@ impl HttpSdConfig {
             refresh_interval: self.refresh_interval.0,
             max_targets: self.max_targets,
         })
-    }
-}
-
-/// An entry of `list_configs:`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListConfig {
-    /// Interval between reads.
-    #[serde(default = "one_minute")]
-    pub refresh_interval: ConfigDuration,
-    /// Most task ids.
-    #[serde(default = "default_max_targets")]
-    pub max_targets: usize,
-    /// Age of the oldest tasks to read.
-    #[serde(default = "one_day")]
-    pub lookback: ConfigDuration,
-    /// Its key; defaults to the upstream's.
-    #[serde(default)]
-    pub authorization: Option<AuthorizationConfig>,
-    /// The user id, for gateways that require it.
-    #[serde(default)]
-    pub user_id: Option<Text>,
-}
-
-/// A checked entry of `list_configs:`.
-#[derive(Clone)]
-pub struct ListSourceSettings {
-    /// Its key.
-    pub key: Option<Credentials>,
-    /// The `authorization` of the entry as JSON; empty if it uses the upstream's key.
-    pub key_reference: String,
-    /// Interval between reads.
-    pub refresh_interval: Duration,
-    /// Most task ids.
-    pub max_targets: usize,
-    /// Age of the oldest tasks to read.
-    pub lookback: Duration,
-    /// The user id, for gateways that require it.
-    pub user_id: Option<Arc<str>>,
-}
-
-impl ListConfig {
-    pub(super) fn check(
-        &self,
-        dialect: &Dialect,
-        upstream: Option<&Credentials>,
-        folder: &Path,
-        at: &str,
-        problems: &mut Problems,
-    ) -> ListSourceSettings {
-        check_interval(self.refresh_interval, at, problems);
-        check_max_targets(self.max_targets, at, problems);
-        if !dialect.has_list() {
-            problems.add(at, format!("provider {} has no list of tasks", dialect.name()));
-        }
-        if self.lookback < ConfigDuration::from_secs(60) {
-            problems.add(format!("{at}.lookback"), "must be at least 1m");
-        }
-        if self
-            .user_id
-            .as_ref()
-            .is_some_and(|Text(id)| id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic()))
-        {
-            problems.add(format!("{at}.user_id"), "must be printable ASCII without spaces");
-        }
-        let own = self.authorization.as_ref();
-        let key = own.map(|auth| auth.check(&format!("{at}.authorization"), dialect.signs(), folder, problems));
-        let key_reference = own.map(|auth| serde_json::to_string(auth).unwrap_or_default());
-        ListSourceSettings {
-            key: key.unwrap_or_else(|| upstream.cloned()),
-            key_reference: key_reference.unwrap_or_default(),
-            refresh_interval: self.refresh_interval.0,
-            max_targets: self.max_targets,
-            lookback: self.lookback.0,
-            user_id: self.user_id.as_ref().map(|Text(id)| id.as_str().into()),
-        }
     }
 }
 

@@ -40,6 +40,20 @@ pub struct PollingConfig {
     /// Largest accepted response body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<ByteSize>,
+    /// Whether the upstream's lists read tasks, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_list: Option<ByList>,
+}
+
+/// `by_list:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ByList {
+    /// Where that takes fewer requests, and where reading a task alone changes it.
+    #[default]
+    Auto,
+    /// Every task is read alone.
+    Never,
 }
 
 /// The section with all values.
@@ -57,6 +71,8 @@ pub struct Polling {
     pub burst: u32,
     /// Largest accepted response body, in bytes.
     pub max_body_size: u64,
+    /// Whether the upstream's lists read tasks, too.
+    pub by_list: ByList,
 }
 
 /// Defaults that depend on what the provider sends.
@@ -85,6 +101,7 @@ impl From<Polling> for PollingConfig {
             requests_per_second: Some(ConfigNumber(polling.requests_per_second)),
             burst: Some(polling.burst),
             max_body_size: Some(ByteSize(polling.max_body_size)),
+            by_list: Some(polling.by_list),
         }
     }
 }
@@ -160,6 +177,7 @@ impl PollingConfig {
                 .max_body_size
                 .or_else(|| base?.max_body_size)
                 .map_or(limits.max_body_size, |size| size.as_u64()),
+            by_list: self.by_list.or_else(|| base?.by_list).unwrap_or_default(),
         }
     }
 }

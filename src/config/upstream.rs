@@ -8,10 +8,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::authorization::AuthorizationConfig;
-use super::discovery::{
-    HttpSdConfig, HttpSourceSettings, ListConfig, ListSourceSettings, SqlSdConfig, SqlSourceSettings,
-};
+use super::discovery::{HttpSdConfig, HttpSourceSettings, SqlSdConfig, SqlSourceSettings};
 use super::http::{ClientConfig, ProxyUrl, TlsConfig};
+use super::list::{ListConfig, ListSourceSettings};
 use super::polling::{BodyLimits, Polling, PollingConfig};
 use super::problem::Problems;
 use super::request::{RequestConfig, ResponseConfig};
@@ -154,7 +153,7 @@ impl Upstream {
     pub fn is_read_with_effect(&self, id: &TaskId, answer: &Answer) -> bool {
         let model = || answer.told_model().or_else(|| self.model_of(id));
         answer.read_has_side_effect
-            || self.dialect.may_read_with_effect() && model().is_some_and(|model| model.starts_with("veo"))
+            || self.dialect.is_new_api() && model().is_some_and(|model| model.starts_with("veo"))
     }
 }
 

@@ -1,6 +1,5 @@
 //! The state machine of a task: applies readings and computes what they count.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +7,13 @@ use crate::domain::FailureClass;
 use crate::domain::Status;
 use crate::domain::Task;
 use crate::domain::Timestamp;
+use crate::domain::apply::apply_answer;
 use crate::domain::counter::{Counter, Increment, thousandths};
-use crate::domain::labels::sanitize;
-use crate::domain::number::Number;
-use crate::domain::reading::{Answer, ClockSource, PollError, Reading, Times};
-use crate::domain::scrub::scrub;
+use crate::domain::reading::{PollError, Reading, Times};
+use crate::domain::settling;
 use crate::domain::span::{Span, SpanProblem};
-use crate::domain::task::{FailedPoll, Strikes, TaskError, is_possible_span};
-use crate::domain::video_words::{self, ResolutionClass};
+use crate::domain::task::{FailedPoll, Strikes, is_possible_span};
+use crate::domain::video_words::ResolutionClass;
 
 /// Consecutive not-found answers after which a task is lost.
 pub const LOST_AFTER_STRIKES: u32 = 3;
@@ -43,14 +41,21 @@ pub struct Policy {
     pub forget_after: Duration,
     /// The upstream's clock minus the steady clock, in milliseconds.
     pub upstream_skew: i64,
+    /// The quota of a task is only final some seconds after its end (see [`settling`](crate::domain::settling)).
+    pub settles_quota: bool,
     /// The upstream does not know most of its tasks, so that it is the upstream that is wrong: no task is lost for that.
     pub has_amnesia: bool,
 }
 
 impl Policy {
     /// Counts every end, however old.
-    pub const COUNT_ALL: Self =
-        Self { count_since: CountSince::Always, forget_after: Duration::MAX, upstream_skew: 0, has_amnesia: false };
+    pub const COUNT_ALL: Self = Self {
+        count_since: CountSince::Always,
+        forget_after: Duration::MAX,
+        upstream_skew: 0,
+        settles_quota: false,
+        has_amnesia: false,
+    };
 }
 
 /// The effect of a reading on a task.
@@ -93,6 +98,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
             gateway_lag = answer.gateway_lag;
             apply_answer(&mut next, &answer, now);
         }
+        Reading::QuotaSettled => {}
     }
     if next.status != task.status || next.progress != task.progress {
         next.last_change = now;
@@ -114,6 +120,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
         || next.gateway_status != task.gateway_status
         || next.upstream_status != task.upstream_status
         || next.video.model != task.video.model
+        || !Arc::ptr_eq(&next.origin.labels, &task.origin.labels)
         || next.error.as_ref().map(|error| &error.code) != task.error.as_ref().map(|error| &error.code);
     if durable {
         next.revision = next.revision.wrapping_add(1);
@@ -132,90 +139,6 @@ fn mark_lost(task: &mut Task, class: FailureClass) {
     task.failure = Some(class);
     task.gateway_status = None;
     task.upstream_status = None;
-}
-
-fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
-    task.last_poll = Some(now);
-    task.poll_failures = 0;
-    task.strikes = None;
-    if task.video.model.is_none() && answer.model.is_some() {
-        Arc::make_mut(&mut task.video).model.clone_from(&answer.model);
-    }
-    task.read_has_side_effect |= answer.read_has_side_effect;
-    task.has_large_answers = answer.is_large;
-    task.gateway_status = answer.gateway_status;
-    task.upstream_status = answer.upstream_status;
-    // The upstream has never reported a lost task as ended.
-    task.reopened = task.status.is_end() && task.status != Status::Lost && !answer.status().is_end();
-    if task.reopened {
-        return; // Only another end replaces an end.
-    }
-    task.failure = FailureClass::of_end(answer.status(), answer.failure);
-    apply_error(task, answer);
-    task.status = answer.status();
-    task.progress = answer.progress.and_then(Number::new);
-    task.synthetic_progress = answer.synthetic_progress;
-    task.seen_active |= !answer.status().is_end();
-    task.times = merge_times(task.times, answer.times);
-    task.finish_is_synthetic = answer.finish_is_synthetic;
-    task.video_seconds = answer.video_seconds.and_then(Number::new).or(task.video_seconds);
-    task.quota = answer.credits.and_then(Number::new).or(task.quota);
-    task.deadline = answer.deadline.or(task.deadline);
-    task.result_expiry = answer.expires_at.or(task.result_expiry);
-    if !answer.tokens.is_empty() {
-        task.tokens = answer.tokens.into();
-    }
-    let video = &task.video;
-    let upstream_model =
-        changed_text(video.upstream_model.as_deref(), answer.model_upstream.as_deref(), |text| Some(sanitize(text)));
-    let resolution = changed_text(video.resolution.as_deref(), answer.resolution.as_deref(), |text| {
-        video_words::resolution(text).map(Cow::Borrowed)
-    });
-    let service_tier = changed_text(video.service_tier.as_deref(), answer.service_tier.as_deref(), |text| {
-        video_words::service_tier(text).map(Cow::Borrowed)
-    });
-    // Usually nothing has changed, and tasks continue to share the record.
-    if upstream_model.is_some() || resolution.is_some() || service_tier.is_some() {
-        let video = Arc::make_mut(&mut task.video);
-        video.upstream_model = upstream_model.or(video.upstream_model.take());
-        video.resolution = resolution.or(video.resolution.take());
-        video.service_tier = service_tier.or(video.service_tier.take());
-    }
-}
-
-/// Keeps the error of an answer. An answer without one leaves the last error.
-fn apply_error(task: &mut Task, answer: &Answer) {
-    if answer.error_code.is_none() && answer.error_message.is_none() {
-        return;
-    }
-    let code = answer.error_code.as_deref().map(|code| sanitize(code).into_owned());
-    let message = answer.error_message.as_deref().and_then(scrub);
-    let error = TaskError { code, message, class: task.failure };
-    if task.error.as_deref() != Some(&error) {
-        task.error = Some(Arc::new(error));
-    }
-}
-
-/// The text of an answer in the form that is exported, if it differs from the known one. An answer without the text changes
-/// nothing.
-fn changed_text<'a>(
-    known: Option<&str>,
-    text: Option<&'a str>,
-    exported: impl FnOnce(&'a str) -> Option<Cow<'a, str>>,
-) -> Option<Arc<str>> {
-    // Usually it is the text of the answer before.
-    let text = text.filter(|text| known != Some(*text)).and_then(exported)?;
-    (!text.is_empty() && known != Some(&*text)).then(|| Arc::from(text))
-}
-
-/// Adds known times to the times of an answer that lacks them, unless this would mix two clocks unnoticed.
-fn merge_times(old: Times, new: Times) -> Times {
-    if new.submit.is_none() && old.submit.is_some() {
-        let clock = if new.finish.is_some() && new.clock != old.clock { ClockSource::Mixed } else { old.clock };
-        return Times { start: new.start.or(old.start), submit: old.submit, finish: new.finish, clock };
-    }
-    let start = new.start.or(if new.clock == old.clock { old.start } else { None });
-    Times { start, ..new }
 }
 
 /// Whether a task is counted. A task that was never seen active may have ended before the exporter ran.
@@ -272,7 +195,7 @@ fn count_changes(
     }
     if ended && task.status != Status::Lost {
         count_spans(task, gateway_lag, &mut increments);
-        count_usage(task, &mut increments);
+        count_usage(task, !policy.settles_quota || settling::is_settled(task, now), &mut increments);
     }
     increments
 }
@@ -301,7 +224,7 @@ fn count_spans(task: &mut Task, gateway_lag: Option<f64>, increments: &mut Vec<I
     }
 }
 
-fn count_usage(task: &mut Task, increments: &mut Vec<Increment>) {
+fn count_usage(task: &mut Task, is_quota_final: bool, increments: &mut Vec<Increment>) {
     if !task.counted.tokens && !task.tokens.get().is_empty() {
         task.counted.tokens = true;
         for (kind, tokens) in task.tokens.get().parts() {
@@ -311,7 +234,7 @@ fn count_usage(task: &mut Task, increments: &mut Vec<Increment>) {
     if task.status != Status::Succeeded {
         return;
     }
-    if let Some(quota) = task.quota.filter(|_| !task.counted.quota) {
+    if let Some(quota) = task.quota.filter(|_| is_quota_final && !task.counted.quota) {
         task.counted.quota = true;
         increments.push((Counter::Quota.with([]), thousandths(quota.get())));
     }

@@ -1,6 +1,7 @@
 //! Video-generation tasks and their state machine: plain types and pure functions, without I/O and clocks.
 
 pub mod advance;
+pub mod apply;
 pub mod counter;
 pub mod drift;
 pub mod enum_words;
@@ -14,6 +15,7 @@ pub mod reading;
 pub mod reason;
 pub mod schedule;
 pub mod scrub;
+pub mod settling;
 pub mod span;
 pub mod status;
 pub mod task;

@@ -78,6 +78,24 @@ enum_words! {
     }
 }
 
+enum_words! {
+    /// A field of a gateway's row that may become a label of its task.
+    RowField {
+        /// The name of the user.
+        Username = "username",
+        /// The id of the user.
+        UserId = "user_id",
+        /// The group of the user's key.
+        Group = "group",
+        /// The id of the channel.
+        ChannelId = "channel_id",
+        /// The type of the channel.
+        Platform = "platform",
+        /// What was generated from what.
+        Action = "action",
+    }
+}
+
 /// What a task cost, as its provider reports it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
@@ -90,6 +108,8 @@ pub struct Cost {
 /// A decoded answer without an error: the normalized task of `docs/upstreams.md`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answer {
+    /// When it was asked for, by the steady clock; `None` for now.
+    pub asked: Option<Timestamp>,
     /// The id in the body, where the body has one.
     pub task_id: Option<String>,
     /// The status; never `lost`, which only the exporter decides. `None` only while a body is being decoded: an answer without
@@ -147,6 +167,14 @@ pub struct Answer {
     pub read_has_side_effect: bool,
     /// A gateway's row has the body of a vendor that is not known: only a status word and an error are read from it.
     pub has_unknown_body: bool,
+    /// A row of a list that tells less than an answer about the task alone, such as a gateway's row without the vendor's body.
+    pub is_partial: bool,
+    /// Fields of a gateway's row, of those that may become labels.
+    pub row_fields: Vec<(RowField, String)>,
+    /// Labels from the row, which the task does not have.
+    pub labels: Vec<(String, String)>,
+    /// The task belongs to another user than the key: only a list can read it.
+    pub is_list_only: bool,
     /// It was so large that it must be asked for rarely.
     pub is_large: bool,
     /// The schema drift of the answer.
@@ -209,6 +237,8 @@ pub enum Reading {
     Failed(PollError),
     /// `tasks.give_up_after` has passed: the task is no longer polled.
     GivenUp,
+    /// No answer has come since the quota was to be settled: the one that is known counts.
+    QuotaSettled,
 }
 
 impl Reading {

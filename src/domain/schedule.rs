@@ -34,8 +34,8 @@ pub struct Pace {
 
 /// The wait until the next poll of an active task; `chance` (0 to 1) decides the jitter.
 ///
-/// It is the usual interval, half of it near the end, and longer for an old task or after failed polls.
-pub fn wait(task: &Task, pace: &Pace, now: Timestamp, chance: f64) -> Duration {
+/// It is the usual interval, half of it near the end, and longer for an old task, after failed polls, or if the poll changes the task.
+pub fn wait(task: &Task, pace: &Pace, has_effect: bool, now: Timestamp, chance: f64) -> Duration {
     let age = now.duration_since(task.age_start());
     let nearly_done = !task.synthetic_progress && task.progress.is_some_and(|progress| progress.get() >= NEARLY_DONE);
     let base = if task.poll_failures > 0 {
@@ -48,7 +48,7 @@ pub fn wait(task: &Task, pace: &Pace, now: Timestamp, chance: f64) -> Duration {
     let jittered = base.clamp(pace.min, pace.max).mul_f64(1.0 + JITTER * (2.0 * chance - 1.0));
     let wait = jittered.clamp(pace.min, pace.max);
     let wait = if task.has_large_answers { pace.max } else { wait };
-    if task.read_has_side_effect { wait.max(SIDE_EFFECT_INTERVAL) } else { wait }
+    if has_effect { wait.max(SIDE_EFFECT_INTERVAL) } else { wait }
 }
 
 /// When an ended task is polled again for the first time, after its end was read. The wait then doubles each time.
@@ -76,7 +76,8 @@ pub fn may_be_found(task: &Task, lost: Duration, now: Timestamp) -> bool {
 }
 
 /// The wait until the next poll of an ended task: 1, 2, 4, … minutes after its end was first read. A task that became active
-/// again is polled at the longest interval, until it ends. A task that reading changes at its gateway is not polled again. A task that the upstream did not know is polled after 2, 4, 8, …
+/// again is polled at the longest interval, until it ends. A task that reading changes at its gateway, or that only a list can read, is not polled again: rows tell what
+/// becomes of it. A task that the upstream did not know is polled after 2, 4, 8, …
 /// minutes, then daily: it may be the upstream that was wrong.
 ///
 /// `None` for an active task, and for an ended task that is not polled again.
@@ -90,7 +91,7 @@ pub fn recheck(task: &Task, rules: RecheckRules, pace: &Pace, now: Timestamp) ->
         let least = if task.read_has_side_effect { SIDE_EFFECT_INTERVAL } else { FIRST_RECHECK };
         return Some(pace.max.max(least));
     }
-    if task.read_has_side_effect {
+    if task.read_has_side_effect || task.is_list_only {
         return None;
     }
     let mut after = FIRST_RECHECK;
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn the_wait_follows_age_progress_and_failures_within_the_bounds() {
         let at = |age: i64| Timestamp::from_secs(1_000_000 + age);
-        let secs = |task: &Task, age| wait(task, &PACE, at(age), 0.5).as_secs();
+        let secs = |task: &Task, age| wait(task, &PACE, false, at(age), 0.5).as_secs();
         assert_eq!(secs(&task(), 10), 15);
         assert_eq!(secs(&task(), 1200), 30);
         assert_eq!(secs(&task(), 86_400), 60);
@@ -175,9 +176,10 @@ mod tests {
         assert_eq!(secs(&Task { poll_failures: 1, ..task() }, 0), 15);
         assert_eq!(secs(&Task { poll_failures: 3, ..task() }, 0), 60);
         assert_eq!(secs(&Task { poll_failures: u32::MAX, ..task() }, 0), 60);
-        assert_eq!(secs(&Task { read_has_side_effect: true, progress: Number::new(0.99), ..task() }, 0), 120);
+        let almost = Task { progress: Number::new(0.99), ..task() };
+        assert_eq!(wait(&almost, &PACE, true, at(0), 0.5).as_secs(), 120, "polling changes it");
         for chance in [0.0, 1.0] {
-            let wait = wait(&task(), &PACE, at(0), chance);
+            let wait = wait(&task(), &PACE, false, at(0), chance);
             assert!((13_500..=16_500).contains(&wait.as_millis()), "{wait:?}");
         }
     }

@@ -176,7 +176,7 @@ pub struct Task {
     pub reopened: bool,
     /// Last change of status or progress.
     pub last_change: Timestamp,
-    /// Last successful poll.
+    /// When its last answer was asked for.
     pub last_poll: Option<Timestamp>,
     /// Consecutive failed polls.
     pub poll_failures: u32,
@@ -186,6 +186,8 @@ pub struct Task {
     pub read_has_side_effect: bool,
     /// Its last answer was very large.
     pub has_large_answers: bool,
+    /// It belongs to another user than the upstream's key: only a list can read it.
+    pub is_list_only: bool,
     /// A client asked to stop tracking it.
     pub is_forgotten: bool,
     /// Consecutive not-found answers.
@@ -240,6 +242,7 @@ impl Task {
             seen_active: false,
             read_has_side_effect: false,
             has_large_answers: false,
+            is_list_only: false,
             is_forgotten: false,
             strikes: None,
             counted: Counted::default(),

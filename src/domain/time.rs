@@ -65,6 +65,13 @@ pub struct Now {
     pub monotonic: Instant,
 }
 
+impl Now {
+    /// The time of the steady clock at an earlier instant.
+    pub fn before(&self, instant: Instant) -> Timestamp {
+        self.steady - self.monotonic.saturating_duration_since(instant)
+    }
+}
+
 /// From the steady clock to the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WallOffset {

@@ -99,7 +99,7 @@ families! { BEFORE_COUNTERS
     POLLS_IN_FLIGHT: Gauge "videogen_polls_in_flight" ["upstream"] "Requests without a response yet.";
     WEBHOOKS: Counter "videogen_webhooks_total" ["upstream", "result"] "Callbacks: accepted, unauthorized (wrong secret), invalid (no task in it), unknown_task (not tracked).";
     WEBHOOK_LAST: Gauge "videogen_webhook_last_received_timestamp_seconds" ["upstream"] "Time of the last accepted callback.";
-    READINGS: Counter "videogen_readings_total" ["upstream", "via"] "Good readings of tasks, by how they came: alone (get), in a batch, or by a callback (webhook).";
+    READINGS: Counter "videogen_readings_total" ["upstream", "via"] "Good readings of tasks, by how they came: alone (get), as a row of the upstream's list (list), in a batch, or by a callback (webhook).";
     READS_WITH_EFFECT: Counter "videogen_reads_with_effect_total" ["upstream"] "Reads of single tasks that made the gateway ask Gemini or Vertex and store only a status.";
     DISCOVERY_TASKS: Gauge "videogen_discovery_tasks" ["upstream", "source"] "Task ids in a source now.";
     DISCOVERY_LAST_SUCCESS: Gauge "videogen_discovery_last_success_timestamp_seconds" ["upstream", "source"] "Time of the last read of a source without an error.";

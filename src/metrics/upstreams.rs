@@ -48,6 +48,8 @@ enum_words! {
         Get = "get",
         /// Many tasks were read at once.
         Batch = "batch",
+        /// A row of a list showed the task.
+        List = "list",
         /// The upstream called back.
         Webhook = "webhook",
     }

@@ -22,7 +22,10 @@ pub static ARK: Provider = Provider {
         items: &["items"],
         read_item: |value, zone| answer::finish_list_item(read(value, zone, BodySource::Direct)),
         path: ListPath::AboveTask,
+        path_of_all: None,
+        query_one: None,
         size: 500,
+        has_any_size: false,
         query: list::numbered_query,
         reach: Duration::from_hours(7 * 24),
         // The list contains other service tiers only on request (docs/upstreams.md 5.2).

@@ -19,9 +19,16 @@ pub static DASHSCOPE: Provider = Provider {
     base_url: Some("https://dashscope.aliyuncs.com"),
     list: Some(List {
         items: &["data"],
-        read_item: |value, zone| answer::finish_list_item(read_row(value, zone)),
+        read_item: |value, zone| {
+            let answer = answer::finish_list_item(read_row(value, zone))?;
+            // Rows have neither usage nor the length of the video.
+            Some(Answer { is_partial: true, ..answer })
+        },
         path: ListPath::Fixed(&["api", "v1", "tasks", ""]),
+        path_of_all: None,
+        query_one: None,
         size: 100,
+        has_any_size: false,
         query: list_query,
         reach: Duration::from_hours(24),
         parts: &[None],

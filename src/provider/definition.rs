@@ -50,8 +50,9 @@ pub struct Provider {
     pub repeats_inputs: bool,
     /// The model in the id of a task, for responses without a model.
     pub model_of_id: Option<fn(&TaskId) -> Option<&str>>,
-    /// Reading a single task may change it: a gateway asks Gemini or Vertex then, and stores only a status (docs/upstreams.md 2.3).
-    pub may_read_with_effect: bool,
+    /// The API of a new-api gateway (docs/upstreams.md 2). Reading a single task may change it: the gateway asks Gemini or Vertex
+    /// then, and stores only a status. The quota of a task is settled after its end.
+    pub is_new_api: bool,
     /// The codes of errors only repeat the HTTP status, and are left out.
     pub repeats_http_status: bool,
 }
@@ -83,7 +84,7 @@ impl Provider {
             signs: None,
             repeats_inputs: false,
             model_of_id: None,
-            may_read_with_effect: false,
+            is_new_api: false,
             repeats_http_status: false,
         }
     }

@@ -6,7 +6,7 @@ use super::callback_signature::CallbackSignature;
 use super::custom::{ResponseSpec, find_word};
 use super::definition::{Batch, Callback, Provider, RequestSpec, Signs};
 use super::headers::{Headers, TemplateError};
-use super::list::{List, ListPage, ListPath, PageRequest};
+use super::list::{List, ListPage, ListPath, ListScope, PageRequest};
 use super::overrides::{DialectError, Overrides};
 use super::read::answer::normalize;
 use super::read::lenient::{self, Zone};
@@ -199,9 +199,9 @@ impl Dialect {
         self.provider.model_of_id?(id)
     }
 
-    /// Whether reading a single task may change it at its gateway.
-    pub fn may_read_with_effect(&self) -> bool {
-        self.provider.may_read_with_effect
+    /// Whether it is the API of a new-api gateway: reading a single task may change it there, and its quota is settled after its end.
+    pub fn is_new_api(&self) -> bool {
+        self.provider.is_new_api
     }
 
     /// The name of the response header that completes an answer, if the provider has one.
@@ -299,12 +299,20 @@ impl Dialect {
     pub fn list_request(&self, page: &PageRequest<'_>) -> Option<Request> {
         let list = self.provider.list?;
         let (_, template) = self.templates.first()?;
-        let (segments, mut query) = match list.path {
+        let path = match page.scope {
+            ListScope::Own => list.path,
+            ListScope::All => ListPath::Fixed(list.path_of_all?),
+        };
+        let (segments, mut query) = match path {
             ListPath::Fixed(segments) => (segments.iter().map(|segment| (*segment).to_owned()).collect(), Vec::new()),
             ListPath::AboveTask => (template.above_task()?, template.fixed_query()),
         };
         let owned = |(name, value): (&str, String)| (name.to_owned(), value);
-        query.extend((list.query)(&PageRequest { zone: self.zone, ..*page }).into_iter().map(owned));
+        let own_query = match page.task {
+            Some(task) => list.query_one?(task),
+            None => (list.query)(&PageRequest { zone: self.zone, ..*page }),
+        };
+        query.extend(own_query.into_iter().map(owned));
         query.extend(page.part.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let mut request = template.add_headers(Request { segments, query, accepts_gzip: true, ..Request::get([]) });
         // Old gateways require the user's id (docs/upstreams.md 2.9); other servers ignore it.

@@ -15,7 +15,7 @@ use super::read::signed_url;
 use super::{jimeng, kling, openai_videos, vendor, veo};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels;
-use crate::domain::reading::{ClockSource, Times};
+use crate::domain::reading::{ClockSource, RowField, Times};
 use crate::domain::{Answer, ApiError, Drift, FailureClass, Status, Timestamp};
 
 /// Most gateways in a chain.
@@ -95,7 +95,17 @@ pub fn read_item(value: &Value, zone: Zone) -> Option<Answer> {
     if value.get("task_id").is_none() && value.get("id").is_some_and(Value::is_string) {
         return finish_list_item(openai_videos::read(value, zone, BodySource::Compatible));
     }
-    read_row(value, zone, body_source(value), 0)
+    let answer = read_row(value, zone, body_source(value), 0)?;
+    let field = |field: RowField| {
+        let text = lenient::text(value, field.as_str()).filter(|text| !text.is_empty())?;
+        Some((field, text.into_owned()))
+    };
+    Some(Answer {
+        read_has_side_effect: has_read_side_effect(value),
+        is_partial: vendor_body(value).is_none(),
+        row_fields: RowField::ALL.iter().filter_map(|name| field(*name)).collect(),
+        ..answer
+    })
 }
 
 /// Whether there is a `code` other than success, or an error message with a `status`. In the body of a task the code is ignored.
@@ -139,7 +149,11 @@ fn read_row(row: &Value, zone: Zone, source: BodySource, depth: u8) -> Option<An
     }
     let mut outer = fields::read(ROW, row, zone, source);
     check_texts(row, &mut outer);
-    let inner = read_inner(row, zone, depth, &mut outer);
+    let mut inner = read_inner(row, zone, depth, &mut outer);
+    if inner.reported_status == Some(Status::Queued) && outer.reported_status.is_some_and(Status::is_end) {
+        // The body is still the answer to the submission, which has no status of its own.
+        inner.reported_status = None;
+    }
     if source == BodySource::Direct {
         check_missing(row, &mut outer, &inner);
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::read::lenient::{self, Zone};
-use crate::domain::{Answer, Timestamp};
+use crate::domain::{Answer, TaskId, Timestamp};
+
+/// Names and values of a query.
+pub type Query = Vec<(&'static str, String)>;
 
 /// A list of tasks.
 #[derive(Debug, Clone, Copy)]
@@ -16,10 +19,16 @@ pub struct List {
     pub read_item: fn(&Value, Zone) -> Option<Answer>,
     /// Its path.
     pub path: ListPath,
+    /// The path of the list of all users, for administrators.
+    pub path_of_all: Option<&'static [&'static str]>,
+    /// The query for one task, if the list can be filtered by its id.
+    pub query_one: Option<fn(&TaskId) -> Query>,
     /// Most entries per page.
     pub size: usize,
+    /// A page begins after as many entries as its number times its size, whatever that is. Only for lists without parts.
+    pub has_any_size: bool,
     /// The query of a page.
-    pub query: fn(&PageRequest<'_>) -> Vec<(&'static str, String)>,
+    pub query: fn(&PageRequest<'_>) -> Query,
     /// The age of the oldest tasks that it contains.
     pub reach: Duration,
     /// Parts of the list that need separate requests, as query parameters; `None` is a request without a parameter.
@@ -33,6 +42,16 @@ pub enum ListPath {
     AboveTask,
     /// This path.
     Fixed(&'static [&'static str]),
+}
+
+/// Whose tasks a list has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ListScope {
+    /// Those of the user whose key it is.
+    #[default]
+    Own,
+    /// Those of every user.
+    All,
 }
 
 /// A request for a page.
@@ -54,6 +73,10 @@ pub struct PageRequest<'a> {
     pub zone: Zone,
     /// The user whose tasks are requested.
     pub user_id: Option<&'a str>,
+    /// Whose tasks are requested.
+    pub scope: ListScope,
+    /// The only task that is requested.
+    pub task: Option<&'a TaskId>,
 }
 
 /// A page that was read.

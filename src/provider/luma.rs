@@ -21,7 +21,10 @@ pub static LUMA: Provider = Provider {
         items: &["generations"],
         read_item: |value, zone| answer::finish_list_item(read(value, zone)),
         path: ListPath::AboveTask,
+        path_of_all: None,
+        query_one: None,
         size: 100,
+        has_any_size: false,
         query: |page| {
             let offset = page.number.saturating_sub(1) * page.size;
             vec![("limit", page.size.to_string()), ("offset", offset.to_string())]

@@ -22,7 +22,10 @@ pub static MINIMAX_HAILUO: Provider = Provider {
         read_item: |value, zone| answer::finish_list_item(read_task(value, zone, BodySource::Direct)),
         // Only v2 has a list (docs/upstreams.md 9).
         path: ListPath::Fixed(&["v2", "query", "video_generation"]),
+        path_of_all: None,
+        query_one: None,
         size: 100,
+        has_any_size: false,
         query: list::numbered_query,
         reach: Duration::from_hours(7 * 24),
         parts: &[None],

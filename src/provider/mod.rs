@@ -37,7 +37,7 @@ mod xai;
 pub use callback_signature::{CallbackKeys, CallbackSignature, SignedRequest};
 pub use definition::{Batch, Callback, Provider, RequestSpec, Signs};
 pub use dialect::Dialect;
-pub use list::{List, ListPage, ListPath, PageRequest};
+pub use list::{List, ListPage, ListPath, ListScope, PageRequest};
 pub use overrides::{DialectError, Overrides};
 pub use place::Place;
 pub use read::json::parse as parse_json;

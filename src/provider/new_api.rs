@@ -13,7 +13,7 @@ use crate::domain::Reason;
 /// Any gateway (docs/upstreams.md 2); its base URL must be configured.
 pub static NEW_API: Provider = Provider {
     list: Some(LIST),
-    may_read_with_effect: true,
+    is_new_api: true,
     requests: &[RequestSpec::get("/v1/video/generations/{task_id}")],
     ..Provider::new("new_api", |value, zone| gateway::read(value, zone, error_kind), error_kind)
 };
@@ -58,7 +58,7 @@ pub static TIKHUB_VEO: Provider = Provider {
     requests: &[RequestSpec { path: "/v1beta/models/{model}:fetchPredictOperation", ..FETCH_OPERATION }],
     list: None,
     // The request is Vertex's own, not that of a gateway's task.
-    may_read_with_effect: false,
+    is_new_api: false,
     ..NEW_API
 };
 
@@ -69,7 +69,11 @@ const LIST: List = List {
     items: &["data.items", "data"],
     read_item: gateway::read_item,
     path: ListPath::Fixed(&["api", "task", "self"]),
+    // Without the last slash the gateway redirects.
+    path_of_all: Some(&["api", "task", ""]),
+    query_one: Some(|id| vec![("p", "1".to_owned()), ("page_size", "10".to_owned()), ("task_id", id.to_string())]),
     size: 100,
+    has_any_size: true,
     query: |page| {
         let since = page.since.as_millis().div_euclid(1000);
         vec![

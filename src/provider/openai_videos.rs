@@ -20,7 +20,10 @@ const LIST: List = List {
     items: &["data"],
     read_item: |value, zone| answer::finish_list_item(read(value, zone, BodySource::Direct)),
     path: ListPath::AboveTask,
+    path_of_all: None,
+    query_one: None,
     size: 100,
+    has_any_size: false,
     query: |page| {
         let after = page.after.map(|id| ("after", id.to_owned()));
         [("limit", page.size.to_string()), ("order", "desc".to_owned())].into_iter().chain(after).collect()

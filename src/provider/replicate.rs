@@ -22,8 +22,11 @@ pub static REPLICATE: Provider = Provider {
         items: &["results"],
         read_item: |value, zone| answer::finish_list_item(read(value, zone)),
         path: ListPath::AboveTask,
+        path_of_all: None,
+        query_one: None,
         // The size of a page cannot be chosen.
         size: 100,
+        has_any_size: false,
         query: |page| {
             let since = jiff::Timestamp::from_millisecond(page.since.as_millis()).unwrap_or_default();
             let cursor = page.after.map(|cursor| ("cursor", cursor.to_owned()));

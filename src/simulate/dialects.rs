@@ -10,9 +10,10 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
-use super::gateway::{Gateway, reply};
+use super::gateway::{Gateway, parameter, reply};
+use super::task::Vendor;
 use super::view::TaskView;
-use super::{platform, row, vendor};
+use super::{gateway_list, platform, row, vendor};
 
 type Shared = State<Arc<Gateway>>;
 
@@ -46,10 +47,11 @@ pub fn routes() -> Router<Arc<Gateway>> {
     };
     Router::new()
         // Gateways.
-        .route("/v1/video/generations/{id}", single(envelope, task_not_exist))
+        .route("/v1/video/generations/{id}", get(gateway_task))
         .route("/seedance/v3/contents/generations/tasks/{id}", single(envelope, task_not_exist))
         .route("/kling/v1/videos/{kind}/{id}", image_or_text(envelope, task_not_exist))
-        .route("/api/task/self", list(row::row, "page_size", gateway_page))
+        .route("/api/task/self", get(gateway_list::own))
+        .route("/api/task/", get(gateway_list::all))
         // Ark.
         .route("/api/v3/contents/generations/tasks/{id}", single(vendor::ark, ark_not_found))
         .route("/api/v3/contents/generations/tasks", list(vendor::ark, "page_size", items))
@@ -134,6 +136,18 @@ async fn respond(gateway: &Gateway, id: &str, name: &str, body: Body, not_found:
     reply(status, if body.is_null() { &dashscope } else { &body })
 }
 
+/// One task of a new-api gateway. Reading one at Gemini has an effect.
+async fn gateway_task(State(gateway): Shared, Path(id): Path<String>) -> Response {
+    gateway.spoil(&id);
+    let body = |id: &str, view: &TaskView| {
+        if view.task.model.vendor == Vendor::Gemini {
+            return json!({"code": "success", "message": "", "data": row::reduced(id, view)});
+        }
+        envelope(id, view)
+    };
+    respond(&gateway, &id, &id, body, task_not_exist).await
+}
+
 async fn gemini(State(gateway): Shared, Path((model, id)): Path<(String, String)>) -> Response {
     let name = format!("models/{model}/operations/{id}");
     respond(&gateway, &id, &name, vendor::veo, veo_not_found).await
@@ -182,11 +196,6 @@ fn list(
     })
 }
 
-fn parameter<'a>(query: Option<&'a str>, name: &'a str) -> impl Iterator<Item = String> + 'a {
-    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    pairs.filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
-}
-
 fn envelope(id: &str, view: &TaskView) -> Value {
     json!({"code": "success", "message": "", "data": row::row(id, view)})
 }
@@ -197,10 +206,6 @@ fn kling_envelope(data: &Value) -> Value {
 
 fn items(tasks: &[Value], total: usize) -> Value {
     json!({"items": tasks, "total": total})
-}
-
-fn gateway_page(tasks: &[Value], total: usize) -> Value {
-    json!({"success": true, "message": "", "data": {"page": 1, "page_size": tasks.len(), "total": total, "items": tasks}})
 }
 
 fn task_not_exist() -> (StatusCode, Value) {

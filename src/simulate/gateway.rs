@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::body::Body;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::faults::{Fault, Faults};
+use super::request_window::RequestWindow;
 use super::task_pool::TaskPool;
 use super::view::TaskView;
 use crate::clock;
@@ -28,12 +29,19 @@ pub struct Settings {
     pub speed: f64,
     /// Faults of the responses.
     pub faults: Faults,
+    /// Requests for lists that are answered in three minutes; 0 for any number.
+    pub list_limit: usize,
+    /// Rows of lists have no vendor's body, as at gateways with plugins.
+    pub hides_bodies: bool,
 }
 
 /// The fake gateway.
 pub struct Gateway {
     pool: Mutex<TaskPool>,
     faults: Faults,
+    list_limit: usize,
+    hides_bodies: bool,
+    list_requests: Mutex<RequestWindow>,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -42,7 +50,29 @@ impl Gateway {
     pub fn new(settings: &Settings) -> Arc<Self> {
         let pool = TaskPool::new(settings.tasks, settings.seed, settings.speed, clock::now().into());
         let random = Mutex::new(fastrand::Rng::with_seed(settings.seed ^ 0x5eed));
-        Arc::new(Self { pool: Mutex::new(pool), faults: settings.faults.clone(), random })
+        Arc::new(Self {
+            pool: Mutex::new(pool),
+            faults: settings.faults.clone(),
+            list_limit: settings.list_limit,
+            hides_bodies: settings.hides_bodies,
+            list_requests: Mutex::default(),
+            random,
+        })
+    }
+
+    /// Whether the rows of its list contain the vendors' bodies.
+    pub const fn has_bodies(&self) -> bool {
+        !self.hides_bodies
+    }
+
+    /// Counts a request for a list; false when there are too many.
+    pub fn admit_to_api(&self, now: Instant) -> bool {
+        self.list_requests.lock().unwrap_or_else(PoisonError::into_inner).admit(self.list_limit, now)
+    }
+
+    /// A task at Gemini is read alone.
+    pub fn spoil(&self, id: &str) {
+        self.pool().spoil(id, Timestamp::from(clock::now()));
     }
 
     /// Task ids as a Prometheus `file_sd` document, oldest first. `provider` decides the form of the ids.
@@ -100,6 +130,30 @@ impl Gateway {
         requested.iter().filter_map(|id| rendered(id)).collect()
     }
 
+    /// Renders so many of the tasks that match, newest first; also returns how many match.
+    pub fn render_page(
+        &self,
+        skip: usize,
+        take: usize,
+        matches: impl Fn(&str, &TaskView) -> bool,
+        render: impl Fn(&str, &TaskView) -> Value,
+    ) -> (Vec<Value>, usize) {
+        let now = Timestamp::from(clock::now());
+        let mut pool = self.pool();
+        pool.advance_to(now);
+        let (mut rendered, mut total) = (Vec::new(), 0);
+        for id in pool.ids(now).rev() {
+            let Some(view) = pool.get(id).and_then(|task| TaskView::new(task, now)) else { continue };
+            if matches(id, &view) {
+                if total >= skip && rendered.len() < take {
+                    rendered.push(render(id, &view));
+                }
+                total += 1;
+            }
+        }
+        (rendered, total)
+    }
+
     /// Picks a fault for a request: waits for a slow response, returns any other faulty response.
     pub async fn respond_with_fault(&self) -> Option<Response> {
         let chance = self.random.lock().unwrap_or_else(PoisonError::into_inner).f64();
@@ -141,4 +195,10 @@ fn operation_name(id: &str) -> String {
 /// A JSON response.
 pub fn reply(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// The value of a query parameter, each time that it is there.
+pub fn parameter<'a>(query: Option<&'a str>, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
 }

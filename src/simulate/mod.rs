@@ -3,7 +3,9 @@
 mod dialects;
 mod faults;
 mod gateway;
+mod gateway_list;
 mod platform;
+mod request_window;
 mod row;
 mod task;
 mod task_pool;

@@ -2,47 +2,95 @@
 
 use serde_json::{Value, json};
 
-use super::task::{Outcome, Vendor};
+use super::task::{Outcome, USERS, Vendor};
 use super::vendor;
 use super::view::{Phase, TaskView};
 
+/// Whose list a row is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// The task's user, who does not see its channel.
+    User,
+    /// An administrator.
+    Administrator,
+}
+
+/// The words of gateways for the status of a row.
+pub fn status_word(view: &TaskView) -> &'static str {
+    // Old gateways do not know the vendor's words for cancelled and expired: their row stays as it was.
+    match (view.phase, view.task.outcome) {
+        (Phase::Queued, _) => "QUEUED",
+        (Phase::Running, _) | (Phase::Ended, Outcome::Cancelled | Outcome::Expired) => "IN_PROGRESS",
+        (Phase::Ended, Outcome::Succeeded) => "SUCCESS",
+        // A filtered video is a success to the gateway.
+        (Phase::Ended, Outcome::Failed(..)) if is_filtered(view) => "SUCCESS",
+        (Phase::Ended, _) => "FAILURE",
+    }
+}
+
+/// Whether Gemini has filtered the video: its answer has neither an error nor a video.
+fn is_filtered(view: &TaskView) -> bool {
+    view.task.model.vendor == Vendor::Gemini && view.failure().is_some() && view.task.usage.is_multiple_of(2)
+}
+
 /// The row of `id`.
 pub fn row(id: &str, view: &TaskView) -> Value {
-    let (task, phase) = (view.task, view.phase);
-    // Old gateways do not know the vendor's words for cancelled and expired: their row stays as it was.
-    let (status, progress) = match (phase, task.outcome) {
-        (Phase::Queued, _) => ("QUEUED", "20%".to_owned()),
-        (Phase::Running, _) if task.model.vendor == Vendor::OpenAi => {
-            ("IN_PROGRESS", format!("{:.0}%", 100.0 * view.progress))
-        }
-        (Phase::Running, _) => ("IN_PROGRESS", "50%".to_owned()),
-        (Phase::Ended, Outcome::Cancelled | Outcome::Expired) => ("IN_PROGRESS", "30%".to_owned()),
-        (Phase::Ended, Outcome::Succeeded) => ("SUCCESS", "100%".to_owned()),
-        (Phase::Ended, _) => ("FAILURE", "100%".to_owned()),
-    };
+    row_for(id, view, Audience::User, true)
+}
+
+/// The row of `id` in a list. Gateways with plugins leave out the vendor's body.
+pub fn row_for(id: &str, view: &TaskView, audience: Audience, has_body: bool) -> Value {
+    let task = view.task;
+    let status = status_word(view);
     let has_ended = matches!(status, "SUCCESS" | "FAILURE");
-    let reason = match (has_ended, task.outcome) {
-        (true, Outcome::Failed(_, message)) => message,
-        (true, Outcome::Swept) => "任务超时（1440分钟）",
+    let progress = match (status, view.phase) {
+        ("QUEUED", _) => "20%".to_owned(),
+        ("IN_PROGRESS", Phase::Ended) => "30%".to_owned(),
+        ("IN_PROGRESS", _) if task.model.vendor == Vendor::OpenAi => format!("{:.0}%", 100.0 * view.progress),
+        ("IN_PROGRESS", _) => "50%".to_owned(),
+        _ => "100%".to_owned(),
+    };
+    let reason = match task.outcome {
+        _ if task.is_spoiled || status != "FAILURE" => "",
+        Outcome::Failed(_, message) => message,
+        Outcome::Swept => "任务超时（1440分钟）",
         _ => "",
     };
     let secs = |millis: i64| millis / 1000;
+    let (user, is_administrator) = (USERS[task.user], audience == Audience::Administrator);
     let mut row = json!({
-        "id": 1, "task_id": id, "platform": task.model.platform, "user_id": 1, "group": "default", "channel_id": 7,
+        "id": 1, "task_id": id, "platform": task.model.platform, "user_id": task.user + 1,
+        "group": if task.user == 0 { "default" } else { "vip" }, "channel_id": if is_administrator { task.channel } else { 0 },
         "created_at": secs(view.created_ms), "updated_at": secs(view.updated_ms), "action": "generate",
-        "quota": task.usage, "status": status, "progress": progress, "fail_reason": reason,
+        "quota": task.quota(has_ended, view.is_settled), "status": status, "progress": progress, "fail_reason": reason,
         "submit_time": secs(view.created_ms),
-        "start_time": if phase == Phase::Queued { 0 } else { secs(view.started_ms) },
-        "finish_time": if has_ended { secs(view.updated_ms) } else { 0 },
+        "start_time": if view.phase == Phase::Queued { 0 } else { secs(view.started_ms) },
+        "finish_time": if has_ended && !task.is_spoiled { secs(view.updated_ms) } else { 0 },
         "properties": {"input": "", "upstream_model_name": task.model.upstream, "origin_model_name": task.model.origin},
-        "data": vendor_body(&view.as_nested()),
     });
+    if is_administrator {
+        row["username"] = user.into();
+    }
+    if has_body {
+        row["data"] = if task.is_spoiled { Value::Null } else { vendor_body(&view.as_nested()) };
+    }
     if status == "SUCCESS" {
         row["result_url"] = json!("https://media.example.com/video.mp4?sig=simulated");
     } else if !reason.is_empty() {
         row["result_url"] = json!(reason);
     }
     row
+}
+
+/// What the gateway answers about a task at Gemini alone: it asks Gemini, and reduces the answer.
+pub fn reduced(id: &str, view: &TaskView) -> Value {
+    let (status, url) = match status_word(view) {
+        "QUEUED" => ("queued", ""),
+        "SUCCESS" => ("succeeded", "https://media.example.com/video.mp4?sig=simulated"),
+        "FAILURE" => ("failed", ""),
+        _ => ("processing", ""),
+    };
+    json!({"task_id": id, "status": status, "url": url, "format": "mp4", "metadata": null, "error": null})
 }
 
 fn vendor_body(view: &TaskView) -> Value {
@@ -58,5 +106,6 @@ fn vendor_body(view: &TaskView) -> Value {
         }),
         Vendor::DashScope => vendor::dashscope("c0ffee00-0000-4000-8000-000000000001", view),
         Vendor::MiniMax => vendor::minimax_v1("270000000000001", view),
+        Vendor::Gemini => vendor::veo("models/veo-3.0-generate-001/operations/simulated", view),
     }
 }

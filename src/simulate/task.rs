@@ -17,6 +17,8 @@ pub enum Vendor {
     DashScope,
     /// `MiniMax` v1 (Hailuo).
     MiniMax,
+    /// Gemini (Veo): a single read of a task makes the gateway ask Gemini and store only a status.
+    Gemini,
 }
 
 /// How a task ends.
@@ -53,7 +55,7 @@ pub struct Model {
     pub video_seconds: u32,
 }
 
-const MODELS: [Model; 5] = [
+const MODELS: [Model; 6] = [
     Model {
         origin: "doubao-seedance-2.0",
         upstream: "doubao-seedance-2-0",
@@ -94,7 +96,21 @@ const MODELS: [Model; 5] = [
         typical_run: 75.0,
         video_seconds: 6,
     },
+    Model {
+        origin: "veo-3.0-generate-001",
+        upstream: "veo-3.0-generate-001",
+        vendor: Vendor::Gemini,
+        platform: "24",
+        typical_run: 60.0,
+        video_seconds: 8,
+    },
 ];
+
+/// The users of the gateway. The first one is its administrator.
+pub const USERS: [&str; 5] = ["root", "studio", "growth", "support", "batch"];
+
+/// Units that are charged when a task is submitted, for each unit that it costs at most.
+const CHARGE_AHEAD: u32 = 400_000;
 
 /// Code and message of failed tasks.
 const FAILURES: [(&str, &str); 4] = [
@@ -119,12 +135,29 @@ pub struct SimulatedTask {
     pub outcome: Outcome,
     /// Tokens or units used.
     pub usage: u32,
+    /// Whose task it is: a position in [`USERS`].
+    pub user: usize,
+    /// The channel that it went through. Each model has two.
+    pub channel: usize,
+    /// A single read has made the gateway store only its status.
+    pub is_spoiled: bool,
 }
 
 impl SimulatedTask {
+    /// The quota of its row: charged ahead, and settled a moment after its end. A failed task is refunded, unless a single read has
+    /// stored its end.
+    pub fn quota(&self, has_ended: bool, is_settled: bool) -> u32 {
+        match self.outcome {
+            _ if !has_ended || !is_settled || self.is_spoiled => CHARGE_AHEAD,
+            Outcome::Succeeded => self.usage,
+            _ => 0,
+        }
+    }
+
     /// A random task submitted at `submit`, `speed` times faster than a real one.
     pub fn new(random: &mut fastrand::Rng, submit: Timestamp, speed: f64) -> Self {
-        let model = MODELS[random.usize(..MODELS.len())];
+        let model_number = random.usize(..MODELS.len());
+        let model = MODELS[model_number];
         let outcome = match random.u32(..100) {
             0..84 => Outcome::Succeeded,
             84..91 => {
@@ -134,7 +167,8 @@ impl SimulatedTask {
             91..94 => Outcome::Cancelled,
             94..97 => Outcome::Expired,
             97 => Outcome::Swept,
-            _ => Outcome::Forgotten,
+            _ if random.u32(..8) == 0 => Outcome::Forgotten,
+            _ => Outcome::Succeeded,
         };
         let queue = 4.0 + 26.0 * random.f64();
         // The sum of three random numbers has a peak in the middle, as real durations have.
@@ -143,6 +177,10 @@ impl SimulatedTask {
             model.typical_run * spread * if matches!(outcome, Outcome::Expired | Outcome::Swept) { 2.0 } else { 1.0 };
         let start = submit + Duration::from_secs_f64(queue / speed);
         let finish = start + Duration::from_secs_f64(run / speed);
-        Self { model, submit, start, finish, outcome, usage: random.u32(60_000..250_000) }
+        let usage = random.u32(60_000..250_000);
+        // The first users have most of the tasks.
+        let user = random.usize(..USERS.len()).min(random.usize(..USERS.len()));
+        let channel = 1 + 2 * model_number + random.usize(..2);
+        Self { model, submit, start, finish, outcome, usage, user, channel, is_spoiled: false }
     }
 }

@@ -4,11 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::task::SimulatedTask;
+use super::task::{SimulatedTask, Vendor};
 use crate::domain::Timestamp;
 
 /// Ended tasks that are kept.
 const MAX_ENDED: usize = 20_000;
+
+/// How often a gateway asks the vendors, in seconds.
+const GATEWAY_INTERVAL: f64 = 15.0;
 
 /// The tasks of a gateway.
 pub struct TaskPool {
@@ -18,7 +21,7 @@ pub struct TaskPool {
     /// When each active task ends, the earliest on top.
     active: BinaryHeap<Reverse<Timestamp>>,
     tasks: HashMap<String, SimulatedTask>,
-    /// Ids, oldest first.
+    /// Ids by submit time, oldest first.
     order: VecDeque<String>,
 }
 
@@ -33,9 +36,10 @@ impl TaskPool {
             tasks: HashMap::new(),
             order: VecDeque::new(),
         };
-        for _ in 0..tasks {
-            let ago = Duration::from_secs_f64(60.0 * pool.random.f64() / speed);
-            pool.create_task(now - ago);
+        let mut ages: Vec<f64> = (0..tasks).map(|_| 60.0 * pool.random.f64() / speed).collect();
+        ages.sort_by(|a, b| b.total_cmp(a));
+        for age in ages {
+            pool.create_task(now - Duration::from_secs_f64(age));
         }
         pool
     }
@@ -45,8 +49,11 @@ impl TaskPool {
         let id = format!("task_sim{:08}", self.created);
         let task = SimulatedTask::new(&mut self.random, at, self.speed);
         self.active.push(Reverse(task.finish));
-        self.tasks.insert(id.clone(), task);
-        self.order.push_back(id);
+        // By submit time, as a gateway numbers them.
+        let is_later = |id: &&String| self.tasks.get(*id).is_some_and(|other| other.submit > at);
+        let later = self.order.iter().rev().take_while(is_later).count();
+        self.order.insert(self.order.len() - later, id.clone());
+        self.tasks.insert(id, task);
     }
 
     /// Creates a task for each one that has ended by `now`, and drops the oldest ended tasks.
@@ -68,8 +75,16 @@ impl TaskPool {
         self.tasks.get(id)
     }
 
+    /// A single read of a task at Gemini makes the gateway store only its status, unless the gateway has stored its end before.
+    pub fn spoil(&mut self, id: &str, now: Timestamp) {
+        let stored_after = Duration::from_secs_f64(GATEWAY_INTERVAL / self.speed);
+        if let Some(task) = self.tasks.get_mut(id).filter(|task| task.model.vendor == Vendor::Gemini) {
+            task.is_spoiled |= now >= task.finish && now < task.finish + stored_after;
+        }
+    }
+
     /// The ids of tasks that are submitted by `now`, oldest first.
-    pub fn ids(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+    pub fn ids(&self, now: Timestamp) -> impl DoubleEndedIterator<Item = &str> {
         let submitted = move |id: &&str| self.tasks.get(*id).is_some_and(|task| task.submit <= now);
         self.order.iter().map(String::as_str).filter(submitted)
     }

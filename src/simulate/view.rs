@@ -29,7 +29,12 @@ pub struct TaskView<'a> {
     pub started_ms: i64,
     /// When it last changed; for an ended task, its finish time.
     pub updated_ms: i64,
+    /// The gateway has settled its quota, which it does after it has stored the end.
+    pub is_settled: bool,
 }
+
+/// How long a gateway takes to settle the quota of a task, in milliseconds.
+const SETTLING_MS: i64 = 1000;
 
 impl<'a> TaskView<'a> {
     /// The task as its vendor sees it; `None` before it is submitted and after it is forgotten.
@@ -52,6 +57,7 @@ impl<'a> TaskView<'a> {
             created_ms: task.submit.as_millis(),
             started_ms: task.start.as_millis(),
             updated_ms: updated.as_millis(),
+            is_settled: now.as_millis() >= task.finish.as_millis() + SETTLING_MS,
         })
     }
 

@@ -1,48 +1,46 @@
-//! Task ids from an upstream's own task list, page by page.
+//! An upstream's own task list, page by page: it names tasks, and each of its rows is a reading of its task.
 //!
 //! A list changes while it is read, and may omit existing tasks. So a task that is missing from a page is not gone.
 //!
 //! A pass reads from the newest task back to shortly before the newest task of the last pass, by the list's own times.
-//! The first pass, and one pass every hour, reads all of `lookback`. Each read is one request: its tasks are known at
-//! once, and an interruption costs one page.
+//! The first pass, and one pass every hour, reads all of `lookback`. Other passes read tasks that are due. Each read is one
+//! request: its tasks are known at once, and an interruption costs one page.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use tokio::sync::watch;
+use tokio::time::sleep_until;
 
 use super::groups::too_many_targets;
-use super::invalid_ids::InvalidIds;
-use super::listing::{ListRequest, Listing};
+use super::list_pass::{FULL_PASS_INTERVAL, ListCursor, MAX_PAGES, PageResult, Pass};
+use super::listing::{ListDemand, ListRequest, ListRows, Listing};
+use super::row_labels::label_rows;
 use crate::clock;
 use crate::config;
 use crate::domain::labels::sanitize;
-use crate::domain::{ApiError, NewTask, Reason, TaskId, Timestamp};
+use crate::domain::{Answer, ApiError, NewTask, Reason, TaskId, Timestamp};
 use crate::http::{Client, Request};
-use crate::provider::{Dialect, ListPage, PageRequest, Zone};
+use crate::provider::{Dialect, ListPage, ListScope, PageRequest, Zone};
 use crate::secret::fingerprint;
-
-/// How far before the newest known task a pass reads again: tasks may become visible some time after their submission.
-const OVERLAP: Duration = Duration::from_mins(15);
-
-/// Interval between passes that read all of `lookback`.
-const FULL_PASS_INTERVAL: Duration = Duration::from_hours(1);
-
-/// Maximum number of pages in a part; more are skipped.
-const MAX_PAGES: usize = 1000;
-
-/// After so many consecutive pages without a new id, the list is considered read to its end.
-const MAX_STALE_PAGES: usize = 10;
 
 /// Retries of a page after 429 or 503, before the read fails.
 const MAX_RETRIES: u32 = 3;
 
-/// Wait before the first retry when the response has no `Retry-After`; it doubles with each retry.
+/// Wait before the first retry after 503 when the response has no `Retry-After`; it doubles with each retry.
 const FIRST_RETRY_WAIT: Duration = Duration::from_secs(5);
 
-/// Longest wait before a retry; when the upstream asks for a longer one, the read fails.
+/// Longest wait before a retry after 503; when the upstream asks for a longer one, the read fails.
 const MAX_RETRY_WAIT: Duration = Duration::from_mins(5);
+
+/// How long a list rests after 429 when the response has no `Retry-After`: new-api counts requests in windows of this length.
+const REST: Duration = Duration::from_mins(3);
+
+/// A list that takes longer is a burden for its upstream.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// A smaller clock skew is ignored: a `Date` header has whole seconds and takes time to arrive.
+const MAX_CLOCK_SKEW_MS: i64 = 60_000;
 
 /// Reads an upstream's task list.
 pub struct UpstreamList {
@@ -50,87 +48,16 @@ pub struct UpstreamList {
     dialect: Arc<Dialect>,
     client: Arc<Client>,
     cursor: ListCursor,
-}
-
-/// State between reads.
-#[derive(Default)]
-struct ListCursor {
-    /// Every task seen within `lookback`, and when the list last contained it.
-    seen: HashMap<TaskId, Timestamp>,
-    /// The latest submit time, by the upstream's clock.
-    newest: Option<Timestamp>,
-    /// When a pass last read all of `lookback`.
-    last_full_pass: Option<Timestamp>,
-    /// How far the upstream's clock is ahead of the local clock.
-    clock_skew_ms: i64,
-    /// The current pass.
-    pass: Option<Pass>,
-    /// Wait before the next page, when that is not the usual one.
-    next_page_wait: Option<Duration>,
-}
-
-/// A smaller clock skew is ignored: a `Date` header has whole seconds and takes time to arrive.
-const MAX_CLOCK_SKEW_MS: i64 = 60_000;
-
-/// Query parameters of lists that have to be read in parts, one request for each part.
-type ListParts = &'static [Option<(&'static str, &'static str)>];
-
-/// A pass through the list, and its progress.
-struct Pass {
-    /// When it began, by the local clock.
-    began_at: Timestamp,
-    /// The clock skew that the pass assumes; `None` once a response has confirmed it.
-    assumed_skew_ms: Option<i64>,
-    /// When it began, by the upstream's clock.
-    now: Timestamp,
-    /// Earliest submit time to read.
-    since: Timestamp,
-    /// It reads all of `lookback`.
-    is_full: bool,
-    /// Parts not yet read to their end; the first is in progress.
-    parts: ListParts,
-    part: PartCursor,
-    newest: Option<Timestamp>,
-    /// A page had entries.
-    has_entries: bool,
-    /// A part has more than [`MAX_PAGES`] pages.
-    is_truncated: bool,
-    /// Failed attempts to read the next page.
-    failures: u32,
-}
-
-/// Progress within one part.
-struct PartCursor {
-    number: usize,
-    is_zero_based: bool,
-    after: Option<String>,
-    pages: usize,
-    /// Submit times have only decreased so far.
-    is_descending: bool,
-    earliest: Option<Timestamp>,
-    seen: HashSet<TaskId>,
-    entries: usize,
-    /// Entries of the largest page.
-    max_entries: usize,
-    /// Consecutive pages without a new id.
-    stale_pages: usize,
-}
-
-impl Default for PartCursor {
-    fn default() -> Self {
-        Self {
-            number: 1,
-            is_zero_based: false,
-            after: None,
-            pages: 0,
-            is_descending: true,
-            earliest: None,
-            seen: HashSet::new(),
-            entries: 0,
-            max_entries: 1,
-            stale_pages: 0,
-        }
-    }
+    /// What the upstream's tasks need.
+    demand: watch::Receiver<ListDemand>,
+    /// When the next pass for new tasks begins; `None` for at once.
+    next_refresh: Option<Instant>,
+    /// No request is sent before, because the last one has failed.
+    rests_until: Option<Instant>,
+    /// When the rate limit allows the next request.
+    next_permit: Option<Instant>,
+    /// The last request was for a single task: a page is next, if one is needed.
+    was_single: bool,
 }
 
 /// Result of one request.
@@ -145,48 +72,130 @@ impl UpstreamList {
     /// From a checked entry. Sends no request yet.
     pub fn new(config: config::ListSourceSettings, upstream: &config::Upstream) -> Self {
         let (dialect, client) = (upstream.dialect.clone(), upstream.client.clone());
-        Self { config, dialect, client, cursor: ListCursor::default() }
+        Self {
+            config,
+            dialect,
+            client,
+            cursor: ListCursor::default(),
+            demand: watch::channel(ListDemand::default()).1,
+            next_refresh: None,
+            rests_until: None,
+            next_permit: None,
+            was_single: false,
+        }
     }
 
     pub(super) fn identity(&self) -> String {
-        let config::ListSourceSettings { user_id, key_reference, .. } = &self.config;
+        let config::ListSourceSettings { user_id, key_reference, scope, .. } = &self.config;
         // Different keys may list the tasks of different users.
-        format!("list:{}", fingerprint(&format!("{}\n{key_reference}", user_id.as_deref().unwrap_or_default())))
+        let scope = if *scope == ListScope::All { "\nall" } else { "" };
+        let user_id = user_id.as_deref().unwrap_or_default();
+        format!("list:{}", fingerprint(&format!("{user_id}\n{key_reference}{scope}")))
     }
 
     pub(super) fn inherit(&mut self, earlier: Self) {
         self.cursor = earlier.cursor;
+        (self.next_refresh, self.rests_until) = (earlier.next_refresh, earlier.rests_until);
+        self.next_permit = earlier.next_permit;
     }
 
-    pub(super) async fn wait_until_due(&mut self) {
-        let default_wait = if self.cursor.pass.is_some() { Duration::ZERO } else { self.config.refresh_interval };
-        sleep(self.cursor.next_page_wait.take().unwrap_or(default_wait)).await;
+    /// Reads besides what its upstream's tasks need.
+    pub(super) fn follow(&mut self, demand: watch::Receiver<ListDemand>) {
+        self.demand = demand;
     }
 
-    /// Reads the next page.
+    /// Waits until a request is to be sent; returns for how long the rate limit has delayed it.
+    pub(super) async fn wait_until_due(&mut self) -> Option<Duration> {
+        if let Some(until) = self.rests_until.take() {
+            sleep_until(until.into()).await;
+        }
+        let now = clock::instant();
+        let delayed = self.next_permit.filter(|at| *at > now);
+        let throttled = delayed.filter(|_| self.is_due()).map(|at| at - now);
+        if let Some(at) = delayed {
+            sleep_until(at.into()).await;
+        }
+        while !self.is_due() {
+            let refresh = self.next_refresh.unwrap_or_else(clock::instant);
+            let changed = async {
+                if self.demand.changed().await.is_err() {
+                    std::future::pending::<()>().await; // Nobody demands anything.
+                }
+            };
+            tokio::select! {
+                () = sleep_until(refresh.into()) => {}
+                () = changed => {}
+            }
+        }
+        throttled
+    }
+
+    /// Whether a request is to be sent now.
+    fn is_due(&self) -> bool {
+        let demand = self.demand.borrow();
+        let needs_page = match &self.cursor.pass {
+            Some(pass) => pass.is_discovery || !pass.is_enough(demand.since),
+            None => demand.since.is_some(),
+        };
+        needs_page || !demand.tasks.is_empty() || self.needs_refresh()
+    }
+
+    fn needs_refresh(&self) -> bool {
+        self.next_refresh.is_none_or(|at| at <= clock::instant())
+    }
+
+    /// Reads the next page, or a task that is needed alone.
     pub(super) async fn read(&mut self) -> Listing {
+        let demand = self.demand.borrow_and_update().clone();
         let local_now = Timestamp::from(clock::now());
         // The list has changed too much since a pass that was interrupted for so long.
-        let pass = self.cursor.pass.take_if(|pass| local_now.duration_since(pass.began_at) < FULL_PASS_INTERVAL);
-        self.cursor.pass = Some(pass.unwrap_or_else(|| self.begin_pass(local_now)));
-        let PageOutcome { request, listed, retry_after } = self.request_page().await;
+        self.cursor.pass =
+            self.cursor.pass.take_if(|pass| local_now.duration_since(pass.began_at) < FULL_PASS_INTERVAL);
+        if let Some(pass) = self.cursor.pass.take_if(|pass| !pass.is_discovery && pass.is_enough(demand.since)) {
+            self.cursor.newest = self.cursor.newest.max(pass.newest);
+        }
+        let needs_page = self.cursor.pass.is_some() || demand.since.is_some() || self.needs_refresh();
+        if let Some(task) = demand.tasks.first().filter(|_| !(self.was_single && needs_page)) {
+            self.was_single = true;
+            return self.read_task(task).await;
+        }
+        self.was_single = false;
+        if self.cursor.pass.is_none() {
+            self.cursor.pass = self.begin_pass(local_now, self.needs_refresh() || demand.since.is_none());
+        }
+        self.read_page(local_now, demand.since).await
+    }
+
+    async fn read_page(&mut self, local_now: Timestamp, needed: Option<Timestamp>) -> Listing {
+        let PageOutcome { request, listed, retry_after } = self.request(None).await;
         let mut listing = Listing { requests: vec![request], has_more: true, ..Listing::default() };
         let Some(mut pass) = self.cursor.pass.take() else { return listing };
         let is_wrong = |assumed: i64| (self.cursor.clock_skew_ms - assumed).abs() > MAX_CLOCK_SKEW_MS;
         match listed {
             Ok(_) if pass.assumed_skew_ms.is_some_and(is_wrong) => {
                 // With the wrong clock skew, the request covered the wrong time range.
-                self.cursor.pass = Some(Pass { assumed_skew_ms: None, ..self.begin_pass(local_now) });
+                let again = self.begin_pass(local_now, pass.is_discovery);
+                self.cursor.pass = again.map(|mut again| {
+                    again.assumed_skew_ms = None;
+                    again
+                });
             }
-            Ok(listed) => {
+            Ok(mut listed) => {
                 (pass.assumed_skew_ms, pass.failures) = (None, 0);
-                self.apply_page(&listed, &mut pass, &mut listing);
+                label_rows(&self.config, &mut listed.tasks);
+                let result = self.apply_page(&listed, &mut pass, &mut listing);
+                listing.rows = Some(ListRows {
+                    answers: listed.tasks,
+                    sent: request.sent,
+                    task: None,
+                    began: pass.began,
+                    reached: pass.reached(),
+                    is_end: result.is_end,
+                });
                 if self.cursor.seen.len().max(pass.part.seen.len()) > self.config.max_targets {
                     self.refuse_page(pass.now, &mut listing);
-                } else if pass.parts.is_empty() {
-                    self.finish_pass(&pass, &mut listing);
                 } else {
-                    self.cursor.pass = Some(pass);
+                    self.advance(pass, &result, needed, &mut listing);
                 }
             }
             Err(error) => self.on_page_failed(&error, retry_after, pass, &mut listing),
@@ -194,89 +203,69 @@ impl UpstreamList {
         listing
     }
 
-    /// A new pass, before its first page.
-    fn begin_pass(&self, local_now: Timestamp) -> Pass {
-        let now = Timestamp::from_millis(local_now.as_millis().saturating_add(self.cursor.clock_skew_ms));
-        let is_full = self.cursor.newest.is_none()
-            || self.cursor.last_full_pass.is_none_or(|last| now.duration_since(last) >= FULL_PASS_INTERVAL);
-        let (reach, parts) = self.dialect.list().map_or((Duration::MAX, &[][..]), |list| (list.reach, list.parts));
-        let earliest = now - self.config.lookback.min(reach);
-        let since = self.cursor.newest.filter(|_| !is_full).map_or(earliest, |newest| (newest - OVERLAP).max(earliest));
-        Pass {
-            began_at: local_now,
-            assumed_skew_ms: Some(self.cursor.clock_skew_ms),
-            now,
-            since,
-            is_full,
-            parts,
-            part: PartCursor::default(),
-            newest: None,
-            has_entries: false,
-            is_truncated: false,
-            failures: 0,
+    /// Continues the pass, or ends it.
+    fn advance(&mut self, mut pass: Pass, page: &PageResult, needed: Option<Timestamp>, listing: &mut Listing) {
+        let is_enough = !pass.is_discovery && pass.is_enough(needed);
+        if !(page.is_part_over && pass.is_discovery || page.is_end || is_enough) {
+            self.cursor.pass = Some(pass);
+            return;
+        }
+        if !pass.is_discovery {
+            self.cursor.newest = self.cursor.newest.max(pass.newest);
+            return;
+        }
+        if pass.parts.len() > 1 {
+            pass.next_part();
+            self.cursor.pass = Some(pass);
+            return;
+        }
+        self.finish_pass(&pass, listing);
+        // The tasks that are due may be older.
+        pass.is_discovery = false;
+        if !page.is_end && needed.is_some() && !pass.is_enough(needed) {
+            self.cursor.pass = Some(pass);
         }
     }
 
-    /// Records the tasks of a page and advances to the next page, or to the next part.
-    fn apply_page(&mut self, listed: &ListPage, pass: &mut Pass, listing: &mut Listing) {
-        let part = &mut pass.part;
-        part.pages += 1;
-        if listed.bare && part.number == 1 && !part.is_zero_based {
-            // The list counts pages from 0, so this was its second page.
-            (part.number, part.is_zero_based) = (0, true);
-            return;
+    /// A pass for new tasks, or one that only reads due tasks.
+    fn begin_pass(&self, local_now: Timestamp, is_discovery: bool) -> Option<Pass> {
+        let discovery = is_discovery.then_some(self.config.discovers);
+        let now = (local_now, clock::instant());
+        Some(self.cursor.begin_pass(now, self.config.lookback, &self.dialect.list()?, discovery))
+    }
+
+    /// Records the tasks of a page.
+    fn apply_page(&mut self, listed: &ListPage, pass: &mut Pass, listing: &mut Listing) -> PageResult {
+        let new_task = |id: TaskId, answer: &Answer| NewTask {
+            labels: Arc::new(answer.labels.iter().cloned().collect()),
+            ..NewTask::new(id)
+        };
+        let mut result = pass.apply(listed, &mut self.cursor.seen, self.config.discovers, new_task);
+        listing.tasks = std::mem::take(&mut result.new);
+        if result.invalid_ids.count > 0 {
+            listing.errors += result.invalid_ids.count;
+            listing.messages.push(result.invalid_ids.to_string());
         }
-        let before = part.seen.len();
-        let mut invalid_ids = InvalidIds::default();
-        let mut all_older = !listed.tasks.is_empty();
-        for answer in &listed.tasks {
-            let Some(id) = answer.task_id.as_deref() else { continue };
-            let id = match TaskId::parse(id) {
-                Ok(id) => id,
-                Err(why) => {
-                    invalid_ids.add(id, why);
-                    continue;
-                }
-            };
-            let submit = answer.times.submit;
-            // New tasks push entries onto the next page, so an entry may be read twice.
-            if !part.seen.contains(&id) {
-                let is_later = submit.zip(part.earliest).is_some_and(|(submit, earliest)| submit > earliest);
-                part.is_descending &= !is_later;
-                part.earliest = submit.or(part.earliest);
-            }
-            // The next pass must not start from a time in the future.
-            pass.newest = pass.newest.max(submit.map(|submit| submit.min(pass.now)));
-            let is_older = submit.is_some_and(|submit| submit < pass.since);
-            all_older &= is_older;
-            if !is_older && self.cursor.seen.insert(id.clone(), pass.now).is_none() {
-                listing.tasks.push(NewTask::new(id.clone()));
-            }
-            part.seen.insert(id);
-        }
-        if invalid_ids.count > 0 {
-            listing.errors += invalid_ids.count;
-            listing.messages.push(invalid_ids.to_string());
-        }
-        part.entries += listed.entries;
-        part.max_entries = part.max_entries.max(listed.entries);
-        pass.has_entries |= listed.entries > 0;
-        // Prevents an endless pass when the server ignores the page parameter. A single page of known ids may be
-        // caused by new tasks.
-        part.stale_pages = if part.seen.len() == before { part.stale_pages + 1 } else { 0 };
-        let is_finished =
-            part.stale_pages >= MAX_STALE_PAGES || (all_older && part.is_descending) || is_last(listed, part);
-        if !is_finished && part.pages < MAX_PAGES {
-            part.after = listed.next.clone().or_else(|| listed.tasks.last().and_then(|task| task.task_id.clone()));
-            part.number += 1;
-            return;
-        }
-        if !is_finished {
-            pass.is_truncated = true;
+        if result.is_too_long {
             listing.messages.push(format!("the list has more than {MAX_PAGES} pages; the rest is skipped"));
         }
-        pass.parts = &pass.parts[1..];
-        pass.part = PartCursor::default();
+        result
+    }
+
+    /// Asks for the row of one task.
+    async fn read_task(&mut self, task: &TaskId) -> Listing {
+        let began = clock::instant();
+        let PageOutcome { request, listed, retry_after } = self.request(Some(task)).await;
+        let mut listing = Listing { requests: vec![request], has_more: true, ..Listing::default() };
+        if let Ok(mut listed) = listed {
+            label_rows(&self.config, &mut listed.tasks);
+            let (answers, sent, task) = (listed.tasks, request.sent, Some(task.clone()));
+            listing.rows = Some(ListRows { answers, sent, task, began, reached: None, is_end: false });
+        } else {
+            let wait = retry_after.unwrap_or(if request.code == Some(429) { REST } else { Duration::ZERO });
+            self.rests_until = Some(clock::instant() + wait.max(self.config.refresh_interval));
+        }
+        listing
     }
 
     /// Ends a pass that has read all parts.
@@ -285,6 +274,7 @@ impl UpstreamList {
         self.cursor.newest = self.cursor.newest.max(pass.newest);
         self.cursor.last_full_pass = if pass.is_full { Some(pass.now) } else { self.cursor.last_full_pass };
         (listing.has_more, listing.is_complete, listing.is_truncated) = (false, true, pass.is_truncated);
+        self.next_refresh = Some(clock::instant() + self.config.refresh_interval);
         // An empty list may be an upstream fault, so it is not the source's first load (docs/upstreams.md 2.9).
         listing.is_absent = !pass.has_entries;
         self.list_seen_tasks(pass.now, listing);
@@ -309,11 +299,18 @@ impl UpstreamList {
         listing: &mut Listing,
     ) {
         let code = listing.requests.last().and_then(|request| request.code);
-        let default_wait = FIRST_RETRY_WAIT.saturating_mul(1 << pass.failures.min(16)).min(MAX_RETRY_WAIT);
-        let wait = matches!(code, Some(429 | 503)).then(|| retry_after.unwrap_or(default_wait));
+        let wait = match code {
+            Some(429) => Some(retry_after.unwrap_or(REST)),
+            Some(503) => {
+                let doubled = FIRST_RETRY_WAIT.saturating_mul(1 << pass.failures.min(16)).min(MAX_RETRY_WAIT);
+                Some(retry_after.unwrap_or(doubled))
+            }
+            _ => None,
+        };
         pass.failures += 1;
-        if let Some(wait) = wait.filter(|wait| pass.failures <= MAX_RETRIES && *wait <= MAX_RETRY_WAIT) {
-            self.cursor.next_page_wait = Some(wait);
+        let is_retried = |wait: &Duration| pass.failures <= MAX_RETRIES && *wait <= MAX_RETRY_WAIT;
+        if let Some(wait) = wait.filter(is_retried) {
+            self.rests_until = Some(clock::instant() + wait);
             self.cursor.pass = Some(pass);
             return;
         }
@@ -323,7 +320,8 @@ impl UpstreamList {
         self.list_seen_tasks(pass.now, listing);
         // After a server error the pass continues at this page; a rejected request would be rejected again.
         let can_continue = matches!(code, None | Some(429 | 500..));
-        self.cursor.next_page_wait = Some(wait.unwrap_or_default().max(self.config.refresh_interval));
+        let rests = wait.unwrap_or_default().max(self.config.refresh_interval);
+        (self.rests_until, self.next_refresh) = (Some(clock::instant() + rests), None);
         self.cursor.pass = can_continue.then_some(pass);
     }
 
@@ -334,26 +332,31 @@ impl UpstreamList {
         listing.tasks = self.cursor.seen.keys().cloned().map(NewTask::new).collect();
     }
 
-    /// Builds the request for the next page.
-    fn next_page_request(&self) -> Option<Request> {
-        let pass = self.cursor.pass.as_ref()?;
+    /// Builds the request for a task, or for the next page.
+    fn next_request(&self, task: Option<&TaskId>) -> Option<Request> {
+        let pass = self.cursor.pass.as_ref();
+        let part = pass.map(|pass| &pass.part).filter(|_| task.is_none());
         self.dialect.list_request(&PageRequest {
-            number: pass.part.number,
-            size: self.dialect.list()?.size,
-            after: pass.part.after.as_deref(),
-            since: pass.since,
-            now: pass.now,
-            part: *pass.parts.first()?,
+            number: part.map_or(1, |part| part.number),
+            size: part.map_or(self.dialect.list()?.size, |part| part.size),
+            after: part.and_then(|part| part.after.as_deref()),
+            since: pass.map_or(Timestamp::from_secs(0), |pass| {
+                pass.since.min(self.demand.borrow().since.unwrap_or(pass.since))
+            }),
+            now: pass.map_or_else(|| Timestamp::from(clock::now()), |pass| pass.now),
+            part: if task.is_some() { None } else { *pass?.parts.first()? },
             zone: Zone::UNKNOWN,
             user_id: self.config.user_id.as_deref(),
+            scope: self.config.scope,
+            task,
         })
     }
 
-    /// Requests the next page.
-    async fn request_page(&mut self) -> PageOutcome {
+    /// Requests a task, or the next page.
+    async fn request(&mut self, task: Option<&TaskId>) -> PageOutcome {
         let (sent, sent_at) = (clock::instant(), Timestamp::from(clock::now()));
         let mut sent_request = ListRequest { code: None, reason: None, sent, took: Duration::ZERO, date: None };
-        let Some(request) = self.next_page_request() else {
+        let Some(request) = self.next_request(task) else {
             let listed = Err(ApiError::new(Reason::BadRequest));
             return PageOutcome { request: sent_request, listed, retry_after: None };
         };
@@ -364,6 +367,9 @@ impl UpstreamList {
         sent_request.sent = clock::instant();
         let result = self.client.send(&request, key.as_ref()).await;
         sent_request.took = clock::instant() - sent_request.sent;
+        let interval = Duration::from_secs_f64(1.0 / self.config.requests_per_second);
+        // A list that is slow is asked half as often.
+        self.next_permit = Some(sent_request.sent + interval * if sent_request.took > SLOW { 2 } else { 1 });
         let (listed, retry_after) = match result {
             Err(error) => (Err(error.into()), None),
             Ok(response) => {
@@ -378,18 +384,5 @@ impl UpstreamList {
         };
         sent_request.reason = listed.as_ref().err().map(|error| error.kind);
         PageOutcome { request: sent_request, listed, retry_after }
-    }
-}
-
-/// Whether a page is the last one.
-fn is_last(listed: &ListPage, part: &PartCursor) -> bool {
-    if listed.entries == 0 {
-        return true;
-    }
-    match (listed.more, listed.total) {
-        (Some(more), _) => !more,
-        (None, Some(total)) => part.entries >= total,
-        // Servers may return smaller pages than requested, so a page is short only compared with the others.
-        (None, None) => listed.entries < part.max_entries,
     }
 }

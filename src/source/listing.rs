@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::domain::{NewTask, Reason, TaskId, Timestamp};
+use crate::domain::{Answer, NewTask, Reason, TaskId, Timestamp};
 use crate::provider::Dialect;
 
 /// The result of one read of a source.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Listing {
     /// All tasks of the source; only those of this part when [`has_more`](Self::has_more) is set.
     pub tasks: Vec<NewTask>,
@@ -24,6 +24,34 @@ pub struct Listing {
     pub has_more: bool,
     /// Requests that were sent to the upstream.
     pub requests: Vec<ListRequest>,
+    /// Rows of the upstream's own list, each a reading of its task.
+    pub rows: Option<ListRows>,
+}
+
+/// What the tasks of an upstream need of its list now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListDemand {
+    /// Its rows back to this submit time.
+    pub since: Option<Timestamp>,
+    /// The rows of these tasks, one by one.
+    pub tasks: Vec<TaskId>,
+}
+
+/// Rows of an upstream's list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListRows {
+    /// What they tell.
+    pub answers: Vec<Answer>,
+    /// When they were asked for.
+    pub sent: Instant,
+    /// The only task that was asked for; `None` for a page.
+    pub task: Option<TaskId>,
+    /// When the pass began that this page belongs to.
+    pub began: Instant,
+    /// The list's tasks that were submitted after this were shown since then; `None` while that is not known.
+    pub reached: Option<Timestamp>,
+    /// The list has no further page.
+    pub is_end: bool,
 }
 
 /// A finished request for an upstream's task list.

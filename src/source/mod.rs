@@ -6,9 +6,13 @@ mod groups;
 mod http_sd;
 mod invalid_ids;
 mod list;
+mod list_pass;
 mod listing;
+mod row_labels;
 mod static_ids;
 mod watch;
+
+use std::time::Duration;
 
 use crate::config;
 
@@ -16,7 +20,7 @@ pub use database::DatabaseSource;
 pub use file::FileSource;
 pub use http_sd::HttpSdSource;
 pub use list::UpstreamList;
-pub use listing::{ListRequest, Listing};
+pub use listing::{ListDemand, ListRequest, ListRows, Listing};
 pub use static_ids::StaticSource;
 
 /// A source of task ids. An `enum`, because a trait with async functions cannot be a trait object.
@@ -70,9 +74,11 @@ impl Source {
         }
     }
 
-    /// Whether it sends requests to the upstream itself; these count toward the upstream's rate limit.
-    pub const fn is_upstream_list(&self) -> bool {
-        matches!(self, Self::List(_))
+    /// Reads besides what its upstream's tasks need, if it is the upstream's own list.
+    pub fn follow(&mut self, demand: tokio::sync::watch::Receiver<ListDemand>) {
+        if let Self::List(list) = self {
+            list.follow(demand);
+        }
     }
 
     /// Whether it reads over the network or from a database.
@@ -102,14 +108,15 @@ impl Source {
         }
     }
 
-    /// Waits until the source should be read again.
-    pub async fn wait_until_due(&mut self) {
+    /// Waits until the source should be read again; returns for how long its rate limit has delayed that.
+    pub async fn wait_until_due(&mut self) -> Option<Duration> {
         match self {
             Self::Static(_) => std::future::pending().await,
             Self::File(file) => file.wait_until_due().await,
             Self::HttpSd(server) => server.wait_until_due().await,
-            Self::List(list) => list.wait_until_due().await,
+            Self::List(list) => return list.wait_until_due().await,
             Self::Database(database) => database.wait_until_due().await,
         }
+        None
     }
 }

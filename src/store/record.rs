@@ -91,7 +91,7 @@ fn zero(value: &u32) -> bool {
 
 type Flag<T> = (&'static str, fn(&mut T) -> &mut bool);
 
-const FLAGS: [Flag<Task>; 8] = [
+const FLAGS: [Flag<Task>; 9] = [
     ("brought_late", |task| &mut task.discovered_after_first_load),
     ("synthetic_progress", |task| &mut task.synthetic_progress),
     ("finish_made_up", |task| &mut task.finish_is_synthetic),
@@ -99,6 +99,7 @@ const FLAGS: [Flag<Task>; 8] = [
     ("seen_active", |task| &mut task.seen_active),
     ("read_has_side_effect", |task| &mut task.read_has_side_effect),
     ("large_answers", |task| &mut task.has_large_answers),
+    ("list_only", |task| &mut task.is_list_only),
     ("dropped", |task| &mut task.is_forgotten),
 ];
 
@@ -299,6 +300,7 @@ mod tests {
             seen_active: true,
             read_has_side_effect: true,
             has_large_answers: true,
+            is_list_only: true,
             is_forgotten: true,
             strikes: Some(Strikes { count: 2, since: Timestamp::from_millis(3) }),
             counted: Counted {

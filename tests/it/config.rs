@@ -103,7 +103,7 @@ fn the_full_example_shows_every_default() {
         }
     }
     assert!(checked >= 14);
-    assert_eq!(shown["polling"].as_object().unwrap().len(), 8, "every key of `polling` is shown");
+    assert_eq!(shown["polling"].as_object().unwrap().len(), 9, "every key of `polling` is shown");
     // The file writes the defaults of polling.
     let written = config::load(&path).unwrap().upstreams[0].polling;
     let default =

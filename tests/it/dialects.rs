@@ -23,7 +23,14 @@ struct FakeGateway {
 impl FakeGateway {
     #[expect(clippy::disallowed_methods, reason = "the server is owned by this value and joined by stop")]
     async fn start(tasks: usize, speed: f64) -> Self {
-        let gateway = Gateway::new(&Settings { tasks, seed: 7, speed, faults: Faults::default() });
+        let gateway = Gateway::new(&Settings {
+            tasks,
+            seed: 7,
+            speed,
+            faults: Faults::default(),
+            list_limit: 0,
+            hides_bodies: false,
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let serving = tokio::spawn(simulate::serve(listener, gateway, stop.clone()));

@@ -225,7 +225,10 @@ impl ExprVisitor for Names<'_> {
                 return Err(format!("{}: there is no metric {name}", self.place));
             }
             for matcher in &matchers.matchers {
-                let usual = matches!(matcher.name.as_str(), "job" | "instance" | "le");
+                // Counters of tasks have the configured aggregate labels.
+                let is_aggregate = matcher.name.starts_with("label_")
+                    && family.is_some_and(|family| family.label_names().contains(&"model"));
+                let usual = is_aggregate || matches!(matcher.name.as_str(), "job" | "instance" | "le");
                 if let Some(family) = family.filter(|f| !usual && !f.label_names().contains(&matcher.name.as_str())) {
                     return Err(format!("{}: {} has no label {}", self.place, family.name, matcher.name));
                 }

@@ -70,8 +70,9 @@ async fn every_end_is_exported_and_counted_once() {
     let lines: Vec<String> = ends.iter().map(|(id, status)| status_line(id, status)).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     exporter.wait_for(&lines).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let page = exporter.page().await;
+    // Read again some seconds after the end.
+    let settled = model_series("videogen_quota_total", "") + " 500";
+    let page = exporter.wait_for(&[&settled]).await;
 
     for (_, end) in &ends[..4] {
         assert_eq!(
@@ -121,7 +122,7 @@ async fn every_end_is_exported_and_counted_once() {
         assert_eq!(rows.iter().filter(|row| row.ends_with(" 1")).count(), 1, "{rows:?}");
     }
     let requests = gateway.requests().iter().filter(|request| request.path.ends_with("/ok")).count();
-    assert_eq!(requests, 3, "an ended task is not polled again");
+    assert_eq!(requests, 4, "an ended task is polled once more, for its settled quota");
     exporter.stop().await;
 }
 

@@ -85,7 +85,14 @@ fn mebibytes(pid: u32, size: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_scrapes_with_twenty_slow_ones_do_not_block_polls_or_grow_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let gateway = Gateway::new(&Settings { tasks: TASKS, seed: 7, speed: 0.01, faults: Faults::default() });
+    let gateway = Gateway::new(&Settings {
+        tasks: TASKS,
+        seed: 7,
+        speed: 0.01,
+        faults: Faults::default(),
+        list_limit: 0,
+        hides_bodies: false,
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (gateway_at, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
     let serving = tokio::spawn(simulate::serve(listener, gateway, stop.clone()));

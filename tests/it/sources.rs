@@ -9,44 +9,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use videogen_exporter::config;
 use videogen_exporter::domain::Timestamp;
 use videogen_exporter::source::{Listing, Source};
 
 use crate::exporter::{Exporter, PATIENCE, QUICK, value};
 use crate::known::now;
+use crate::server::Server;
 use crate::upstream::{Upstream, status};
-
-type Answer = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
-
-/// A server that answers requests with a function; it stops when it is dropped.
-struct Server(SocketAddr, JoinHandle<()>);
-
-impl Server {
-    #[expect(clippy::disallowed_methods, reason = "the server is owned by this value and aborted with it")]
-    async fn start(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let answer: Answer = Arc::new(answer);
-        let router = Router::new()
-            .fallback(|State(answer): State<Answer>, request: Request| async move { answer(&request) })
-            .with_state(answer);
-        Self(address, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.1.abort();
-    }
-}
 
 /// The source of an upstream with this configuration.
 fn source(folder: &Path, provider: &str, address: SocketAddr, source: &str) -> Source {
@@ -247,11 +221,13 @@ async fn every_task_of_a_changing_list_is_found_once() {
                 ([(header::DATE, date)], page(provider, &tasks, total).to_string()).into_response()
             })
             .await;
-            let mut list_source = source(folder.path(), provider, server.0, "list_configs: [{}]");
+            let mut list_source =
+                source(folder.path(), provider, server.0, "list_configs: [{requests_per_second: 1000}]");
             for round in 0..6 {
                 if round == 3 {
                     // A restart loses what is known of the list.
-                    list_source = source(folder.path(), provider, server.0, "list_configs: [{}]");
+                    list_source =
+                        source(folder.path(), provider, server.0, "list_configs: [{requests_per_second: 1000}]");
                 }
                 let before = list.lock().unwrap().tasks.clone();
                 let listing = read_all(&mut list_source).await;
@@ -301,7 +277,7 @@ async fn a_failing_list_keeps_its_tasks_and_its_requests_are_counted() {
     })
     .await;
     fs::write(folder.path().join("dashboard"), "token").unwrap();
-    let written = "list_configs: [{authorization: {credentials_file: dashboard}, user_id: '42', max_targets: 2}]";
+    let written = "list_configs: [{authorization: {credentials_file: dashboard}, user_id: '42', max_targets: 2, requests_per_second: 1000}]";
     let mut source = source(folder.path(), "tokenhot", server.0, written);
     let first = read_all(&mut source).await;
     assert_eq!(
@@ -350,7 +326,7 @@ async fn a_rate_limited_list_continues_at_the_same_page() {
         json!({"success": true, "data": {"total": 200, "items": rows}}).to_string().into_response()
     })
     .await;
-    let mut source = source(folder.path(), "new_api", server.0, "list_configs: [{}]");
+    let mut source = source(folder.path(), "new_api", server.0, "list_configs: [{requests_per_second: 1000}]");
     let begun = Instant::now();
     let listing = read_all(&mut source).await;
     assert_eq!((listing.tasks.len(), listing.errors, listing.requests.len()), (200, 0, 3));

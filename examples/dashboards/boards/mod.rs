@@ -1,6 +1,7 @@
 //! The dashboards as data; nothing here reads or writes a file.
 
 mod facts;
+mod gateway;
 mod glance;
 mod grafana;
 mod kinds;
@@ -16,7 +17,7 @@ mod values;
 
 /// All dashboards, each with its file name and its JSON.
 pub fn all() -> Vec<(String, String)> {
-    [overview::dashboard(), task::dashboard(), upstream::dashboard()]
+    [overview::dashboard(), task::dashboard(), upstream::dashboard(), gateway::dashboard()]
         .into_iter()
         .map(grafana::Dashboard::into_file)
         .collect()

@@ -1,0 +1,283 @@
+//! Which tasks the lists of an upstream read, and which are read alone.
+//!
+//! A page of a list reads a hundred tasks with one request. When due tasks need fewer pages than requests of their own, a sweep
+//! begins: the list is read from its newest task back to the oldest due one, while single polls read the oldest ones first. They
+//! meet where pages have so few due tasks that both are equally slow.
+//!
+//! Tasks whose single polls would change them, that belong to another user, or of which nothing is known yet are left to lists.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::polled_list::{PolledList, SweptTask};
+use super::queue::DuePoll;
+use super::table::{Listed, TaskTable};
+use crate::config::{ByList, Upstream};
+use crate::domain::time::Now;
+use crate::domain::{Task, Timestamp};
+use crate::source::{ListDemand, ListRows};
+use crate::view::RowSlot;
+
+/// After so many answers that a task is unknown, although rows show it, it is left to lists for as long as they do.
+pub const MAX_REFUSALS: u8 = 3;
+
+/// How often it is computed whether a sweep saves requests, when there are many tasks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// So many tasks take no time worth mentioning.
+const FEW_TASKS: usize = 2000;
+
+/// The lists of one upstream that read tasks.
+#[derive(Default)]
+pub struct ListPolling {
+    lists: Vec<PolledList>,
+    /// A task of which nothing is known is first read by a list: a single poll may change it.
+    is_new_api: bool,
+    can_ask_for_one: bool,
+    /// Due tasks that a list or a single poll may read.
+    waiting: VecDeque<DuePoll>,
+    /// Due tasks that only a list may read.
+    list_only: Vec<DuePoll>,
+    /// When it may be computed again whether a sweep saves requests.
+    next_look: Option<Instant>,
+}
+
+/// How a task is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// By a single poll.
+    Alone,
+    /// By a list or by a single poll.
+    Either,
+    /// By a list.
+    List,
+}
+
+impl ListPolling {
+    /// Of an upstream; none of its lists is used where batches read its tasks, or the configuration forbids it.
+    pub fn new(upstream: &Upstream, now: Instant) -> Self {
+        let is_used = upstream.polling.by_list == ByList::Auto && upstream.dialect.batch().is_none();
+        let page_size = upstream.dialect.list().map_or(1, |list| list.size);
+        let count = if is_used { upstream.list_sources.len().min(usize::from(u8::MAX)) } else { 0 };
+        Self {
+            lists: (0..count).map(|n| PolledList::new(format!("list/{n}"), page_size, now)).collect(),
+            is_new_api: upstream.dialect.is_new_api(),
+            can_ask_for_one: upstream.dialect.list().is_some_and(|list| list.query_one.is_some()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether there is a list that reads tasks.
+    pub const fn is_active(&self) -> bool {
+        !self.lists.is_empty()
+    }
+
+    /// What the readers of lists follow, by the label of the source.
+    pub fn demands(&self) -> BTreeMap<String, watch::Receiver<ListDemand>> {
+        self.lists.iter().map(|list| (list.label.clone(), list.demand())).collect()
+    }
+
+    /// The due polls that were left to lists.
+    pub fn into_due(mut self) -> Vec<DuePoll> {
+        let mut due: Vec<DuePoll> = self.waiting.into_iter().chain(self.list_only).collect();
+        for list in &mut self.lists {
+            due.extend(list.end_sweep().map(|task| task.due));
+            due.append(&mut list.single);
+        }
+        due
+    }
+
+    /// Whether a list can be asked for one task.
+    pub const fn can_ask_for_one(&self) -> bool {
+        self.can_ask_for_one
+    }
+
+    /// Drops those of the due polls that match.
+    pub fn drop_due(&mut self, mut matches: impl FnMut(DuePoll) -> bool) {
+        let mut is_kept = |due: &DuePoll| !matches(*due);
+        self.waiting.retain(&mut is_kept);
+        self.list_only.retain(&mut is_kept);
+        self.lists.iter_mut().for_each(|list| list.single.retain(&mut is_kept));
+    }
+
+    /// How a task is read.
+    pub fn route(&self, task: &Task, listed: Listed, now: Now) -> Route {
+        let Some(list) = self.lists.get(usize::from(listed.list)) else { return Route::Alone };
+        let is_refused = listed.refusals >= MAX_REFUSALS && self.is_known(listed, now.steady);
+        if task.is_list_only || is_refused || listed.is_doubted {
+            return Route::List;
+        }
+        let is_unknown = self.is_new_api && task.last_poll.is_none() && !listed.is_harmless;
+        let is_on_no_list = usize::from(listed.misses) >= self.lists.len();
+        if (task.read_has_side_effect || is_unknown) && !is_on_no_list {
+            return if list.can_read(now.monotonic) { Route::List } else { Route::Alone };
+        }
+        if list.is_failing() || listed.was_skipped || is_on_no_list { Route::Alone } else { Route::Either }
+    }
+
+    /// Whether only a list may read the task of this poll.
+    pub fn is_for_list(&self, due: DuePoll, table: &TaskTable, now: Now) -> bool {
+        let route = |task: &Task| self.route(task, table.listed(due.token.slot), now);
+        table.by_token(due.token).is_some_and(|task| route(task) == Route::List)
+    }
+
+    /// Takes a due poll, unless it is to be sent alone.
+    pub fn take(&mut self, due: DuePoll, table: &TaskTable, now: Now) -> Option<DuePoll> {
+        let task = table.by_token(due.token)?;
+        match self.route(task, table.listed(due.token.slot), now) {
+            Route::List => self.list_only.push(due),
+            Route::Either if !due.is_alone => self.waiting.push_back(due),
+            Route::Either | Route::Alone => return Some(due),
+        }
+        None
+    }
+
+    fn put_back(&mut self, task: SweptTask) {
+        if task.is_list_only { self.list_only.push(task.due) } else { self.waiting.push_back(task.due) }
+    }
+
+    /// Begins sweeps that save requests, ends those that have read everything, and tells the lists' readers what is needed.
+    pub fn plan(&mut self, table: &TaskTable, now: Now) {
+        for n in 0..self.lists.len() {
+            let list = &mut self.lists[n];
+            list.single.retain(|due| table.by_token(due.token).is_some());
+            if !list.can_read(now.monotonic) {
+                self.list_only.append(&mut list.single);
+            }
+            let unread = list.is_failing().then(|| list.end_sweep());
+            list.drop_read(table, now.monotonic);
+            let left_out: Vec<SweptTask> = list.trim_sweep(table, now.monotonic).collect();
+            for task in unread.into_iter().flatten() {
+                self.put_back(task);
+            }
+            for task in left_out {
+                self.leave_out(n, task);
+            }
+        }
+        self.release(table, now);
+        let is_many = table.len() > FEW_TASKS;
+        if !(is_many && self.next_look.is_some_and(|next| now.monotonic < next)) {
+            self.next_look = Some(now.monotonic + LOOK_INTERVAL);
+            for n in 0..self.lists.len() {
+                self.begin_sweep(n, table, now);
+            }
+        }
+        self.lists.iter().for_each(|list| list.publish_demand(table));
+    }
+
+    /// Lets single polls read what was left to a list that has failed for too long.
+    fn release(&mut self, table: &TaskTable, now: Now) {
+        if self.lists.iter().all(|list| list.can_read(now.monotonic)) {
+            return;
+        }
+        for due in std::mem::take(&mut self.list_only) {
+            if let Some(due) = self.take(due, table, now) {
+                self.waiting.push_back(due);
+            }
+        }
+    }
+
+    /// Begins a sweep of a list, if that saves requests. What only the list may read, and no sweep does, is asked for one by one.
+    fn begin_sweep(&mut self, n: usize, table: &TaskTable, now: Now) {
+        let has_due = !(self.waiting.is_empty() && self.list_only.is_empty());
+        if !has_due || self.lists[n].is_sweeping() || self.lists[n].is_failing() {
+            return;
+        }
+        let is_of_list = |due: &DuePoll| usize::from(table.listed(due.token.slot).list) == n;
+        let mut due = Vec::new();
+        let mut collect = |polls: Vec<DuePoll>, is_list_only: bool| {
+            let task = |poll: DuePoll| Some(SweptTask::new(poll, table.by_token(poll.token)?, is_list_only));
+            due.extend(polls.into_iter().filter_map(task));
+        };
+        let is_swept = |due: &DuePoll| is_of_list(due) && !table.listed(due.token.slot).was_skipped && !due.is_alone;
+        let (own, others): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(is_swept);
+        self.waiting = others.into();
+        collect(own, false);
+        let (own, others): (Vec<_>, Vec<_>) = self.list_only.drain(..).partition(is_of_list);
+        self.list_only = others;
+        collect(own, true);
+        for task in self.lists[n].begin_sweep(due, table, now.monotonic) {
+            self.leave_out(n, task);
+        }
+    }
+
+    /// A task is not part of a sweep: it is read alone, by the list if only that may read it.
+    fn leave_out(&mut self, n: usize, task: SweptTask) {
+        if task.is_list_only && self.can_ask_for_one {
+            self.lists[n].single.push(task.due);
+        } else {
+            self.put_back(task);
+        }
+    }
+
+    /// The next poll to send alone: the oldest task of a sweep, or one that waits, if it became due before `other`.
+    pub fn next_single(&mut self, table: &TaskTable, other: Option<Instant>) -> Option<DuePoll> {
+        let swept = self.lists.iter_mut().find_map(|list| list.take_oldest(table, other));
+        swept.or_else(|| self.waiting.pop_front_if(|due| other.is_none_or(|other| due.at < other)))
+    }
+
+    /// A list has answered, or failed.
+    pub fn on_request(&mut self, label: &str, is_good: bool, now: Instant) {
+        self.lists.iter_mut().filter(|list| list.label == label).for_each(|list| list.on_request(is_good, now));
+    }
+
+    /// A list has shown these tasks in so many rows. Those that it has left out are read in another way.
+    pub fn on_rows(
+        &mut self,
+        label: &str,
+        rows: &ListRows,
+        count: usize,
+        shown: &[RowSlot],
+        table: &mut TaskTable,
+        now: Now,
+    ) {
+        let Some(n) = self.lists.iter().position(|list| list.label == label) else { return };
+        let asked = now.before(rows.sent);
+        for slot in shown {
+            if let Some(listed) = table.listed_mut(*slot) {
+                let list = u8::try_from(n).unwrap_or(u8::MAX);
+                *listed =
+                    Listed { row: Some(asked), list, was_skipped: false, misses: 0, is_doubted: false, ..*listed };
+            }
+        }
+        if let Some(task) = &rows.task {
+            if let Some(slot) = table.slot(task) {
+                self.lists[n].single.retain(|due| due.token.slot != slot);
+                if !shown.contains(&slot) {
+                    self.on_missing(n, slot, rows.sent, table, now);
+                }
+            }
+            return;
+        }
+        self.lists[n].on_page(count, shown.len());
+        for task in self.lists[n].take_passed(rows, table) {
+            if let Some(listed) = table.listed_mut(task.due.token.slot) {
+                listed.was_skipped = true;
+            }
+            self.leave_out(n, task);
+        }
+    }
+
+    /// A list does not have a task that it was asked for: the next list is asked, or after the last one the task alone.
+    fn on_missing(&mut self, n: usize, slot: RowSlot, at: Instant, table: &mut TaskTable, now: Now) {
+        if let Some(listed) = table.listed_mut(slot) {
+            listed.misses = listed.misses.saturating_add(1);
+            // Neither the list nor the key knows it.
+            (listed.row, listed.is_doubted) = (listed.row.filter(|_| !listed.is_doubted), false);
+            listed.list = u8::try_from((n + 1) % self.lists.len()).unwrap_or(0);
+        }
+        if let Some(token) = table.new_token(slot)
+            && let Some(due) = self.take(DuePoll { token, at, is_alone: true }, table, now)
+        {
+            self.waiting.push_front(due);
+        }
+    }
+
+    /// Whether a row has shown the task so recently that it exists, whatever a single poll says.
+    pub fn is_known(&self, listed: Listed, now: Timestamp) -> bool {
+        let list = self.lists.get(usize::from(listed.list));
+        list.is_some_and(|list| listed.row.is_some_and(|row| now.duration_since(row) < list.patience()))
+    }
+}

@@ -1,0 +1,251 @@
+//! One list that reads tasks: how it answers, and its current sweep.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::queue::DuePoll;
+use super::table::TaskTable;
+use crate::domain::{Task, Timestamp};
+use crate::source::{ListDemand, ListRows};
+
+/// How long a failing list is trusted with tasks that only it may read, and how long after a row a task is known to exist; at least
+/// two sweeps.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// How long a list may take for its first response.
+const FIRST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// By how much a row's submit time may be later than that of the row before.
+const ORDER_SLACK: Duration = Duration::from_secs(5);
+
+/// A pass through a list that began so shortly before a sweep reads for it.
+const HEAD_START: Duration = Duration::from_secs(5);
+
+/// How often it is computed how far a sweep should go.
+const TRIM_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Most tasks that a list is asked for one by one at a time.
+const MAX_SINGLE: usize = 100;
+
+/// A list.
+pub struct PolledList {
+    /// The `source` label.
+    pub label: String,
+    page_size: usize,
+    demand: watch::Sender<ListDemand>,
+    started: Instant,
+    has_answered: bool,
+    failing_since: Option<Instant>,
+    /// The tasks that the current sweep has not read, newest first; empty without a sweep.
+    sweep: VecDeque<SweptTask>,
+    /// When the sweep began.
+    sweep_began: Option<Instant>,
+    /// How far the sweep has come.
+    reached: Option<Timestamp>,
+    /// When it is next computed how far the sweep should go.
+    next_trim: Option<Instant>,
+    /// How long the last sweep took.
+    sweep_time: Duration,
+    /// Rows of a page for each row of a tracked task.
+    rows_per_task: f64,
+    /// Due tasks that are asked for one by one.
+    pub single: Vec<DuePoll>,
+}
+
+/// A due task that a sweep may read.
+#[derive(Debug, Clone, Copy)]
+pub struct SweptTask {
+    /// Its poll.
+    pub due: DuePoll,
+    /// Its submit time in the list, as far as it is known.
+    submit: Timestamp,
+    /// Only a list may read it.
+    pub is_list_only: bool,
+}
+
+impl SweptTask {
+    /// Of a due task.
+    pub fn new(due: DuePoll, task: &Task, is_list_only: bool) -> Self {
+        Self { due, submit: expected_submit(task), is_list_only }
+    }
+}
+
+impl PolledList {
+    /// Nothing is known of it yet.
+    pub fn new(label: String, page_size: usize, now: Instant) -> Self {
+        Self {
+            label,
+            page_size,
+            demand: watch::channel(ListDemand::default()).0,
+            started: now,
+            has_answered: false,
+            failing_since: None,
+            sweep: VecDeque::new(),
+            sweep_began: None,
+            reached: None,
+            next_trim: None,
+            sweep_time: Duration::ZERO,
+            rows_per_task: 1.0,
+            single: Vec::new(),
+        }
+    }
+
+    /// What its reader follows.
+    pub fn demand(&self) -> watch::Receiver<ListDemand> {
+        self.demand.subscribe()
+    }
+
+    /// Whether its last request has failed.
+    pub const fn is_failing(&self) -> bool {
+        self.failing_since.is_some()
+    }
+
+    /// Whether tasks may be left to it that only a list may read.
+    pub fn can_read(&self, now: Instant) -> bool {
+        match self.failing_since {
+            None => self.has_answered || now.saturating_duration_since(self.started) < FIRST_PATIENCE,
+            Some(since) => self.has_answered && now.saturating_duration_since(since) < self.patience(),
+        }
+    }
+
+    /// How long after its row a task is known to exist.
+    pub fn patience(&self) -> Duration {
+        PATIENCE.max(2 * self.sweep_time)
+    }
+
+    /// It has answered, or failed.
+    pub fn on_request(&mut self, is_good: bool, now: Instant) {
+        self.has_answered |= is_good;
+        self.failing_since = if is_good { None } else { self.failing_since.or(Some(now)) };
+    }
+
+    /// A page had so many rows, and so many of tracked tasks.
+    pub fn on_page(&mut self, rows: usize, tracked: usize) {
+        if tracked > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "rows of a page")]
+            let ratio = rows as f64 / tracked as f64;
+            self.rows_per_task = 0.8 * self.rows_per_task + 0.2 * ratio;
+        }
+    }
+
+    /// Whether a sweep is in progress.
+    pub fn is_sweeping(&self) -> bool {
+        !self.sweep.is_empty()
+    }
+
+    /// Begins a sweep of those of these tasks with which it saves the most requests; returns the others.
+    pub fn begin_sweep(&mut self, mut due: Vec<SweptTask>, table: &TaskTable, now: Instant) -> Vec<SweptTask> {
+        due.sort_by_key(|task| std::cmp::Reverse(task.submit));
+        self.reached = None;
+        let swept = if due.len() < 2 { 0 } else { self.best_sweep(due.iter(), table) };
+        let others = due.split_off(swept);
+        if swept > 0 {
+            self.sweep_began = Some(now);
+            tracing::debug!(source = self.label, tasks = swept, others = others.len(), "sweep of the list begins");
+            self.sweep = due.into();
+            self.next_trim = Some(now + TRIM_INTERVAL);
+        }
+        others
+    }
+
+    /// Leaves those of the oldest tasks out of the sweep that are not worth its pages any more: single polls have read others there.
+    pub fn trim_sweep(&mut self, table: &TaskTable, now: Instant) -> impl Iterator<Item = SweptTask> + use<> {
+        let is_due = self.is_sweeping() && self.next_trim.is_none_or(|next| next <= now);
+        let keep = if is_due { self.best_sweep(self.sweep.iter(), table) } else { self.sweep.len() };
+        if is_due {
+            self.next_trim = Some(now + TRIM_INTERVAL);
+        }
+        self.sweep.split_off(keep).into_iter()
+    }
+
+    /// How many of these tasks, newest first, are best read by pages: as many requests as possible are saved. 0 when none is.
+    fn best_sweep<'a>(&self, due: impl Iterator<Item = &'a SweptTask>, table: &TaskTable) -> usize {
+        let submits = table.rows().iter().map(|(_, row)| expected_submit(&row.task));
+        let is_ahead = |submit: &Timestamp| self.reached.is_none_or(|reached| *submit <= reached);
+        let mut submits: Vec<Timestamp> = submits.filter(is_ahead).collect();
+        submits.sort_unstable();
+        let mut best = (0, 0);
+        for (n, task) in due.enumerate() {
+            let newer = submits.len() - submits.partition_point(|submit| *submit <= task.submit);
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "an estimate"
+            )]
+            let pages = (newer as f64 * self.rows_per_task) as usize / self.page_size + 1;
+            let saved = (n + 1).saturating_sub(pages);
+            if saved > best.0 {
+                best = (saved, n + 1);
+            }
+        }
+        best.1
+    }
+
+    /// Ends the sweep; returns what it has not read.
+    pub fn end_sweep(&mut self) -> impl Iterator<Item = SweptTask> + use<> {
+        std::mem::take(&mut self.sweep).into_iter()
+    }
+
+    /// Drops the oldest tasks of the sweep that were read in the meantime, and with the last one the sweep.
+    pub fn drop_read(&mut self, table: &TaskTable, now: Instant) {
+        while self.sweep.back().is_some_and(|task| table.by_token(task.due.token).is_none()) {
+            self.sweep.pop_back();
+        }
+        if let Some(began) = self.sweep_began.take_if(|_| self.sweep.is_empty()) {
+            self.sweep_time = now.saturating_duration_since(began);
+            let seconds = self.sweep_time.as_secs_f64();
+            tracing::debug!(source = self.label, seconds, "sweep of the list has ended");
+        }
+    }
+
+    /// Takes the oldest task of the sweep that a single poll may read, if it became due before `other`.
+    pub fn take_oldest(&mut self, table: &TaskTable, other: Option<Instant>) -> Option<DuePoll> {
+        while let Some(oldest) = self.sweep.iter().rposition(|task| !task.is_list_only) {
+            if other.is_some_and(|other| self.sweep[oldest].due.at >= other) {
+                return None;
+            }
+            let task = self.sweep.remove(oldest)?;
+            if table.by_token(task.due.token).is_some() {
+                return Some(task.due);
+            }
+        }
+        None
+    }
+
+    /// The tasks that the sweep has passed without a row of theirs.
+    pub fn take_passed(&mut self, rows: &ListRows, table: &TaskTable) -> Vec<SweptTask> {
+        if self.sweep_began.is_none_or(|began| rows.began + HEAD_START < began) {
+            return Vec::new(); // The newest tasks were shown before the sweep began.
+        }
+        self.reached = rows.reached.or(self.reached);
+        let is_passed =
+            |task: &SweptTask| rows.is_end || rows.reached.is_some_and(|reached| task.submit > reached + ORDER_SLACK);
+        let mut passed = Vec::new();
+        while let Some(task) = self.sweep.pop_front_if(|task| is_passed(task)) {
+            if table.by_token(task.due.token).is_some() {
+                passed.push(task);
+            }
+        }
+        passed
+    }
+
+    /// Tells its reader what is needed.
+    pub fn publish_demand(&self, table: &TaskTable) {
+        let since = self.sweep.back().map(|task| task.submit - 2 * ORDER_SLACK);
+        let ids = self.single.iter().filter_map(|due| Some(table.by_token(due.token)?.id.clone()));
+        let demand = ListDemand { since, tasks: ids.take(MAX_SINGLE).collect() };
+        self.demand.send_if_modified(|known| {
+            let is_other = *known != demand;
+            *known = demand;
+            is_other
+        });
+    }
+}
+
+/// The submit time that a task has in a list. One that is not known is shortly before the task was first seen.
+fn expected_submit(task: &Task) -> Timestamp {
+    task.times.submit.unwrap_or(task.first_seen - 2 * ORDER_SLACK)
+}

@@ -1,0 +1,192 @@
+//! `list_configs:` — the upstream's own list of tasks: it names tasks, and reads many of them with one request.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::authorization::AuthorizationConfig;
+use super::discovery::{check_interval, one_minute};
+use super::problem::Problems;
+use super::scalars::{ConfigDuration, ConfigNumber, Text};
+use super::sources::{check_max_targets, default_max_targets};
+use crate::domain::labels::{LABEL_NAME_RULE, MAX_LABELS, is_label_name, sanitize_source_label};
+use crate::domain::reading::RowField;
+use crate::provider::{Dialect, ListScope};
+use crate::secret::Credentials;
+
+fn one_day() -> ConfigDuration {
+    ConfigDuration::from_secs(86_400)
+}
+
+const fn half() -> ConfigNumber {
+    ConfigNumber(0.5)
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// An entry of `list_configs:`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListConfig {
+    /// Interval between reads for new tasks.
+    #[serde(default = "one_minute")]
+    pub refresh_interval: ConfigDuration,
+    /// Most task ids.
+    #[serde(default = "default_max_targets")]
+    pub max_targets: usize,
+    /// Age of the oldest tasks to read.
+    #[serde(default = "one_day")]
+    pub lookback: ConfigDuration,
+    /// Its key; defaults to the upstream's.
+    #[serde(default)]
+    pub authorization: Option<AuthorizationConfig>,
+    /// The user id, for gateways that require it.
+    #[serde(default)]
+    pub user_id: Option<Text>,
+    /// Whose tasks are read.
+    #[serde(default)]
+    pub scope: ScopeConfig,
+    /// Labels of tasks, and the fields of their rows that they come from.
+    #[serde(default)]
+    pub labels: BTreeMap<String, Text>,
+    /// Names of channels by id.
+    #[serde(default)]
+    pub channel_names: BTreeMap<String, Text>,
+    /// Rate of its own token bucket, which has no burst.
+    #[serde(default = "half")]
+    pub requests_per_second: ConfigNumber,
+    /// Tasks that it names are added.
+    #[serde(default = "yes")]
+    pub discover: bool,
+}
+
+/// `scope:`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScopeConfig {
+    /// Those of the key's user.
+    #[default]
+    Own,
+    /// Those of every user.
+    All,
+}
+
+/// A checked entry of `list_configs:`.
+#[derive(Clone)]
+pub struct ListSourceSettings {
+    /// Its key.
+    pub key: Option<Credentials>,
+    /// The `authorization` of the entry as JSON; empty if it uses the upstream's key.
+    pub key_reference: String,
+    /// Interval between reads for new tasks.
+    pub refresh_interval: Duration,
+    /// Most task ids.
+    pub max_targets: usize,
+    /// Age of the oldest tasks to read.
+    pub lookback: Duration,
+    /// The user id, for gateways that require it.
+    pub user_id: Option<Arc<str>>,
+    /// Whose tasks are read.
+    pub scope: ListScope,
+    /// Labels of tasks, and the fields of their rows that they come from.
+    pub labels: Vec<(String, RowField)>,
+    /// Names of channels by id.
+    pub channel_names: BTreeMap<String, String>,
+    /// Rate of its own token bucket, which has no burst.
+    pub requests_per_second: f64,
+    /// Tasks that it names are added.
+    pub discovers: bool,
+}
+
+impl ListConfig {
+    pub(super) fn check(
+        &self,
+        dialect: &Dialect,
+        upstream: Option<&Credentials>,
+        folder: &Path,
+        at: &str,
+        problems: &mut Problems,
+    ) -> ListSourceSettings {
+        check_interval(self.refresh_interval, at, problems);
+        check_max_targets(self.max_targets, at, problems);
+        if !dialect.has_list() {
+            problems.add(at, format!("provider {} has no list of tasks", dialect.name()));
+        }
+        if self.lookback < ConfigDuration::from_secs(60) {
+            problems.add(format!("{at}.lookback"), "must be at least 1m");
+        }
+        if self
+            .user_id
+            .as_ref()
+            .is_some_and(|Text(id)| id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            problems.add(format!("{at}.user_id"), "must be printable ASCII without spaces");
+        }
+        if !(0.001..=1000.0).contains(&self.requests_per_second.0) {
+            problems.add(format!("{at}.requests_per_second"), "must be between 0.001 and 1000");
+        }
+        let has_scopes = dialect.list().is_some_and(|list| list.path_of_all.is_some());
+        let scope = match self.scope {
+            ScopeConfig::Own => ListScope::Own,
+            ScopeConfig::All => ListScope::All,
+        };
+        if scope == ListScope::All && !has_scopes {
+            problems.add(
+                format!("{at}.scope"),
+                format!("provider {} lists only the tasks of the key's own user; remove it", dialect.name()),
+            );
+        }
+        let own = self.authorization.as_ref();
+        let key = own.map(|auth| auth.check(&format!("{at}.authorization"), dialect.signs(), folder, problems));
+        let key_reference = own.map(|auth| serde_json::to_string(auth).unwrap_or_default());
+        ListSourceSettings {
+            key: key.unwrap_or_else(|| upstream.cloned()),
+            key_reference: key_reference.unwrap_or_default(),
+            refresh_interval: self.refresh_interval.0,
+            max_targets: self.max_targets,
+            lookback: self.lookback.0,
+            user_id: self.user_id.as_ref().map(|Text(id)| id.as_str().into()),
+            scope,
+            labels: self.check_labels(dialect, at, problems),
+            channel_names: self.channel_names(),
+            requests_per_second: self.requests_per_second.0,
+            discovers: self.discover,
+        }
+    }
+
+    fn check_labels(&self, dialect: &Dialect, at: &str, problems: &mut Problems) -> Vec<(String, RowField)> {
+        let has_labels = !(self.labels.is_empty() && self.channel_names.is_empty());
+        if has_labels && !dialect.is_new_api() {
+            let key = if self.labels.is_empty() { "channel_names" } else { "labels" };
+            let message = format!("the rows of provider {} have no fields for labels; remove it", dialect.name());
+            problems.add(format!("{at}.{key}"), message);
+        }
+        if self.labels.len() > MAX_LABELS {
+            problems.add(format!("{at}.labels"), format!("has more than {MAX_LABELS} labels"));
+        }
+        let mut labels = Vec::new();
+        for (name, Text(field)) in &self.labels {
+            if !is_label_name(name) {
+                problems.add(format!("{at}.labels.{name}"), LABEL_NAME_RULE);
+            }
+            match RowField::from_word(field) {
+                Some(field) => labels.push((name.clone(), field)),
+                None => problems.add(
+                    format!("{at}.labels.{name}"),
+                    format!("unknown field of a row; known fields: {}", RowField::WORDS.join(", ")),
+                ),
+            }
+        }
+        labels
+    }
+
+    fn channel_names(&self) -> BTreeMap<String, String> {
+        let clean = |Text(name): &Text| sanitize_source_label(name).into_owned();
+        self.channel_names.iter().map(|(id, name)| (id.clone(), clean(name))).collect()
+    }
+}

@@ -1,0 +1,84 @@
+//! When the quota of a task is final. A new-api gateway writes the end of a task first and its settled quota after that: a reading
+//! between the two has the amount that was charged in advance (docs/upstreams.md 2.10).
+
+use std::time::Duration;
+
+use crate::domain::{Status, Task, Timestamp};
+
+/// A reading that is asked for this long after the end was first read has the settled quota.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(2);
+
+/// Without such a reading, the quota of the end counts after this long.
+pub const GIVEN_UP_AFTER: Duration = Duration::from_mins(5);
+
+/// When the settling reading is asked for, after the end was first read; the later times are for reads that fail.
+const ATTEMPTS: [Duration; 6] = [
+    Duration::from_secs(3),
+    Duration::from_secs(15),
+    Duration::from_mins(1),
+    Duration::from_mins(2),
+    Duration::from_mins(4),
+    GIVEN_UP_AFTER,
+];
+
+/// Whether the known quota is final.
+pub fn is_settled(task: &Task, now: Timestamp) -> bool {
+    task.ended_seen.is_some_and(|ended| has_settling_reading(task, ended) || ended + GIVEN_UP_AFTER <= now)
+}
+
+/// Whether a counted success still needs its settling reading.
+pub fn needs_reading(task: &Task) -> bool {
+    task.status == Status::Succeeded
+        && task.counted.ends != 0
+        && !task.counted.quota
+        && task.ended_seen.is_some_and(|ended| !has_settling_reading(task, ended))
+}
+
+/// Whether the settling reading is given up: the known quota counts.
+pub fn is_given_up(task: &Task, now: Timestamp) -> bool {
+    needs_reading(task) && task.ended_seen.is_some_and(|ended| ended + GIVEN_UP_AFTER <= now)
+}
+
+/// The wait until the settling reading is asked for next, or given up; `None` when the task needs none.
+pub fn wait(task: &Task, now: Timestamp) -> Option<Duration> {
+    let ended = task.ended_seen.filter(|_| needs_reading(task))?;
+    let next = ATTEMPTS.iter().map(|after| ended + *after).find(|at| *at > now)?;
+    // A clock that was set back does not delay it.
+    Some(next.duration_since(now).min(GIVEN_UP_AFTER))
+}
+
+fn has_settling_reading(task: &Task, ended: Timestamp) -> bool {
+    task.last_poll.is_some_and(|asked| asked >= ended + SETTLED_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{NewTask, TaskId};
+
+    fn ended(last_poll: i64) -> Task {
+        let new = NewTask::new(TaskId::parse("t").unwrap());
+        let mut task = Task::new("u".into(), "new_api", new, Timestamp::from_secs(0));
+        (task.status, task.ended_seen) = (Status::Succeeded, Some(Timestamp::from_secs(1000)));
+        (task.counted.ends, task.last_poll) = (1 << Status::Succeeded.index(), Some(Timestamp::from_secs(last_poll)));
+        task
+    }
+
+    #[test]
+    fn one_settling_reading_is_asked_for_and_given_up_after_five_minutes() {
+        let mut now = 1000;
+        let mut at = Vec::new();
+        while let Some(wait) = wait(&ended(999), Timestamp::from_secs(now)) {
+            now += i64::try_from(wait.as_secs()).unwrap();
+            at.push(now - 1000);
+        }
+        assert_eq!(at, [3, 15, 60, 120, 240, 300]);
+        let given_up = |secs| is_given_up(&ended(999), Timestamp::from_secs(secs));
+        assert_eq!((given_up(1299), given_up(1300)), (false, true));
+        let settled = |asked, now| is_settled(&ended(asked), Timestamp::from_secs(now));
+        assert_eq!((settled(1001, 1299), settled(1001, 1300), settled(1002, 1003)), (false, true, true));
+        assert_eq!(wait(&ended(1002), Timestamp::from_secs(1003)), None, "it has been read");
+        let failed = Task { status: Status::Failed, ..ended(999) };
+        assert_eq!(wait(&failed, Timestamp::from_secs(1000)), None, "only successes count quota");
+    }
+}
