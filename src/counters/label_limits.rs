@@ -277,4 +277,33 @@ mod tests {
         limiter.assign(&mut tasks[8], NOW);
         assert_eq!(tasks[8].label_set().labels.len(), 0);
     }
+
+    #[test]
+    fn a_whole_gateway_stays_within_the_limits_and_keeps_its_channels() {
+        let names = ["channel", "group", "user"];
+        let labels = names.map(|name| (name.to_owned(), format!("label_{name}").into())).to_vec();
+        // `aggregate_labels: [channel, group, user]`: the last one is folded first.
+        let limits =
+            LabelLimits { fold_order: vec![2, 1, 0], max_sets: 1000, max_models: 50, labels, ..LabelLimits::default() };
+        let mut limiter = LabelLimiter::new(limits);
+        let mut random = fastrand::Rng::with_seed(1);
+        let (mut sets, mut channels, mut users) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for _ in 0..100_000 {
+            let (user, channel) = (random.u32(..500).min(random.u32(..500)), random.u32(..20));
+            let values = [format!("c{channel}"), format!("g{}", user % 3), format!("u{user}")];
+            let labels = names.map(str::to_owned).into_iter().zip(values).collect();
+            let new = NewTask { labels: Arc::new(labels), ..NewTask::new(TaskId::parse("t").unwrap()) };
+            let mut task = Task::new("u".into(), "new_api", new, NOW);
+            limiter.assign(&mut task, NOW);
+            Arc::make_mut(&mut task.video).model = limiter.model(&format!("m{}", channel / 4), NOW);
+            limiter.assign_again(&mut task, NOW);
+            let labels = task.origin.aggregate_labels.clone();
+            channels.insert(labels[0].1.to_string());
+            users.insert(labels[2].1.to_string());
+            sets.insert(task.label_set());
+        }
+        assert!(sets.len() <= 1000, "{}", sets.len());
+        assert_eq!(channels, (0..20).map(|n| format!("c{n}")).collect(), "what comes late is folded by user");
+        assert!(users.contains(OTHER) && users.len() > 10, "{users:?}");
+    }
 }

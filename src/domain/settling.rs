@@ -1,5 +1,5 @@
 //! When the quota of a task is final. A new-api gateway writes the end of a task first and its settled quota after that: a reading
-//! between the two has the amount that was charged in advance (docs/upstreams.md 2.10).
+//! between the two has the amount that was charged in advance (docs/upstreams.md 2.3).
 
 use std::time::Duration;
 
