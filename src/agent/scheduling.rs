@@ -27,8 +27,10 @@ impl Poller {
     /// How long until a task is polled again; `None` for one that is not.
     fn wait(&self, table: &TaskTable, slot: RowSlot, task: &Task, now: Now) -> Option<Wait> {
         let pace = &self.polling.pace;
+        let is_for_list = || self.lists.route(task, table.listed(slot), now) == Route::List;
         if !task.is_active() {
-            let settling = settling::wait(task, now.steady).filter(|_| self.settles_quota);
+            let is_asked = !(task.read_has_side_effect || is_for_list());
+            let settling = settling::wait(task, is_asked, now.steady).filter(|_| self.settles_quota);
             let recheck =
                 schedule::recheck(task, self.rechecks, pace, now.steady).map(|wait| wait + self.queue.slack());
             let span = settling.into_iter().chain(recheck).min()?;
@@ -36,7 +38,7 @@ impl Poller {
         }
         // Jitter would keep apart what should be read together.
         let chance = if self.are_polled_together() { 0.5 } else { fastrand::f64() };
-        let has_effect = task.read_has_side_effect && self.lists.route(task, table.listed(slot), now) != Route::List;
+        let has_effect = task.read_has_side_effect && !is_for_list();
         let wait = schedule::wait(task, pace, has_effect, now.steady, chance);
         let span = if self.has_callbacks { wait.max(pace.max) } else { wait };
         Some(Wait { span, is_exact: false })

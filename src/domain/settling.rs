@@ -39,10 +39,12 @@ pub fn is_given_up(task: &Task, now: Timestamp) -> bool {
     needs_reading(task) && task.ended_seen.is_some_and(|ended| ended + GIVEN_UP_AFTER <= now)
 }
 
-/// The wait until the settling reading is asked for next, or given up; `None` when the task needs none.
-pub fn wait(task: &Task, now: Timestamp) -> Option<Duration> {
+/// The wait until the settling reading is asked for next, or given up; `None` when the task needs none. A task that only a list reads
+/// is not asked for: its next row tells.
+pub fn wait(task: &Task, is_asked: bool, now: Timestamp) -> Option<Duration> {
     let ended = task.ended_seen.filter(|_| needs_reading(task))?;
-    let next = ATTEMPTS.iter().map(|after| ended + *after).find(|at| *at > now)?;
+    let attempts = if is_asked { &ATTEMPTS[..] } else { &[GIVEN_UP_AFTER] };
+    let next = attempts.iter().map(|after| ended + *after).find(|at| *at > now)?;
     // A clock that was set back does not delay it.
     Some(next.duration_since(now).min(GIVEN_UP_AFTER))
 }
@@ -68,7 +70,7 @@ mod tests {
     fn one_settling_reading_is_asked_for_and_given_up_after_five_minutes() {
         let mut now = 1000;
         let mut at = Vec::new();
-        while let Some(wait) = wait(&ended(999), Timestamp::from_secs(now)) {
+        while let Some(wait) = wait(&ended(999), true, Timestamp::from_secs(now)) {
             now += i64::try_from(wait.as_secs()).unwrap();
             at.push(now - 1000);
         }
@@ -77,8 +79,9 @@ mod tests {
         assert_eq!((given_up(1299), given_up(1300)), (false, true));
         let settled = |asked, now| is_settled(&ended(asked), Timestamp::from_secs(now));
         assert_eq!((settled(1001, 1299), settled(1001, 1300), settled(1002, 1003)), (false, true, true));
-        assert_eq!(wait(&ended(1002), Timestamp::from_secs(1003)), None, "it has been read");
+        assert_eq!(wait(&ended(1002), true, Timestamp::from_secs(1003)), None, "it has been read");
+        assert_eq!(wait(&ended(999), false, Timestamp::from_secs(1000)), Some(GIVEN_UP_AFTER), "its row tells");
         let failed = Task { status: Status::Failed, ..ended(999) };
-        assert_eq!(wait(&failed, Timestamp::from_secs(1000)), None, "only successes count quota");
+        assert_eq!(wait(&failed, true, Timestamp::from_secs(1000)), None, "only successes count quota");
     }
 }

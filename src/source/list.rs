@@ -33,6 +33,9 @@ const FIRST_RETRY_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait before a retry after 503; when the upstream asks for a longer one, the read fails.
 const MAX_RETRY_WAIT: Duration = Duration::from_mins(5);
 
+/// While pages are needed, so many are read for each task that is asked for alone.
+const PAGES_PER_SINGLE: u32 = 9;
+
 /// How long a list rests after 429 when the response has no `Retry-After`: new-api counts requests in windows of this length.
 const REST: Duration = Duration::from_mins(3);
 
@@ -56,8 +59,8 @@ pub struct UpstreamList {
     rests_until: Option<Instant>,
     /// When the rate limit allows the next request.
     next_permit: Option<Instant>,
-    /// The last request was for a single task: a page is next, if one is needed.
-    was_single: bool,
+    /// How many pages were read since the last request for a single task.
+    pages_since_single: u32,
 }
 
 /// Result of one request.
@@ -81,7 +84,7 @@ impl UpstreamList {
             next_refresh: None,
             rests_until: None,
             next_permit: None,
-            was_single: false,
+            pages_since_single: 0,
         }
     }
 
@@ -155,11 +158,12 @@ impl UpstreamList {
             self.cursor.newest = self.cursor.newest.max(pass.newest);
         }
         let needs_page = self.cursor.pass.is_some() || demand.since.is_some() || self.needs_refresh();
-        if let Some(task) = demand.tasks.first().filter(|_| !(self.was_single && needs_page)) {
-            self.was_single = true;
+        let is_turn = !needs_page || self.pages_since_single >= PAGES_PER_SINGLE;
+        if let Some(task) = demand.tasks.first().filter(|_| is_turn) {
+            self.pages_since_single = 0;
             return self.read_task(task).await;
         }
-        self.was_single = false;
+        self.pages_since_single = self.pages_since_single.saturating_add(1);
         if self.cursor.pass.is_none() {
             self.cursor.pass = self.begin_pass(local_now, self.needs_refresh() || demand.since.is_none());
         }

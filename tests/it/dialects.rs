@@ -1,54 +1,12 @@
 //! Every dialect end to end: many tasks from the first poll to each final status.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use videogen_exporter::provider::PROVIDERS;
-use videogen_exporter::simulate::{self, Faults, Gateway, Settings};
 
-use super::exporter::{self, Exporter, QUICK};
-
-/// A fake gateway that speaks every dialect.
-struct FakeGateway {
-    address: SocketAddr,
-    stop: CancellationToken,
-    serving: JoinHandle<anyhow::Result<()>>,
-}
-
-impl FakeGateway {
-    #[expect(clippy::disallowed_methods, reason = "the server is owned by this value and joined by stop")]
-    async fn start(tasks: usize, speed: f64) -> Self {
-        let gateway = Gateway::new(&Settings {
-            tasks,
-            seed: 7,
-            speed,
-            faults: Faults::default(),
-            list_limit: 0,
-            hides_bodies: false,
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let serving = tokio::spawn(simulate::serve(listener, gateway, stop.clone()));
-        Self { address, stop, serving }
-    }
-
-    /// The ids of its tasks.
-    async fn ids(&self) -> Vec<String> {
-        let (_, targets) = exporter::get(self.address, "-/tasks").await;
-        let groups: Value = serde_json::from_str(&targets).unwrap();
-        groups[0]["targets"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.serving.await.unwrap().unwrap();
-    }
-}
+use super::exporter::{Exporter, QUICK};
+use super::simulation::Simulation;
 
 /// Each provider, the path of its API and the final statuses of its dialect.
 const DIALECTS: &[(&str, &str, &[&str])] = &[
@@ -92,8 +50,8 @@ fn overrides(name: &str) -> &'static str {
 
 #[tokio::test]
 async fn every_dialect_is_followed_to_each_of_its_final_statuses() {
-    let fake = FakeGateway::start(150, 40.0).await;
-    let ids = fake.ids().await;
+    let fake = Simulation::start(150, 40.0).await;
+    let ids = fake.ids();
     let mut text = format!(
         "{}tasks: {{count_since: always}}\nupstreams:\n",
         QUICK.replace("requests_per_second: 500", "requests_per_second: 400")
@@ -157,7 +115,6 @@ async fn every_dialect_is_followed_to_each_of_its_final_statuses() {
         assert!(std::time::Instant::now() < deadline, "{missing:?} {late:?}");
     }
     exporter.stop().await;
-    fake.stop().await;
 }
 
 /// The sum of all samples of a family with these labels.

@@ -1,9 +1,7 @@
 //! Tasks that are read by a gateway's list, with real servers: lists that are refused or odd, and channels that single reads change.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -11,12 +9,11 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
-use videogen_exporter::simulate::{self, Faults, Gateway, Settings};
 
-use crate::exporter::{Exporter, QUICK, get, value};
+use crate::exporter::{Exporter, QUICK, value};
 use crate::known::now;
 use crate::server::Server;
+use crate::simulation::Simulation;
 
 const TASKS: usize = 12;
 
@@ -167,43 +164,6 @@ async fn whatever_a_list_does_every_task_is_counted_once() {
     futures_util::future::join_all(modes).await;
 }
 
-/// A simulated gateway that stops with the test.
-struct Simulation(SocketAddr, CancellationToken, Arc<Gateway>);
-
-impl Simulation {
-    #[expect(clippy::disallowed_methods, reason = "the gateway stops with this value")]
-    async fn start(tasks: usize, speed: f64) -> Self {
-        let settings =
-            Settings { tasks, seed: 5, speed, faults: Faults::default(), list_limit: 0, hides_bodies: false };
-        let gateway = Gateway::new(&settings);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        tokio::spawn(simulate::serve(listener, gateway.clone(), stop.clone()));
-        Self(address, stop, gateway)
-    }
-
-    /// Rows of tasks at Gemini that have ended, newest first.
-    async fn ended_at_gemini(&self) -> Vec<Value> {
-        let (_, body) = get(self.0, "api/task/").await;
-        let _ = body;
-        let query = crate::exporter::client(self.0);
-        let mut request = videogen_exporter::http::Request::get(["api", "task", ""]);
-        request.query = [("page_size", "100"), ("platform", "24")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec();
-        let response = query.send(&request, None).await.unwrap();
-        let page: Value = serde_json::from_slice(&response.body.unwrap()).unwrap();
-        let rows = page["data"]["items"].as_array().unwrap().clone();
-        rows.into_iter().filter(|row| matches!(row["status"].as_str(), Some("SUCCESS" | "FAILURE"))).collect()
-    }
-}
-
-impl Drop for Simulation {
-    fn drop(&mut self) {
-        self.1.cancel();
-    }
-}
-
 /// The sum of the series that begin so.
 fn sum(page: &str, beginning: &str) -> f64 {
     let values = page.lines().filter(|line| line.starts_with(beginning));
@@ -216,7 +176,7 @@ async fn tasks_at_gemini_are_read_without_a_trace() {
     let text = format!(
         "{QUICK}upstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', \
          list_configs: [{{requests_per_second: 20, refresh_interval: 1s, lookback: 10m}}]}}]\n",
-        simulation.0
+        simulation.address
     );
     let exporter = Exporter::start(&text, Path::new(env!("CARGO_MANIFEST_DIR"))).await;
     let veo = "videogen_tasks_finished_total{upstream=\"gw\",provider=\"new_api\",model=\"veo-3.0-generate-001\"";
@@ -231,7 +191,8 @@ async fn tasks_at_gemini_are_read_without_a_trace() {
     };
     assert_eq!(value(&page, "videogen_reads_with_effect_total{upstream=\"gw\"}"), Some(0.0), "no poll changed a task");
     exporter.stop().await;
-    let ended = simulation.ended_at_gemini().await;
+    let mut ended = simulation.gemini_rows().await;
+    ended.retain(|row| matches!(row["status"].as_str(), Some("SUCCESS" | "FAILURE")));
     assert!(ended.len() >= 15, "{}", ended.len());
     for row in &ended {
         assert!(row["finish_time"].as_i64() > Some(0) && row["data"].is_object(), "{row}");
@@ -247,12 +208,12 @@ async fn tasks_at_gemini_are_read_without_a_trace() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_list_reads_with_effect_are_rare_and_counted() {
     let simulation = Simulation::start(60, 20.0).await;
-    let targets = simulation.2.targets("");
+    let targets = simulation.gateway.targets("");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("ids.json"), targets).unwrap();
     let text = format!(
         "{QUICK}upstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', file_sd_configs: [{{files: [ids.json]}}]}}]\n",
-        simulation.0
+        simulation.address
     );
     let exporter = Exporter::start(&text, folder.path()).await;
     let ended = "videogen_tasks_finished_total{upstream=\"gw\",provider=\"new_api\",model=\"sora-2\"";
@@ -265,7 +226,7 @@ async fn without_a_list_reads_with_effect_are_rare_and_counted() {
         assert!(Instant::now() < deadline, "{page}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    let (_, all) = simulation.2.render_page(0, 1, |_, view| view.task.model.platform == "24", |_, _| Value::Null);
+    let (_, all) = simulation.gateway.render_page(0, 1, |_, view| view.task.model.platform == "24", |_, _| Value::Null);
     let effects = sum(&page, "videogen_reads_with_effect_total");
     assert!(
         effects > 0.0 && effects <= f64::from(u32::try_from(all).unwrap()),

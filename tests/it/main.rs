@@ -40,6 +40,7 @@ mod sane;
 mod schemas;
 mod series;
 mod server;
+mod simulation;
 mod sources;
 mod state;
 mod tokens;

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use videogen_exporter::domain::{Status, Timestamp};
-use videogen_exporter::simulate::{self, Faults, Gateway, Settings};
 
 use crate::exporter::{Exporter, PATIENCE, QUICK, get, value};
 use crate::program::Running;
+use crate::simulation::Simulation;
 use crate::upstream::Upstream;
 
 const TASKS: usize = 1500;
@@ -85,18 +84,9 @@ fn mebibytes(pid: u32, size: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_scrapes_with_twenty_slow_ones_do_not_block_polls_or_grow_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let gateway = Gateway::new(&Settings {
-        tasks: TASKS,
-        seed: 7,
-        speed: 0.01,
-        faults: Faults::default(),
-        list_limit: 0,
-        hides_bodies: false,
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (gateway_at, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let serving = tokio::spawn(simulate::serve(listener, gateway, stop.clone()));
-    fs::write(folder.path().join("ids.json"), get(gateway_at, "-/tasks").await.1).unwrap();
+    let gateway = Simulation::start(2 * TASKS, 0.01).await;
+    let gateway_at = gateway.address;
+    fs::write(folder.path().join("ids.json"), json!([{"targets": gateway.ids()[..TASKS]}]).to_string()).unwrap();
     let upstreams = json!([{ "name": "sim", "provider": "new_api", "base_url": format!("http://{gateway_at}"),
         "file_sd_configs": [{"files": ["ids.json"]}] }]);
     let file = folder.path().join("c.yml");
@@ -139,8 +129,6 @@ async fn a_hundred_scrapes_with_twenty_slow_ones_do_not_block_polls_or_grow_memo
         after.len()
     );
     slow_scrapes.shutdown().await;
-    stop.cancel();
-    serving.await.unwrap().unwrap();
 }
 
 /// Stalled scrapes fill the limit: the next scrape gets 503, and 200 after they were dropped.

@@ -1,0 +1,55 @@
+//! A simulated gateway in the process of the tests; it stops when it is dropped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use videogen_exporter::http::Request;
+use videogen_exporter::simulate::{self, Faults, Gateway, Settings};
+
+use crate::exporter::client;
+
+/// The gateway.
+pub struct Simulation {
+    pub address: SocketAddr,
+    pub gateway: Arc<Gateway>,
+    stop: CancellationToken,
+}
+
+impl Simulation {
+    /// With so many active tasks, which run so many times faster than real ones.
+    #[expect(clippy::disallowed_methods, reason = "the gateway stops with this value")]
+    pub async fn start(tasks: usize, speed: f64) -> Self {
+        let settings =
+            Settings { tasks, seed: 7, speed, faults: Faults::default(), list_limit: 0, hides_bodies: false };
+        let gateway = Gateway::new(&settings);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        tokio::spawn(simulate::serve(listener, gateway.clone(), stop.clone()));
+        Self { address, gateway, stop }
+    }
+
+    /// The ids of those of its tasks that single polls do not change: the others are polled every 2 min only.
+    pub fn ids(&self) -> Vec<String> {
+        let (ids, _) =
+            self.gateway.render_page(0, 1_000_000, |_, view| view.task.model.platform != "24", |id, _| id.into());
+        ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The latest rows of tasks at Gemini, as an administrator sees them.
+    pub async fn gemini_rows(&self) -> Vec<Value> {
+        let query = [("page_size", "100"), ("platform", "24")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let request = Request { query: query.to_vec(), ..Request::get(["api", "task", ""]) };
+        let response = client(self.address).send(&request, None).await.unwrap();
+        let page: Value = serde_json::from_slice(&response.body.unwrap()).unwrap();
+        page["data"]["items"].as_array().unwrap().clone()
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
