@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::polled_list::{PolledList, SweptTask};
 use super::queue::DuePoll;
 use super::table::{Listed, TaskTable};
-use crate::config::{ByList, Upstream};
+use crate::config::{ByList, ListSourceSettings, Upstream};
 use crate::domain::time::Now;
 use crate::domain::{Task, Timestamp};
 use crate::source::{ListDemand, ListRows};
@@ -40,6 +40,8 @@ pub struct ListPolling {
     waiting: VecDeque<DuePoll>,
     /// Due tasks that only a list may read.
     list_only: Vec<DuePoll>,
+    /// The interval between two polls of a task.
+    interval: Duration,
     /// When it may be computed again whether a sweep saves requests.
     next_look: Option<Instant>,
 }
@@ -60,9 +62,14 @@ impl ListPolling {
     pub fn new(upstream: &Upstream, now: Instant) -> Self {
         let is_used = upstream.polling.by_list == ByList::Auto && upstream.dialect.batch().is_none();
         let page_size = upstream.dialect.list().map_or(1, |list| list.size);
-        let count = if is_used { upstream.list_sources.len().min(usize::from(u8::MAX)) } else { 0 };
+        let interval = upstream.polling.pace.interval;
+        let sources = upstream.list_sources.iter().enumerate().take(if is_used { usize::from(u8::MAX) } else { 0 });
+        let list = |(n, source): (usize, &ListSourceSettings)| {
+            PolledList::new(format!("list/{n}"), page_size, source.requests_per_second, interval, now)
+        };
         Self {
-            lists: (0..count).map(|n| PolledList::new(format!("list/{n}"), page_size, now)).collect(),
+            lists: sources.map(list).collect(),
+            interval,
             is_new_api: upstream.dialect.is_new_api(),
             can_ask_for_one: upstream.dialect.list().is_some_and(|list| list.query_one.is_some()),
             ..Self::default()
@@ -191,7 +198,7 @@ impl ListPolling {
             let task = |poll: DuePoll| Some(SweptTask::new(poll, table.by_token(poll.token)?, is_list_only));
             due.extend(polls.into_iter().filter_map(task));
         };
-        let is_swept = |due: &DuePoll| is_of_list(due) && !table.listed(due.token.slot).was_skipped && !due.is_alone;
+        let is_swept = |due: &DuePoll| is_of_list(due) && !due.is_alone;
         let (own, others): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(is_swept);
         self.waiting = others.into();
         collect(own, false);
@@ -205,17 +212,25 @@ impl ListPolling {
 
     /// A task is not part of a sweep: it is read alone, by the list if only that may read it.
     fn leave_out(&mut self, n: usize, task: SweptTask) {
-        if task.is_list_only && self.can_ask_for_one {
-            self.lists[n].single.push(task.due);
-        } else {
-            self.put_back(task);
+        match (task.is_list_only, self.can_ask_for_one) {
+            (true, true) => self.lists[n].single.push(task.due),
+            (true, false) => self.list_only.push(task.due),
+            (false, _) => self.waiting.push_front(DuePoll { is_alone: true, ..task.due }),
         }
     }
 
-    /// The next poll to send alone: the oldest task of a sweep, or one that waits, if it became due before `other`.
-    pub fn next_single(&mut self, table: &TaskTable, other: Option<Instant>) -> Option<DuePoll> {
-        let swept = self.lists.iter_mut().find_map(|list| list.take_oldest(table, other));
-        swept.or_else(|| self.waiting.pop_front_if(|due| other.is_none_or(|other| due.at < other)))
+    /// The next poll to send alone, if it became due before `other`: the oldest task of a sweep that takes long, or one that waits
+    /// although no sweep is in progress that another one can follow soon.
+    pub fn next_single(&mut self, table: &TaskTable, other: Option<Instant>, now: Instant) -> Option<DuePoll> {
+        let mut slow = self.lists.iter_mut().filter(|list| list.needs_help(now));
+        let swept = slow.find_map(|list| list.take_oldest(table, other));
+        let is_sweeping = self.lists.iter().any(PolledList::is_sweeping);
+        let patience = if is_sweeping { self.interval } else { Duration::ZERO };
+        let is_next = |due: &mut DuePoll| {
+            let has_waited = due.is_alone || now.saturating_duration_since(due.at) >= patience;
+            has_waited && other.is_none_or(|other| due.at < other)
+        };
+        swept.or_else(|| self.waiting.pop_front_if(is_next))
     }
 
     /// A list has answered, or failed.

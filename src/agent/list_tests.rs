@@ -242,7 +242,10 @@ async fn a_row_brings_labels_that_hold_from_then_on() {
 #[tokio::test]
 async fn many_due_tasks_are_read_by_pages_and_the_oldest_alone() {
     let upstream = Upstream::default();
-    let (mut test, _folder) = start(&upstream).await;
+    let folder = tempfile::tempdir().unwrap();
+    // A page takes longer than the interval between two polls.
+    let config = config_with_list(folder.path(), "requests_per_second: 0.01", "");
+    let mut test = TestActor::start(&config, &Location::Memory, clock(), upstream.clone()).await;
     let start = 1_799_999_000;
     let name = |n: i64| format!("t{n:03}");
     let rows = |ids: std::ops::Range<i64>| {

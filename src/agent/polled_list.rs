@@ -34,6 +34,10 @@ pub struct PolledList {
     /// The `source` label.
     pub label: String,
     page_size: usize,
+    /// Pages a second.
+    rate: f64,
+    /// A sweep that takes longer needs the help of single polls.
+    interval: Duration,
     demand: watch::Sender<ListDemand>,
     started: Instant,
     has_answered: bool,
@@ -44,6 +48,11 @@ pub struct PolledList {
     sweep_began: Option<Instant>,
     /// How far the sweep has come.
     reached: Option<Timestamp>,
+    /// How many of its tasks single polls have read, and how many were left out.
+    read_alone: usize,
+    left_out: usize,
+    /// How many pages the sweep still needs, by estimate.
+    pages_left: usize,
     /// When it is next computed how far the sweep should go.
     next_trim: Option<Instant>,
     /// How long the last sweep took.
@@ -74,10 +83,12 @@ impl SweptTask {
 
 impl PolledList {
     /// Nothing is known of it yet.
-    pub fn new(label: String, page_size: usize, now: Instant) -> Self {
+    pub fn new(label: String, page_size: usize, rate: f64, interval: Duration, now: Instant) -> Self {
         Self {
             label,
             page_size,
+            rate,
+            interval,
             demand: watch::channel(ListDemand::default()).0,
             started: now,
             has_answered: false,
@@ -85,6 +96,9 @@ impl PolledList {
             sweep: VecDeque::new(),
             sweep_began: None,
             reached: None,
+            read_alone: 0,
+            left_out: 0,
+            pages_left: 0,
             next_trim: None,
             sweep_time: Duration::ZERO,
             rows_per_task: 1.0,
@@ -123,6 +137,7 @@ impl PolledList {
 
     /// A page had so many rows, and so many of tracked tasks.
     pub fn on_page(&mut self, rows: usize, tracked: usize) {
+        self.pages_left = self.pages_left.saturating_sub(1);
         if tracked > 0 {
             #[expect(clippy::cast_precision_loss, reason = "rows of a page")]
             let ratio = rows as f64 / tracked as f64;
@@ -139,10 +154,10 @@ impl PolledList {
     pub fn begin_sweep(&mut self, mut due: Vec<SweptTask>, table: &TaskTable, now: Instant) -> Vec<SweptTask> {
         due.sort_by_key(|task| std::cmp::Reverse(task.submit));
         self.reached = None;
-        let swept = if due.len() < 2 { 0 } else { self.best_sweep(due.iter(), table) };
+        let (swept, pages) = if due.len() < 2 { (0, 0) } else { self.best_sweep(due.iter(), table) };
         let others = due.split_off(swept);
         if swept > 0 {
-            self.sweep_began = Some(now);
+            (self.sweep_began, self.pages_left) = (Some(now), pages);
             tracing::debug!(source = self.label, tasks = swept, others = others.len(), "sweep of the list begins");
             self.sweep = due.into();
             self.next_trim = Some(now + TRIM_INTERVAL);
@@ -153,20 +168,22 @@ impl PolledList {
     /// Leaves those of the oldest tasks out of the sweep that are not worth its pages any more: single polls have read others there.
     pub fn trim_sweep(&mut self, table: &TaskTable, now: Instant) -> impl Iterator<Item = SweptTask> + use<> {
         let is_due = self.is_sweeping() && self.next_trim.is_none_or(|next| next <= now);
-        let keep = if is_due { self.best_sweep(self.sweep.iter(), table) } else { self.sweep.len() };
+        let mut keep = self.sweep.len();
         if is_due {
+            (keep, self.pages_left) = self.best_sweep(self.sweep.iter(), table);
             self.next_trim = Some(now + TRIM_INTERVAL);
         }
         self.sweep.split_off(keep).into_iter()
     }
 
-    /// How many of these tasks, newest first, are best read by pages: as many requests as possible are saved. 0 when none is.
-    fn best_sweep<'a>(&self, due: impl Iterator<Item = &'a SweptTask>, table: &TaskTable) -> usize {
+    /// How many of these tasks, newest first, are best read by pages: as many requests as possible are saved. 0 when none is. And
+    /// how many pages that takes.
+    fn best_sweep<'a>(&self, due: impl Iterator<Item = &'a SweptTask>, table: &TaskTable) -> (usize, usize) {
         let submits = table.rows().iter().map(|(_, row)| expected_submit(&row.task));
         let is_ahead = |submit: &Timestamp| self.reached.is_none_or(|reached| *submit <= reached);
         let mut submits: Vec<Timestamp> = submits.filter(is_ahead).collect();
         submits.sort_unstable();
-        let mut best = (0, 0);
+        let (mut most_saved, mut best) = (0, (0, 0));
         for (n, task) in due.enumerate() {
             let newer = submits.len() - submits.partition_point(|submit| *submit <= task.submit);
             #[expect(
@@ -177,11 +194,11 @@ impl PolledList {
             )]
             let pages = (newer as f64 * self.rows_per_task) as usize / self.page_size + 1;
             let saved = (n + 1).saturating_sub(pages);
-            if saved > best.0 {
-                best = (saved, n + 1);
+            if saved > most_saved {
+                (most_saved, best) = (saved, (n + 1, pages));
             }
         }
-        best.1
+        best
     }
 
     /// Ends the sweep; returns what it has not read.
@@ -196,9 +213,18 @@ impl PolledList {
         }
         if let Some(began) = self.sweep_began.take_if(|_| self.sweep.is_empty()) {
             self.sweep_time = now.saturating_duration_since(began);
-            let seconds = self.sweep_time.as_secs_f64();
-            tracing::debug!(source = self.label, seconds, "sweep of the list has ended");
+            let (seconds, alone, left_out) = (self.sweep_time.as_secs_f64(), self.read_alone, self.left_out);
+            let reached = self.reached.map(Timestamp::as_millis);
+            tracing::debug!(source = self.label, seconds, alone, left_out, reached, "sweep of the list has ended");
+            (self.read_alone, self.left_out) = (0, 0);
         }
+    }
+
+    /// Whether the sweep would take longer than the interval between two polls, so that single polls read its oldest tasks.
+    pub fn needs_help(&self, now: Instant) -> bool {
+        let taken = self.sweep_began.map_or(Duration::ZERO, |began| now.saturating_duration_since(began));
+        let pages = f64::from(u32::try_from(self.pages_left).unwrap_or(u32::MAX));
+        self.is_sweeping() && pages / self.rate > self.interval.saturating_sub(taken).as_secs_f64()
     }
 
     /// Takes the oldest task of the sweep that a single poll may read, if it became due before `other`.
@@ -209,6 +235,7 @@ impl PolledList {
             }
             let task = self.sweep.remove(oldest)?;
             if table.by_token(task.due.token).is_some() {
+                self.read_alone += 1;
                 return Some(task.due);
             }
         }
@@ -226,6 +253,7 @@ impl PolledList {
         let mut passed = Vec::new();
         while let Some(task) = self.sweep.pop_front_if(|task| is_passed(task)) {
             if table.by_token(task.due.token).is_some() {
+                self.left_out += 1;
                 passed.push(task);
             }
         }

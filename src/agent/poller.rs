@@ -252,7 +252,7 @@ impl Poller {
         now: Now,
         readings: &mut Vec<(RowSlot, Reading)>,
     ) -> Option<(DuePoll, &'a Task)> {
-        while let Some(due) = self.pop(table) {
+        while let Some(due) = self.pop(table, now.monotonic) {
             let Some(task) = table.by_token(due.token) else {
                 self.need_results.remove(&due.token);
                 continue;
@@ -271,9 +271,9 @@ impl Poller {
         None
     }
 
-    fn pop(&mut self, table: &TaskTable) -> Option<DuePoll> {
+    fn pop(&mut self, table: &TaskTable, now: Instant) -> Option<DuePoll> {
         let other = self.queue.next_due();
-        let of_list = if self.queue.has_alone() { None } else { self.lists.next_single(table, other) };
+        let of_list = if self.queue.has_alone() { None } else { self.lists.next_single(table, other, now) };
         of_list.or_else(|| self.queue.pop())
     }
 

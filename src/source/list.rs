@@ -15,6 +15,7 @@ use tokio::time::sleep_until;
 use super::groups::too_many_targets;
 use super::list_pass::{FULL_PASS_INTERVAL, ListCursor, MAX_PAGES, PageResult, Pass};
 use super::listing::{ListDemand, ListRequest, ListRows, Listing};
+use super::retry;
 use super::row_labels::label_rows;
 use crate::clock;
 use crate::config;
@@ -24,20 +25,11 @@ use crate::http::{Client, Request};
 use crate::provider::{Dialect, ListPage, ListScope, PageRequest, Zone};
 use crate::secret::fingerprint;
 
-/// Retries of a page after 429 or 503, before the read fails.
-const MAX_RETRIES: u32 = 3;
-
-/// Wait before the first retry after 503 when the response has no `Retry-After`; it doubles with each retry.
-const FIRST_RETRY_WAIT: Duration = Duration::from_secs(5);
-
-/// Longest wait before a retry after 503; when the upstream asks for a longer one, the read fails.
-const MAX_RETRY_WAIT: Duration = Duration::from_mins(5);
-
 /// While pages are needed, so many are read for each task that is asked for alone.
 const PAGES_PER_SINGLE: u32 = 9;
 
-/// How long a list rests after 429 when the response has no `Retry-After`: new-api counts requests in windows of this length.
-const REST: Duration = Duration::from_mins(3);
+/// While due tasks need pages, a pass through all of `lookback` gets one of so many.
+const PAGES_PER_FULL: u32 = 10;
 
 /// A list that takes longer is a burden for its upstream.
 const SLOW: Duration = Duration::from_secs(2);
@@ -59,8 +51,9 @@ pub struct UpstreamList {
     rests_until: Option<Instant>,
     /// When the rate limit allows the next request.
     next_permit: Option<Instant>,
-    /// How many pages were read since the last request for a single task.
+    /// How many pages were read since the last request for a single task, and in all.
     pages_since_single: u32,
+    pages: u32,
 }
 
 /// Result of one request.
@@ -85,6 +78,7 @@ impl UpstreamList {
             rests_until: None,
             next_permit: None,
             pages_since_single: 0,
+            pages: 0,
         }
     }
 
@@ -138,7 +132,7 @@ impl UpstreamList {
         let demand = self.demand.borrow();
         let needs_page = match &self.cursor.pass {
             Some(pass) => pass.is_discovery || !pass.is_enough(demand.since),
-            None => demand.since.is_some(),
+            None => demand.since.is_some() || self.cursor.waiting.is_some(),
         };
         needs_page || !demand.tasks.is_empty() || self.needs_refresh()
     }
@@ -152,20 +146,25 @@ impl UpstreamList {
         let demand = self.demand.borrow_and_update().clone();
         let local_now = Timestamp::from(clock::now());
         // The list has changed too much since a pass that was interrupted for so long.
-        self.cursor.pass =
-            self.cursor.pass.take_if(|pass| local_now.duration_since(pass.began_at) < FULL_PASS_INTERVAL);
-        if let Some(pass) = self.cursor.pass.take_if(|pass| !pass.is_discovery && pass.is_enough(demand.since)) {
-            self.cursor.newest = self.cursor.newest.max(pass.newest);
+        for pass in [&mut self.cursor.pass, &mut self.cursor.waiting] {
+            *pass = pass.take_if(|pass| local_now.duration_since(pass.began_at) < FULL_PASS_INTERVAL);
         }
-        let needs_page = self.cursor.pass.is_some() || demand.since.is_some() || self.needs_refresh();
+        if let Some(pass) = self.cursor.pass.take_if(|pass| !pass.is_discovery && pass.is_enough(demand.since)) {
+            self.finish_due(&pass);
+        }
+        let has_pass = self.cursor.pass.is_some() || self.cursor.waiting.is_some();
+        let needs_page = has_pass || demand.since.is_some() || self.needs_refresh();
         let is_turn = !needs_page || self.pages_since_single >= PAGES_PER_SINGLE;
         if let Some(task) = demand.tasks.first().filter(|_| is_turn) {
             self.pages_since_single = 0;
             return self.read_task(task).await;
         }
         self.pages_since_single = self.pages_since_single.saturating_add(1);
+        self.pages = self.pages.wrapping_add(1);
+        self.cursor.choose(demand.since.is_some(), self.pages.is_multiple_of(PAGES_PER_FULL));
         if self.cursor.pass.is_none() {
-            self.cursor.pass = self.begin_pass(local_now, self.needs_refresh() || demand.since.is_none());
+            let is_discovery = self.needs_refresh() && self.cursor.waiting.is_none();
+            self.cursor.pass = self.begin_pass(local_now, is_discovery || demand.since.is_none());
         }
         self.read_page(local_now, demand.since).await
     }
@@ -215,7 +214,7 @@ impl UpstreamList {
             return;
         }
         if !pass.is_discovery {
-            self.cursor.newest = self.cursor.newest.max(pass.newest);
+            self.finish_due(&pass);
             return;
         }
         if pass.parts.len() > 1 {
@@ -226,9 +225,14 @@ impl UpstreamList {
         self.finish_pass(&pass, listing);
         // The tasks that are due may be older.
         pass.is_discovery = false;
-        if !page.is_end && needed.is_some() && !pass.is_enough(needed) {
+        if !page.is_end && needed.is_some() && !pass.is_enough(needed) && self.cursor.waiting.is_none() {
             self.cursor.pass = Some(pass);
         }
+    }
+
+    /// Ends a pass for due tasks, which has also found what is new since the last pass.
+    fn finish_due(&mut self, pass: &Pass) {
+        self.cursor.newest = self.cursor.newest.map(|newest| pass.newest.map_or(newest, |latest| latest.max(newest)));
     }
 
     /// A pass for new tasks, or one that only reads due tasks.
@@ -266,7 +270,7 @@ impl UpstreamList {
             let (answers, sent, task) = (listed.tasks, request.sent, Some(task.clone()));
             listing.rows = Some(ListRows { answers, sent, task, began, reached: None, is_end: false });
         } else {
-            let wait = retry_after.unwrap_or(if request.code == Some(429) { REST } else { Duration::ZERO });
+            let wait = retry::wait(request.code, retry_after, 0).unwrap_or_default();
             self.rests_until = Some(clock::instant() + wait.max(self.config.refresh_interval));
         }
         listing
@@ -303,17 +307,9 @@ impl UpstreamList {
         listing: &mut Listing,
     ) {
         let code = listing.requests.last().and_then(|request| request.code);
-        let wait = match code {
-            Some(429) => Some(retry_after.unwrap_or(REST)),
-            Some(503) => {
-                let doubled = FIRST_RETRY_WAIT.saturating_mul(1 << pass.failures.min(16)).min(MAX_RETRY_WAIT);
-                Some(retry_after.unwrap_or(doubled))
-            }
-            _ => None,
-        };
+        let wait = retry::wait(code, retry_after, pass.failures);
         pass.failures += 1;
-        let is_retried = |wait: &Duration| pass.failures <= MAX_RETRIES && *wait <= MAX_RETRY_WAIT;
-        if let Some(wait) = wait.filter(is_retried) {
+        if let Some(wait) = wait.filter(|wait| retry::is_worthwhile(*wait, pass.failures)) {
             self.rests_until = Some(clock::instant() + wait);
             self.cursor.pass = Some(pass);
             return;

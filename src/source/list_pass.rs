@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::invalid_ids::InvalidIds;
+use super::page_position::PagePosition;
 use crate::domain::{Answer, NewTask, TaskId, Timestamp};
 use crate::provider::{List, ListPage};
 
@@ -41,6 +42,8 @@ pub struct ListCursor {
     pub clock_skew_ms: i64,
     /// The current pass.
     pub pass: Option<Pass>,
+    /// A pass that waits: one through all of `lookback`, or one for due tasks while that has its turn.
+    pub waiting: Option<Pass>,
 }
 
 /// A pass through the list, and its progress.
@@ -55,6 +58,8 @@ pub struct Pass {
     pub now: Timestamp,
     /// Earliest submit time to read.
     pub since: Timestamp,
+    /// Tasks that were submitted earlier are not added.
+    earliest: Timestamp,
     /// It looks for new tasks; otherwise it only reads tasks that are due.
     pub is_discovery: bool,
     /// It reads all of `lookback`.
@@ -80,7 +85,7 @@ pub struct PartCursor {
     pub number: usize,
     /// Size of the next page.
     pub size: usize,
-    position: Option<Position>,
+    position: Option<PagePosition>,
     is_zero_based: bool,
     /// The cursor of the next page.
     pub after: Option<String>,
@@ -99,33 +104,13 @@ pub struct PartCursor {
     known_pages: usize,
 }
 
-/// Where the rows are that were not read yet, in a list whose pages may have any size. Tasks that are created meanwhile shift them: with
-/// pages of one size, one after the other, a busy gateway would be asked for the same rows again and again.
-#[derive(Debug, Clone, Copy, Default)]
-struct Position {
-    /// Rows before the first one that was not read, at the last response.
-    unread: usize,
-    /// By how many rows the list grows from one page to the next.
-    growth: f64,
-}
-
-/// Which part of the growth is skipped: a row that is skipped wrongly is not read in this pass.
-const SKIPPED_GROWTH: f64 = 0.85;
-
-/// The number and size of the page with the most rows from `unread` on.
-fn best_page(unread: usize, max_size: usize) -> (usize, usize) {
-    let sizes = (max_size * 4 / 5).max(1)..=max_size.max(1);
-    let size = sizes.max_by_key(|size| size - unread % size).unwrap_or(1);
-    (unread / size + 1, size)
-}
-
 impl PartCursor {
     /// Before the first page, of at most this size.
     pub fn new(size: usize, has_any_size: bool) -> Self {
         Self {
             number: 1,
             size,
-            position: has_any_size.then(Position::default),
+            position: has_any_size.then(PagePosition::default),
             is_zero_based: false,
             after: None,
             pages: 0,
@@ -143,19 +128,13 @@ impl PartCursor {
     fn advance(&mut self, entries: usize, read_before: usize, max_size: usize) {
         // A server that returns smaller pages than requested counts its own pages.
         self.position = self.position.filter(|_| entries == self.size);
-        let Some(Position { unread, growth }) = self.position else {
-            self.number += 1;
-            return;
-        };
-        let offset = (self.number - 1) * self.size;
-        let grown = (offset + read_before).saturating_sub(unread);
-        #[expect(clippy::cast_precision_loss, reason = "numbers of rows")]
-        let growth = if self.pages == 1 { 0.0 } else { 0.5 * (growth + grown as f64) };
-        let unread = offset + entries;
-        self.position = Some(Position { unread, growth });
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number of rows")]
-        let skipped = (SKIPPED_GROWTH * growth) as usize;
-        (self.number, self.size) = best_page(unread + skipped, max_size);
+        match &mut self.position {
+            None => self.number += 1,
+            Some(position) => {
+                let offset = (self.number - 1) * self.size;
+                (self.number, self.size) = position.next_page(offset, entries, read_before, max_size);
+            }
+        }
     }
 }
 
@@ -175,6 +154,16 @@ pub struct PageResult {
 }
 
 impl ListCursor {
+    /// Chooses the pass whose page is read next. One for due tasks goes before one through all of `lookback`, unless it is that
+    /// one's turn.
+    pub fn choose(&mut self, needs_due: bool, is_turn_of_full: bool) {
+        let is_full = |pass: &Option<Pass>| pass.as_ref().is_some_and(|pass| pass.is_full && pass.is_discovery);
+        let wants_full = !needs_due || is_turn_of_full;
+        if is_full(&self.pass) != wants_full && (is_full(&self.pass) || is_full(&self.waiting)) {
+            std::mem::swap(&mut self.pass, &mut self.waiting);
+        }
+    }
+
     /// A new pass, before its first page. `discovery` is for one that looks for new tasks: whether they are added.
     pub fn begin_pass(
         &self,
@@ -190,13 +179,16 @@ impl ListCursor {
                 || self.last_full_pass.is_none_or(|last| now.duration_since(last) >= FULL_PASS_INTERVAL));
         let earliest = now - lookback.min(list.reach);
         let overlap = if discovery.is_some() { OVERLAP } else { Duration::ZERO };
-        let since = self.newest.filter(|_| !is_full).map_or(earliest, |newest| (newest - overlap).max(earliest));
+        let newest = self.newest.filter(|_| !is_full).map(|newest| (newest - overlap).max(earliest));
+        // Before everything was read once, a pass for due tasks has nothing to be connected with.
+        let since = newest.unwrap_or(if discovery.is_some() { earliest } else { now });
         Pass {
             began_at,
             began,
             assumed_skew_ms: Some(self.clock_skew_ms),
             now,
             since,
+            earliest,
             is_discovery: discovery.is_some(),
             is_full,
             parts: list.parts,
@@ -270,9 +262,8 @@ impl Pass {
             }
             // The next pass must not start from a time in the future.
             self.newest = self.newest.max(submit.map(|submit| submit.min(self.now)));
-            let is_older = submit.is_some_and(|submit| submit < self.since);
-            all_older &= is_older;
-            if discovers && !is_older {
+            all_older &= submit.is_some_and(|submit| submit < self.since);
+            if discovers && submit.is_none_or(|submit| submit >= self.earliest) {
                 let is_new = seen.insert(id.clone(), self.now).is_none();
                 all_known &= !is_new;
                 result.new.extend(is_new.then(|| new_task(id.clone(), answer)));
@@ -311,5 +302,34 @@ fn is_last(listed: &ListPage, part: &PartCursor) -> bool {
         (None, Some(total)) => part.entries >= total,
         // Servers may return smaller pages than requested, so a page is short only compared with the others.
         (None, None) => listed.entries < part.max_entries,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_for_due_tasks_goes_before_one_through_everything() {
+        let list = crate::provider::by_name("new_api").unwrap().list.unwrap();
+        let mut cursor = ListCursor::default();
+        let now = (Timestamp::from_secs(1_800_000_000), crate::clock::instant());
+        let begin = |cursor: &ListCursor, discovery| cursor.begin_pass(now, Duration::from_hours(1), &list, discovery);
+        cursor.pass = Some(begin(&cursor, Some(true)));
+        let is_full = |cursor: &ListCursor| cursor.pass.as_ref().map(|pass| pass.is_full);
+        cursor.choose(false, false);
+        assert_eq!(is_full(&cursor), Some(true));
+        cursor.choose(true, false);
+        assert!(cursor.pass.is_none() && cursor.waiting.is_some(), "the caller begins another one");
+        cursor.pass = Some(begin(&cursor, None));
+        cursor.choose(true, false);
+        assert_eq!(is_full(&cursor), Some(false));
+        cursor.choose(true, true);
+        assert_eq!(is_full(&cursor), Some(true), "it has its turn");
+        cursor.choose(true, false);
+        assert_eq!(is_full(&cursor), Some(false));
+        cursor.pass = None;
+        cursor.choose(false, false);
+        assert_eq!((is_full(&cursor), cursor.waiting.is_none()), (Some(true), true));
     }
 }

@@ -8,6 +8,8 @@ mod invalid_ids;
 mod list;
 mod list_pass;
 mod listing;
+mod page_position;
+mod retry;
 mod row_labels;
 mod static_ids;
 mod watch;

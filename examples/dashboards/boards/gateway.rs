@@ -50,7 +50,7 @@ fn now() -> Vec<Panel> {
             .size(6, 4)
             .unit("percentunit")
             .decimals(1)
-            .thresholds(&[(None, "red"), (Some(0.8), "orange"), (Some(0.95), "green")])
+            .thresholds(&[(None, "red"), (Some(0.5), "orange"), (Some(0.8), "green")])
             .no_value("no task ended")
             .instant(&success("", CHANNEL), ""),
         Panel::stat("Tasks", "Tasks that ended.")
@@ -92,7 +92,7 @@ fn colored(name: &str, unit: &str, digits: u8, steps: &[(Option<f64>, &str)]) ->
     )
 }
 
-const GOOD: [(Option<f64>, &str); 3] = [(None, "red"), (Some(0.8), "orange"), (Some(0.95), "transparent")];
+const GOOD: [(Option<f64>, &str); 3] = [(None, "red"), (Some(0.5), "orange"), (Some(0.8), "transparent")];
 
 fn channels() -> Vec<Panel> {
     let by = "upstream, label_channel";
@@ -132,27 +132,30 @@ fn channels() -> Vec<Panel> {
         .rows(&grown(by, &finished(CHANNEL, ".+")))
         .rows(&success(by, CHANNEL))
         .rows(&grown(by, &made_up(CHANNEL)))
-        .rows(&quantile("0.50", by, &latency))
-        .rows(&quantile("0.95", by, &latency))
-        .rows(&quantile("0.95", by, &lag))
+        .rows(&format!("{} >= 0", quantile("0.50", by, &latency)))
+        .rows(&format!("{} >= 0", quantile("0.95", by, &latency)))
+        .rows(&format!("{} >= 0", quantile("0.95", by, &lag)))
         .rows(&grown(by, &format!("videogen_quota_total{{{CHANNEL}}}"))),
         Panel::stacked("Failures by channel", "Failed, expired and lost tasks per minute.")
             .unit("short")
             .no_value("no failure")
             .range(&per_minute(by, &finished(CHANNEL, ERRORS)), series),
-        Panel::lines("Success ratio by channel", "Over 15 min. Dashed: 80 %.")
-            .unit("percentunit")
-            .max(1.0)
-            .limit(0.8)
-            .no_value(NO_CHANNEL)
-            .range(
-                &format!(
-                    "sum by ({by}) (increase({}[15m])) / (sum by ({by}) (increase({}[15m])) > 0)",
-                    finished(CHANNEL, "succeeded"),
-                    finished(CHANNEL, JUDGED)
-                ),
-                series,
+        Panel::lines(
+            "Failure ratio by channel",
+            "Failed, expired and lost tasks / tasks that ended without being cancelled, over 15 min. Dashed: 50 %, the alert limit for a \
+             model of a channel.",
+        )
+        .unit("percentunit")
+        .limit(0.5)
+        .no_value(NO_CHANNEL)
+        .range(
+            &format!(
+                "sum by ({by}) (increase({}[15m])) / (sum by ({by}) (increase({}[15m])) > 0)",
+                finished(CHANNEL, ERRORS),
+                finished(CHANNEL, JUDGED)
             ),
+            series,
+        ),
     ]
 }
 
