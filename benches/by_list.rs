@@ -1,5 +1,5 @@
-//! Ten thousand running tasks at one gateway, whose list takes two requests a second: one exporter reads them by the list and alone, another
-//! one only alone, with ten requests a second each.
+//! Ten thousand running tasks at one gateway: two exporters read them by the list, with two and three requests a second, and alone; another
+//! one only alone. Each sends ten polls a second.
 //!
 //! `cargo bench --bench by_list [-- MINUTES]`, ten by default. `docs/performance.md` quotes the figures.
 
@@ -38,7 +38,7 @@ struct Measured {
 }
 
 impl Measured {
-    fn start(name: &'static str, by_list: &str, port: u16, folder: &Folder) -> Self {
+    fn start(name: &'static str, by_list: &str, rate: u32, port: u16, folder: &Folder) -> Self {
         let address = format!("127.0.0.1:{port}");
         let config = folder.write(
             &format!("{name}.yml"),
@@ -46,7 +46,7 @@ impl Measured {
                 "state: {{memory: {{}}}}\ntasks: {{retention: 2m}}\nmetrics: {{max_task_series: 100000}}\n\
                  polling: {{requests_per_second: 10, by_list: {by_list}}}\n\
                  upstreams: [{{name: sim, provider: new_api, base_url: 'http://{GATEWAY}',\n\
-                 list_configs: [{{scope: all, requests_per_second: 2, lookback: 5m}}]}}]\n"
+                 list_configs: [{{requests_per_second: {rate}, lookback: 5m}}]}}]\n"
             ),
         );
         let arguments = [&format!("--config.file={}", config.display()), &format!("--web.listen-address={address}")];
@@ -156,8 +156,11 @@ fn main() {
         "--list-limit=0",
     ]);
     sleep(Duration::from_secs(2));
-    let mut all =
-        [Measured::start("auto", "auto", 10_479, &folder), Measured::start("never", "never", 10_478, &folder)];
+    let mut all = [
+        Measured::start("auto, 2", "auto", 2, 10_477, &folder),
+        Measured::start("auto, 3", "auto", 3, 10_479, &folder),
+        Measured::start("never, 2", "never", 2, 10_478, &folder),
+    ];
     sleep(WARM_UP);
     for measured in &mut all {
         measured.before = measured.totals();
@@ -168,7 +171,9 @@ fn main() {
         all.iter_mut().for_each(Measured::look);
     }
     let truth = truth();
-    println!("by_list   last reading p50   p99      requests a task and minute   CPU a task and minute   wrong ends");
+    println!(
+        "by_list, list requests a second\n          last reading p50   p99      requests a task and minute   CPU a task and minute   wrong ends"
+    );
     for measured in &mut all {
         let (requests, readings, cpu) = measured.totals();
         let per = |now: f64, before: f64| (now - before) / (f64::from(TASKS) * f64::from(minutes));

@@ -16,7 +16,7 @@ use super::queue::DuePoll;
 use super::table::{Listed, TaskTable};
 use crate::config::{ByList, ListSourceSettings, Upstream};
 use crate::domain::time::Now;
-use crate::domain::{Task, Timestamp};
+use crate::domain::{Reason, Task, Timestamp};
 use crate::source::{ListDemand, ListRows};
 use crate::view::RowSlot;
 
@@ -81,6 +81,11 @@ impl ListPolling {
         !self.lists.is_empty()
     }
 
+    /// How many lists read tasks.
+    pub fn count(&self) -> u8 {
+        u8::try_from(self.lists.len()).unwrap_or(u8::MAX)
+    }
+
     /// What the readers of lists follow, by the label of the source.
     pub fn demands(&self) -> BTreeMap<String, watch::Receiver<ListDemand>> {
         self.lists.iter().map(|list| (list.label.clone(), list.demand())).collect()
@@ -111,15 +116,18 @@ impl ListPolling {
 
     /// How a task is read.
     pub fn route(&self, task: &Task, listed: Listed, now: Now) -> Route {
-        let Some(list) = self.lists.get(usize::from(listed.list)) else { return Route::Alone };
+        let Some(list) = self.lists.get(usize::from(listed.list)).or(self.lists.first()) else { return Route::Alone };
         let is_refused = listed.refusals >= MAX_REFUSALS && self.is_known(listed, now.steady);
-        if task.is_list_only || is_refused || listed.is_doubted {
+        let is_doubted = listed.is_doubted && !list.is_failing();
+        if task.is_list_only || is_refused || is_doubted {
             return Route::List;
         }
         let is_unknown = self.is_new_api && task.last_poll.is_none() && !listed.is_harmless;
-        let is_on_no_list = usize::from(listed.misses) >= self.lists.len();
+        // An empty answer does not prove much: the gateway's database may be in trouble.
+        let is_on_no_list = usize::from(listed.misses) >= self.lists.len() && !self.is_known(listed, now.steady);
+        let can_read = if is_unknown { list.can_read(now.monotonic) } else { list.may_recover(now.monotonic) };
         if (task.read_has_side_effect || is_unknown) && !is_on_no_list {
-            return if list.can_read(now.monotonic) { Route::List } else { Route::Alone };
+            return if can_read { Route::List } else { Route::Alone };
         }
         if list.is_failing() || listed.was_skipped || is_on_no_list { Route::Alone } else { Route::Either }
     }
@@ -150,7 +158,7 @@ impl ListPolling {
         for n in 0..self.lists.len() {
             let list = &mut self.lists[n];
             list.single.retain(|due| table.by_token(due.token).is_some());
-            if !list.can_read(now.monotonic) {
+            if list.is_failing() {
                 self.list_only.append(&mut list.single);
             }
             let unread = list.is_failing().then(|| list.end_sweep());
@@ -163,10 +171,10 @@ impl ListPolling {
                 self.leave_out(n, task);
             }
         }
-        self.release(table, now);
         let is_many = table.len() > FEW_TASKS;
         if !(is_many && self.next_look.is_some_and(|next| now.monotonic < next)) {
             self.next_look = Some(now.monotonic + LOOK_INTERVAL);
+            self.release(table, now);
             for n in 0..self.lists.len() {
                 self.begin_sweep(n, table, now);
             }
@@ -174,14 +182,11 @@ impl ListPolling {
         self.lists.iter().for_each(|list| list.publish_demand(table));
     }
 
-    /// Lets single polls read what was left to a list that has failed for too long.
+    /// Lets single polls read what does not have to wait for a list any more: it has failed for too long, or shows a task no more.
     fn release(&mut self, table: &TaskTable, now: Now) {
-        if self.lists.iter().all(|list| list.can_read(now.monotonic)) {
-            return;
-        }
         for due in std::mem::take(&mut self.list_only) {
             if let Some(due) = self.take(due, table, now) {
-                self.waiting.push_back(due);
+                self.waiting.push_front(DuePoll { is_alone: true, ..due });
             }
         }
     }
@@ -205,7 +210,7 @@ impl ListPolling {
         let (own, others): (Vec<_>, Vec<_>) = self.list_only.drain(..).partition(is_of_list);
         self.list_only = others;
         collect(own, true);
-        for task in self.lists[n].begin_sweep(due, table, now.monotonic) {
+        for task in self.lists[n].begin_sweep(due, self.can_ask_for_one, table, now.monotonic) {
             self.leave_out(n, task);
         }
     }
@@ -219,26 +224,28 @@ impl ListPolling {
         }
     }
 
-    /// The next poll to send alone, if it became due before `other`: the oldest task of a sweep that takes long, or one that waits
-    /// although no sweep is in progress that another one can follow soon.
+    /// The next poll to send alone, if it became due before `other`: one that a sweep has left out, the oldest task of a sweep that
+    /// takes long, or one that waits although no sweep is in progress that another one can follow soon.
     pub fn next_single(&mut self, table: &TaskTable, other: Option<Instant>, now: Instant) -> Option<DuePoll> {
+        let is_first = |due: &DuePoll| other.is_none_or(|other| due.at < other);
+        if let Some(due) = self.waiting.pop_front_if(|due| due.is_alone && is_first(due)) {
+            return Some(due);
+        }
         let mut slow = self.lists.iter_mut().filter(|list| list.needs_help(now));
         let swept = slow.find_map(|list| list.take_oldest(table, other));
         let is_sweeping = self.lists.iter().any(PolledList::is_sweeping);
         let patience = if is_sweeping { self.interval } else { Duration::ZERO };
-        let is_next = |due: &mut DuePoll| {
-            let has_waited = due.is_alone || now.saturating_duration_since(due.at) >= patience;
-            has_waited && other.is_none_or(|other| due.at < other)
-        };
+        let is_next = |due: &mut DuePoll| now.saturating_duration_since(due.at) >= patience && is_first(due);
         swept.or_else(|| self.waiting.pop_front_if(is_next))
     }
 
     /// A list has answered, or failed.
-    pub fn on_request(&mut self, label: &str, is_good: bool, now: Instant) {
-        self.lists.iter_mut().filter(|list| list.label == label).for_each(|list| list.on_request(is_good, now));
+    pub fn on_request(&mut self, label: &str, failure: Option<Reason>, now: Instant) {
+        self.lists.iter_mut().filter(|list| list.label == label).for_each(|list| list.on_request(failure, now));
     }
 
-    /// A list has shown these tasks in so many rows. Those that it has left out are read in another way.
+    /// A list has shown these tasks in so many rows. Those that it has left out are read in another way. Returns the task that it was asked
+    /// for alone and does not have.
     pub fn on_rows(
         &mut self,
         label: &str,
@@ -247,8 +254,8 @@ impl ListPolling {
         shown: &[RowSlot],
         table: &mut TaskTable,
         now: Now,
-    ) {
-        let Some(n) = self.lists.iter().position(|list| list.label == label) else { return };
+    ) -> Option<RowSlot> {
+        let n = self.lists.iter().position(|list| list.label == label)?;
         let asked = now.before(rows.sent);
         for slot in shown {
             if let Some(listed) = table.listed_mut(*slot) {
@@ -258,13 +265,16 @@ impl ListPolling {
             }
         }
         if let Some(task) = &rows.task {
-            if let Some(slot) = table.slot(task) {
-                self.lists[n].single.retain(|due| due.token.slot != slot);
-                if !shown.contains(&slot) {
-                    self.on_missing(n, slot, rows.sent, table, now);
-                }
+            let slot = table.slot(task)?;
+            self.lists[n].single.retain(|due| due.token.slot != slot);
+            let is_missing = !shown.contains(&slot);
+            if let Some(listed) = table.listed_mut(slot).filter(|_| is_missing) {
+                listed.misses = listed.misses.saturating_add(1);
+                listed.list = u8::try_from((n + 1) % self.lists.len()).unwrap_or(0);
+                // Neither the list nor the key knows it.
+                (listed.row, listed.is_doubted) = (listed.row.filter(|_| !listed.is_doubted), false);
             }
-            return;
+            return is_missing.then_some(slot);
         }
         self.lists[n].on_page(count, shown.len());
         for task in self.lists[n].take_passed(rows, table) {
@@ -273,20 +283,15 @@ impl ListPolling {
             }
             self.leave_out(n, task);
         }
+        None
     }
 
-    /// A list does not have a task that it was asked for: the next list is asked, or after the last one the task alone.
-    fn on_missing(&mut self, n: usize, slot: RowSlot, at: Instant, table: &mut TaskTable, now: Now) {
-        if let Some(listed) = table.listed_mut(slot) {
-            listed.misses = listed.misses.saturating_add(1);
-            // Neither the list nor the key knows it.
-            (listed.row, listed.is_doubted) = (listed.row.filter(|_| !listed.is_doubted), false);
-            listed.list = u8::try_from((n + 1) % self.lists.len()).unwrap_or(0);
-        }
-        if let Some(token) = table.new_token(slot)
-            && let Some(due) = self.take(DuePoll { token, at, is_alone: true }, table, now)
-        {
-            self.waiting.push_front(due);
+    /// Continues with what an earlier configuration knew of the lists that stay.
+    pub fn inherit(&mut self, earlier: &Self) {
+        for list in &mut self.lists {
+            if let Some(known) = earlier.lists.iter().find(|known| known.label == list.label) {
+                list.inherit(known);
+            }
         }
     }
 

@@ -31,6 +31,11 @@ impl HeldEnds {
         self.ends.insert(id.clone(), HeldEnd { row, asked, until }).is_none()
     }
 
+    /// Whether an end of this task is held.
+    pub fn has(&self, id: &TaskId) -> bool {
+        self.ends.contains_key(id)
+    }
+
     /// An answer about the task alone has come: the reading that counts, completed by what only the row tells. An answer that does
     /// not know of the end is older than it at the gateway.
     pub fn complete(&mut self, id: &TaskId, answer: Answer) -> Answer {

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::queue::DuePoll;
 use super::table::TaskTable;
-use crate::domain::{Task, Timestamp};
+use crate::domain::{Reason, Task, Timestamp};
 use crate::source::{ListDemand, ListRows};
 
 /// How long a failing list is trusted with tasks that only it may read, and how long after a row a task is known to exist; at least
@@ -42,6 +42,8 @@ pub struct PolledList {
     started: Instant,
     has_answered: bool,
     failing_since: Option<Instant>,
+    /// It refuses the key, or is not there: it will not recover by itself.
+    is_refused: bool,
     /// The tasks that the current sweep has not read, newest first; empty without a sweep.
     sweep: VecDeque<SweptTask>,
     /// When the sweep began.
@@ -93,6 +95,7 @@ impl PolledList {
             started: now,
             has_answered: false,
             failing_since: None,
+            is_refused: false,
             sweep: VecDeque::new(),
             sweep_began: None,
             reached: None,
@@ -116,12 +119,24 @@ impl PolledList {
         self.failing_since.is_some()
     }
 
-    /// Whether tasks may be left to it that only a list may read.
+    /// Whether tasks may be left to it of which nothing is known yet.
     pub fn can_read(&self, now: Instant) -> bool {
         match self.failing_since {
             None => self.has_answered || now.saturating_duration_since(self.started) < FIRST_PATIENCE,
-            Some(since) => self.has_answered && now.saturating_duration_since(since) < self.patience(),
+            Some(_) => self.has_answered && self.may_recover(now),
         }
+    }
+
+    /// Whether tasks may be left to it that a single poll would change.
+    pub fn may_recover(&self, now: Instant) -> bool {
+        let is_trusted = |since| now.saturating_duration_since(since) < self.patience();
+        self.failing_since.is_none_or(|since| (self.has_answered || !self.is_refused) && is_trusted(since))
+    }
+
+    /// Continues with what an earlier configuration knew of it.
+    pub fn inherit(&mut self, earlier: &Self) {
+        (self.has_answered, self.failing_since) = (earlier.has_answered, earlier.failing_since);
+        (self.is_refused, self.sweep_time) = (earlier.is_refused, earlier.sweep_time);
     }
 
     /// How long after its row a task is known to exist.
@@ -130,9 +145,21 @@ impl PolledList {
     }
 
     /// It has answered, or failed.
-    pub fn on_request(&mut self, is_good: bool, now: Instant) {
-        self.has_answered |= is_good;
-        self.failing_since = if is_good { None } else { self.failing_since.or(Some(now)) };
+    pub fn on_request(&mut self, failure: Option<Reason>, now: Instant) {
+        self.has_answered |= failure.is_none();
+        self.failing_since = failure.and(self.failing_since.or(Some(now)));
+        let is_temporary = |reason| {
+            matches!(
+                reason,
+                Reason::RateLimited
+                    | Reason::ServerError
+                    | Reason::Timeout
+                    | Reason::Connect
+                    | Reason::Reset
+                    | Reason::Dns
+            )
+        };
+        self.is_refused = failure.is_some_and(|reason| !is_temporary(reason));
     }
 
     /// A page had so many rows, and so many of tracked tasks.
@@ -150,11 +177,21 @@ impl PolledList {
         !self.sweep.is_empty()
     }
 
-    /// Begins a sweep of those of these tasks with which it saves the most requests; returns the others.
-    pub fn begin_sweep(&mut self, mut due: Vec<SweptTask>, table: &TaskTable, now: Instant) -> Vec<SweptTask> {
+    /// Begins a sweep of those of these tasks with which it saves the most requests; returns the others. Where the list cannot be asked for
+    /// one task, a sweep is the only way to those that only a list may read.
+    pub fn begin_sweep(
+        &mut self,
+        mut due: Vec<SweptTask>,
+        can_ask_for_one: bool,
+        table: &TaskTable,
+        now: Instant,
+    ) -> Vec<SweptTask> {
         due.sort_by_key(|task| std::cmp::Reverse(task.submit));
         self.reached = None;
-        let (swept, pages) = if due.len() < 2 { (0, 0) } else { self.best_sweep(due.iter(), table) };
+        let (mut swept, pages) = if due.len() < 2 { (0, 0) } else { self.best_sweep(due.iter(), table) };
+        if !can_ask_for_one && due.iter().skip(swept).any(|task| task.is_list_only) {
+            swept = due.len();
+        }
         let others = due.split_off(swept);
         if swept > 0 {
             (self.sweep_began, self.pages_left) = (Some(now), pages);
@@ -264,7 +301,8 @@ impl PolledList {
     pub fn publish_demand(&self, table: &TaskTable) {
         let since = self.sweep.back().map(|task| task.submit - 2 * ORDER_SLACK);
         let ids = self.single.iter().filter_map(|due| Some(table.by_token(due.token)?.id.clone()));
-        let demand = ListDemand { since, tasks: ids.take(MAX_SINGLE).collect() };
+        let not_before = self.sweep_began.and_then(|began| began.checked_sub(HEAD_START));
+        let demand = ListDemand { since, not_before, tasks: ids.take(MAX_SINGLE).collect() };
         self.demand.send_if_modified(|known| {
             let is_other = *known != demand;
             *known = demand;

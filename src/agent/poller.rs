@@ -123,7 +123,8 @@ impl Poller {
         let has_callbacks = upstream.webhook.is_some();
         let was_together = self.are_polled_together();
         self.sizer = BatchSizer::new(upstream.dialect.batch());
-        let lists = ListPolling::new(upstream, now);
+        let mut lists = ListPolling::new(upstream, now);
+        lists.inherit(&self.lists);
         for due in std::mem::replace(&mut self.lists, lists).into_due() {
             self.queue.push_due(due.token, now);
         }

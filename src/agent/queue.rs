@@ -11,6 +11,9 @@ use super::table::PollToken;
 /// poll alone costs as much as sending it.
 const TICK: u64 = 16;
 
+/// When there are more due polls than the rate limit allows, ended tasks get one of so many.
+const POPS_PER_ENDED: u32 = 5;
+
 /// Capacity that an empty queue keeps.
 const MIN_CAPACITY: usize = 1024;
 
@@ -33,8 +36,9 @@ pub struct PollQueue {
     due: VecDeque<DuePoll>,
     /// Due polls of single tasks; they go first.
     alone: VecDeque<DuePoll>,
-    /// Due polls of ended tasks; they go last.
+    /// Due polls of ended tasks; they go last, for the most part.
     ended: VecDeque<DuePoll>,
+    pops: u32,
     /// Timers are rounded to multiples of this, so that tasks become due together and can be polled in batches.
     grid: Option<Duration>,
     epoch: Instant,
@@ -51,6 +55,7 @@ impl PollQueue {
             due: VecDeque::new(),
             alone: VecDeque::new(),
             ended: VecDeque::new(),
+            pops: 0,
             grid,
             epoch,
         }
@@ -134,7 +139,9 @@ impl PollQueue {
                 self.timers.shrink_to(2 * self.timers.len());
             }
         }
-        self.alone.pop_front().or_else(|| self.due.pop_front()).or_else(|| self.ended.pop_front())
+        self.pops = self.pops.wrapping_add(1);
+        let first = self.ended.pop_front_if(|_| self.pops.is_multiple_of(POPS_PER_ENDED));
+        first.or_else(|| self.alone.pop_front()).or_else(|| self.due.pop_front()).or_else(|| self.ended.pop_front())
     }
 
     /// Puts a poll back that [`PollQueue::pop`] returned.

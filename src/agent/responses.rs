@@ -85,7 +85,8 @@ impl Tracker {
         let Work::One(polled) = &outcome.work else { return };
         let is_known = slot.and_then(|slot| self.table.get(slot)).is_some_and(|task| task.read_has_side_effect);
         let is_told = matches!(&outcome.result, Ok(Answers::One(answer)) if answer.read_has_side_effect);
-        if is_known && outcome.result.is_ok() || is_told {
+        // Whatever the gateway has answered, it may have asked.
+        if is_known && outcome.code.is_some() || is_told {
             self.services.metrics.upstreams.read_with_effect(&self.settings.upstream.name);
             self.counters.note_effect(&polled.id);
         }

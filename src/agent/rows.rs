@@ -11,7 +11,7 @@ use crate::view::RowSlot;
 impl Tracker {
     /// A list was asked.
     pub(super) fn on_list_request(&mut self, source: &str, request: &ListRequest) {
-        self.poller.lists.on_request(source, request.reason.is_none(), self.services.clock.now().monotonic);
+        self.poller.lists.on_request(source, request.reason, self.services.clock.now().monotonic);
     }
 
     /// A list has shown rows: those of tracked tasks are applied.
@@ -25,7 +25,8 @@ impl Tracker {
             let Some(slot) = id.as_ref().and_then(|id| self.table.slot(id)) else { continue };
             shown.push(slot);
             // A due poll is not needed any more. One in flight is younger than the row, perhaps.
-            if !self.poller.is_in_flight(&self.table, slot) {
+            let is_held = id.as_ref().is_some_and(|id| self.held_ends.has(id));
+            if !(is_held || self.poller.is_in_flight(&self.table, slot)) {
                 self.table.new_token(slot);
             }
             // Until its commit is settled nobody knows where the task stands.
@@ -33,7 +34,10 @@ impl Tracker {
                 readings.extend(self.interpret_row(slot, answer, asked, now));
             }
         }
-        self.poller.lists.on_rows(source, &rows, count, &shown, &mut self.table, now);
+        let missing = self.poller.lists.on_rows(source, &rows, count, &shown, &mut self.table, now);
+        if let Some(slot) = missing {
+            self.poller.schedule_missing(&mut self.table, slot, now);
+        }
         self.apply_readings(readings, asked, now);
     }
 

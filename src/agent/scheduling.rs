@@ -79,6 +79,18 @@ impl Poller {
         }
     }
 
+    /// Schedules the next poll of a task that its list does not have: another list is asked, or after the last one the task alone. A list
+    /// that should have it is asked again later.
+    pub fn schedule_missing(&mut self, table: &mut TaskTable, slot: RowSlot, now: Now) {
+        let is_for_list = |task: &Task| self.lists.route(task, table.listed(slot), now) == Route::List;
+        let is_next_list = table.listed(slot).misses < self.lists.count();
+        if table.get(slot).is_some_and(is_for_list) && !is_next_list {
+            self.schedule(table, slot, Wait { span: self.polling.pace.max, is_exact: false }, now.monotonic);
+        } else {
+            self.poll_alone(table, slot, now.monotonic);
+        }
+    }
+
     /// Polls a task at once, and alone.
     pub fn poll_alone(&mut self, table: &mut TaskTable, slot: RowSlot, now: Instant) {
         if let Some(token) = table.new_token(slot) {

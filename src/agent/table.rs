@@ -115,6 +115,13 @@ impl TaskTable {
         self.listed.get_mut(slot.index())
     }
 
+    /// Other lists may show the tasks from now on.
+    pub fn forget_lists(&mut self) {
+        for listed in &mut self.listed {
+            (listed.list, listed.misses, listed.was_skipped) = (0, 0, false);
+        }
+    }
+
     /// Whether the upstream has answered about the task in a slot since it is tracked.
     pub fn is_answered(&self, slot: RowSlot) -> bool {
         self.rows.get(slot).is_some_and(|row| row.is_answered)

@@ -75,6 +75,7 @@ impl Tracker {
     ) {
         let now = self.services.clock.now();
         self.settings = settings;
+        self.table.forget_lists();
         if self.poller.configure(&self.settings, send, now.monotonic) {
             self.schedule_all();
         }

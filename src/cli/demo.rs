@@ -73,7 +73,7 @@ fn demo_config(gateway: SocketAddr) -> String {
          state: {{ memory: {{}} }}\n\
          upstreams:\n\
          - name: demo\n  provider: new_api\n  base_url: http://{gateway}\n  list_configs:\n\
-         \x20 - {{ scope: all, requests_per_second: 1, refresh_interval: 10s, lookback: 1h,\n\
+         \x20 - {{ scope: all, user_id: \"1\", requests_per_second: 1, refresh_interval: 10s, lookback: 1h,\n\
          \x20     labels: {{ user: username, group: group, channel: channel_id }},\n\
          \x20     channel_names: {{ \"1\": ark-main, \"2\": ark-spare, \"3\": sora-main, \"4\": sora-spare }} }}\n"
     )

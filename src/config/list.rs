@@ -141,6 +141,9 @@ impl ListConfig {
                 format!("provider {} lists only the tasks of the key's own user; remove it", dialect.name()),
             );
         }
+        if scope == ListScope::All && self.user_id.is_none() {
+            problems.warn(format!("{at}.user_id"), "is missing: without it, no task of this list is ever polled alone");
+        }
         let own = self.authorization.as_ref();
         let key = own.map(|auth| auth.check(&format!("{at}.authorization"), dialect.signs(), folder, problems));
         let key_reference = own.map(|auth| serde_json::to_string(auth).unwrap_or_default());

@@ -76,7 +76,7 @@ pub struct Transition {
 /// Applies a reading to a task. No other function changes the status of a task.
 pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -> Transition {
     let mut next = task.clone();
-    let mut gateway_lag = None;
+    let (mut gateway_lag, mut tells_quota) = (None, false);
     let is_second_answer = task.last_poll.is_some() && matches!(reading, Reading::Answer(_));
     match reading {
         Reading::Failed(error) => record_failed_poll(&mut next, error, now),
@@ -95,7 +95,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
             }
         }
         Reading::Answer(answer) => {
-            gateway_lag = answer.gateway_lag;
+            (gateway_lag, tells_quota) = (answer.gateway_lag, answer.credits.is_some());
             apply_answer(&mut next, &answer, now);
         }
         Reading::QuotaSettled => {}
@@ -110,7 +110,9 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
     } else if is_revived {
         next.ended_seen = None;
     }
-    let increments = count_changes(task, &mut next, gateway_lag, is_second_answer, policy, now);
+    let is_quota_final = !policy.settles_quota || settling::is_settled(&next, tells_quota, now);
+    let told = Told { gateway_lag, is_second_answer, is_quota_final };
+    let increments = count_changes(task, &mut next, told, policy, now);
     // After a restart `seen_active` decides what is counted, and `reopened` what is polled. The two statuses belong to the
     // timeline.
     let durable = next.status != task.status
@@ -160,14 +162,15 @@ fn is_counted(task: &Task, policy: &Policy, now: Timestamp) -> bool {
     }
 }
 
-fn count_changes(
-    before: &Task,
-    task: &mut Task,
+/// What counting needs to know of a reading, beside the task.
+#[derive(Clone, Copy)]
+struct Told {
     gateway_lag: Option<f64>,
     is_second_answer: bool,
-    policy: &Policy,
-    now: Timestamp,
-) -> Vec<Increment> {
+    is_quota_final: bool,
+}
+
+fn count_changes(before: &Task, task: &mut Task, told: Told, policy: &Policy, now: Timestamp) -> Vec<Increment> {
     let mut increments = Vec::new();
     let ended = task.status.is_end();
     if !(ended || task.seen_active) || !is_counted(task, policy, now) {
@@ -175,7 +178,7 @@ fn count_changes(
     }
     let status = task.status.index();
     // An upstream that names no model does so in its first answer, if at all: the second one shows that it does not.
-    if !task.counted.submitted && (task.video.model.is_some() || ended || is_second_answer) {
+    if !task.counted.submitted && (task.video.model.is_some() || ended || told.is_second_answer) {
         task.counted.submitted = true;
         increments.push((Counter::Submitted.with([]), 1));
     }
@@ -194,8 +197,8 @@ fn count_changes(
         }
     }
     if ended && task.status != Status::Lost {
-        count_spans(task, gateway_lag, &mut increments);
-        count_usage(task, !policy.settles_quota || settling::is_settled(task, now), &mut increments);
+        count_spans(task, told.gateway_lag, &mut increments);
+        count_usage(task, told.is_quota_final, &mut increments);
     }
     increments
 }

@@ -21,9 +21,10 @@ const ATTEMPTS: [Duration; 6] = [
     GIVEN_UP_AFTER,
 ];
 
-/// Whether the known quota is final.
-pub fn is_settled(task: &Task, now: Timestamp) -> bool {
-    task.ended_seen.is_some_and(|ended| has_settling_reading(task, ended) || ended + GIVEN_UP_AFTER <= now)
+/// Whether the known quota is final; `is_told` by the last reading.
+pub fn is_settled(task: &Task, is_told: bool, now: Timestamp) -> bool {
+    let is_settling = |ended| is_told && has_settling_reading(task, ended);
+    task.ended_seen.is_some_and(|ended| is_settling(ended) || ended + GIVEN_UP_AFTER <= now)
 }
 
 /// Whether a counted success still needs its settling reading.
@@ -31,12 +32,13 @@ pub fn needs_reading(task: &Task) -> bool {
     task.status == Status::Succeeded
         && task.counted.ends != 0
         && !task.counted.quota
-        && task.ended_seen.is_some_and(|ended| !has_settling_reading(task, ended))
+        // A gateway that has told no quota by then does not tell it.
+        && task.ended_seen.is_some_and(|ended| task.quota.is_some() || !has_settling_reading(task, ended))
 }
 
 /// Whether the settling reading is given up: the known quota counts.
 pub fn is_given_up(task: &Task, now: Timestamp) -> bool {
-    needs_reading(task) && task.ended_seen.is_some_and(|ended| ended + GIVEN_UP_AFTER <= now)
+    needs_reading(task) && task.quota.is_some() && task.ended_seen.is_some_and(|ended| ended + GIVEN_UP_AFTER <= now)
 }
 
 /// The wait until the settling reading is asked for next, or given up; `None` when the task needs none. A task that only a list reads
@@ -56,12 +58,14 @@ fn has_settling_reading(task: &Task, ended: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::number::Number;
     use crate::domain::{NewTask, TaskId};
 
     fn ended(last_poll: i64) -> Task {
         let new = NewTask::new(TaskId::parse("t").unwrap());
         let mut task = Task::new("u".into(), "new_api", new, Timestamp::from_secs(0));
         (task.status, task.ended_seen) = (Status::Succeeded, Some(Timestamp::from_secs(1000)));
+        task.quota = Number::new(7.0);
         (task.counted.ends, task.last_poll) = (1 << Status::Succeeded.index(), Some(Timestamp::from_secs(last_poll)));
         task
     }
@@ -77,9 +81,11 @@ mod tests {
         assert_eq!(at, [3, 15, 60, 120, 240, 300]);
         let given_up = |secs| is_given_up(&ended(999), Timestamp::from_secs(secs));
         assert_eq!((given_up(1299), given_up(1300)), (false, true));
-        let settled = |asked, now| is_settled(&ended(asked), Timestamp::from_secs(now));
+        let settled = |asked, now| is_settled(&ended(asked), true, Timestamp::from_secs(now));
         assert_eq!((settled(1001, 1299), settled(1001, 1300), settled(1002, 1003)), (false, true, true));
-        assert_eq!(wait(&ended(1002), true, Timestamp::from_secs(1003)), None, "it has been read");
+        assert!(!is_settled(&ended(1002), false, Timestamp::from_secs(1003)), "that reading did not tell it");
+        let silent = Task { quota: None, ..ended(1002) };
+        assert_eq!(wait(&silent, true, Timestamp::from_secs(1003)), None, "it has been read, and told no quota");
         assert_eq!(wait(&ended(999), false, Timestamp::from_secs(1000)), Some(GIVEN_UP_AFTER), "its row tells");
         let failed = Task { status: Status::Failed, ..ended(999) };
         assert_eq!(wait(&failed, true, Timestamp::from_secs(1000)), None, "only successes count quota");

@@ -97,7 +97,10 @@ pub fn read_item(value: &Value, zone: Zone) -> Option<Answer> {
     }
     let answer = read_row(value, zone, body_source(value), 0)?;
     let field = |field: RowField| {
-        let text = lenient::text(value, field.as_str()).filter(|text| !text.is_empty())?;
+        // A user's own list hides the channel behind a 0.
+        let is_hidden = field == RowField::ChannelId;
+        let is_told = |text: &str| !(text.is_empty() || is_hidden && text == "0");
+        let text = lenient::text(value, field.as_str()).filter(|text| is_told(text))?;
         Some((field, text.into_owned()))
     };
     Some(Answer {

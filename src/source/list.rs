@@ -29,7 +29,7 @@ use crate::secret::fingerprint;
 const PAGES_PER_SINGLE: u32 = 9;
 
 /// While due tasks need pages, a pass through all of `lookback` gets one of so many.
-const PAGES_PER_FULL: u32 = 10;
+const PAGES_PER_FULL: u32 = 5;
 
 /// A list that takes longer is a burden for its upstream.
 const SLOW: Duration = Duration::from_secs(2);
@@ -103,8 +103,9 @@ impl UpstreamList {
 
     /// Waits until a request is to be sent; returns for how long the rate limit has delayed it.
     pub(super) async fn wait_until_due(&mut self) -> Option<Duration> {
-        if let Some(until) = self.rests_until.take() {
+        if let Some(until) = self.rests_until {
             sleep_until(until.into()).await;
+            self.rests_until = None;
         }
         let now = clock::instant();
         let delayed = self.next_permit.filter(|at| *at > now);
@@ -143,13 +144,21 @@ impl UpstreamList {
 
     /// Reads the next page, or a task that is needed alone.
     pub(super) async fn read(&mut self) -> Listing {
+        // A reload may have interrupted the wait.
+        for until in [self.rests_until.take(), self.next_permit].into_iter().flatten() {
+            sleep_until(until.into()).await;
+        }
         let demand = self.demand.borrow_and_update().clone();
         let local_now = Timestamp::from(clock::now());
         // The list has changed too much since a pass that was interrupted for so long.
         for pass in [&mut self.cursor.pass, &mut self.cursor.waiting] {
-            *pass = pass.take_if(|pass| local_now.duration_since(pass.began_at) < FULL_PASS_INTERVAL);
+            *pass = pass.take_if(|pass| local_now.duration_since(pass.continued) < FULL_PASS_INTERVAL);
         }
-        if let Some(pass) = self.cursor.pass.take_if(|pass| !pass.is_discovery && pass.is_enough(demand.since)) {
+        let is_over = |pass: &mut Pass| {
+            !pass.is_discovery
+                && (pass.is_enough(demand.since) || demand.not_before.is_some_and(|time| pass.began < time))
+        };
+        if let Some(pass) = self.cursor.pass.take_if(is_over) {
             self.finish_due(&pass);
         }
         let has_pass = self.cursor.pass.is_some() || self.cursor.waiting.is_some();
@@ -184,7 +193,7 @@ impl UpstreamList {
                 });
             }
             Ok(mut listed) => {
-                (pass.assumed_skew_ms, pass.failures) = (None, 0);
+                (pass.assumed_skew_ms, pass.failures, pass.continued) = (None, 0, local_now);
                 label_rows(&self.config, &mut listed.tasks);
                 let result = self.apply_page(&listed, &mut pass, &mut listing);
                 listing.rows = Some(ListRows {
@@ -230,9 +239,10 @@ impl UpstreamList {
         }
     }
 
-    /// Ends a pass for due tasks, which has also found what is new since the last pass.
+    /// Ends a pass for due tasks, which may have found all that is new since the last pass.
     fn finish_due(&mut self, pass: &Pass) {
-        self.cursor.newest = self.cursor.newest.map(|newest| pass.newest.map_or(newest, |latest| latest.max(newest)));
+        let latest = pass.newest.filter(|_| pass.is_enough(None));
+        self.cursor.newest = self.cursor.newest.map(|newest| latest.map_or(newest, |latest| latest.max(newest)));
     }
 
     /// A pass for new tasks, or one that only reads due tasks.
@@ -294,6 +304,7 @@ impl UpstreamList {
             self.cursor.seen.remove(&task.id);
         }
         listing.add_failure(too_many_targets(self.config.max_targets));
+        self.next_refresh = Some(clock::instant() + self.config.refresh_interval);
         listing.has_more = false;
         self.list_seen_tasks(now, listing);
     }

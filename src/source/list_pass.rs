@@ -48,8 +48,8 @@ pub struct ListCursor {
 
 /// A pass through the list, and its progress.
 pub struct Pass {
-    /// When it began, by the local clock.
-    pub began_at: Timestamp,
+    /// When its last page was read, or it began, by the local clock.
+    pub continued: Timestamp,
     /// When it began.
     pub began: Instant,
     /// The clock skew that the pass assumes; `None` once a response has confirmed it.
@@ -162,6 +162,10 @@ impl ListCursor {
         if is_full(&self.pass) != wants_full && (is_full(&self.pass) || is_full(&self.waiting)) {
             std::mem::swap(&mut self.pass, &mut self.waiting);
         }
+        if self.pass.is_none() {
+            // The other one has ended.
+            self.pass = self.waiting.take_if(|pass| !(pass.is_full && pass.is_discovery));
+        }
     }
 
     /// A new pass, before its first page. `discovery` is for one that looks for new tasks: whether they are added.
@@ -172,8 +176,8 @@ impl ListCursor {
         list: &List,
         discovery: Option<bool>,
     ) -> Pass {
-        let (began_at, began) = now;
-        let now = Timestamp::from_millis(began_at.as_millis().saturating_add(self.clock_skew_ms));
+        let (continued, began) = now;
+        let now = Timestamp::from_millis(continued.as_millis().saturating_add(self.clock_skew_ms));
         let is_full = discovery == Some(true)
             && (self.newest.is_none()
                 || self.last_full_pass.is_none_or(|last| now.duration_since(last) >= FULL_PASS_INTERVAL));
@@ -183,7 +187,7 @@ impl ListCursor {
         // Before everything was read once, a pass for due tasks has nothing to be connected with.
         let since = newest.unwrap_or(if discovery.is_some() { earliest } else { now });
         Pass {
-            began_at,
+            continued,
             began,
             assumed_skew_ms: Some(self.clock_skew_ms),
             now,
@@ -234,7 +238,7 @@ impl Pass {
         part.pages += 1;
         if listed.bare && part.number == 1 && !part.is_zero_based {
             // The list counts pages from 0, so this was its second page.
-            (part.number, part.is_zero_based) = (0, true);
+            (part.number, part.is_zero_based, part.position) = (0, true, None);
             return result;
         }
         let before = part.seen.len();

@@ -33,6 +33,8 @@ pub struct Listing {
 pub struct ListDemand {
     /// Its rows back to this submit time.
     pub since: Option<Timestamp>,
+    /// A pass that began before has shown the newest tasks too early.
+    pub not_before: Option<Instant>,
     /// The rows of these tasks, one by one.
     pub tasks: Vec<TaskId>,
 }

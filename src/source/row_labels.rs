@@ -17,8 +17,9 @@ pub fn label_rows(list: &ListSourceSettings, rows: &mut [Answer]) {
             Some((name.clone(), channel.cloned().unwrap_or_else(|| sanitize_source_label(text).into_owned())))
         };
         row.labels = list.labels.iter().filter_map(label).collect();
-        let own = list.user_id.as_deref().filter(|_| list.scope == ListScope::All);
-        row.is_list_only = own.zip(text(RowField::UserId)).is_some_and(|(own, user)| own != user);
+        // Without a user in the configuration, or in the row of a fork, nobody knows whether the key can read it.
+        let is_own = list.user_id.as_deref().zip(text(RowField::UserId)).is_some_and(|(own, user)| own == user);
+        row.is_list_only = list.scope == ListScope::All && !is_own;
     }
 }
 
@@ -63,7 +64,7 @@ mod tests {
         assert_eq!(labels(&rows[0]), ["user=ann", "channel=ark-main"]);
         assert_eq!(labels(&rows[1]), ["user=bob", "channel=4"]);
         assert!(labels(&rows[2]).is_empty());
-        assert_eq!(rows.each_ref().map(|row| row.is_list_only), [false, true, false], "a fork may not tell the user");
+        assert_eq!(rows.each_ref().map(|row| row.is_list_only), [false, true, true], "a fork may not tell the user");
         let mut rows = [row(&[(UserId, "7")])];
         label_rows(&list(ListScope::Own), &mut rows);
         assert!(!rows[0].is_list_only);

@@ -83,7 +83,7 @@ async fn assert_equal_after_restart(file: &Path, gateway: &PlannedGateway) {
 }
 
 async fn gateway() -> PlannedGateway {
-    PlannedGateway::start(300, Duration::from_secs(2), Duration::from_secs(14)).await
+    PlannedGateway::start(300, Duration::from_secs(2), Duration::from_secs(25)).await
 }
 
 /// Runs the program in a shell, after `before`.
