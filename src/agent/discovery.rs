@@ -131,6 +131,7 @@ impl SourceReader {
     async fn read_repeatedly(&self, source: &mut Source, mut order: StartupOrder) {
         order.wait().await;
         let mut order = Some(order);
+        source.resume().await;
         loop {
             let listing = source.read().await;
             let is_whole = !listing.has_more;

@@ -101,18 +101,19 @@ impl UpstreamList {
         self.demand = demand;
     }
 
+    /// Waits until a request may be sent again, if an earlier reader was interrupted before.
+    pub(super) async fn wait_for_permit(&mut self) {
+        for until in [self.rests_until, self.next_permit].into_iter().flatten() {
+            sleep_until(until.into()).await;
+        }
+        self.rests_until = None;
+    }
+
     /// Waits until a request is to be sent; returns for how long the rate limit has delayed it.
     pub(super) async fn wait_until_due(&mut self) -> Option<Duration> {
-        if let Some(until) = self.rests_until {
-            sleep_until(until.into()).await;
-            self.rests_until = None;
-        }
         let now = clock::instant();
-        let delayed = self.next_permit.filter(|at| *at > now);
-        let throttled = delayed.filter(|_| self.is_due()).map(|at| at - now);
-        if let Some(at) = delayed {
-            sleep_until(at.into()).await;
-        }
+        let delayed = self.next_permit.filter(|at| *at > now && self.rests_until.is_none() && self.is_due());
+        self.wait_for_permit().await;
         while !self.is_due() {
             let refresh = self.next_refresh.unwrap_or_else(clock::instant);
             let changed = async {
@@ -125,7 +126,7 @@ impl UpstreamList {
                 () = changed => {}
             }
         }
-        throttled
+        delayed.map(|at| at - now)
     }
 
     /// Whether a request is to be sent now.
@@ -144,10 +145,6 @@ impl UpstreamList {
 
     /// Reads the next page, or a task that is needed alone.
     pub(super) async fn read(&mut self) -> Listing {
-        // A reload may have interrupted the wait.
-        for until in [self.rests_until.take(), self.next_permit].into_iter().flatten() {
-            sleep_until(until.into()).await;
-        }
         let demand = self.demand.borrow_and_update().clone();
         let local_now = Timestamp::from(clock::now());
         // The list has changed too much since a pass that was interrupted for so long.

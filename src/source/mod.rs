@@ -76,6 +76,13 @@ impl Source {
         }
     }
 
+    /// Waits until it may be read, if a reload has interrupted the wait of an earlier reader.
+    pub async fn resume(&mut self) {
+        if let Self::List(list) = self {
+            list.wait_for_permit().await;
+        }
+    }
+
     /// Reads besides what its upstream's tasks need, if it is the upstream's own list.
     pub fn follow(&mut self, demand: tokio::sync::watch::Receiver<ListDemand>) {
         if let Self::List(list) = self {
