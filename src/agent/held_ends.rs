@@ -46,8 +46,7 @@ impl HeldEnds {
                 model_upstream: answer.model_upstream.or(row.model_upstream),
                 model_origin: answer.model_origin.or(row.model_origin),
                 credits: answer.credits.or(row.credits),
-                labels: row.labels,
-                is_list_only: row.is_list_only,
+                row: row.row,
                 times: if answer.times.finish.is_some() { answer.times } else { row.times },
                 ..answer
             },

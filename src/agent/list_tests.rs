@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::actor_tests::{answer, tick};
 use super::test_actor::{TestActor, Upstream, clock, config_with_list, id};
+use crate::domain::reading::RowDetails;
 use crate::domain::{Answer, NewTask, Reason, Status, Timestamp};
 use crate::store::Location;
 
@@ -223,7 +224,7 @@ async fn the_quota_is_that_of_a_settling_reading() {
 async fn a_row_brings_labels_that_hold_from_then_on() {
     let (mut test, _folder) = start(&Upstream::default()).await;
     let with_user = |name: &str, status, user: &str| Answer {
-        labels: vec![("user".to_owned(), user.to_owned())],
+        row: Some(Box::new(RowDetails { labels: vec![("user".to_owned(), user.to_owned())], ..RowDetails::default() })),
         ..row(name, status)
     };
     let own = [("user".to_owned(), "mine".to_owned())].into();

@@ -53,7 +53,7 @@ impl Tracker {
         let id = task.id.clone();
         answer.read_has_side_effect = self.settings.upstream.is_read_with_effect(&id, &answer);
         let is_new_end = answer.is_partial && answer.status().is_end() && task.is_active();
-        let is_list_only = answer.is_list_only || task.is_list_only;
+        let is_list_only = task.is_list_only || answer.row.as_ref().is_some_and(|row| row.is_list_only);
         let has_effect = answer.read_has_side_effect || task.read_has_side_effect;
         let is_harmless = !(has_effect || is_list_only);
         self.table.listed_mut(slot)?.is_harmless = is_harmless;

@@ -21,8 +21,10 @@ pub fn apply_answer(task: &mut Task, answer: &Answer, now: Timestamp) {
     }
     task.read_has_side_effect |= answer.read_has_side_effect;
     task.has_large_answers = answer.is_large;
-    task.is_list_only |= answer.is_list_only;
-    add_labels(task, answer);
+    if let Some(row) = &answer.row {
+        task.is_list_only |= row.is_list_only;
+        add_labels(task, &row.labels);
+    }
     if answer.is_partial {
         return apply_partial(task, answer);
     }
@@ -105,9 +107,9 @@ fn apply_told(task: &mut Task, answer: &Answer) {
 }
 
 /// Adds the labels that a row brings. Labels that the task has stay.
-fn add_labels(task: &mut Task, answer: &Answer) {
+fn add_labels(task: &mut Task, labels: &[(String, String)]) {
     let is_new = |(name, _): &&(String, String)| !task.origin.labels.contains_key(name);
-    let new: Vec<_> = answer.labels.iter().filter(is_new).cloned().collect();
+    let new: Vec<_> = labels.iter().filter(is_new).cloned().collect();
     if !new.is_empty() {
         let labels = task.origin.labels.iter().map(|(name, value)| (name.clone(), value.clone()));
         let labels = labels.chain(new).collect();

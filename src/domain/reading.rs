@@ -96,6 +96,17 @@ enum_words! {
     }
 }
 
+/// What a gateway's row tells beside the task itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RowDetails {
+    /// Its fields, of those that may become labels.
+    pub fields: Vec<(RowField, String)>,
+    /// The labels that the configuration takes from them.
+    pub labels: Vec<(String, String)>,
+    /// The task belongs to another user than the key: only a list can read it.
+    pub is_list_only: bool,
+}
+
 /// What a task cost, as its provider reports it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
@@ -169,12 +180,8 @@ pub struct Answer {
     pub has_unknown_body: bool,
     /// A row of a list that tells less than an answer about the task alone, such as a gateway's row without the vendor's body.
     pub is_partial: bool,
-    /// Fields of a gateway's row, of those that may become labels.
-    pub row_fields: Vec<(RowField, String)>,
-    /// Labels from the row, which the task does not have.
-    pub labels: Vec<(String, String)>,
-    /// The task belongs to another user than the key: only a list can read it.
-    pub is_list_only: bool,
+    /// What a row of a list tells beside; apart, because most answers have none.
+    pub row: Option<Box<RowDetails>>,
     /// It was so large that it must be asked for rarely.
     pub is_large: bool,
     /// The schema drift of the answer.

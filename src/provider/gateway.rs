@@ -15,7 +15,7 @@ use super::read::signed_url;
 use super::{jimeng, kling, openai_videos, vendor, veo};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels;
-use crate::domain::reading::{ClockSource, RowField, Times};
+use crate::domain::reading::{ClockSource, RowDetails, RowField, Times};
 use crate::domain::{Answer, ApiError, Drift, FailureClass, Status, Timestamp};
 
 /// Most gateways in a chain.
@@ -106,7 +106,10 @@ pub fn read_item(value: &Value, zone: Zone) -> Option<Answer> {
     Some(Answer {
         read_has_side_effect: has_read_side_effect(value),
         is_partial: vendor_body(value).is_none(),
-        row_fields: RowField::ALL.iter().filter_map(|name| field(*name)).collect(),
+        row: Some(Box::new(RowDetails {
+            fields: RowField::ALL.iter().filter_map(|name| field(*name)).collect(),
+            ..RowDetails::default()
+        })),
         ..answer
     })
 }

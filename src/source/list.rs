@@ -252,7 +252,7 @@ impl UpstreamList {
     /// Records the tasks of a page.
     fn apply_page(&mut self, listed: &ListPage, pass: &mut Pass, listing: &mut Listing) -> PageResult {
         let new_task = |id: TaskId, answer: &Answer| NewTask {
-            labels: Arc::new(answer.labels.iter().cloned().collect()),
+            labels: Arc::new(answer.row.iter().flat_map(|row| row.labels.iter().cloned()).collect()),
             ..NewTask::new(id)
         };
         let mut result = pass.apply(listed, &mut self.cursor.seen, self.config.discovers, new_task);

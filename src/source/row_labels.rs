@@ -8,8 +8,8 @@ use crate::provider::ListScope;
 
 /// Adds the configured labels to rows, and marks those of other users, whose tasks no key can read.
 pub fn label_rows(list: &ListSourceSettings, rows: &mut [Answer]) {
-    for row in rows {
-        let fields = std::mem::take(&mut row.row_fields);
+    for row in rows.iter_mut().filter_map(|row| row.row.as_mut()) {
+        let fields = std::mem::take(&mut row.fields);
         let text = |wanted: RowField| fields.iter().find(|(field, _)| *field == wanted).map(|(_, text)| text);
         let label = |(name, field): &(String, RowField)| {
             let text = text(*field)?;
@@ -29,6 +29,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::domain::reading::RowDetails;
 
     fn list(scope: ListScope) -> ListSourceSettings {
         ListSourceSettings {
@@ -50,7 +51,10 @@ mod tests {
     fn rows_get_the_configured_labels_and_their_owner() {
         use RowField::{ChannelId, UserId, Username};
         let row = |fields: &[(RowField, &str)]| Answer {
-            row_fields: fields.iter().map(|(field, text)| (*field, (*text).to_owned())).collect(),
+            row: Some(Box::new(RowDetails {
+                fields: fields.iter().map(|(field, text)| (*field, (*text).to_owned())).collect(),
+                ..RowDetails::default()
+            })),
             ..Answer::default()
         };
         let mut rows = [
@@ -59,14 +63,20 @@ mod tests {
             row(&[]),
         ];
         label_rows(&list(ListScope::All), &mut rows);
-        let labels =
-            |row: &Answer| row.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+        let is_list_only = |row: &Answer| row.row.as_ref().is_some_and(|row| row.is_list_only);
+        let labels = |row: &Answer| {
+            row.row
+                .iter()
+                .flat_map(|row| &row.labels)
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(labels(&rows[0]), ["user=ann", "channel=ark-main"]);
         assert_eq!(labels(&rows[1]), ["user=bob", "channel=4"]);
         assert!(labels(&rows[2]).is_empty());
-        assert_eq!(rows.each_ref().map(|row| row.is_list_only), [false, true, true], "a fork may not tell the user");
+        assert_eq!(rows.each_ref().map(is_list_only), [false, true, true], "a fork may not tell the user");
         let mut rows = [row(&[(UserId, "7")])];
         label_rows(&list(ListScope::Own), &mut rows);
-        assert!(!rows[0].is_list_only);
+        assert!(!is_list_only(&rows[0]));
     }
 }
