@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
+use videogen_exporter::simulate::{Faults, Settings};
 
 use crate::exporter::{Exporter, QUICK, value};
 use crate::known::now;
@@ -168,6 +169,35 @@ async fn whatever_a_list_does_every_task_is_counted_once() {
 fn sum(page: &str, beginning: &str) -> f64 {
     let values = page.lines().filter(|line| line.starts_with(beginning));
     values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[tokio::test]
+async fn the_simulated_list_has_the_filters_and_limits_of_a_gateway() {
+    let settings =
+        Settings { tasks: 150, seed: 3, speed: 1.0, faults: Faults::default(), list_limit: 8, hides_bodies: true };
+    let simulation = Simulation::with(settings).await;
+    let (rows, total) = simulation.rows("", &[("page_size", "500")]).await;
+    assert_eq!((rows.len(), total), (100, 150), "a page has at most 100 rows, and the count of all");
+    assert!(rows.iter().all(|row| row["username"].is_string() && row["channel_id"] != 0 && row.get("data").is_none()));
+    assert_eq!(simulation.rows("", &[]).await.0.len(), 10, "the usual size");
+    let submits: Vec<i64> = rows.iter().map(|row| row["submit_time"].as_i64().unwrap()).collect();
+    assert!(submits.is_sorted_by(|a, b| a >= b), "newest first");
+    let (second, _) = simulation.rows("", &[("p", "2"), ("page_size", "100")]).await;
+    assert_eq!(second.len(), 50);
+    let id = rows[7]["task_id"].as_str().unwrap();
+    let (one, total) = simulation.rows("self", &[("task_id", id)]).await;
+    assert_eq!((one.len(), total, &one[0]["channel_id"], one[0].get("username")), (1, 1, &json!(0), None));
+    for (name, value, field) in [("status", "QUEUED", "status"), ("platform", "24", "platform")] {
+        let (rows, total) = simulation.rows("", &[(name, value), ("page_size", "100")]).await;
+        assert!(total > 0 && total < 150 && rows.iter().all(|row| row[field] == value), "{name}");
+    }
+    let since = submits[20].to_string();
+    let (_, newer) = simulation.rows("", &[("start_timestamp", &since)]).await;
+    assert!((21..40).contains(&newer), "{newer}");
+    simulation.rows("", &[]).await;
+    let limited = simulation.list("", &[]).await;
+    assert_eq!((limited.status, limited.retry_after), (429, Some(Duration::from_mins(3))));
+    assert_eq!(limited.body.unwrap(), b"", "without a word");
 }
 
 #[tokio::test(flavor = "multi_thread")]
