@@ -26,7 +26,7 @@ const GATEWAY: &str = "127.0.0.1:10489";
 const WARM_UP: Duration = Duration::from_mins(4);
 
 /// How often the ages of the readings are looked at.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(30);
 
 /// An exporter that is measured.
 struct Measured {

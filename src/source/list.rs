@@ -26,7 +26,7 @@ use crate::provider::{Dialect, ListPage, ListScope, PageRequest, Zone};
 use crate::secret::fingerprint;
 
 /// While pages are needed, so many are read for each task that is asked for alone.
-const PAGES_PER_SINGLE: u32 = 9;
+const PAGES_PER_SINGLE: u32 = 3;
 
 /// While due tasks need pages, a pass through all of `lookback` gets one of so many.
 const PAGES_PER_FULL: u32 = 5;
