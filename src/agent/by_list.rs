@@ -61,17 +61,17 @@ impl ListPolling {
     /// Of an upstream; none of its lists is used where batches read its tasks, or the configuration forbids it.
     pub fn new(upstream: &Upstream, now: Instant) -> Self {
         let is_used = upstream.polling.by_list == ByList::Auto && upstream.dialect.batch().is_none();
-        let page_size = upstream.dialect.list().map_or(1, |list| list.size);
+        let list = upstream.dialect.list().filter(|_| is_used);
         let interval = upstream.polling.pace.interval;
-        let sources = upstream.list_sources.iter().enumerate().take(if is_used { usize::from(u8::MAX) } else { 0 });
-        let list = |(n, source): (usize, &ListSourceSettings)| {
-            PolledList::new(format!("list/{n}"), page_size, source.requests_per_second, interval, now)
+        let sources = upstream.list_sources.iter().enumerate().take(usize::from(u8::MAX));
+        let polled = |(n, source): (usize, &ListSourceSettings)| {
+            Some(PolledList::new(format!("list/{n}"), &list?, source.requests_per_second, interval, now))
         };
         Self {
-            lists: sources.map(list).collect(),
+            lists: sources.filter_map(polled).collect(),
             interval,
             is_new_api: upstream.dialect.is_new_api(),
-            can_ask_for_one: upstream.dialect.list().is_some_and(|list| list.query_one.is_some()),
+            can_ask_for_one: list.is_some_and(|list| list.query_one.is_some()),
             ..Self::default()
         }
     }
@@ -116,7 +116,7 @@ impl ListPolling {
 
     /// How a task is read.
     pub fn route(&self, task: &Task, listed: Listed, now: Now) -> Route {
-        let Some(list) = self.lists.get(usize::from(listed.list)).or(self.lists.first()) else { return Route::Alone };
+        let Some(list) = self.lists.get(usize::from(listed.list)) else { return Route::Alone };
         let is_refused = listed.refusals >= MAX_REFUSALS && self.is_known(listed, now.steady);
         let is_doubted = listed.is_doubted && !list.is_failing();
         if task.is_list_only || is_refused || is_doubted {
@@ -150,7 +150,7 @@ impl ListPolling {
     }
 
     fn put_back(&mut self, task: SweptTask) {
-        if task.is_list_only { self.list_only.push(task.due) } else { self.waiting.push_back(task.due) }
+        if task.needs_list { self.list_only.push(task.due) } else { self.waiting.push_back(task.due) }
     }
 
     /// Begins sweeps that save requests, ends those that have read everything, and tells the lists' readers what is needed.
@@ -199,8 +199,8 @@ impl ListPolling {
         }
         let is_of_list = |due: &DuePoll| usize::from(table.listed(due.token.slot).list) == n;
         let mut due = Vec::new();
-        let mut collect = |polls: Vec<DuePoll>, is_list_only: bool| {
-            let task = |poll: DuePoll| Some(SweptTask::new(poll, table.by_token(poll.token)?, is_list_only));
+        let mut collect = |polls: Vec<DuePoll>, needs_list: bool| {
+            let task = |poll: DuePoll| Some(SweptTask::new(poll, table.by_token(poll.token)?, needs_list));
             due.extend(polls.into_iter().filter_map(task));
         };
         let is_swept = |due: &DuePoll| is_of_list(due) && !due.is_alone;
@@ -210,14 +210,14 @@ impl ListPolling {
         let (own, others): (Vec<_>, Vec<_>) = self.list_only.drain(..).partition(is_of_list);
         self.list_only = others;
         collect(own, true);
-        for task in self.lists[n].begin_sweep(due, self.can_ask_for_one, table, now.monotonic) {
+        for task in self.lists[n].begin_sweep(due, table, now.monotonic) {
             self.leave_out(n, task);
         }
     }
 
     /// A task is not part of a sweep: it is read alone, by the list if only that may read it.
     fn leave_out(&mut self, n: usize, task: SweptTask) {
-        match (task.is_list_only, self.can_ask_for_one) {
+        match (task.needs_list, self.can_ask_for_one) {
             (true, true) => self.lists[n].single.push(task.due),
             (true, false) => self.list_only.push(task.due),
             (false, _) => self.waiting.push_front(DuePoll { is_alone: true, ..task.due }),

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::queue::DuePoll;
 use super::table::TaskTable;
 use crate::domain::{Reason, Task, Timestamp};
+use crate::provider::List;
 use crate::source::{ListDemand, ListRows};
 
 /// How long a failing list is trusted with tasks that only it may read, and how long after a row a task is known to exist; at least
@@ -36,6 +37,8 @@ pub struct PolledList {
     page_size: usize,
     /// Pages a second.
     rate: f64,
+    /// It can be asked for one task. Otherwise a sweep is the only way to those that only a list may read.
+    can_ask_for_one: bool,
     /// A sweep that takes longer needs the help of single polls.
     interval: Duration,
     demand: watch::Sender<ListDemand>,
@@ -73,23 +76,24 @@ pub struct SweptTask {
     /// Its submit time in the list, as far as it is known.
     submit: Timestamp,
     /// Only a list may read it.
-    pub is_list_only: bool,
+    pub needs_list: bool,
 }
 
 impl SweptTask {
     /// Of a due task.
-    pub fn new(due: DuePoll, task: &Task, is_list_only: bool) -> Self {
-        Self { due, submit: expected_submit(task), is_list_only }
+    pub fn new(due: DuePoll, task: &Task, needs_list: bool) -> Self {
+        Self { due, submit: expected_submit(task), needs_list }
     }
 }
 
 impl PolledList {
     /// Nothing is known of it yet.
-    pub fn new(label: String, page_size: usize, rate: f64, interval: Duration, now: Instant) -> Self {
+    pub fn new(label: String, list: &List, rate: f64, interval: Duration, now: Instant) -> Self {
         Self {
             label,
-            page_size,
+            page_size: list.size,
             rate,
+            can_ask_for_one: list.query_one.is_some(),
             interval,
             demand: watch::channel(ListDemand::default()).0,
             started: now,
@@ -177,21 +181,13 @@ impl PolledList {
         !self.sweep.is_empty()
     }
 
-    /// Begins a sweep of those of these tasks with which it saves the most requests; returns the others. Where the list cannot be asked for
-    /// one task, a sweep is the only way to those that only a list may read.
-    pub fn begin_sweep(
-        &mut self,
-        mut due: Vec<SweptTask>,
-        can_ask_for_one: bool,
-        table: &TaskTable,
-        now: Instant,
-    ) -> Vec<SweptTask> {
+    /// Begins a sweep of those of these tasks that are best read by pages; returns the others.
+    pub fn begin_sweep(&mut self, mut due: Vec<SweptTask>, table: &TaskTable, now: Instant) -> Vec<SweptTask> {
         due.sort_by_key(|task| std::cmp::Reverse(task.submit));
         self.reached = None;
-        let (mut swept, pages) = if due.len() < 2 { (0, 0) } else { self.best_sweep(due.iter(), table) };
-        if !can_ask_for_one && due.iter().skip(swept).any(|task| task.is_list_only) {
-            swept = due.len();
-        }
+        // One task is never worth a page that another request can replace.
+        let is_needless = due.len() < 2 && self.can_ask_for_one;
+        let (swept, pages) = if is_needless { (0, 0) } else { self.best_sweep(due.iter(), table) };
         let others = due.split_off(swept);
         if swept > 0 {
             (self.sweep_began, self.pages_left) = (Some(now), pages);
@@ -213,8 +209,8 @@ impl PolledList {
         self.sweep.split_off(keep).into_iter()
     }
 
-    /// How many of these tasks, newest first, are best read by pages: as many requests as possible are saved. 0 when none is. And
-    /// how many pages that takes.
+    /// How many of these tasks, newest first, are best read by pages: as many requests as possible are saved, and nothing is left out
+    /// that cannot be read otherwise. 0 when there is no such task. And how many pages that takes.
     fn best_sweep<'a>(&self, due: impl Iterator<Item = &'a SweptTask>, table: &TaskTable) -> (usize, usize) {
         let submits = table.rows().iter().map(|(_, row)| expected_submit(&row.task));
         let is_ahead = |submit: &Timestamp| self.reached.is_none_or(|reached| *submit <= reached);
@@ -231,8 +227,8 @@ impl PolledList {
             )]
             let pages = (newer as f64 * self.rows_per_task) as usize / self.page_size + 1;
             let saved = (n + 1).saturating_sub(pages);
-            if saved > most_saved {
-                (most_saved, best) = (saved, (n + 1, pages));
+            if saved > most_saved || task.needs_list && !self.can_ask_for_one {
+                (most_saved, best) = (most_saved.max(saved), (n + 1, pages));
             }
         }
         best
@@ -266,7 +262,7 @@ impl PolledList {
 
     /// Takes the oldest task of the sweep that a single poll may read, if it became due before `other`.
     pub fn take_oldest(&mut self, table: &TaskTable, other: Option<Instant>) -> Option<DuePoll> {
-        while let Some(oldest) = self.sweep.iter().rposition(|task| !task.is_list_only) {
+        while let Some(oldest) = self.sweep.iter().rposition(|task| !task.needs_list) {
             if other.is_some_and(|other| self.sweep[oldest].due.at >= other) {
                 return None;
             }
@@ -314,4 +310,46 @@ impl PolledList {
 /// The submit time that a task has in a list. One that is not known is shortly before the task was first seen.
 fn expected_submit(task: &Task) -> Timestamp {
     task.times.submit.unwrap_or(task.first_seen - 2 * ORDER_SLACK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::domain::{NewTask, TaskId};
+    use crate::provider;
+
+    /// A list of a provider, and five hundred tasks, of which so many of the oldest are due.
+    fn sweep(provider: &str, oldest: usize, needs_list: bool) -> (PolledList, TaskTable, Vec<SweptTask>) {
+        let list = provider::by_name(provider).unwrap().list.unwrap();
+        let list = PolledList::new("list/0".to_owned(), &list, 0.5, Duration::from_secs(15), clock::instant());
+        let (mut table, mut due) = (TaskTable::default(), Vec::new());
+        for n in 0..500 {
+            let new = NewTask::new(TaskId::parse(&format!("t{n}")).unwrap());
+            let slot = table.add(Task::new("u".into(), "kling", new, Timestamp::from_secs(60 * n))).unwrap();
+            let token = table.new_token(slot).unwrap();
+            if due.len() < oldest {
+                let poll = DuePoll { token, at: clock::instant(), is_alone: false };
+                due.push(SweptTask::new(poll, table.get(slot).unwrap(), needs_list));
+            }
+        }
+        (list, table, due)
+    }
+
+    #[test]
+    fn a_sweep_to_tasks_that_nothing_else_can_read_goes_all_the_way() {
+        let now = clock::instant();
+        for (provider, needs_list, is_swept) in [("luma", true, true), ("luma", false, false), ("new_api", true, false)]
+        {
+            let (mut list, table, due) = sweep(provider, 3, needs_list);
+            let others = list.begin_sweep(due, &table, now);
+            assert_eq!((list.is_sweeping(), others.is_empty()), (is_swept, is_swept), "{provider}");
+            assert_eq!(
+                list.trim_sweep(&table, now + TRIM_INTERVAL).count(),
+                0,
+                "{provider}: it is not cut short later"
+            );
+            assert_eq!(list.pages_left, if is_swept { 5 } else { 0 }, "{provider}");
+        }
+    }
 }

@@ -335,5 +335,29 @@ mod tests {
         cursor.pass = None;
         cursor.choose(false, false);
         assert_eq!((is_full(&cursor), cursor.waiting.is_none()), (Some(true), true));
+        // The full pass ends while the other one waits.
+        (cursor.pass, cursor.waiting) = (None, Some(begin(&cursor, None)));
+        cursor.choose(true, false);
+        assert_eq!((is_full(&cursor), cursor.waiting.is_none()), (Some(false), true), "it goes on");
+    }
+
+    #[test]
+    fn a_list_that_counts_pages_from_zero_is_read_from_its_first_page() {
+        let list = crate::provider::by_name("new_api").unwrap().list.unwrap();
+        let now = (Timestamp::from_secs(1_800_000_000), crate::clock::instant());
+        let mut pass = ListCursor::default().begin_pass(now, Duration::from_hours(1), &list, Some(true));
+        let page = |number: usize| ListPage {
+            tasks: (0..100).map(|n| Answer { task_id: Some(format!("t{number}-{n}")), ..Answer::default() }).collect(),
+            entries: 100,
+            bare: true,
+            ..ListPage::default()
+        };
+        let mut numbers = vec![pass.part.number];
+        for _ in 0..3 {
+            let shown = page(pass.part.number);
+            pass.apply(&shown, &mut HashMap::new(), true, |id, _| NewTask::new(id));
+            numbers.push(pass.part.number);
+        }
+        assert_eq!(numbers, [1, 0, 1, 2]);
     }
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use videogen_exporter::simulate::{Faults, Settings};
 
-use crate::exporter::{Exporter, QUICK, value};
+use crate::exporter::{Exporter, PATIENCE, QUICK, value};
 use crate::known::now;
 use crate::server::Server;
 use crate::simulation::Simulation;
@@ -165,6 +165,19 @@ async fn whatever_a_list_does_every_task_is_counted_once() {
     futures_util::future::join_all(modes).await;
 }
 
+/// The page once the series that begin so have at least this sum.
+async fn wait_for_sum(exporter: &Exporter, beginning: &str, least: f64) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = exporter.page().await;
+        if sum(&page, beginning) >= least {
+            return page;
+        }
+        assert!(Instant::now() < deadline, "{page}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// The sum of the series that begin so.
 fn sum(page: &str, beginning: &str) -> f64 {
     let values = page.lines().filter(|line| line.starts_with(beginning));
@@ -210,15 +223,7 @@ async fn tasks_at_gemini_are_read_without_a_trace() {
     );
     let exporter = Exporter::start(&text, Path::new(env!("CARGO_MANIFEST_DIR"))).await;
     let veo = "videogen_tasks_finished_total{upstream=\"gw\",provider=\"new_api\",model=\"veo-3.0-generate-001\"";
-    let deadline = Instant::now() + crate::exporter::PATIENCE;
-    let page = loop {
-        let page = exporter.page().await;
-        if sum(&page, veo) >= 20.0 {
-            break page;
-        }
-        assert!(Instant::now() < deadline, "{page}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    let page = wait_for_sum(&exporter, veo, 20.0).await;
     assert_eq!(value(&page, "videogen_reads_with_effect_total{upstream=\"gw\"}"), Some(0.0), "no poll changed a task");
     exporter.stop().await;
     let mut ended = simulation.gemini_rows().await;
@@ -247,15 +252,7 @@ async fn without_a_list_reads_with_effect_are_rare_and_counted() {
     );
     let exporter = Exporter::start(&text, folder.path()).await;
     let ended = "videogen_tasks_finished_total{upstream=\"gw\",provider=\"new_api\",model=\"sora-2\"";
-    let deadline = Instant::now() + crate::exporter::PATIENCE;
-    let page = loop {
-        let page = exporter.page().await;
-        if sum(&page, ended) >= 5.0 {
-            break page;
-        }
-        assert!(Instant::now() < deadline, "{page}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    let page = wait_for_sum(&exporter, ended, 5.0).await;
     let (_, all) = simulation.gateway.render_page(0, 1, |_, view| view.task.model.platform == "24", |_, _| Value::Null);
     let effects = sum(&page, "videogen_reads_with_effect_total");
     assert!(

@@ -1,12 +1,12 @@
 //! The gateway dashboard: a whole gateway by channel and by user. It needs the aggregate labels `channel` and `user`, which the list
 //! of an administrator brings.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::grafana::{Dashboard, job, upstream};
 use super::panel::Panel;
 use super::promql::{ERRORS, JUDGED, UPSTREAM, grown, per_minute, quantile, rate};
-use super::values::{by_name, thresholds};
+use super::values::{by_name, colored};
 
 /// Series of tasks whose row told their channel.
 const CHANNEL: &str = r#"job=~"$job",upstream=~"$upstream",label_channel!~"|none""#;
@@ -76,20 +76,6 @@ fn now() -> Vec<Panel> {
             .no_value("none")
             .instant(&grown("", &format!("videogen_quota_total{{{CHANNEL}}}")), ""),
     ]
-}
-
-/// A column with a color behind its value.
-fn colored(name: &str, unit: &str, digits: u8, steps: &[(Option<f64>, &str)]) -> Value {
-    by_name(
-        name,
-        &[
-            ("unit", json!(unit)),
-            ("decimals", json!(digits)),
-            ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
-            ("color", json!({"mode": "thresholds"})),
-            ("thresholds", thresholds(steps)),
-        ],
-    )
 }
 
 const GOOD: [(Option<f64>, &str); 3] = [(None, "red"), (Some(0.5), "orange"), (Some(0.8), "transparent")];

@@ -7,7 +7,7 @@ use super::panel::Panel;
 use super::promql::{UPSTREAM, grown, quantile, rate};
 use super::schedule::{self, backoff};
 use super::truth::{self, disagreeing, drift};
-use super::values::{OVERVIEW_PAGE, by_name, link, thresholds, words};
+use super::values::{OVERVIEW_PAGE, by_name, colored, link, words};
 
 pub fn dashboard() -> Dashboard {
     let panels = [now(), requests(), truth::truth(), schedule::schedule(), schedule::discovery()];
@@ -116,18 +116,6 @@ fn now() -> Vec<Panel> {
 }
 
 fn upstream_columns() -> Vec<Value> {
-    let colored = |name: &str, unit: &str, digits: u8, steps: &[(Option<f64>, &str)]| {
-        by_name(
-            name,
-            &[
-                ("unit", json!(unit)),
-                ("decimals", json!(digits)),
-                ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
-                ("color", json!({"mode": "thresholds"})),
-                ("thresholds", thresholds(steps)),
-            ],
-        )
-    };
     vec![
         by_name("Upstream", &[("links", json!([link("Overview", OVERVIEW_PAGE)]))]),
         by_name(

@@ -48,6 +48,20 @@ pub fn by_name(name: &str, properties: &[(&str, Value)]) -> Value {
     json!({"matcher": {"id": "byName", "options": name}, "properties": properties})
 }
 
+/// A column with a color behind its value.
+pub fn colored(name: &str, unit: &str, digits: u8, steps: &[(Option<f64>, &str)]) -> Value {
+    by_name(
+        name,
+        &[
+            ("unit", json!(unit)),
+            ("decimals", json!(digits)),
+            ("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})),
+            ("color", json!({"mode": "thresholds"})),
+            ("thresholds", thresholds(steps)),
+        ],
+    )
+}
+
 /// A link of a value.
 pub fn link(title: &str, url: &str) -> Value {
     json!({"title": title, "url": url, "targetBlank": false})
