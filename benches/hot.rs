@@ -12,7 +12,7 @@ use std::hint::black_box;
 use tasks::{chunks, task};
 use videogen_exporter::config::TaskStatusForm;
 use videogen_exporter::domain::{Policy, Reading, Timestamp, advance};
-use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, SeriesSelection};
+use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, SeriesSelection, TaskContext};
 use videogen_exporter::provider::{self, Dialect};
 
 /// The code paths. `tasks` only creates the tasks that the pages need.
@@ -37,7 +37,12 @@ fn main() {
 fn render(tasks: usize, format: Format, coding: Coding) {
     let chunks = chunks(tasks);
     let mut compressor = Compressor::new(coding);
-    for piece in Page::new(Encoder::new(format, false), TaskStatusForm::Set, &chunks, &SeriesSelection::ALL) {
+    for piece in Page::new(
+        Encoder::new(format, false),
+        TaskStatusForm::Set,
+        chunks.iter().map(|chunk| (chunk, TaskContext::none())),
+        &SeriesSelection::ALL,
+    ) {
         black_box(compressor.compress(piece).unwrap());
     }
     black_box(compressor.finish().unwrap());

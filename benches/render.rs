@@ -20,7 +20,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 use videogen_exporter::config::TaskStatusForm;
-use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, SeriesSelection};
+use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, SeriesSelection, TaskContext};
 use videogen_exporter::view::TaskChunk;
 
 #[global_allocator]
@@ -62,7 +62,12 @@ impl<'a> Variant<'a> {
 }
 
 fn page(chunks: &[Arc<TaskChunk>], format: Format) -> Page {
-    Page::new(Encoder::new(format, false), TaskStatusForm::Set, chunks, &SeriesSelection::ALL)
+    Page::new(
+        Encoder::new(format, false),
+        TaskStatusForm::Set,
+        chunks.iter().map(|chunk| (chunk, TaskContext::none())),
+        &SeriesSelection::ALL,
+    )
 }
 
 /// Renders a page and drops each piece, as the server does after sending it. Returns the size.

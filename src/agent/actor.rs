@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
 
 use super::API_SOURCE;
+use super::account::AccountReader;
 use super::command::Command;
 use super::discovery::{SourceReaders, sources_of};
 use super::members::Members;
@@ -18,7 +19,7 @@ use super::services::Services;
 use super::settings::UpstreamSettings;
 use super::tracker::Tracker;
 use crate::clock;
-use crate::config::Upstream;
+use crate::config::{QuotaPerUnit, Upstream};
 use crate::counters::CounterSnapshot;
 use crate::domain::Task;
 use crate::liveness::Pulse;
@@ -47,6 +48,7 @@ pub struct UpstreamActor {
     tracker: Tracker,
     members: Members,
     readers: SourceReaders,
+    account: AccountReader,
     commands: mpsc::Receiver<Command>,
     /// For the readers of sources.
     command_sender: mpsc::WeakSender<Command>,
@@ -71,6 +73,7 @@ impl UpstreamActor {
             tracker: Tracker::new(settings, send, services, publisher),
             members: Members::default(),
             readers: SourceReaders::default(),
+            account: AccountReader::default(),
             commands,
             command_sender: sender,
         }
@@ -89,6 +92,7 @@ impl UpstreamActor {
         };
         self.restore(loaded);
         self.start_readers(BTreeMap::new());
+        self.start_account();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_final = loop {
@@ -113,6 +117,7 @@ impl UpstreamActor {
                 _ = tick.tick() => self.tracker.on_tick(),
                 () = sleep_until(next.unwrap_or_else(clock::instant).into()), if next.is_some() => {}
                 error = self.readers.panicked() => return Err(error),
+                error = self.account.panicked() => return Err(error),
             }
         };
         self.stop(is_final).await
@@ -127,13 +132,14 @@ impl UpstreamActor {
     /// Continues with what the state has.
     pub(super) fn restore(&mut self, loaded: Loaded) {
         let now = self.tracker.services.clock.now();
-        let Loaded { tasks, counters, sources, loaded_sources, skipped } = loaded;
+        let Loaded { tasks, counters, sources, loaded_sources, skipped, spending, samples } = loaded;
         self.tracker.skipped_rows = skipped;
         self.members = Members::new(loaded_sources);
         self.tracker.counters.restore(counters, now);
         let labels = source_labels(&self.tracker.settings);
         let sources = sources.into_iter().filter(|source| labels.contains(&source.source)).collect();
         self.tracker.counters.restore_sources(sources, now);
+        self.tracker.restore_costs(spending, samples, now);
         self.tracker.track(tasks, now);
         self.tracker.remove_ended(now);
         self.tracker.counters.create_missing(self.tracker.label_sets_in_use(), now);
@@ -149,7 +155,10 @@ impl UpstreamActor {
         let metrics = &self.tracker.services.metrics.upstreams;
         let batch = upstream.dialect.batch().map(|_| Operation::Batch);
         let list = (!upstream.list_sources.is_empty()).then_some(Operation::List);
-        let operations: Vec<Operation> = [Some(Operation::Get), batch, list].into_iter().flatten().collect();
+        let billing = &upstream.billing;
+        let asks_account = billing.balance.is_some() || billing.quota_per_unit == Some(QuotaPerUnit::Auto);
+        let balance = asks_account.then_some(Operation::Balance);
+        let operations: Vec<Operation> = [Some(Operation::Get), batch, list, balance].into_iter().flatten().collect();
         metrics.create(&upstream.name, &operations);
         if upstream.webhook.is_some() {
             metrics.create_webhook(&upstream.name);
@@ -169,6 +178,15 @@ impl UpstreamActor {
         let Tracker { settings, services, poller, .. } = &self.tracker;
         let metrics = &services.metrics.upstreams;
         self.readers.start(&settings.upstream, earlier, &poller.lists.demands(), &self.command_sender, metrics);
+    }
+
+    /// Reads the account as it is configured now.
+    fn start_account(&mut self) {
+        let Tracker { settings, services, quota_rate, .. } = &mut self.tracker;
+        let earlier = *quota_rate.borrow();
+        let (upstream, metrics) = (&settings.upstream, &services.metrics.upstreams);
+        self.account = AccountReader::start(upstream, earlier, metrics, &services.clock);
+        *quota_rate = self.account.rate();
     }
 
     /// Carries out a command other than [`Command::Stop`].
@@ -192,6 +210,7 @@ impl UpstreamActor {
                 let earlier = self.readers.stop().await;
                 self.reconfigure(*settings, send, counters);
                 self.start_readers(earlier);
+                self.start_account();
                 let _ = reply.send(());
             }
             Command::Stop { .. } => {}

@@ -85,6 +85,7 @@ impl Members {
             tracked,
             gone,
             zero_hold: tracker.counters.zero_hold(now.steady),
+            born: tracker.counters.born(),
             now: now.steady,
         });
         let change = Change::Discovered { source, discovery: discovery.clone(), listing, reply };
@@ -147,6 +148,7 @@ impl Members {
             tracked,
             gone: Vec::new(),
             zero_hold: tracker.counters.zero_hold(now.steady),
+            born: tracker.counters.born(),
             now: now.steady,
         });
         let replied = tracker.services.store.send(Command::Add(discovery.clone()));

@@ -1,10 +1,13 @@
 //! The agent: one actor per upstream finds tasks, polls them, moves them and counts them; a supervisor starts, reconfigures
 //! and stops the actors.
 
+mod account;
 mod actor;
 mod amnesia;
 mod backoff;
+mod baselines;
 mod batching;
+mod budgets;
 mod by_list;
 mod command;
 mod commits;

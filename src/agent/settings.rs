@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{Config, CountSinceConfig, Upstream};
+use crate::config::{Config, CountSinceConfig, QuotaPerUnit, Upstream, UpstreamBilling};
 use crate::counters::LabelLimits;
-use crate::domain::advance::CountSince;
+use crate::domain::outlook::StuckRules;
+use crate::domain::policy::{BillingRules, CountSince, QuotaRate};
+use crate::domain::pricing::{CostSource, Unpriced};
 use crate::domain::schedule::RecheckRules;
-use crate::domain::{Policy, Timestamp};
+use crate::domain::{Counter, CounterKey, Policy, Timestamp};
 
 /// What one upstream's actor needs of a configuration.
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ pub struct UpstreamSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// Which tasks count.
-    policy: Policy,
+    policy: Policy<'static>,
     /// An active task is given up this long after it was first seen.
     pub give_up_after: Duration,
     /// An ended task is shown for so long.
@@ -85,10 +87,44 @@ pub fn label_limits(config: &Config) -> LabelLimits {
 
 impl UpstreamSettings {
     /// The rules for transitions of its tasks now.
-    pub fn policy(&self, clock: &Clock, has_amnesia: bool) -> Policy {
-        let settles_quota = self.upstream.dialect.is_new_api();
-        let upstream_skew = clock.skew(&self.upstream.name);
-        Policy { upstream_skew, settles_quota, has_amnesia, ..self.rules.policy }
+    pub fn policy(&self, clock: &Clock, has_amnesia: bool) -> Policy<'static> {
+        Policy {
+            upstream_skew: clock.skew(&self.upstream.name),
+            wall_skew: clock.wall_offset().millis,
+            settles_quota: self.upstream.dialect.is_new_api(),
+            has_amnesia,
+            max_interval: self.upstream.polling.pace.max,
+            ..self.rules.policy
+        }
+    }
+
+    /// What its tasks cost and are charged, with the rate that the gateway tells.
+    pub fn billing<'a>(&self, prices: &'a UpstreamBilling, told: Option<QuotaRate>) -> BillingRules<'a> {
+        let quota_rate = match prices.quota_per_unit {
+            Some(QuotaPerUnit::Fixed(rate)) => Some(rate),
+            Some(QuotaPerUnit::Auto) => told,
+            None => None,
+        };
+        BillingRules { pricing: prices.pricing.as_ref(), quota_rate, is_gateway: self.upstream.dialect.is_new_api() }
+    }
+
+    /// When its tasks are stuck.
+    pub fn stuck(&self) -> StuckRules {
+        let stuck = self.upstream.stuck;
+        StuckRules { factor: stuck.factor.0, floor: stuck.floor.0 }
+    }
+
+    /// The series of costs and charges that a label set has from the start.
+    pub fn born_series(&self) -> Vec<CounterKey> {
+        let billing = &self.upstream.billing;
+        let mut born = Vec::new();
+        if let Some(pricing) = &billing.pricing {
+            let sources = CostSource::ALL.iter();
+            born.extend(sources.map(|source| Counter::Cost.with([pricing.currency.index(), source.index()])));
+            born.extend(Unpriced::ALL.iter().map(|reason| Counter::Unpriced.with([reason.index()])));
+        }
+        born.extend(billing.charge_currency().map(|currency| Counter::Charged.with([currency.index()])));
+        born
     }
 
     /// Of every upstream of a configuration.

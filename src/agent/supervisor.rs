@@ -161,7 +161,7 @@ impl Supervisor {
     async fn apply(&mut self, config: Arc<Config>, mut prepared: Prepared) -> anyhow::Result<()> {
         let settings = UpstreamSettings::all(&config, self.services.store.first_start());
         let now = self.services.clock.to_wall(self.services.clock.now().steady);
-        self.services.metrics.reloaded(&config.file.metrics, now);
+        self.services.metrics.reloaded(&config, now);
         let stays = |name: &str, provider| {
             settings.iter().any(|s| *s.upstream.name == *name && s.upstream.dialect.name() == provider)
         };

@@ -82,7 +82,7 @@ impl StateSweeper {
         }
         let next = self.sweep_known_ids(cursor, now).await?;
         if round.is_multiple_of(LABEL_SETS_EVERY) {
-            store.execute(Command::DropUnusedLabelSets(now - UNUSED_FOR)).await?;
+            store.execute(Command::DropUnused(now - UNUSED_FOR)).await?;
         }
         Ok(next)
     }

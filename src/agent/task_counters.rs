@@ -12,7 +12,7 @@ use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::labels::sanitize;
 use crate::domain::time::Now;
-use crate::domain::{Answer, Counter, Drift, LabelSet, Task, TaskId, Timestamp, Transition};
+use crate::domain::{Answer, Counter, CounterKey, Drift, Increment, LabelSet, Task, TaskId, Timestamp, Transition};
 use crate::metrics::Metrics;
 use crate::store::{Command, Reply, Store};
 
@@ -98,8 +98,31 @@ impl TaskCounters {
         if !missing.is_empty() {
             let hold = self.zero_hold(now.steady);
             // Nobody waits for it: what is lost is created again with the next count.
-            drop(self.store.send(Command::CreateLabelSets(missing.clone(), hold)));
+            drop(self.store.send(Command::CreateLabelSets(missing.clone(), hold, self.born())));
             self.create(missing, hold, now);
+        }
+    }
+
+    /// Lets label sets have these late series from the start, those that exist from now on.
+    pub fn set_born(&mut self, born: Vec<CounterKey>, now: Now) {
+        self.counters_mut().set_born(born.into());
+        let unborn = self.counters.unborn();
+        if !unborn.is_empty() {
+            let hold = self.zero_hold(now.steady);
+            drop(self.store.send(Command::CreateLabelSets(unborn.clone(), hold, self.born())));
+            self.create(unborn, hold, now);
+        }
+    }
+
+    /// The increments of 0 that create the late series of a new label set.
+    pub fn born(&self) -> Vec<Increment> {
+        self.counters.born()
+    }
+
+    /// Adds them to a transition whose label set is new.
+    pub fn add_born(&self, transition: &mut Transition) {
+        if !self.counters.has(&transition.task.label_set()) {
+            transition.increments.extend(self.born());
         }
     }
 
@@ -225,6 +248,8 @@ const fn field_of(counter: Counter) -> Field {
         Counter::Tokens => Field::TokensTotal,
         Counter::Quota => Field::Credits,
         Counter::VideoSeconds => Field::Duration,
+        Counter::Cost => Field::Cost,
+        Counter::Charged => Field::Credits,
         _ => Field::Finish,
     }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::amnesia::Amnesia;
+use super::baselines::Baselines;
+use super::budgets::BudgetLedger;
 use super::command::CallbackOutcome;
 use super::commits::{self, PendingCommits};
 use super::failure_log::FailureLog;
@@ -16,9 +18,14 @@ use super::services::Services;
 use super::settings::UpstreamSettings;
 use super::table::TaskTable;
 use super::task_counters::TaskCounters;
+use tokio::sync::watch;
+
 use crate::counters::CounterSnapshot;
+use crate::domain::budget::Spending;
+use crate::domain::latency::LatencySample;
+use crate::domain::policy::QuotaRate;
 use crate::domain::time::Now;
-use crate::domain::{Answer, LabelSet, NewTask, Reading, Status, Task, TaskId, Timestamp, Transition, advance};
+use crate::domain::{Answer, LabelSet, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance};
 use crate::metrics::Via;
 use crate::store::Settled;
 use crate::view::{RowSlot, UpstreamView};
@@ -40,6 +47,10 @@ pub struct Tracker {
     amnesia: Amnesia,
     pub(super) failures: FailureLog,
     pub(super) held_ends: HeldEnds,
+    baselines: Baselines,
+    budgets: BudgetLedger,
+    /// The gateway's units for one unit of money, as its account tells.
+    pub(super) quota_rate: watch::Receiver<Option<QuotaRate>>,
     /// The table has followed the clock, which was put forward.
     has_jumped: bool,
     ticks: u32,
@@ -58,6 +69,9 @@ impl Tracker {
             amnesia: Amnesia::default(),
             failures: FailureLog::new(settings.upstream.name.clone()),
             held_ends: HeldEnds::default(),
+            baselines: Baselines::new(settings.stuck()),
+            budgets: BudgetLedger::default(),
+            quota_rate: watch::channel(None).1,
             has_jumped: false,
             ticks: 0,
             services,
@@ -86,8 +100,20 @@ impl Tracker {
             table.relabel(|task| counters.assign_label_set(task, now.steady));
         }
         self.remove_ended(now);
+        self.baselines.configure(self.settings.stuck());
+        self.counters.set_born(self.settings.born_series(), now);
         self.counters.create_missing(self.label_sets_in_use(), now);
         self.publisher.mark_urgent();
+    }
+
+    /// Continues with what the state has of costs and latencies.
+    pub fn restore_costs(&mut self, spending: Vec<Spending>, samples: Vec<(Arc<str>, LatencySample)>, now: Now) {
+        self.budgets.restore(spending);
+        for (model, sample) in samples {
+            self.baselines.add(&model, sample);
+        }
+        self.baselines.update(now.steady);
+        self.counters.set_born(self.settings.born_series(), now);
     }
 
     /// Schedules every task.
@@ -153,7 +179,10 @@ impl Tracker {
     /// The one way in for readings, however they came, with the time when they were asked for. A reading that is older than the
     /// last one changes nothing. What has to be durable is sent to the store.
     pub(super) fn apply_readings(&mut self, readings: Vec<(RowSlot, Reading)>, asked: Timestamp, now: Now) {
-        let policy = self.settings.policy(&self.services.clock, self.amnesia.is_present());
+        let prices = self.settings.upstream.billing.clone();
+        let billing = self.settings.billing(&prices, *self.quota_rate.borrow());
+        let policy = Policy { billing, ..self.settings.policy(&self.services.clock, self.amnesia.is_present()) };
+        let wall = now.steady.shifted(policy.wall_skew);
         let (mut ends, mut others) = (Vec::new(), Vec::new());
         for (slot, mut reading) in readings {
             let Some(task) = self.table.get(slot) else { continue };
@@ -164,9 +193,12 @@ impl Tracker {
             let had_model = task.video.model.is_some();
             if let Some(answer) = reading.answer_mut() {
                 answer.asked = Some(asked);
+                let fallback = self.settings.upstream.model_of(&task.id);
                 if !had_model {
-                    let fallback = self.settings.upstream.model_of(&task.id);
                     answer.model = self.counters.model(answer, fallback, now.steady);
+                }
+                if answer.told_model().is_none() && task.video.asked_model.is_none() {
+                    answer.model_origin = fallback.map(str::to_owned);
                 }
             }
             let mut transition = advance(task, reading, &policy, now.steady);
@@ -176,6 +208,8 @@ impl Tracker {
             }
             if transition.durable {
                 self.counters.refuse_full(&mut transition, now);
+                self.counters.add_born(&mut transition);
+                BudgetLedger::note(&mut transition, &prices.budgets, wall);
                 let sent = if transition.task.status.is_end() { &mut ends } else { &mut others };
                 // Usually one transition, possibly kept for long: avoid the default capacity of four.
                 sent.reserve_exact(usize::from(sent.is_empty()));
@@ -241,6 +275,10 @@ impl Tracker {
                     callbacks.extend(self.commits.remove(&transition.task.id));
                     commits::log_transition(&transition);
                     self.counters.count(&transition, zero_hold, now);
+                    self.budgets.add(&transition.spent);
+                    if let Some(sample) = transition.sample {
+                        self.baselines.add(&transition.task.label_set().model, sample);
+                    }
                     self.apply_committed(transition.task, now);
                 }
                 for (id, task) in stale {
@@ -305,6 +343,9 @@ impl Tracker {
         if self.counters.release_holds(now) {
             self.publisher.mark_urgent();
         }
+        if self.baselines.update(now.steady) {
+            self.publisher.mark_changed();
+        }
         let selection = self.services.series.borrow().clone();
         if selection.is_limited() {
             metrics.series_refused(self.table.mark_refused(selection.of(name)));
@@ -337,6 +378,8 @@ impl Tracker {
             task_count: self.table.len(),
             skipped_rows: self.skipped_rows,
             counters: self.counters.publish(),
+            outlook: self.baselines.publish(),
+            spent: self.budgets.publish(),
             is_ready,
         };
         self.publisher.publish(view, self.services.clock.now().monotonic);

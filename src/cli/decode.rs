@@ -177,7 +177,7 @@ fn task_json(answer: &Answer) -> Value {
         ("upstream_status", status(answer.upstream_status)),
         ("failure_class", failure.map(|class| class.as_str().into())),
         ("cost", answer.cost.map(|cost| number_json(cost.amount))),
-        ("currency", answer.cost.map(|cost| cost.currency.into())),
+        ("currency", answer.cost.map(|cost| cost.currency.code().into())),
     ];
     let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     present.collect::<Map<_, _>>().into()

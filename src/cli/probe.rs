@@ -14,7 +14,7 @@ use crate::domain::labels::sanitize;
 use crate::domain::scrub::scrub;
 use crate::domain::{Answer, FailureClass, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
 use crate::http::{Request, Response};
-use crate::metrics::{Encoder, Format, Page, SeriesSelection};
+use crate::metrics::{Encoder, Format, Page, SeriesSelection, TaskContext};
 use crate::secret::Key;
 use crate::view::TaskRows;
 
@@ -127,6 +127,8 @@ fn render_metrics(upstream: &Upstream, id: &TaskId, answer: Answer) -> String {
     let mut rows = TaskRows::default();
     rows.insert(task);
     let head = Encoder::new(Format::Text, false);
-    let page = Page::new(head, TaskStatusForm::Set, &rows.chunks(), &SeriesSelection::ALL);
+    let chunks = rows.chunks();
+    let chunks = chunks.iter().map(|chunk| (chunk, TaskContext::none()));
+    let page = Page::new(head, TaskStatusForm::Set, chunks, &SeriesSelection::ALL);
     page.map(|chunk| String::from_utf8_lossy(&chunk).into_owned()).collect()
 }

@@ -11,7 +11,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::polling::BodyLimits;
 use super::problem::{Origin, Problem, Problems, describe};
 use super::yaml::{self, Document};
-use super::{ApiKey, Config, File, State, upstream};
+use super::{ApiKey, Config, File, PriceList, State, upstream};
 use crate::files;
 
 /// Prefix of override variables. It differs from the program's name: Kubernetes sets `VIDEOGEN_EXPORTER_PORT` for a
@@ -25,7 +25,7 @@ const MAX_SIZE: u64 = 16 << 20;
 const MAX_MEMORY: usize = 128 << 20;
 
 /// Sections of the file.
-const SECTIONS: [&str; 6] = ["polling", "tasks", "metrics", "state", "api", "upstreams"];
+const SECTIONS: [&str; 7] = ["polling", "tasks", "metrics", "state", "api", "pricing", "upstreams"];
 
 /// Maximum number of type errors that are reported.
 const MAX_PROBLEMS: usize = 200;
@@ -73,7 +73,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let (file, removed) = input.extract(&mut problems);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut check_problems = Problems::default();
-    let (upstreams, api, state) = file.check(folder, &mut check_problems);
+    let Checked { upstreams, api, state, pricing } = file.check(folder, &mut check_problems);
     problems.extend(check_problems, |key| removed.original_key(key));
     if file.upstreams.is_empty() && !problems.has_at_or_below("upstreams") && !problems.has_at_or_below("") {
         problems.add("upstreams", "at least one upstream is needed");
@@ -81,20 +81,36 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     if problems.is_empty() {
         let mut file = file;
         file.polling = file.polling.resolve(None, BodyLimits::USUAL, "polling", &mut problems).into();
-        return Ok(Config { file, upstreams, api, state, warnings: problems.warnings() });
+        return Ok(Config { file, upstreams, api, state, pricing, warnings: problems.warnings() });
     }
     Err(ConfigError(problems.with_origins(|key| input.origin_of(key))))
 }
 
+/// The sections that were checked.
+struct Checked {
+    upstreams: Vec<upstream::Upstream>,
+    api: Vec<ApiKey>,
+    state: State,
+    pricing: Option<PriceList>,
+}
+
 impl File {
-    fn check(&self, folder: &Path, problems: &mut Problems) -> (Vec<upstream::Upstream>, Vec<ApiKey>, State) {
+    fn check(&self, folder: &Path, problems: &mut Problems) -> Checked {
         let polling = self.polling.resolve(None, BodyLimits::USUAL, "polling", problems);
         self.tasks.check("tasks", problems);
         self.metrics.check("metrics", problems);
         let state = self.state.check(folder, problems);
         let names: Vec<&str> = self.upstreams.iter().map(|entry| entry.name.0.as_str()).collect();
         let api = self.api.check(&names, folder, problems);
-        (upstream::check_all(&self.upstreams, &polling, &self.polling, folder, problems), api, state)
+        let pricing = self.pricing.as_ref().and_then(|pricing| pricing.check(folder, problems));
+        let defaults = upstream::Defaults {
+            polling: &polling,
+            polling_config: &self.polling,
+            stuck: self.tasks.stuck,
+            pricing: pricing.as_ref(),
+        };
+        let upstreams = upstream::check_all(&self.upstreams, &defaults, folder, problems);
+        Checked { upstreams, api, state, pricing }
     }
 }
 

@@ -2,12 +2,17 @@
 
 mod api;
 mod authorization;
+mod billing;
 mod discovery;
 mod http;
 mod list;
+mod litellm;
 mod load;
 mod metrics;
 mod polling;
+mod price_rule;
+mod price_scalars;
+mod pricing;
 mod problem;
 mod request;
 mod scalars;
@@ -22,17 +27,19 @@ mod yaml;
 use serde::Deserialize;
 
 pub use api::ApiKey;
+pub use billing::{Balance, CustomBalance, QuotaPerUnit, UpstreamBilling};
 pub use discovery::{HttpSourceSettings, SqlSourceSettings};
 pub use list::ListSourceSettings;
 pub use load::{ConfigError, load, parse};
 pub use metrics::{MetricsConfig, PerTask, TaskStatusForm};
 pub use polling::{ByList, Polling};
+pub use pricing::{PriceList, rules_of_model};
 pub use problem::{Origin, Problem, Problems};
 pub use scalars::{ConfigDuration, Text};
 pub use shown::ShownConfig;
 pub use sources::{FileSourceSettings, StaticSourceSettings, TargetGroup, group_label_problem};
 pub use state::State;
-pub use tasks::{CountSinceConfig, TasksConfig};
+pub use tasks::{CountSinceConfig, StuckConfig, TasksConfig};
 pub use upstream::{Upstream, UpstreamConfig};
 pub use webhook::Webhook;
 pub use yaml::from_text;
@@ -51,6 +58,8 @@ pub struct File {
     pub state: state::StateConfig,
     /// Keys of the registration API.
     pub api: api::ApiConfig,
+    /// What tasks cost.
+    pub pricing: Option<pricing::PricingConfig>,
     /// The upstreams.
     pub upstreams: Vec<UpstreamConfig>,
 }
@@ -66,6 +75,8 @@ pub struct Config {
     pub api: Vec<ApiKey>,
     /// The state store.
     pub state: State,
+    /// What tasks cost.
+    pub pricing: Option<PriceList>,
     /// What is unsafe, and does not prevent a start.
     pub warnings: Vec<String>,
 }

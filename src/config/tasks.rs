@@ -25,17 +25,17 @@ pub struct TasksConfig {
     pub give_up_after: ConfigDuration,
     /// Whether error messages of upstreams are kept, without URLs, keys and amounts.
     pub error_messages: bool,
-    /// When a task is stuck; accepted, but not used yet.
+    /// When a task is stuck.
     pub stuck: StuckConfig,
 }
 
 /// `tasks.stuck:`.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StuckConfig {
-    /// Multiple of the usual duration.
+    /// Multiple of the 95th percentile of the model's latency.
     pub factor: ConfigNumber,
-    /// Shortest duration.
+    /// Never before this age.
     pub floor: ConfigDuration,
 }
 
@@ -66,7 +66,7 @@ impl Default for TasksConfig {
 
 impl Default for StuckConfig {
     fn default() -> Self {
-        Self { factor: ConfigNumber(3.0), floor: ConfigDuration::from_secs(600) }
+        Self { factor: ConfigNumber(3.0), floor: ConfigDuration::from_secs(900) }
     }
 }
 
@@ -86,8 +86,17 @@ impl TasksConfig {
         if !self.recheck_ended.0.is_zero() && self.recheck_ended < ConfigDuration::from_secs(60) {
             problems.add(format!("{at}.recheck_ended"), "must be 0s or at least 1m");
         }
-        if !(1.0..=1000.0).contains(&self.stuck.factor.0) {
-            problems.add(format!("{at}.stuck.factor"), "must be between 1 and 1000");
+        self.stuck.check(&format!("{at}.stuck"), problems);
+    }
+}
+
+impl StuckConfig {
+    pub(super) fn check(&self, at: &str, problems: &mut Problems) {
+        if !(1.0..=1000.0).contains(&self.factor.0) {
+            problems.add(format!("{at}.factor"), "must be between 1 and 1000");
+        }
+        if self.floor.0.is_zero() {
+            problems.add(format!("{at}.floor"), "must be longer than 0s");
         }
     }
 }

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::authorization::AuthorizationConfig;
+use super::billing::{BalanceConfig, QuotaPerUnitConfig, UpstreamBilling, UpstreamTasksConfig};
 use super::discovery::{HttpSdConfig, HttpSourceSettings, SqlSdConfig, SqlSourceSettings};
 use super::http::{ClientConfig, ProxyUrl, TlsConfig};
 use super::list::{ListConfig, ListSourceSettings};
 use super::polling::{BodyLimits, Polling, PollingConfig};
+use super::pricing::PriceList;
 use super::problem::Problems;
 use super::request::{RequestConfig, ResponseConfig};
 use super::scalars::Text;
 use super::sources::{FileSdConfig, FileSourceSettings, StaticSourceSettings, TargetGroup};
+use super::tasks::StuckConfig;
 use super::webhook::{Webhook, WebhookConfig};
 use crate::domain::labels::sanitize;
 use crate::domain::{Answer, TaskId};
@@ -74,6 +77,15 @@ pub struct UpstreamConfig {
     /// Databases of task ids.
     #[serde(default)]
     pub sql_sd_configs: Vec<SqlSdConfig>,
+    /// Overrides of `tasks:`.
+    #[serde(default)]
+    pub tasks: UpstreamTasksConfig,
+    /// How many of the gateway's units are one unit of money.
+    #[serde(default)]
+    pub quota_per_unit: Option<QuotaPerUnitConfig>,
+    /// How the balance of the account is read.
+    #[serde(default)]
+    pub balance: Option<BalanceConfig>,
 }
 
 /// A checked upstream.
@@ -103,6 +115,10 @@ pub struct Upstream {
     pub list_sources: Vec<ListSourceSettings>,
     /// Databases of task ids, in file order.
     pub sql_sources: Vec<SqlSourceSettings>,
+    /// When its tasks are stuck.
+    pub stuck: StuckConfig,
+    /// What its tasks cost and are charged.
+    pub billing: Arc<UpstreamBilling>,
 }
 
 impl fmt::Debug for Upstream {
@@ -120,11 +136,22 @@ const MAX_IDLE: usize = 1024;
 /// Which part of the open files idle connections may take.
 const IDLE_SHARE: u64 = 4;
 
+/// What upstreams inherit from other sections.
+pub struct Defaults<'a> {
+    /// `polling:`, checked.
+    pub polling: &'a Polling,
+    /// `polling:` as written.
+    pub polling_config: &'a PollingConfig,
+    /// `tasks.stuck:`.
+    pub stuck: StuckConfig,
+    /// `pricing:`.
+    pub pricing: Option<&'a PriceList>,
+}
+
 /// Checks all entries. The result is complete only when no problem was added.
 pub fn check_all(
     entries: &[UpstreamConfig],
-    default: &Polling,
-    base: &PollingConfig,
+    defaults: &Defaults<'_>,
     folder: &Path,
     problems: &mut Problems,
 ) -> Vec<Upstream> {
@@ -138,7 +165,7 @@ pub fn check_all(
         if let Some(first) = names.insert(entry.name.0.as_str(), n) {
             problems.add(format!("{at}.name"), format!("upstreams.{first} has the same name; names must be unique"));
         }
-        upstreams.extend(entry.check(&at, default, base, folder, max_idle, problems));
+        upstreams.extend(entry.check(&at, defaults, folder, max_idle, problems));
     }
     upstreams
 }
@@ -161,8 +188,7 @@ impl UpstreamConfig {
     fn check(
         &self,
         at: &str,
-        default: &Polling,
-        base: &PollingConfig,
+        defaults: &Defaults<'_>,
         folder: &Path,
         max_idle: usize,
         problems: &mut Problems,
@@ -180,8 +206,8 @@ impl UpstreamConfig {
         }
         let has_large_bodies = found.is_some_and(|provider| provider.repeats_inputs);
         let limits = if has_large_bodies { BodyLimits::LARGE } else { BodyLimits::USUAL };
-        let polling = self.polling.resolve(Some(base), limits, &format!("{at}.polling"), problems);
-        let polling = if problems.is_empty() { polling } else { *default };
+        let polling = self.polling.resolve(Some(defaults.polling_config), limits, &format!("{at}.polling"), problems);
+        let polling = if problems.is_empty() { polling } else { *defaults.polling };
         let key = self.authorization.as_ref();
         let key = key.and_then(|auth| {
             auth.check(&format!("{at}.authorization"), found.and_then(|provider| provider.signs), folder, problems)
@@ -225,10 +251,24 @@ impl UpstreamConfig {
         for (n, group) in static_sources.iter().enumerate() {
             group.check_ids(&dialect, &format!("{at}.static_configs.{n}"), problems);
         }
+        let stuck = self.tasks.stuck.resolve(defaults.stuck, &format!("{at}.tasks.stuck"), problems);
+        let (quota, balance) = (self.quota_per_unit.as_ref(), self.balance.as_ref());
+        let quota_per_unit = quota.and_then(|quota| quota.check(&dialect, &format!("{at}.quota_per_unit"), problems));
+        let balance = balance.and_then(|balance| balance.check(&dialect, &format!("{at}.balance"), problems));
+        let client = client?;
+        let prices = |list: &PriceList| list.pricing(&self.name.0, &dialect, &client.options().base_url);
+        let billing = UpstreamBilling {
+            pricing: defaults.pricing.map(prices),
+            budgets: defaults.pricing.map_or_else(Vec::new, |list| list.budgets.clone()),
+            quota_per_unit,
+            balance,
+        };
         Some(Upstream {
             name: self.name.0.as_str().into(),
             dialect: Arc::new(dialect),
-            client: client?,
+            client,
+            stuck,
+            billing: Arc::new(billing),
             key,
             model: Some(self.model.0.as_str()).filter(|model| !model.is_empty()).map(Into::into),
             webhook,

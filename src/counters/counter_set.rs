@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::exemplar::Exemplar;
-use super::state_key::{Part, StateKey, state_increments};
+use super::state_key::{Part, StateKey, observed, state_increments};
 use super::values::CounterValues;
 use super::zero_hold::{HoldTimer, ZeroHold};
 use crate::domain::counter::{CounterKind, MAX_COUNT};
@@ -79,24 +79,35 @@ impl CounterSet {
         set
     }
 
+    /// Whether a late series has appeared.
+    pub fn has_late(&self, series: CounterKey) -> bool {
+        self.late.contains_key(&series)
+    }
+
+    /// Lets a late series appear, at 0; `hold` is its own.
+    pub fn create_late(&mut self, series: CounterKey, hold: ZeroHold, now: Now) {
+        // It is on the page from now on, even if its commit took long.
+        let new = || SeriesHold {
+            created: hold.created,
+            timer: HoldTimer::new(ZeroHold { created: now.steady, ..hold }, now),
+        };
+        self.late.entry(series).or_insert_with(new);
+        self.values.add(StateKey { series, part: Part::Count }, 0);
+    }
+
     /// Counts an increment of a task; `hold` is that of a series that appears with it.
     pub fn count(&mut self, increment: Increment, (task_id, at): (&TaskId, Timestamp), hold: ZeroHold, now: Now) {
         let (series, amount) = increment;
         if series.counter.is_late() {
-            // It is on the page from now on, even if its commit took long.
-            let new = || SeriesHold {
-                created: hold.created,
-                timer: HoldTimer::new(ZeroHold { created: now.steady, ..hold }, now),
-            };
-            self.late.entry(series).or_insert_with(new);
+            self.create_late(series, hold, now);
         }
         let spec = series.counter.spec();
         for (key, more) in state_increments(increment) {
             self.values.add(key, more);
-            #[expect(clippy::cast_precision_loss, reason = "a span of at most 30 days in milliseconds")]
+            #[expect(clippy::cast_precision_loss, reason = "one task")]
             let value = match (spec.kind, key.part) {
                 (CounterKind::Counter, Part::Count) => more as f64,
-                (CounterKind::Histogram(_), Part::Bucket(_)) => amount as f64 / 1000.0,
+                (CounterKind::Histogram(_), Part::Bucket(_)) => observed(series, amount),
                 _ => continue,
             };
             if spec.has_exemplars && Exemplar::is_allowed(task_id) {

@@ -25,7 +25,7 @@ pub enum Part {
     Bucket(usize),
     /// Observations in one [native bucket](native_buckets).
     Native(i16),
-    /// The sum of observations, in milliseconds.
+    /// The sum of observations, in the unit of the counter.
     Sum,
     /// When a [late](crate::domain::Counter::is_late) series appeared, in Unix milliseconds.
     Created,
@@ -38,11 +38,10 @@ pub fn state_increments((series, amount): Increment) -> impl Iterator<Item = (St
     let parts = match series.counter.spec().kind {
         CounterKind::Counter => [Some((Part::Count, amount)), None, None],
         CounterKind::Histogram(bounds) => {
-            #[expect(clippy::cast_precision_loss, reason = "a span of at most 30 days in milliseconds")]
-            let seconds = amount as f64 / 1000.0;
+            let value = observed(series, amount);
             [
-                Some((Part::Bucket(bucket(bounds, seconds)), 1)),
-                Some((Part::Native(native_buckets::bucket(seconds)), 1)),
+                Some((Part::Bucket(bucket(bounds, value)), 1)),
+                Some((Part::Native(native_buckets::bucket(value)), 1)),
                 Some((Part::Sum, amount)),
             ]
         }
@@ -50,9 +49,15 @@ pub fn state_increments((series, amount): Increment) -> impl Iterator<Item = (St
     parts.into_iter().flatten().map(move |(part, amount)| (StateKey { series, part }, amount))
 }
 
+/// The value of one observation of a histogram.
+#[expect(clippy::cast_precision_loss, reason = "spans of at most 30 days in milliseconds, and small ratios")]
+pub fn observed(series: CounterKey, amount: u64) -> f64 {
+    amount as f64 / series.counter.spec().unit.scale()
+}
+
 /// The first bucket that holds a value.
-fn bucket(bounds: &[f64], seconds: f64) -> usize {
-    bounds.iter().position(|bound| seconds <= *bound).unwrap_or(bounds.len())
+fn bucket(bounds: &[f64], value: f64) -> usize {
+    bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len())
 }
 
 impl StateKey {

@@ -26,6 +26,8 @@ pub struct UpstreamCounters {
     sources: BTreeMap<String, HeldCount>,
     drift: BTreeMap<(Field, FieldProblem), HeldCount>,
     unknown_words: u64,
+    /// Late series that new label sets have from the start.
+    born: Arc<[CounterKey]>,
 }
 
 /// Zero holds that are over.
@@ -51,7 +53,15 @@ impl DueHolds {
 impl UpstreamCounters {
     /// Nothing counted yet.
     pub fn new(hold: Duration, labels: Vec<Arc<str>>) -> Self {
-        Self { hold, labels, sets: BTreeMap::new(), sources: BTreeMap::new(), drift: BTreeMap::new(), unknown_words: 0 }
+        Self {
+            hold,
+            labels,
+            sets: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            drift: BTreeMap::new(),
+            unknown_words: 0,
+            born: Arc::new([]),
+        }
     }
 
     /// Takes a new hold and new aggregate labels; label sets with other labels are dropped, their series would clash. Sources
@@ -63,6 +73,22 @@ impl UpstreamCounters {
             self.labels = labels;
         }
         self.sources.retain(|source, _| is_source(source));
+    }
+
+    /// Takes other late series that label sets have from the start.
+    pub fn set_born(&mut self, born: Arc<[CounterKey]>) {
+        self.born = born;
+    }
+
+    /// The increments that create those series.
+    pub fn born(&self) -> Vec<Increment> {
+        self.born.iter().map(|series| (*series, 0)).collect()
+    }
+
+    /// The label sets that lack some of those series.
+    pub fn unborn(&self) -> Vec<LabelSet> {
+        let lacks = |set: &CounterSet| self.born.iter().any(|series| !set.has_late(*series));
+        self.sets.iter().filter(|(_, set)| lacks(set)).map(|(label_set, _)| label_set.clone()).collect()
     }
 
     /// The zero hold of a series created at `now`.
@@ -80,10 +106,15 @@ impl UpstreamCounters {
         self.labels.iter().eq(label_set.labels.iter().map(|(name, _)| name))
     }
 
-    /// Creates a label set at 0, if it is new.
+    /// Creates a label set at 0, if it is new, and those of its late series that it has from the start.
     pub fn create_series(&mut self, label_set: LabelSet, hold: ZeroHold, now: Now) {
-        if self.has_current_labels(&label_set) {
-            self.sets.entry(label_set).or_insert_with(|| CounterSet::new(hold, now.steady, now).into());
+        if !self.has_current_labels(&label_set) {
+            return;
+        }
+        let born = self.born.clone();
+        let set = self.sets.entry(label_set).or_insert_with(|| CounterSet::new(hold, now.steady, now).into());
+        for series in born.iter().filter(|series| !set.has_late(**series)).copied().collect::<Vec<_>>() {
+            Arc::make_mut(set).create_late(series, hold, now);
         }
     }
 
@@ -231,7 +262,15 @@ mod tests {
     fn failed(at: Timestamp) -> Transition {
         let failed = Status::Failed.index();
         let increments = vec![(Counter::Finished.with([failed]), 1), (Counter::Latency.with([failed]), 30_000)];
-        Transition { task: task(), from: Status::Running, at, increments, durable: true }
+        Transition {
+            task: task(),
+            from: Status::Running,
+            at,
+            increments,
+            durable: true,
+            sample: None,
+            spent: Vec::new(),
+        }
     }
 
     /// Exported ends and exemplars.

@@ -8,8 +8,12 @@ use crate::domain::Status;
 use crate::domain::Task;
 use crate::domain::Timestamp;
 use crate::domain::apply::apply_answer;
+use crate::domain::budget::Spending;
+use crate::domain::costing;
 use crate::domain::counter::{Counter, Increment, thousandths};
-use crate::domain::reading::{PollError, Reading, Times};
+use crate::domain::latency::{self, LatencySample};
+use crate::domain::policy::{CountSince, Policy};
+use crate::domain::reading::{Answer, PollError, Reading, Times};
 use crate::domain::settling;
 use crate::domain::span::{Span, SpanProblem};
 use crate::domain::task::{FailedPoll, Strikes, is_possible_span};
@@ -20,43 +24,6 @@ pub const LOST_AFTER_STRIKES: u32 = 3;
 
 /// The time over which those answers must be spread: a gateway may not know a task right after its creation.
 pub const LOST_AFTER: Duration = Duration::from_mins(1);
-
-/// Which tasks that were discovered after their end are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CountSince {
-    /// All of them.
-    Always,
-    /// Those that finished at or after this time of the steady clock.
-    Moment(Timestamp),
-    /// Those that finished at or after this time by the upstream's own clock.
-    Configured(Timestamp),
-}
-
-/// The rules that a transition depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Which tasks that were discovered after their end are counted.
-    pub count_since: CountSince,
-    /// An end that is older than this when it is first read is not counted.
-    pub forget_after: Duration,
-    /// The upstream's clock minus the steady clock, in milliseconds.
-    pub upstream_skew: i64,
-    /// The quota of a task is only final some seconds after its end (see [`settling`]).
-    pub settles_quota: bool,
-    /// The upstream does not know most of its tasks, so that it is the upstream that is wrong: no task is lost for that.
-    pub has_amnesia: bool,
-}
-
-impl Policy {
-    /// Counts every end, however old.
-    pub const COUNT_ALL: Self = Self {
-        count_since: CountSince::Always,
-        forget_after: Duration::MAX,
-        upstream_skew: 0,
-        settles_quota: false,
-        has_amnesia: false,
-    };
-}
 
 /// The effect of a reading on a task.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,13 +38,16 @@ pub struct Transition {
     pub increments: Vec<Increment>,
     /// It must be committed before it is exported or counted.
     pub durable: bool,
+    /// How long a task took that has succeeded, and was counted for it.
+    pub sample: Option<LatencySample>,
+    /// What its increments spend of budgets.
+    pub spent: Vec<Spending>,
 }
 
 /// Applies a reading to a task. No other function changes the status of a task.
-pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -> Transition {
+pub fn advance(task: &Task, reading: Reading, policy: &Policy<'_>, now: Timestamp) -> Transition {
     let mut next = task.clone();
-    let (mut gateway_lag, mut tells_quota) = (None, false);
-    let is_second_answer = task.last_poll.is_some() && matches!(reading, Reading::Answer(_));
+    let mut answer = None;
     match reading {
         Reading::Failed(error) => record_failed_poll(&mut next, error, now),
         Reading::NotFound(error) => {
@@ -94,9 +64,9 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
                 mark_lost(&mut next, FailureClass::Timeout);
             }
         }
-        Reading::Answer(answer) => {
-            (gateway_lag, tells_quota) = (answer.gateway_lag, answer.credits.is_some());
-            apply_answer(&mut next, &answer, now);
+        Reading::Answer(told) => {
+            apply_answer(&mut next, &told, now);
+            answer = Some(told);
         }
         Reading::QuotaSettled => {}
     }
@@ -110,13 +80,16 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
     } else if is_revived {
         next.ended_seen = None;
     }
+    let tells_quota = answer.as_ref().is_some_and(|answer| answer.credits.is_some());
     let is_quota_final = !policy.settles_quota || settling::is_settled(&next, tells_quota, now);
-    let told = Told { gateway_lag, is_second_answer, is_quota_final };
-    let increments = count_changes(task, &mut next, told, policy, now);
+    let told = Told { answer: answer.as_deref(), is_quota_final };
+    let (increments, sample) = count_changes(task, &mut next, told, policy, now);
     // After a restart `seen_active` decides what is counted, and `reopened` what is polled. The two statuses belong to the
     // timeline.
     let durable = next.status != task.status
         || !increments.is_empty()
+        || next.counted != task.counted
+        || next.cost != task.cost
         || next.seen_active != task.seen_active
         || next.reopened != task.reopened
         || next.gateway_status != task.gateway_status
@@ -127,7 +100,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy, now: Timestamp) -
     if durable {
         next.revision = next.revision.wrapping_add(1);
     }
-    Transition { task: next, from: task.status, at: now, increments, durable }
+    Transition { task: next, from: task.status, at: now, increments, durable, sample, spent: Vec::new() }
 }
 
 fn record_failed_poll(task: &mut Task, error: PollError, now: Timestamp) {
@@ -144,7 +117,7 @@ fn mark_lost(task: &mut Task, class: FailureClass) {
 }
 
 /// Whether a task is counted. A task that was never seen active may have ended before the exporter ran.
-fn is_counted(task: &Task, policy: &Policy, now: Timestamp) -> bool {
+fn is_counted(task: &Task, policy: &Policy<'_>, now: Timestamp) -> bool {
     if task.seen_active || policy.count_since == CountSince::Always {
         return true;
     }
@@ -164,21 +137,34 @@ fn is_counted(task: &Task, policy: &Policy, now: Timestamp) -> bool {
 
 /// What counting needs to know of a reading, beside the task.
 #[derive(Clone, Copy)]
-struct Told {
-    gateway_lag: Option<f64>,
-    is_second_answer: bool,
+struct Told<'a> {
+    answer: Option<&'a Answer>,
     is_quota_final: bool,
 }
 
-fn count_changes(before: &Task, task: &mut Task, told: Told, policy: &Policy, now: Timestamp) -> Vec<Increment> {
+fn count_changes(
+    before: &Task,
+    task: &mut Task,
+    told: Told<'_>,
+    policy: &Policy<'_>,
+    now: Timestamp,
+) -> (Vec<Increment>, Option<LatencySample>) {
+    let Told { answer, is_quota_final } = told;
     let mut increments = Vec::new();
+    let mut sample = None;
     let ended = task.status.is_end();
-    if !(ended || task.seen_active) || !is_counted(task, policy, now) {
-        return increments;
+    let is_new_end = ended && task.status != before.status;
+    let is_counted = (ended || task.seen_active) && is_counted(task, policy, now);
+    if is_new_end || task.counted.cost_waits {
+        costing::apply_cost(task, answer, is_quota_final, is_counted, policy, &mut increments);
+    }
+    if !is_counted {
+        return (increments, sample);
     }
     let status = task.status.index();
     // An upstream that names no model does so in its first answer, if at all: the second one shows that it does not.
-    if !task.counted.submitted && (task.video.model.is_some() || ended || told.is_second_answer) {
+    let is_second_answer = answer.is_some() && before.last_poll.is_some();
+    if !task.counted.submitted && (task.video.model.is_some() || ended || is_second_answer) {
         task.counted.submitted = true;
         increments.push((Counter::Submitted.with([]), 1));
     }
@@ -195,20 +181,30 @@ fn count_changes(before: &Task, task: &mut Task, told: Told, policy: &Policy, no
         if let Some(class) = task.failure {
             increments.push((Counter::Failures.with([status, class.index()]), 1));
         }
+        let observed = latency::observed(before, task, policy);
+        if let Some(seconds) = observed {
+            increments.push((Counter::ObservedLatency.with([status]), thousandths(seconds)));
+        }
+        if task.status == Status::Succeeded {
+            sample = LatencySample::new(task.duration(), observed, now);
+            increments.extend(answer.and_then(|answer| costing::token_deviation(task, answer)));
+        }
     }
     if ended && task.status != Status::Lost {
-        count_spans(task, told.gateway_lag, &mut increments);
-        count_usage(task, told.is_quota_final, &mut increments);
+        count_spans(task, answer, &mut increments);
+        count_usage(task, is_quota_final, policy, &mut increments);
     }
-    increments
+    (increments, sample)
 }
 
-fn count_spans(task: &mut Task, gateway_lag: Option<f64>, increments: &mut Vec<Increment>) {
+fn count_spans(task: &mut Task, answer: Option<&Answer>, increments: &mut Vec<Increment>) {
     let Times { submit, start, finish, .. } = task.times;
     let real_finish = finish.filter(|_| !task.finish_is_synthetic);
     let status = task.status.index();
     let (latency, queue, run) =
         (task.span(submit, real_finish), task.span(submit, start), task.span(start, real_finish));
+    let (gateway_lag, vendor_latency) =
+        (answer.and_then(|answer| answer.gateway_lag), answer.and_then(|answer| answer.vendor_latency));
     let counted = &mut task.counted;
     for (span, counter, seconds, done) in [
         (Span::Latency, Counter::Latency.with([status]), latency, &mut counted.latency),
@@ -225,9 +221,13 @@ fn count_spans(task: &mut Task, gateway_lag: Option<f64>, increments: &mut Vec<I
             (Counter::InvalidDurations.with([span.index(), problem.index()]), 1)
         });
     }
+    if let Some(seconds) = vendor_latency.filter(|seconds| is_possible_span(*seconds) && !counted.vendor_latency) {
+        counted.vendor_latency = true;
+        increments.push((Counter::VendorLatency.with([status]), thousandths(seconds)));
+    }
 }
 
-fn count_usage(task: &mut Task, is_quota_final: bool, increments: &mut Vec<Increment>) {
+fn count_usage(task: &mut Task, is_quota_final: bool, policy: &Policy<'_>, increments: &mut Vec<Increment>) {
     if !task.counted.tokens && !task.tokens.get().is_empty() {
         task.counted.tokens = true;
         for (kind, tokens) in task.tokens.get().parts() {
@@ -240,6 +240,9 @@ fn count_usage(task: &mut Task, is_quota_final: bool, increments: &mut Vec<Incre
     if let Some(quota) = task.quota.filter(|_| is_quota_final && !task.counted.quota) {
         task.counted.quota = true;
         increments.push((Counter::Quota.with([]), thousandths(quota.get())));
+    }
+    if is_quota_final {
+        increments.extend(costing::charge(task, policy.billing.quota_rate));
     }
     if let Some(seconds) = task.video_seconds.filter(|_| !task.counted.video) {
         task.counted.video = true;

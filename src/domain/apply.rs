@@ -91,6 +91,8 @@ fn apply_told(task: &mut Task, answer: &Answer) {
     let video = &task.video;
     let upstream_model =
         changed_text(video.upstream_model.as_deref(), answer.model_upstream.as_deref(), |text| Some(sanitize(text)));
+    let asked_model =
+        changed_text(video.asked_model.as_deref(), answer.model_origin.as_deref(), |text| Some(sanitize(text)));
     let resolution = changed_text(video.resolution.as_deref(), answer.resolution.as_deref(), |text| {
         video_words::resolution(text).map(Cow::Borrowed)
     });
@@ -98,9 +100,10 @@ fn apply_told(task: &mut Task, answer: &Answer) {
         video_words::service_tier(text).map(Cow::Borrowed)
     });
     // Usually nothing has changed, and tasks continue to share the record.
-    if upstream_model.is_some() || resolution.is_some() || service_tier.is_some() {
+    if [&upstream_model, &asked_model, &resolution, &service_tier].into_iter().any(Option::is_some) {
         let video = Arc::make_mut(&mut task.video);
         video.upstream_model = upstream_model.or(video.upstream_model.take());
+        video.asked_model = asked_model.or(video.asked_model.take());
         video.resolution = resolution.or(video.resolution.take());
         video.service_tier = service_tier.or(video.service_tier.take());
     }

@@ -5,6 +5,7 @@
 
 use std::ops::RangeInclusive;
 
+use crate::domain::pricing::{CURRENCIES, CostSource, Unpriced};
 use crate::domain::reading::TokenType;
 use crate::domain::span::{Span, SpanProblem};
 use crate::domain::video_words::ResolutionClass;
@@ -22,6 +23,9 @@ const LIFE_BUCKETS: &[f64] = &[
 
 /// Gateway finish lag, in seconds: from the next poll of a gateway to an hour later.
 const GATEWAY_LAG_BUCKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
+
+/// Reported divided by predicted tokens.
+const DEVIATION_BUCKETS: &[f64] = &[0.5, 0.8, 0.9, 0.95, 0.99, 1.0, 1.01, 1.05, 1.1, 1.25, 2.0];
 
 /// The largest stored number: integers of the database are signed.
 pub const MAX_COUNT: u64 = i64::MAX.unsigned_abs();
@@ -78,6 +82,19 @@ pub enum Unit {
     One,
     /// Thousandths of the exported unit.
     Thousandth,
+    /// Millionths of the exported unit.
+    Millionth,
+}
+
+impl Unit {
+    /// How many stored units are one exported unit.
+    pub const fn scale(self) -> f64 {
+        match self {
+            Self::One => 1.0,
+            Self::Thousandth => 1e3,
+            Self::Millionth => 1e6,
+        }
+    }
 }
 
 /// One series of a counter: the counter and its own label values, as positions in their lists.
@@ -88,7 +105,8 @@ pub struct CounterKey {
     values: [u8; MAX_DIMENSIONS],
 }
 
-/// What a transition adds to one series: events, thousandths or, for a histogram, one observation in milliseconds.
+/// What a transition adds to one series, in its unit; for a histogram one observation. An increment of 0 of a
+/// [late](Counter::is_late) counter only creates its series.
 pub type Increment = (CounterKey, u64);
 
 macro_rules! counters {
@@ -166,6 +184,28 @@ counters! {
     GatewayLag: "gateway_lag", "videogen_gateway_finish_lag_seconds",
         "The gateway's finish minus the provider's, of ended tasks that have both.",
         [] WithLabelSet if |_| true, Histogram(GATEWAY_LAG_BUCKETS), Thousandth;
+    /// Submission to the first reading of the end.
+    ObservedLatency: "observed", "videogen_task_observed_latency_seconds",
+        "First reading of the end minus submission, by our own clock, of tasks that were read often enough.",
+        ["status" in Status::WORDS] WithLabelSet if |[end, _]| has_times(Status::ALL[end]), Histogram(LIFE_BUCKETS), Thousandth;
+    /// The provider's own submit to its own finish, inside a gateway.
+    VendorLatency: "vendor", "videogen_task_vendor_latency_seconds",
+        "Inside a gateway: the provider's own finish minus its own submit time, of ended tasks.",
+        ["status" in Status::WORDS] WithLabelSet if |[end, _]| has_times(Status::ALL[end]), Histogram(LIFE_BUCKETS), Thousandth;
+    /// Reported by predicted tokens.
+    TokenDeviation: "token_deviation", "videogen_token_deviation_ratio",
+        "Reported tokens divided by those that the vendor's published formula gives, of succeeded tasks.",
+        [] WithLabelSet if |_| true, Histogram(DEVIATION_BUCKETS), Millionth;
+    /// Costs.
+    Cost: "cost", "videogen_cost_total", "What ended tasks cost at their provider.",
+        ["currency" in CURRENCIES, "cost_source" in CostSource::WORDS] WithFirstCount if |_| true, Count, Millionth;
+    /// Ended tasks without a cost.
+    Unpriced: "unpriced", "videogen_unpriced_tasks_total", "Ended tasks whose cost is unknown, by reason, each once.",
+        ["reason" in Unpriced::WORDS] WithFirstCount if |_| true, Count, One;
+    /// Charges of gateways.
+    Charged: "charged", "videogen_charged_total",
+        "What the gateway charged for succeeded tasks, by its units. Not to be added to costs.",
+        ["currency" in CURRENCIES] WithFirstCount if |_| true, Count, Millionth;
 }
 
 /// A lost task is found again when its upstream knows it again.
@@ -234,6 +274,11 @@ impl CounterKey {
         first * self.counter.spec().words.get(1).map_or(1, |words| words.len()) + second
     }
 
+    /// The position of the value of one of its labels.
+    pub const fn value(self, label: usize) -> usize {
+        self.values[label] as usize
+    }
+
     /// Its labels with their values, without those of the label set.
     pub fn labels(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let spec = self.counter.spec();
@@ -257,9 +302,14 @@ impl CounterKey {
 }
 
 /// An amount in rounded thousandths; a number that is too large is capped.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and `as` saturates")]
 pub fn thousandths(amount: f64) -> u64 {
-    ((amount * 1000.0).round().max(0.0) as u64).min(MAX_COUNT)
+    in_unit(amount, Unit::Thousandth)
+}
+
+/// An amount in a unit, rounded; a number that is too large is capped.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and `as` saturates")]
+pub fn in_unit(amount: f64, unit: Unit) -> u64 {
+    ((amount * unit.scale()).round().max(0.0) as u64).min(MAX_COUNT)
 }
 
 #[cfg(test)]

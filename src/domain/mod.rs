@@ -2,6 +2,8 @@
 
 pub mod advance;
 pub mod apply;
+pub mod budget;
+pub mod costing;
 pub mod counter;
 pub mod drift;
 pub mod enum_words;
@@ -10,7 +12,11 @@ pub mod id;
 pub mod interner;
 pub mod label_set;
 pub mod labels;
+pub mod latency;
 pub mod number;
+pub mod outlook;
+pub mod policy;
+pub mod pricing;
 pub mod reading;
 pub mod reason;
 pub mod schedule;
@@ -22,13 +28,14 @@ pub mod task;
 pub mod time;
 pub mod video_words;
 
-pub use advance::{Policy, Transition, advance};
+pub use advance::{Transition, advance};
 pub use counter::{Counter, CounterKey, Increment};
 pub use drift::Drift;
 pub use failure::FailureClass;
 pub use id::TaskId;
 pub use interner::Interner;
 pub use label_set::LabelSet;
+pub use policy::Policy;
 pub use reading::{Answer, Reading};
 pub use reason::{ApiError, Reason};
 pub use status::Status;

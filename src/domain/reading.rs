@@ -10,6 +10,7 @@ use crate::domain::Status;
 use crate::domain::Timestamp;
 use crate::domain::enum_words::enum_words;
 use crate::domain::labels::sanitize;
+use crate::domain::pricing::{Billing, Currency};
 use crate::domain::scrub::scrub;
 
 /// The clock of a task's times. A span between times of two clocks is meaningless.
@@ -112,8 +113,8 @@ pub struct RowDetails {
 pub struct Cost {
     /// The amount, in whole units of the currency.
     pub amount: f64,
-    /// The currency by ISO 4217.
-    pub currency: &'static str,
+    /// The currency.
+    pub currency: Currency,
 }
 
 /// A decoded answer without an error: the normalized task of `docs/upstreams.md`.
@@ -152,8 +153,12 @@ pub struct Answer {
     pub credits: Option<f64>,
     /// What the task cost, where the answer says it.
     pub cost: Option<Cost>,
+    /// What else the answer tells for the bill.
+    pub billing: Billing,
     /// Seconds from the provider's finish to the gateway's, where both are known.
     pub gateway_lag: Option<f64>,
+    /// Inside a gateway: seconds from the provider's own submit time to its own finish, where its body tells both.
+    pub vendor_latency: Option<f64>,
     /// The class of the failure, only for a failed task.
     pub failure: Option<FailureClass>,
     /// The provider's error code.

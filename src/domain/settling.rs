@@ -27,18 +27,20 @@ pub fn is_settled(task: &Task, is_told: bool, now: Timestamp) -> bool {
     task.ended_seen.is_some_and(|ended| is_settling(ended) || ended + GIVEN_UP_AFTER <= now)
 }
 
-/// Whether a counted success still needs its settling reading.
+/// Whether a counted success, or an end whose cost depends on the quota, still needs its settling reading.
 pub fn needs_reading(task: &Task) -> bool {
-    task.status == Status::Succeeded
-        && task.counted.ends != 0
-        && !task.counted.quota
-        // A gateway that has told no quota by then does not tell it.
-        && task.ended_seen.is_some_and(|ended| task.quota.is_some() || !has_settling_reading(task, ended))
+    let is_uncounted = task.status == Status::Succeeded && !task.counted.quota;
+    // A gateway that has told no quota by then does not tell it.
+    let may_be_told = |ended| task.quota.is_some() || !has_settling_reading(task, ended);
+    let needs_quota = || is_uncounted && task.ended_seen.is_some_and(may_be_told);
+    task.counted.ends != 0 && (task.counted.cost_waits || needs_quota())
 }
 
 /// Whether the settling reading is given up: the known quota counts.
 pub fn is_given_up(task: &Task, now: Timestamp) -> bool {
-    needs_reading(task) && task.quota.is_some() && task.ended_seen.is_some_and(|ended| ended + GIVEN_UP_AFTER <= now)
+    needs_reading(task)
+        && (task.quota.is_some() || task.counted.cost_waits)
+        && task.ended_seen.is_some_and(|ended| ended + GIVEN_UP_AFTER <= now)
 }
 
 /// The wait until the settling reading is asked for next, or given up; `None` when the task needs none. A task that only a list reads

@@ -10,6 +10,7 @@ use crate::domain::TaskId;
 use crate::domain::Timestamp;
 use crate::domain::label_set::{AggregateLabels, LabelSet, UNKNOWN_MODEL};
 use crate::domain::number::{Number, TokenNumbers};
+use crate::domain::pricing::Money;
 use crate::domain::reading::{ClockSource, PollError, Times};
 use crate::domain::time::WallOffset;
 
@@ -57,6 +58,14 @@ pub struct Counted {
     pub video: bool,
     /// The gateway's finish lag.
     pub gateway_lag: bool,
+    /// The provider's own latency inside a gateway.
+    pub vendor_latency: bool,
+    /// The charge of the gateway.
+    pub charge: bool,
+    /// It is in the tasks without a cost.
+    pub unpriced: bool,
+    /// The cost of its end waits for the final quota.
+    pub cost_waits: bool,
 }
 
 /// Consecutive not-found answers.
@@ -119,10 +128,28 @@ pub struct Video {
     pub model: Option<Arc<str>>,
     /// The model that ran, sanitized.
     pub upstream_model: Option<Arc<str>>,
+    /// The model that was asked for, sanitized.
+    pub asked_model: Option<Arc<str>>,
     /// Resolution as the upstream writes it, sanitized.
     pub resolution: Option<Arc<str>>,
     /// Service tier, sanitized.
     pub service_tier: Option<Arc<str>>,
+}
+
+impl Video {
+    /// The names that prices know it by: the model that ran, then the one that was asked for.
+    pub fn models(&self) -> [Option<&str>; 2] {
+        [self.upstream_model.as_deref(), self.asked_model.as_deref().or(self.model.as_deref())]
+    }
+}
+
+/// What a task cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskCost {
+    /// Of its last end that has a cost.
+    pub money: Money,
+    /// How much of it is in the counters, in micro-units.
+    pub counted: u64,
 }
 
 /// Everything that is known about a task.
@@ -155,6 +182,8 @@ pub struct Task {
     pub tokens: TokenNumbers,
     /// Gateway units.
     pub quota: Option<Number>,
+    /// What it cost.
+    pub cost: Option<Box<TaskCost>>,
     /// Why it ended without success.
     pub failure: Option<FailureClass>,
     /// The last error in an answer.
@@ -227,6 +256,7 @@ impl Task {
             video_seconds: None,
             tokens: TokenNumbers::default(),
             quota: None,
+            cost: None,
             failure: None,
             error: None,
             failed_poll: None,

@@ -106,6 +106,13 @@ families! { BEFORE_COUNTERS
     DISCOVERY_ERRORS: Counter "videogen_discovery_errors_total" ["upstream", "source"] "Failed reads of a source, and ids rejected because they are no task ids.";
     DISCOVERY_TRUNCATED: Counter "videogen_discovery_truncated_total" ["upstream", "source"] "Reads of a source that stopped before its end.";
 
+    ACCOUNT_BALANCE: Gauge "videogen_account_balance" ["upstream", "currency"] "What the upstream's account still has; absent without a limit, or when it could not be read for three intervals.";
+    ACCOUNT_USED: Gauge "videogen_account_used" ["upstream", "currency"] "What the upstream's account has used.";
+    ACCOUNT_LAST_SUCCESS: Gauge "videogen_account_last_success_timestamp_seconds" ["upstream"] "Time of the last read of the upstream's account.";
+    BUDGET: Gauge "videogen_budget" ["budget", "currency"] "What may be spent in the budget's period.";
+    BUDGET_SPENT: Gauge "videogen_budget_spent" ["budget", "currency"] "Costs counted since the budget's period began.";
+    BASELINE: Gauge "videogen_baseline_latency_seconds" ["upstream", "provider", "model", "percentile"] "Percentiles of the latency of the last 500 succeeded tasks within 7 days; absent with fewer than 20.";
+
     // The exporter
     BUILD_INFO: Gauge "videogen_exporter_build_info" ["version", "revision", "rustversion"] "Always 1; version of the exporter.";
     RELOAD_SUCCESSFUL: Gauge "videogen_exporter_config_last_reload_successful" [] "1 when the last reload of the configuration succeeded.";
@@ -133,6 +140,7 @@ families! { BEFORE_COUNTERS
     OLDEST_SUBMIT: Gauge "videogen_oldest_active_task_submit_timestamp_seconds" ["upstream", "provider", "model", "status"] polled!("Submit time of the oldest active task, or when it was first seen.");
     OLDEST_POLL: Gauge "videogen_oldest_active_task_poll_timestamp_seconds" ["upstream"] "Time of the last successful poll, or first sight, of the active task for which that is the longest ago.";
     DISCOVERED: Counter "videogen_tasks_discovered_total" ["upstream", "source"] "Tasks by the source that discovered them first, history included.";
+    TASKS_STUCK: Gauge "videogen_tasks_stuck" ["upstream", "provider", "model"] polled!("Active tasks that are older than tasks.stuck allows.");
     DISAGREEMENTS: Gauge "videogen_status_disagreements" ["upstream", "provider", "model", "gateway_status", "upstream_status"] polled!("Tasks whose gateway reports another status than the provider behind it.");
     SCHEMA_DRIFT: Counter "videogen_schema_drift_total" ["upstream", "provider", "field", "problem"] "Fields of responses that were not as their provider documents them.";
     UNKNOWN_STATUSES: Counter "videogen_unknown_statuses_total" ["upstream", "provider"] "Responses with an unknown status word.";
@@ -157,6 +165,9 @@ families! { AFTER_COUNTERS
     TASK_LAST_POLL: Gauge "videogen_task_last_poll_timestamp_seconds" ["upstream", "task_id"] "Time of the last successful poll.";
     TASK_DEADLINE: Gauge "videogen_task_deadline_timestamp_seconds" ["upstream", "task_id"] polled!("When the provider will give up the active task.");
     TASK_RESULT_EXPIRY: Gauge "videogen_task_result_expiry_timestamp_seconds" ["upstream", "task_id"] polled!("When the result of the succeeded task expires.");
+    TASK_EXPECTED_FINISH: Gauge "videogen_task_expected_finish_timestamp_seconds" ["upstream", "task_id"] "When the active task should have finished: submission plus the 95th percentile of its model's latency. Absent while that is unknown.";
+    TASK_STUCK: Gauge "videogen_task_stuck" ["upstream", "task_id"] polled!("1 for an active task that is older than tasks.stuck allows; otherwise absent.");
+    TASK_COST: Gauge "videogen_task_cost" ["upstream", "task_id", "currency", "cost_source"] polled!("What the task cost at its provider.");
     TASK_POLL_FAILURES: Gauge "videogen_task_consecutive_poll_failures" ["upstream", "task_id"] "Consecutive failed polls of the task.";
 }
 

@@ -8,7 +8,7 @@ use super::head::Head;
 use super::histogram::HistogramRow;
 use super::text::to_f64;
 use crate::counters::{CounterSet, HeldCount, Part, StateKey};
-use crate::domain::counter::{CounterKind, Unit};
+use crate::domain::counter::CounterKind;
 use crate::domain::{Counter, CounterKey, LabelSet, Timestamp};
 use crate::view::UpstreamView;
 
@@ -31,10 +31,7 @@ fn write_series(out: &mut Encoder, series: CounterKey, (label_set, set): (&Label
     let (spec, values) = (series.counter.spec(), set.values(series));
     let labels = label_set.with(&series.labels().collect::<Vec<_>>());
     let created = Some(set.created(series));
-    let in_unit = |number: u64| match spec.unit {
-        Unit::One => to_f64(number),
-        Unit::Thousandth => to_f64(number) / 1000.0,
-    };
+    let in_unit = |number: u64| to_f64(number) / spec.unit.scale();
     if let (CounterKind::Histogram(_), Some(histogram)) = (spec.kind, values.histogram(series)) {
         let buckets = 0..histogram.counts.len();
         let row = HistogramRow {
@@ -119,7 +116,15 @@ mod tests {
         let late = increments.iter().filter(|(key, _)| key.counter.is_late()).count();
         assert!(late > 40 && increments.len() > late + 30, "{late} of {}", increments.len());
         counters.count(
-            &Transition { task, from: Status::Running, at: now.steady, increments, durable: true },
+            &Transition {
+                task,
+                from: Status::Running,
+                at: now.steady,
+                increments,
+                durable: true,
+                sample: None,
+                spent: Vec::new(),
+            },
             hold,
             now,
         );

@@ -1,6 +1,7 @@
 //! Renders `/metrics` from published views and process counters, without waiting for an actor.
 
 mod compress;
+mod costs;
 mod encoder;
 pub mod families;
 mod format;
@@ -27,12 +28,14 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Gauge, GaugeVec, Opts, Registry};
 
 use crate::clock::{self, Clock};
-use crate::config::{MetricsConfig, PerTask, TaskStatusForm};
+use crate::config::{Config, MetricsConfig, PerTask, TaskStatusForm};
 use crate::domain::Timestamp;
+use crate::domain::budget::Budget;
 use crate::telemetry::{LEVELS, LogCounts};
 use crate::view::UpstreamView;
 
 use task_gauges::TaskGauges;
+pub use tasks::TaskContext;
 
 pub use compress::Compressor;
 pub use encoder::{Encoder, Extra};
@@ -43,7 +46,7 @@ pub use page::Page;
 pub use series_selection::{SeriesLimits, SeriesSelection, UpstreamSelection};
 pub use server_metrics::{AuthFailure, ServerMetrics};
 pub use store_metrics::StoreMetrics;
-pub use upstreams::{CallbackResult, Operation, RequestOutcome, UpstreamMetrics, Via};
+pub use upstreams::{Account, CallbackResult, Operation, RequestOutcome, UpstreamMetrics, Via};
 
 /// The metrics of the process, and the settings of pages.
 pub struct Metrics {
@@ -76,6 +79,7 @@ struct Settings {
     folded: BTreeMap<String, u64>,
     /// Tasks refused per-task series.
     refused: u64,
+    budgets: Vec<Budget>,
 }
 
 impl Metrics {
@@ -123,6 +127,7 @@ impl Metrics {
                 max_label_sets: 0,
                 folded: BTreeMap::new(),
                 refused: 0,
+                budgets: Vec::new(),
             }),
         };
         metrics.configure(config);
@@ -150,8 +155,9 @@ impl Metrics {
     }
 
     /// A configuration was loaded and is active.
-    pub fn reloaded(&self, config: &MetricsConfig, now: Timestamp) {
-        self.configure(config);
+    pub fn reloaded(&self, config: &Config, now: Timestamp) {
+        self.configure(&config.file.metrics);
+        self.settings().budgets = config.pricing.as_ref().map_or_else(Vec::new, |pricing| pricing.budgets.clone());
         self.reload_successful.set(1.0);
         self.reload_success_time.set(now.as_secs_f64());
     }
@@ -196,15 +202,20 @@ impl Metrics {
     pub fn page(&self, format: Format, views: &[Arc<UpstreamView>]) -> Page {
         let selection = self.select_series(views);
         let gathered = self.registry.gather();
-        let tasks = || views.iter().flat_map(|view| view.tasks());
+        let wall_offset = self.clock.wall_offset();
+        let now = wall_offset.apply(self.clock.now().steady);
+        let context = |view: &Arc<UpstreamView>| TaskContext { outlook: view.outlook.clone(), now };
+        let contexts: Vec<TaskContext> = views.iter().map(context).collect();
+        let tasks =
+            views.iter().zip(&contexts).flat_map(|(view, context)| view.tasks().map(move |task| (task, context)));
         let with_series = |view: &Arc<UpstreamView>| {
             let selected = selection.of(&view.upstream);
             view.tasks().filter(|task| selected.has(task)).count()
         };
         let with_series: usize = views.iter().map(with_series).sum();
         // Nothing is rendered under the lock, which actors take as well.
-        let Settings { status_form, series, created_lines, max_label_sets, folded, refused } = self.settings().clone();
-        let wall_offset = self.clock.wall_offset();
+        let Settings { status_form, series, created_lines, max_label_sets, folded, refused, budgets } =
+            self.settings().clone();
         let started = self.started.shifted(wall_offset.millis.saturating_neg());
         let mut head = Head::from(Encoder::new(format, created_lines).with_wall_offset(wall_offset));
         page::add_gathered(&mut head, gathered, started);
@@ -231,8 +242,11 @@ impl Metrics {
         head.family(&families::LOG_MESSAGES, logged, move |out, (level, count)| {
             out.row(&[("level", level)], text::to_f64(*count), since);
         });
-        TaskGauges::from_tasks(tasks(), wall_offset).add_to(&mut head, views);
+        costs::add_to(&mut head, views, &budgets, now);
+        TaskGauges::from_tasks(tasks, wall_offset).add_to(&mut head, views);
         label_sets::add_to(&mut head, views, started);
-        Page::new(head, status_form, views.iter().flat_map(|view| &view.chunks), &selection)
+        let chunks = views.iter().zip(&contexts);
+        let chunks = chunks.flat_map(|(view, context)| view.chunks.iter().map(|chunk| (chunk, context.clone())));
+        Page::new(head, status_form, chunks, &selection)
     }
 }

@@ -14,7 +14,7 @@ use super::histogram::HistogramRow;
 use super::protobuf::{self, Message};
 use super::series_chunk::SeriesChunk;
 use super::series_selection::SeriesSelection;
-use super::tasks::{ProtobufRows, TaskFamily, TextRows};
+use super::tasks::{ProtobufRows, TaskContext, TaskFamily, TextRows};
 use crate::config::TaskStatusForm;
 use crate::domain::Timestamp;
 use crate::domain::time::WallOffset;
@@ -40,13 +40,13 @@ impl Page {
     pub fn new<'a>(
         head: impl Into<Head>,
         form: TaskStatusForm,
-        chunks: impl IntoIterator<Item = &'a Arc<TaskChunk>>,
+        chunks: impl IntoIterator<Item = (&'a Arc<TaskChunk>, TaskContext)>,
         selection: &SeriesSelection,
     ) -> Self {
-        // The page does not keep chunks without series in memory.
-        let with_series = |chunk| SeriesChunk::new(chunk, selection);
-        let chunks: Vec<_> = chunks.into_iter().filter_map(with_series).collect();
         let head = head.into();
+        // The page does not keep chunks without series in memory.
+        let with_series = |chunk| SeriesChunk::new(chunk, selection, head.wall_offset());
+        let chunks: Vec<_> = chunks.into_iter().filter_map(with_series).collect();
         Self {
             format: head.format(),
             wall_offset: head.wall_offset(),
@@ -75,11 +75,13 @@ impl Page {
                 // The size precedes the rows, so that they are written twice: the first time only to compute it.
                 let mut size = 0;
                 let mut scratch = Message::default();
-                for (_, task) in self.chunks.iter().flat_map(|chunk| chunk.tasks_with(family, 0)) {
-                    let task = &*task.by_wall(self.wall_offset);
-                    family.write_rows(task, &mut ProtobufRows { message: &mut scratch, task });
-                    size += scratch.0.len();
-                    scratch.0.clear();
+                for chunk in &self.chunks {
+                    for (_, task) in chunk.tasks_with(family, 0) {
+                        let task = &*task.by_wall(self.wall_offset);
+                        family.write_rows(task, chunk.context(), &mut ProtobufRows { message: &mut scratch, task });
+                        size += scratch.0.len();
+                        scratch.0.clear();
+                    }
                 }
                 if size == 0 {
                     return false;
@@ -119,9 +121,10 @@ impl Iterator for Page {
                     for (row, task) in chunk.tasks_with(family, std::mem::take(&mut from)) {
                         if self.format == Format::Protobuf {
                             let task = &*task.by_wall(self.wall_offset);
-                            family.write_rows(task, &mut ProtobufRows { message: &mut self.messages, task });
+                            let rows = &mut ProtobufRows { message: &mut self.messages, task };
+                            family.write_rows(task, chunk.context(), rows);
                         } else {
-                            self.text_rows.write(family, &task.by_wall(self.wall_offset));
+                            self.text_rows.write(family, &task.by_wall(self.wall_offset), chunk.context());
                         }
                         if self.text_rows.text.0.len() + self.messages.0.len() >= PIECE_SIZE {
                             break 'family Some((n, row + 1));
@@ -200,7 +203,8 @@ mod tests {
         let tasks = || rows.iter().map(|(_, row)| &row.task);
         let page = |max| {
             let selection = SeriesLimits { max, only_active: false, off: false }.select(200, tasks());
-            Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, &chunks, &selection)
+            let chunks = chunks.iter().map(|chunk| (chunk, TaskContext::none()));
+            Page::new(Encoder::new(Format::Text, false), TaskStatusForm::Set, chunks, &selection)
         };
         let first = page(3);
         // The table and `chunks` have two references to each chunk.

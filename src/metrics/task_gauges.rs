@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::encoder::Extra;
 use super::families;
 use super::head::Head;
+use super::tasks::TaskContext;
 use super::text::to_f64;
 use crate::domain::task::TaskOrigin;
 use crate::domain::time::WallOffset;
@@ -27,6 +28,7 @@ struct TaskGroup {
     /// Of the last polls of its active tasks, the earliest one.
     polled: Option<Timestamp>,
     disagreements: BTreeMap<(Status, Status), u64>,
+    stuck: u64,
 }
 
 fn keep_earliest(current: &mut Option<Timestamp>, time: Option<Timestamp>) {
@@ -37,7 +39,8 @@ fn keep_earliest(current: &mut Option<Timestamp>, time: Option<Timestamp>) {
 }
 
 impl TaskGroup {
-    fn add(&mut self, task: &Task) {
+    fn add(&mut self, task: &Task, context: &TaskContext) {
+        self.stuck += u64::from(context.outlook.is_stuck(task, context.now));
         let status = task.status.index();
         self.counts[status] += 1;
         if task.is_active() {
@@ -57,6 +60,7 @@ impl TaskGroup {
             keep_earliest(current, time);
         }
         keep_earliest(&mut self.polled, other.polled);
+        self.stuck += other.stuck;
         for (statuses, count) in other.disagreements {
             *self.disagreements.entry(statuses).or_default() += count;
         }
@@ -65,12 +69,12 @@ impl TaskGroup {
 
 impl TaskGauges {
     /// Computes them from tasks; `wall_offset` leads from our own times to those of the wall clock.
-    pub fn from_tasks<'a>(tasks: impl Iterator<Item = &'a Task>, wall_offset: WallOffset) -> Self {
+    pub fn from_tasks<'a>(tasks: impl Iterator<Item = (&'a Task, &'a TaskContext)>, wall_offset: WallOffset) -> Self {
         // Tasks of one label set share its strings, so that addresses can be compared, which is cheaper.
         let mut known_groups: HashMap<(usize, usize, usize), usize> = HashMap::new();
         let mut groups: Vec<(LabelSet, TaskGroup)> = Vec::new();
         let mut last = None;
-        for task in tasks {
+        for (task, context) in tasks {
             let TaskOrigin { upstream, aggregate_labels, .. } = &*task.origin;
             let model = task.video.model.as_ref().map_or(0, |model| model.as_ptr().addr());
             let key = (upstream.as_ptr().addr(), aggregate_labels.as_ptr().addr(), model);
@@ -82,7 +86,7 @@ impl TaskGauges {
                 }),
             };
             last = Some((key, group));
-            groups[group].1.add(&task.by_wall(wall_offset));
+            groups[group].1.add(&task.by_wall(wall_offset), context);
         }
         let mut gauges = Self::default();
         for (label_set, group) in groups {
@@ -116,6 +120,9 @@ impl TaskGauges {
                 let labels = label_set.with(&[("status", status.as_str())]);
                 out.row(&labels, submit.as_secs_f64(), Extra::default());
             }
+        });
+        head.family(&families::TASKS_STUCK, groups.clone(), |out, (label_set, group)| {
+            out.row(&label_set.with(&[]), to_f64(group.stuck), Extra::default());
         });
         head.family(&families::OLDEST_POLL, polled, |out, (upstream, poll)| {
             out.row(&[("upstream", upstream)], poll.as_secs_f64(), Extra::default());

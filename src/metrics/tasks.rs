@@ -1,13 +1,17 @@
 //! Writes the series of single tasks, directly from their records.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::families::{self, Family};
 use super::protobuf::Message;
-use super::text::{SampleValue, TextBuffer, write_escaped};
+use super::text::{SampleValue, TextBuffer, to_f64, write_escaped};
 use crate::config::TaskStatusForm;
+use crate::domain::counter::Unit;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
+use crate::domain::outlook::{Outlook, StuckRules};
+use crate::domain::task::TaskCost;
 use crate::domain::{FailureClass, Status, Task, Timestamp};
 
 /// A family of single tasks.
@@ -30,7 +34,27 @@ pub enum TaskFamily {
     LastPoll,
     Deadline,
     ResultExpiry,
+    ExpectedFinish,
+    Stuck,
+    Cost,
     PollFailures,
+}
+
+/// What the series of an upstream's tasks need beside the tasks.
+#[derive(Debug, Clone)]
+pub struct TaskContext {
+    /// What is expected of active tasks.
+    pub outlook: Arc<Outlook>,
+    /// The wall clock.
+    pub now: Timestamp,
+}
+
+impl TaskContext {
+    /// Nothing is expected.
+    pub fn none() -> Self {
+        let stuck = StuckRules { factor: 1.0, floor: Duration::MAX };
+        Self { outlook: Arc::new(Outlook::new(stuck)), now: Timestamp::from_secs(0) }
+    }
 }
 
 /// Writes rows of one task; the labels `upstream` and `task_id` are added.
@@ -48,7 +72,7 @@ pub trait RowWriter {
 
 impl TaskFamily {
     /// Every family, in the order of the page.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Status,
         Self::StatusCode,
         Self::Info,
@@ -66,6 +90,9 @@ impl TaskFamily {
         Self::LastPoll,
         Self::Deadline,
         Self::ResultExpiry,
+        Self::ExpectedFinish,
+        Self::Stuck,
+        Self::Cost,
         Self::PollFailures,
     ];
 
@@ -98,23 +125,27 @@ impl TaskFamily {
             Self::LastPoll => &families::TASK_LAST_POLL,
             Self::Deadline => &families::TASK_DEADLINE,
             Self::ResultExpiry => &families::TASK_RESULT_EXPIRY,
+            Self::ExpectedFinish => &families::TASK_EXPECTED_FINISH,
+            Self::Stuck => &families::TASK_STUCK,
+            Self::Cost => &families::TASK_COST,
             Self::PollFailures => &families::TASK_POLL_FAILURES,
         }
     }
 
     /// Whether a task has rows in this family.
     #[inline]
-    pub fn has_rows(self, task: &Task) -> bool {
+    pub fn has_rows(self, task: &Task, context: &TaskContext) -> bool {
         match self {
             Self::Status | Self::Info => true,
+            Self::Cost => task.cost.is_some(),
             Self::FailureInfo => counted_failure(task).is_some(),
             Self::Tokens => !task.tokens.get().is_empty(),
-            _ => self.value(task).is_some(),
+            _ => self.value(task, context).is_some(),
         }
     }
 
     /// Writes the rows of a task in this family.
-    pub fn write_rows(self, task: &Task, rows: &mut impl RowWriter) {
+    pub fn write_rows(self, task: &Task, context: &TaskContext, rows: &mut impl RowWriter) {
         match self {
             Self::Status => rows.write_status(task.status),
             Self::Info => write_info(task, rows),
@@ -126,8 +157,14 @@ impl TaskFamily {
                     }
                 }
             }
+            Self::Cost => {
+                if let Some(TaskCost { money, .. }) = task.cost.as_deref() {
+                    let labels = [("currency", money.currency.code()), ("cost_source", money.source.as_str())];
+                    rows.write_row(&labels, SampleValue::Float(to_f64(money.micros) / Unit::Millionth.scale()));
+                }
+            }
             _ => {
-                if let Some(value) = self.value(task) {
+                if let Some(value) = self.value(task, context) {
                     rows.write_row(&[], value);
                 }
             }
@@ -136,9 +173,9 @@ impl TaskFamily {
 
     /// The value of a task in a family with one row per task.
     #[inline]
-    fn value(self, task: &Task) -> Option<SampleValue> {
+    fn value(self, task: &Task, context: &TaskContext) -> Option<SampleValue> {
         match self {
-            Self::Status | Self::Info | Self::FailureInfo | Self::Tokens => None,
+            Self::Status | Self::Info | Self::FailureInfo | Self::Tokens | Self::Cost => None,
             Self::StatusCode => Some(SampleValue::Integer(task.status.code() as u64)),
             Self::Progress => task.progress.map(number_value),
             Self::Submit => time_value(task.times.submit),
@@ -152,6 +189,8 @@ impl TaskFamily {
             Self::LastPoll => time_value(task.last_poll),
             Self::Deadline => time_value(task.deadline.filter(|_| task.is_active())),
             Self::ResultExpiry => time_value(task.result_expiry.filter(|_| task.status == Status::Succeeded)),
+            Self::ExpectedFinish => time_value(context.outlook.expected_finish(task)),
+            Self::Stuck => context.outlook.is_stuck(task, context.now).then_some(SampleValue::Integer(1)),
             Self::PollFailures => Some(SampleValue::Integer(task.poll_failures.into())),
         }
     }
@@ -229,7 +268,7 @@ impl Default for TextRows {
 
 impl TextRows {
     /// Writes the rows of a task in a family.
-    pub fn write(&mut self, family: TaskFamily, task: &Task) {
+    pub fn write(&mut self, family: TaskFamily, task: &Task, context: &TaskContext) {
         let upstream = &task.origin.upstream;
         if self.prefix_key.as_ref().is_none_or(|(last, of)| *last != family || !Arc::ptr_eq(of, upstream)) {
             self.prefix.clear();
@@ -239,7 +278,7 @@ impl TextRows {
             self.prefix.extend_from_slice(b"\",task_id=\"");
             self.prefix_key = Some((family, upstream.clone()));
         }
-        family.write_rows(task, &mut TaskTextRows { rows: self, task });
+        family.write_rows(task, context, &mut TaskTextRows { rows: self, task });
     }
 }
 

@@ -13,6 +13,7 @@ use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVe
 
 use super::families::{self, Family, LAG_BUCKETS, REQUEST_BUCKETS};
 use crate::domain::enum_words::enum_words;
+use crate::domain::pricing::{CURRENCIES, Currency};
 use crate::domain::{Reason, Timestamp};
 
 enum_words! {
@@ -38,6 +39,8 @@ enum_words! {
         Batch = "batch",
         /// A page of the upstream's own list.
         List = "list",
+        /// The account's balance, or how many units are one unit of money.
+        Balance = "balance",
     }
 }
 
@@ -78,6 +81,20 @@ pub struct UpstreamMetrics {
     discovery_errors: IntCounterVec,
     discovery_truncated: IntCounterVec,
     label_sets_folded: IntCounterVec,
+    account_balance: GaugeVec,
+    account_used: GaugeVec,
+    account_last_success: GaugeVec,
+}
+
+/// What an account has, as money; absent without a limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Account {
+    /// What is left.
+    pub balance: Option<f64>,
+    /// What was used.
+    pub used: Option<f64>,
+    /// Of this currency.
+    pub currency: Currency,
 }
 
 /// How a request ended.
@@ -143,6 +160,9 @@ impl UpstreamMetrics {
             discovery_errors: metric!(IntCounterVec, DISCOVERY_ERRORS),
             discovery_truncated: metric!(IntCounterVec, DISCOVERY_TRUNCATED),
             label_sets_folded: metric!(IntCounterVec, LABEL_SETS_FOLDED),
+            account_balance: metric!(GaugeVec, ACCOUNT_BALANCE),
+            account_used: metric!(GaugeVec, ACCOUNT_USED),
+            account_last_success: metric!(GaugeVec, ACCOUNT_LAST_SUCCESS),
         })
     }
 
@@ -219,6 +239,9 @@ impl UpstreamMetrics {
         retain(&self.discovery_errors, sources);
         retain(&self.discovery_truncated, sources);
         retain(&self.label_sets_folded, sources);
+        retain(&self.account_balance, sources);
+        retain(&self.account_used, sources);
+        retain(&self.account_last_success, sources);
     }
 
     /// A poll was sent this much later than due.
@@ -243,12 +266,41 @@ impl UpstreamMetrics {
             Some(reason) => self.errors.with_label_values(&[upstream, operation, reason.as_str()]).inc(),
             None => self.last_success.with_label_values(&[upstream, operation]).set(ended.at.as_secs_f64()),
         }
-        let up = ended.reason.is_none_or(Reason::is_about_one_task);
-        self.up.with_label_values(&[upstream]).set(f64::from(u8::from(up)));
+        if ended.operation != Operation::Balance {
+            let up = ended.reason.is_none_or(Reason::is_about_one_task);
+            self.up.with_label_values(&[upstream]).set(f64::from(u8::from(up)));
+        }
         if let Some(date) = ended.date {
             let middle = ended.at - ended.took / 2;
             self.clock_skew.with_label_values(&[upstream]).set(date.seconds_since(middle));
         }
+    }
+
+    /// An account was read.
+    pub fn account(&self, upstream: &str, account: &Account, at: Timestamp) {
+        let labels = [upstream, account.currency.code()];
+        for (metric, amount) in [(&self.account_balance, account.balance), (&self.account_used, account.used)] {
+            match amount {
+                Some(amount) => metric.with_label_values(&labels).set(amount),
+                None => drop(metric.remove_label_values(&labels)),
+            }
+        }
+        self.account_last_success.with_label_values(&[upstream]).set(at.as_secs_f64());
+    }
+
+    /// What an account has is not known any more.
+    pub fn forget_balance(&self, upstream: &str) {
+        for metric in [&self.account_balance, &self.account_used] {
+            for currency in CURRENCIES {
+                let _ = metric.remove_label_values(&[upstream, currency]);
+            }
+        }
+    }
+
+    /// No account is read any more.
+    pub fn forget_account(&self, upstream: &str) {
+        self.forget_balance(upstream);
+        let _ = self.account_last_success.remove_label_values(&[upstream]);
     }
 
     /// So many label sets became one with `other`.

@@ -11,6 +11,7 @@ use super::read::failures::{FailurePattern, FailureTable, classify};
 use super::read::fields::{self, BodySource, Contract, always, failed, optional, succeeded, value_problem};
 use super::read::lenient::{self, Zone};
 use super::read::{answer, error};
+use super::token_law;
 use crate::domain::drift::Field;
 use crate::domain::{Answer, FailureClass, Reason, Status, TaskId};
 use crate::http::Request;
@@ -109,6 +110,8 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     if answer.video_seconds.is_none() && answer.reported_status == Some(Status::Succeeded) {
         answer.drift.add(Field::Duration, value_problem(value.get("duration").or(value.get("frames"))));
     }
+    answer.billing.has_audio = value.get("generate_audio").and_then(Value::as_bool);
+    answer.billing.predicted_tokens = token_law::predict(&answer, value);
     answer::read_error_text(&mut answer, value);
     answer.failure = classify(FAILURES, answer.error_code.as_deref(), None);
     answer

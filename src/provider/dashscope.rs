@@ -118,6 +118,8 @@ pub(super) const FAILURES: FailureTable = &[
 pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = fields::read(CONTRACT, value, zone.or_hours(OFFSET_HOURS), source);
     let usage = value.get("usage").unwrap_or(&Value::Null);
+    answer.billing.seconds = lenient::amount(usage, "duration");
+    answer.billing.has_input_video = lenient::amount(usage, "input_video_duration").map(|seconds| seconds > 0.0);
     let from_text = || lenient::text(usage, "SR").map(|lines| format!("{}p", lines.trim_end_matches(['p', 'P'])));
     let height = lenient::amount(usage, "SR").map(|lines| format!("{lines}p")).or_else(from_text);
     let is_lost = height.is_none() && usage.get("SR").is_some_and(|lines| !lines.is_null());

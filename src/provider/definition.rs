@@ -53,6 +53,8 @@ pub struct Provider {
     /// The API of a new-api gateway (docs/upstreams.md 2). Reading a single task may change it: the gateway asks Gemini or Vertex
     /// then, and stores only a status. The quota of a task is settled after its end.
     pub is_new_api: bool,
+    /// It runs models of other providers, under their names.
+    pub runs_any_model: bool,
     /// The codes of errors only repeat the HTTP status, and are left out.
     pub repeats_http_status: bool,
 }
@@ -85,6 +87,7 @@ impl Provider {
             repeats_inputs: false,
             model_of_id: None,
             is_new_api: false,
+            runs_any_model: false,
             repeats_http_status: false,
         }
     }

@@ -204,6 +204,11 @@ impl Dialect {
         self.provider.is_new_api
     }
 
+    /// Whether it runs models of other providers, under their names.
+    pub fn runs_any_model(&self) -> bool {
+        self.provider.runs_any_model
+    }
+
     /// The name of the response header that completes an answer, if the provider has one.
     pub fn answer_header(&self) -> Option<&'static str> {
         Some(self.provider.answer_header?.name)
@@ -314,9 +319,15 @@ impl Dialect {
         };
         query.extend(own_query.into_iter().map(owned));
         query.extend(page.part.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let mut request = template.add_headers(Request { segments, query, accepts_gzip: true, ..Request::get([]) });
+        self.request_to(Request { segments, query, accepts_gzip: true, ..Request::get([]) }, page.user_id)
+    }
+
+    /// A request with the configured headers, for something else than a task.
+    pub fn request_to(&self, request: Request, user_id: Option<&str>) -> Option<Request> {
+        let (_, template) = self.templates.first()?;
+        let mut request = template.add_headers(request);
         // Old gateways require the user's id (docs/upstreams.md 2.9); other servers ignore it.
-        request.headers.extend(page.user_id.map(|id| ("New-Api-User".to_owned(), id.to_owned())));
+        request.headers.extend(user_id.map(|id| ("New-Api-User".to_owned(), id.to_owned())));
         Some(request)
     }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::gateway_times::{choose_times, finish_lag, vendor_latency};
 use super::read::answer::{finish, finish_list_item, format_size, has_url, normalize};
 use super::read::error::{self, ErrorKind, is_success_code};
 use super::read::failures::{FailurePattern, FailureTable, classify, is_without_result};
@@ -12,11 +13,11 @@ use super::read::fields::{self, BodySource, Contract, always, key, optional, val
 use super::read::json;
 use super::read::lenient::{self, Zone};
 use super::read::signed_url;
-use super::{jimeng, kling, openai_videos, vendor, veo};
+use super::{ark, jimeng, kling, openai_videos, token_law, vendor, veo};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels;
 use crate::domain::reading::{ClockSource, RowDetails, RowField, Times};
-use crate::domain::{Answer, ApiError, Drift, FailureClass, Status, Timestamp};
+use crate::domain::{Answer, ApiError, Drift, FailureClass, Status};
 
 /// Most gateways in a chain.
 const MAX_NESTING: u8 = 4;
@@ -182,6 +183,9 @@ fn read_row(row: &Value, zone: Zone, source: BodySource, depth: u8) -> Option<An
         times: choose_times(row, &outer, &inner, status),
         finish_is_synthetic,
         gateway_lag: finish_lag(&outer, &inner, finish_is_synthetic),
+        vendor_latency: vendor_latency(&inner),
+        cost: inner.cost,
+        billing: inner.billing,
         deadline: inner.deadline,
         video_seconds: inner.video_seconds.or(outer.video_seconds),
         resolution: inner.resolution.clone().or_else(|| format_size(row.get("metadata")?, "width", "height")),
@@ -207,13 +211,13 @@ fn read_row(row: &Value, zone: Zone, source: BodySource, depth: u8) -> Option<An
     answer.task_id = outer.task_id;
     answer.model_upstream = outer.model_upstream.or(inner.model_upstream);
     answer.model_origin = outer.model_origin;
+    if answer.billing.predicted_tokens.is_none()
+        && let Some(body) = vendor_body(row).filter(|body| ark::is_task(body))
+    {
+        // The row may name the model that its body does not.
+        answer.billing.predicted_tokens = token_law::predict(&answer, &body);
+    }
     Some(normalize(answer))
-}
-
-/// Seconds from the provider's finish to the gateway's.
-fn finish_lag(outer: &Answer, inner: &Answer, is_synthetic: bool) -> Option<f64> {
-    let has_both = !is_synthetic && outer.status().is_end() && inner.status().is_end();
-    has_both.then_some(outer.times.finish?.seconds_since(inner.times.finish?))
 }
 
 /// Whether each poll makes the gateway send a request to Gemini or Vertex (docs/upstreams.md 2.3 and 2.7). This is so for reduced
@@ -369,30 +373,4 @@ fn merge_statuses(gateway: Option<Status>, inner: Option<Status>, fail_reason: O
 
 fn is_gateway_timeout(fail_reason: Option<&str>) -> bool {
     fail_reason.is_some_and(|text| text.starts_with(TIMEOUT_TEXT))
-}
-
-/// Times from one clock, if one clock has both submit and finish (docs/upstreams.md 2.4).
-fn choose_times(row: &Value, outer: &Answer, inner: &Answer, status: Status) -> Times {
-    let row_time = |key| -> Option<Timestamp> { lenient::time(row, &[key]) };
-    let gateway_ended = outer.reported_status.is_some_and(Status::is_end);
-    let start = outer.times.start;
-    if gateway_ended && let (Some(submit), Some(finish)) = (outer.times.submit, row_time("finish_time")) {
-        return Times { submit: Some(submit), start, finish: Some(finish), clock: ClockSource::Gateway };
-    }
-    let inner_ended = inner.reported_status.is_some_and(Status::is_end);
-    if inner_ended && status.is_end() && inner.times.submit.is_some() && inner.times.finish.is_some() {
-        return Times {
-            submit: inner.times.submit,
-            start: inner.times.start,
-            finish: inner.times.finish,
-            clock: ClockSource::Upstream,
-        };
-    }
-    let updated = || row_time("updated_at").filter(|_| gateway_ended);
-    let finish = outer.times.finish.or_else(|| row_time("finished_at")).or_else(updated);
-    let from_inner = outer.times.submit.is_none() && inner.times.submit.is_some();
-    let submit = outer.times.submit.or(inner.times.submit).or_else(|| row_time("created_at"));
-    let clock =
-        if from_inner && (finish.is_some() || start.is_some()) { ClockSource::Mixed } else { ClockSource::Gateway };
-    Times { submit, start, finish, clock }
 }

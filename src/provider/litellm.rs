@@ -11,7 +11,7 @@ use super::read::answer;
 use super::read::error::{ErrorBody, by_code};
 use super::read::failures::{FailureTable, classify_answer};
 use super::read::fields::{self, BodySource, Contract, always, optional};
-use super::read::lenient::Zone;
+use super::read::lenient::{self, Zone};
 use super::{ark, dashscope, fal, luma, minimax_hailuo, openai_videos, replicate, runway, veo, vidu, xai};
 use crate::domain::drift::Field;
 use crate::domain::labels;
@@ -22,6 +22,7 @@ pub static LITELLM: Provider = Provider {
     repeats_http_status: true,
     answer_header: Some(AnswerHeader { name: "x-litellm-model-name", read: read_model }),
     requests: &[RequestSpec::get("/v1/videos/{task_id}")],
+    runs_any_model: true,
     ..Provider::new("litellm", |value, zone| answer::finish_direct(value, read(value, zone), error_kind), error_kind)
 };
 
@@ -66,6 +67,7 @@ fn error_kind(error: &ErrorBody) -> Option<Reason> {
 /// Decodes a video (docs/upstreams.md 24).
 fn read(value: &Value, zone: Zone) -> Answer {
     let mut answer = fields::read(CONTRACT, value, zone, BodySource::Direct);
+    answer.billing.input_images = value.get("usage").and_then(|usage| lenient::amount(usage, "input_image_count"));
     answer::read_error_text(&mut answer, value);
     answer.model_upstream.clone_from(&answer.model_origin);
     if answer.reported_status == Some(Status::Failed) {

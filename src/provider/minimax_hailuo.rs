@@ -153,6 +153,10 @@ fn read_v1(value: &Value, zone: Zone, source: BodySource) -> Answer {
 /// Decodes the `task` of a v2 response (docs/upstreams.md 9.2), which is also the entry of a list.
 pub fn read_task(task: &Value, zone: Zone, source: BodySource) -> Answer {
     let mut answer = fields::read(V2, task, zone, source);
+    let usage = task.get("usage").unwrap_or(&Value::Null);
+    answer.billing.seconds = lenient::amount(usage, "total_seconds");
+    answer.billing.input_images = lenient::amount(usage, "input_image_count");
+    answer.billing.has_input_video = lenient::amount(usage, "input_seconds").map(|seconds| seconds > 0.0);
     answer::read_error_text(&mut answer, task);
     with_failure(answer)
 }

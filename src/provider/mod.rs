@@ -4,6 +4,7 @@
 //! and failure codes.
 
 mod ark;
+pub mod balance;
 mod callback_signature;
 pub mod custom;
 mod dashscope;
@@ -11,6 +12,7 @@ mod definition;
 mod dialect;
 mod fal;
 mod gateway;
+mod gateway_times;
 mod gemini_interactions;
 mod headers;
 mod jimeng;
@@ -29,11 +31,13 @@ mod read;
 mod replicate;
 mod runway;
 mod template;
+mod token_law;
 mod vendor;
 mod veo;
 mod vidu;
 mod xai;
 
+pub use balance::{AccountAmounts, BalancePlace};
 pub use callback_signature::{CallbackKeys, CallbackSignature, SignedRequest};
 pub use definition::{Batch, Callback, Provider, RequestSpec, Signs};
 pub use dialect::Dialect;

@@ -14,6 +14,7 @@ use crate::domain::Reason;
 pub static NEW_API: Provider = Provider {
     list: Some(LIST),
     is_new_api: true,
+    runs_any_model: true,
     requests: &[RequestSpec::get("/v1/video/generations/{task_id}")],
     ..Provider::new("new_api", |value, zone| gateway::read(value, zone, error_kind), error_kind)
 };

@@ -10,6 +10,7 @@ use super::read::failures::{EMPTY_RESPONSE, FailurePattern, FailureTable, REFUSA
 use super::read::fields::{self, BodySource, Contract, optional, succeeded, value_problem};
 use super::read::lenient::{self, ProgressUnit, Zone, limit};
 use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::pricing::Currency;
 use crate::domain::reading::Cost;
 use crate::domain::{Answer, FailureClass, Reason, Status};
 
@@ -108,7 +109,7 @@ pub fn read(value: &Value, zone: Zone, source: BodySource) -> Answer {
     }
     let ticks = fields::find_value(value, "usage.cost_in_usd_ticks");
     match ticks.and_then(|ticks| ticks.map_or(Ok(None), |ticks| lenient::checked_amount(ticks, limit::COST * TICKS))) {
-        Ok(ticks) => answer.cost = ticks.map(|ticks| Cost { amount: ticks / TICKS, currency: "USD" }),
+        Ok(ticks) => answer.cost = ticks.map(|ticks| Cost { amount: ticks / TICKS, currency: Currency::USD }),
         Err(problem) => answer.drift.add(Field::Cost, problem),
     }
     let is_pending =

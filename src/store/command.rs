@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::error::StoreError;
 use crate::clock::Jump;
 use crate::counters::{CounterSnapshot, SourceCounters, ZeroHold};
-use crate::domain::{CounterKey, FailureClass, LabelSet, Status, Task, TaskId, Timestamp, Transition};
+use crate::domain::budget::Spending;
+use crate::domain::latency::LatencySample;
+use crate::domain::{CounterKey, FailureClass, Increment, LabelSet, Status, Task, TaskId, Timestamp, Transition};
 
 /// An upstream and its provider.
 pub type UpstreamKey = (Arc<str>, &'static str);
@@ -41,8 +43,8 @@ pub enum Command {
     Forget(UpstreamKey, TaskId, Timestamp),
     /// Stores the latest readings of tasks, which count nothing.
     Save(Vec<Arc<Task>>),
-    /// Creates label sets.
-    CreateLabelSets(Vec<LabelSet>, ZeroHold),
+    /// Creates label sets, with these series at 0.
+    CreateLabelSets(Vec<LabelSet>, ZeroHold, Vec<Increment>),
     /// Records that the values of label sets and of sources of an upstream are exported from now on.
     Release {
         /// Label sets; created if they are new.
@@ -58,8 +60,9 @@ pub enum Command {
     },
     /// Records that tracked tasks have these label sets now.
     MarkUsed(Vec<LabelSet>, Timestamp),
-    /// Drops label sets that no task has had since then, of this configuration or an earlier one.
-    DropUnusedLabelSets(Timestamp),
+    /// Drops label sets that no task has had since then, of this configuration or an earlier one; and what was spent and measured
+    /// before.
+    DropUnused(Timestamp),
     /// Drops the rows of tasks; they stay known.
     DropEnded {
         /// Of those whose end was read before then.
@@ -133,6 +136,10 @@ pub struct Loaded {
     pub loaded_sources: HashSet<String>,
     /// Rows that could not be read and were set aside.
     pub skipped: usize,
+    /// What was spent of budgets.
+    pub spending: Vec<Spending>,
+    /// Latencies of its last succeeded tasks, with their models; the oldest first.
+    pub samples: Vec<(Arc<str>, LatencySample)>,
 }
 
 /// What a source names, compared with what it named before.
@@ -154,6 +161,8 @@ pub struct Discovery {
     pub gone: Vec<TaskId>,
     /// The zero hold of new label sets.
     pub zero_hold: ZeroHold,
+    /// Increments of 0: the late series that new label sets have from the start.
+    pub born: Vec<Increment>,
     /// When the source was read.
     pub now: Timestamp,
 }

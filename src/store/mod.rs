@@ -4,6 +4,7 @@
 //! nothing meanwhile: a store that cannot be written delays neither polls nor pages.
 
 mod command;
+mod cost_record;
 mod error;
 mod error_record;
 mod event;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::cost_record::CostRecord;
 use super::error_record::{ErrorRecord, FailedPollRecord};
 use crate::domain::number::Number;
 use crate::domain::reading::{ClockSource, Times, Tokens};
@@ -37,6 +38,8 @@ struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    asked_model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     video_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<String>,
@@ -50,6 +53,8 @@ struct Record {
     total_tokens: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quota: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<CostRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,7 +108,7 @@ const FLAGS: [Flag<Task>; 9] = [
     ("dropped", |task| &mut task.is_forgotten),
 ];
 
-const PARTS: [Flag<Counted>; 8] = [
+const PARTS: [Flag<Counted>; 12] = [
     ("submitted", |counted| &mut counted.submitted),
     ("latency", |counted| &mut counted.latency),
     ("queue", |counted| &mut counted.queue),
@@ -112,6 +117,10 @@ const PARTS: [Flag<Counted>; 8] = [
     ("quota", |counted| &mut counted.quota),
     ("video", |counted| &mut counted.video),
     ("gateway_lag", |counted| &mut counted.gateway_lag),
+    ("vendor_latency", |counted| &mut counted.vendor_latency),
+    ("charge", |counted| &mut counted.charge),
+    ("unpriced", |counted| &mut counted.unpriced),
+    ("cost_waits", |counted| &mut counted.cost_waits),
 ];
 
 const CLOCKS: [(ClockSource, &str); 3] =
@@ -142,6 +151,7 @@ pub fn write(task: &Task) -> String {
         clock,
         model: text(&task.video.model),
         upstream_model: text(&task.video.upstream_model),
+        asked_model: text(&task.video.asked_model),
         video_seconds: task.video_seconds.map(Number::get),
         resolution: text(&task.video.resolution),
         service_tier: text(&task.video.service_tier),
@@ -149,6 +159,7 @@ pub fn write(task: &Task) -> String {
         completion_tokens: tokens.completion,
         total_tokens: tokens.total,
         quota: task.quota.map(Number::get),
+        cost: task.cost.as_deref().map(CostRecord::new),
         failure: task.failure.map(|class| class.as_str().to_owned()),
         error: task.error.as_deref().map(ErrorRecord::new),
         failed_poll: task.failed_poll.as_deref().map(FailedPollRecord::new),
@@ -213,6 +224,7 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
     task.video = Arc::new(Video {
         model: text(record.model),
         upstream_model: text(record.upstream_model),
+        asked_model: text(record.asked_model),
         resolution: text(record.resolution),
         service_tier: text(record.service_tier),
     });
@@ -221,6 +233,7 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
         Tokens { prompt: record.prompt_tokens, completion: record.completion_tokens, total: record.total_tokens };
     task.tokens = tokens.into();
     task.quota = record.quota.and_then(Number::new);
+    task.cost = record.cost.map(CostRecord::read).transpose()?.map(Box::new);
     task.failure = record.failure.as_deref().map(class).transpose()?;
     task.error = record.error.map(ErrorRecord::read).transpose()?.map(Arc::new);
     task.failed_poll = record.failed_poll.map(FailedPollRecord::read).transpose()?.map(Arc::new);
@@ -245,8 +258,9 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
 mod tests {
     use super::*;
     use crate::domain::Reason;
+    use crate::domain::pricing::{CostSource, Currency, Money};
     use crate::domain::reading::PollError;
-    use crate::domain::task::{FailedPoll, TaskError, TaskOrigin};
+    use crate::domain::task::{FailedPoll, TaskCost, TaskError, TaskOrigin};
 
     /// Names every field: a new field does not compile until it is stored, or omitted here with a reason.
     fn full_task() -> Task {
@@ -272,12 +286,17 @@ mod tests {
             video: Arc::new(Video {
                 model: text("m"),
                 upstream_model: text("um"),
+                asked_model: text("am"),
                 resolution: text("720p"),
                 service_tier: text("flex"),
             }),
             video_seconds: Number::new(5.04),
             tokens: Tokens { prompt: Some(1.0), completion: Some(2.5), total: Some(4.0) }.into(),
             quota: Number::new(0.1),
+            cost: Some(Box::new(TaskCost {
+                money: Money { micros: 7, currency: Currency::USD, source: CostSource::Derived },
+                counted: 5,
+            })),
             failure: Some(FailureClass::Quota),
             error: Some(Arc::new(TaskError {
                 code: Some("E1".to_owned()),
@@ -313,6 +332,10 @@ mod tests {
                 quota: true,
                 video: true,
                 gateway_lag: true,
+                vendor_latency: true,
+                charge: true,
+                unpriced: true,
+                cost_waits: true,
             },
             revision: 7,
         }

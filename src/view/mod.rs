@@ -2,11 +2,14 @@
 
 mod rows;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::counters::UpstreamCounters;
 use crate::domain::Task;
+use crate::domain::outlook::{Outlook, StuckRules};
+use crate::domain::pricing::Currency;
 
 pub use rows::{RowSlot, TaskChunk, TaskRow, TaskRows};
 
@@ -25,15 +28,33 @@ pub struct UpstreamView {
     pub skipped_rows: usize,
     /// What was counted.
     pub counters: Arc<UpstreamCounters>,
+    /// What is expected of active tasks.
+    pub outlook: Arc<Outlook>,
+    /// What was spent of budgets.
+    pub spent: Arc<Spent>,
     /// Every source was read at least once.
     pub is_ready: bool,
 }
+
+/// What was spent, in micro-units, by the name of a budget and currency, and by period.
+pub type Spent = BTreeMap<(Arc<str>, Currency), BTreeMap<String, u64>>;
 
 impl UpstreamView {
     /// Of an upstream without tasks.
     pub fn empty(upstream: Arc<str>, provider: &'static str) -> Self {
         let counters = Arc::new(UpstreamCounters::new(Duration::ZERO, Vec::new()));
-        Self { upstream, provider, chunks: Vec::new(), task_count: 0, skipped_rows: 0, counters, is_ready: false }
+        let outlook = Outlook::new(StuckRules { factor: 1.0, floor: Duration::MAX });
+        Self {
+            upstream,
+            provider,
+            chunks: Vec::new(),
+            task_count: 0,
+            skipped_rows: 0,
+            counters,
+            outlook: Arc::new(outlook),
+            spent: Arc::default(),
+            is_ready: false,
+        }
     }
 
     /// The tasks, without those that are only polled.

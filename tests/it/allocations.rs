@@ -3,7 +3,7 @@
 use allocation_counter::measure;
 use videogen_exporter::config::TaskStatusForm;
 use videogen_exporter::domain::{NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
-use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, SeriesSelection};
+use videogen_exporter::metrics::{Coding, Compressor, Encoder, Format, Page, SeriesSelection, TaskContext};
 use videogen_exporter::provider::{self, Dialect};
 use videogen_exporter::view::TaskRows;
 
@@ -22,7 +22,12 @@ fn page(tasks: usize, format: Format, coding: Coding) -> (u64, u64) {
     let measured = measure(|| {
         let mut compressor = Compressor::new(coding);
         let head = Encoder::new(format, false);
-        for chunk in Page::new(head, TaskStatusForm::Set, &chunks, &SeriesSelection::ALL) {
+        for chunk in Page::new(
+            head,
+            TaskStatusForm::Set,
+            chunks.iter().map(|chunk| (chunk, TaskContext::none())),
+            &SeriesSelection::ALL,
+        ) {
             drop(compressor.compress(chunk).unwrap());
         }
         drop(compressor.finish().unwrap());

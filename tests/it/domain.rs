@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use videogen_exporter::domain::advance::CountSince;
 use videogen_exporter::domain::counter::MAX_COUNT;
+use videogen_exporter::domain::policy::CountSince;
 use videogen_exporter::domain::reading::{Answer, ClockSource, PollError, Times, Tokens};
 use videogen_exporter::domain::{
     Counter, Increment, NewTask, Policy, Reading, Reason, Status, Task, TaskId, Timestamp, advance,

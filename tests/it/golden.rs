@@ -8,7 +8,7 @@ use videogen_exporter::domain::number::Number;
 use videogen_exporter::domain::task::{TaskOrigin, Video};
 use videogen_exporter::domain::{Counter, FailureClass, NewTask, Status, Task, TaskId, Timestamp};
 use videogen_exporter::metrics::families::{self, Family};
-use videogen_exporter::metrics::{Encoder, Extra, Format, HistogramRow, Page, SeriesSelection};
+use videogen_exporter::metrics::{Encoder, Extra, Format, HistogramRow, Page, SeriesSelection, TaskContext};
 use videogen_exporter::view::TaskRows;
 
 fn id(text: &str) -> TaskId {
@@ -58,7 +58,10 @@ fn page(format: Format) -> Vec<u8> {
     for task in tasks() {
         rows.insert(task);
     }
-    Page::new(out, TaskStatusForm::Set, &rows.chunks(), &SeriesSelection::ALL).flatten().collect()
+    let chunks = rows.chunks();
+    Page::new(out, TaskStatusForm::Set, chunks.iter().map(|chunk| (chunk, TaskContext::none())), &SeriesSelection::ALL)
+        .flatten()
+        .collect()
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::error::{is_success_code, short_code};
 use super::lenient::{self, ProgressUnit, Zone, limit};
 use super::{signed_url, status_words};
 use crate::domain::drift::{Field, FieldProblem};
+use crate::domain::pricing::Currency;
 use crate::domain::reading::Cost;
 use crate::domain::{Answer, Status, labels};
 
@@ -287,7 +288,7 @@ pub fn read_field(answer: &mut Answer, field: Field, value: &Value, zone: Zone) 
         Field::ServiceTier => put(&mut answer.service_tier, text()?),
         // Every provider that reports it uses this currency.
         Field::Cost => {
-            let cost = amount(limit::COST)?.map(|amount| Cost { amount, currency: "USD" });
+            let cost = amount(limit::COST)?.map(|amount| Cost { amount, currency: Currency::USD });
             put(&mut answer.cost, cost)
         }
     };

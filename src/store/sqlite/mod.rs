@@ -1,5 +1,6 @@
 //! The SQLite engine: executes commands.
 
+mod costs;
 mod counters;
 mod known_ids;
 mod open;
@@ -121,6 +122,7 @@ fn put_forward(db: &Connection, jump: Jump) -> rusqlite::Result<()> {
         "update ledger set named = named + ?3 where named between ?1 and ?2",
         "update aggregates set used = used + ?3 where used between ?1 and ?2",
         "update tasks set ended = ended + ?3 where ended between ?1 and ?2",
+        "update latencies set at = at + ?3 where at between ?1 and ?2",
         "update tasks set record = json_set(record, '$.first_seen', json_extract(record, '$.first_seen') + ?3) \
          where case when json_valid(record) then json_extract(record, '$.first_seen') end between ?1 and ?2",
     ] {
@@ -136,6 +138,8 @@ fn load(db: &Connection, key: &UpstreamKey, labels: &[std::sync::Arc<str>]) -> r
         counters: counters::snapshots(db, key, labels)?,
         sources: counters::sources(db, &key.0)?,
         loaded_sources: known_ids::loaded_sources(db, &key.0)?,
+        spending: costs::spending(db, &key.0)?,
+        samples: costs::samples(db, key)?,
         skipped,
     })
 }
@@ -146,10 +150,16 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
         Command::Commit(transitions, zero_hold) => {
             let mut stale = Vec::new();
             for (position, transition) in transitions.iter().enumerate() {
-                let Transition { task, increments, at, .. } = transition;
+                let Transition { task, increments, at, sample, spent, .. } = transition;
                 if tasks::update(db, task, task.revision.wrapping_sub(1))? {
                     tasks::add_step(db, task, *at)?;
                     counters.add(task.label_set(), *zero_hold, increments);
+                    for spent in spent {
+                        costs::add_spending(db, &task.origin.upstream, spent, *at)?;
+                    }
+                    if let Some(sample) = sample {
+                        costs::add_sample(db, &task.label_set(), *sample)?;
+                    }
                 } else {
                     let key = (task.origin.upstream.clone(), task.origin.provider);
                     stale.push((position, tasks::find(db, &key, &task.id)?));
@@ -163,9 +173,9 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
                 tasks::update(db, task, task.revision)?;
             }
         }
-        Command::CreateLabelSets(label_sets, zero_hold) => {
+        Command::CreateLabelSets(label_sets, zero_hold, born) => {
             for label_set in label_sets {
-                counters.add(label_set.clone(), *zero_hold, &[]);
+                counters.add(label_set.clone(), *zero_hold, born);
             }
         }
         Command::Release { label_sets, series, upstream, sources, now } => {
@@ -174,7 +184,10 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
             counters::release_sources(db, upstream, sources, *now)?;
         }
         Command::MarkUsed(label_sets, now) => counters::mark_used(db, label_sets, *now)?,
-        Command::DropUnusedLabelSets(before) => counters::drop_unused(db, *before)?,
+        Command::DropUnused(before) => {
+            counters::drop_unused(db, *before)?;
+            costs::drop_old(db, *before)?;
+        }
         Command::DropEnded { before, lost_before } => tasks::drop_ended(db, *before, *lost_before)?,
         Command::PutForward(jump) => put_forward(db, *jump)?,
         Command::UpdateKnownIds { named, now, forgotten, before } => {
@@ -191,12 +204,13 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
 }
 
 fn add(db: &Connection, counters: &mut CounterBatch, discovery: &Discovery) -> rusqlite::Result<Output> {
-    let Discovery { upstream, source, is_requested, first_load, tasks, tracked, gone, zero_hold, now } = discovery;
+    let Discovery { upstream, source, is_requested, first_load, tasks, tracked, gone, zero_hold, born, now } =
+        discovery;
     let (mut new, mut known, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     for task in tasks {
         match tasks::add(db, task, *is_requested, *now)? {
             AddOutcome::New => {
-                counters.add(task.label_set(), *zero_hold, &[]);
+                counters.add(task.label_set(), *zero_hold, born);
                 new.push(task.clone());
             }
             AddOutcome::Active(task) => known.push(task),

@@ -18,11 +18,15 @@ use crate::store::error::OpenError;
 const APPLICATION_ID: i64 = 0x5647_5831;
 
 /// The schema of this program.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 /// Creates each schema from the one before it.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("timeline.sql"), include_str!("timeline_errors.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("timeline.sql"),
+    include_str!("timeline_errors.sql"),
+    include_str!("costs.sql"),
+];
 
 /// How long a statement waits for another process, such as a shell that reads or writes.
 const BUSY: Duration = Duration::from_millis(500);
@@ -231,15 +235,19 @@ mod tests {
         let at = Timestamp::from_secs;
         assert_eq!(migrate(&mut connection, MIGRATIONS, at(5)).unwrap(), at(5));
         connection.execute("insert into upstreams (name) values ('u')", []).unwrap();
-        let broken =
-            [MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], "alter table upstreams add column note text", "no sql"];
+        let note = "alter table upstreams add column note text";
+        let broken = [MIGRATIONS, &[note, "no sql"]].concat();
         migrate(&mut connection, &broken, at(6)).unwrap_err();
         let version = |connection: &Connection| -> i64 {
             connection.query_row("pragma user_version", [], |row| row.get(0)).unwrap()
         };
-        assert_eq!(version(&connection), 3);
-        assert_eq!(migrate(&mut connection, &broken[..4], at(7)).unwrap(), at(5), "the first start does not change");
-        assert_eq!(version(&connection), 4);
+        assert_eq!(version(&connection), SCHEMA);
+        assert_eq!(
+            migrate(&mut connection, &broken[..MIGRATIONS.len() + 1], at(7)).unwrap(),
+            at(5),
+            "the first start does not change"
+        );
+        assert_eq!(version(&connection), SCHEMA + 1);
         let note: Option<String> = connection.query_row("select note from upstreams", [], |row| row.get(0)).unwrap();
         assert_eq!(note, None);
     }

@@ -1,0 +1,232 @@
+//! Reads the balance of an upstream's account, and how many of a gateway's units are one unit of money.
+
+use std::time::{Duration, Instant};
+
+use rust_decimal::prelude::ToPrimitive as _;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::clock::{self, Clock};
+use crate::config::{Balance, CustomBalance, QuotaPerUnit, Upstream};
+use crate::domain::policy::QuotaRate;
+use crate::domain::pricing::Currency;
+use crate::domain::{ApiError, Reason};
+use crate::http::{Request, Response};
+use crate::metrics::{Account, Operation, RequestOutcome, UpstreamMetrics};
+use crate::provider::{AccountAmounts, BalancePlace, balance};
+use crate::secret::Credentials;
+
+/// How often the gateway is asked for its units again.
+const RATE_INTERVAL: Duration = Duration::from_hours(1);
+
+/// How soon it is asked again after it did not answer.
+const RATE_RETRY: Duration = Duration::from_mins(1);
+
+/// After so many intervals without an answer, a balance is unknown.
+const INTERVALS_UNTIL_UNKNOWN: u32 = 3;
+
+/// The reader of one upstream's account; dropping it stops it.
+pub struct AccountReader {
+    running: JoinSet<()>,
+    /// The units that the gateway tells.
+    rate: watch::Receiver<Option<QuotaRate>>,
+}
+
+/// What the task of a reader has.
+struct Reader {
+    upstream: Upstream,
+    metrics: UpstreamMetrics,
+    clock: Clock,
+    rate: watch::Sender<Option<QuotaRate>>,
+    rate_due: Option<Instant>,
+    /// The gateway has only the old billing API.
+    has_old_api: bool,
+    last_success: Option<Instant>,
+    was_reported: bool,
+}
+
+impl Default for AccountReader {
+    fn default() -> Self {
+        Self { running: JoinSet::new(), rate: watch::channel(None).1 }
+    }
+}
+
+impl AccountReader {
+    /// Starts reading what the configuration asks for. The known units stay until they are read again.
+    pub fn start(upstream: &Upstream, earlier: Option<QuotaRate>, metrics: &UpstreamMetrics, clock: &Clock) -> Self {
+        metrics.forget_account(&upstream.name);
+        let (rate, latest) = watch::channel(earlier);
+        let mut running = JoinSet::new();
+        let needs_rate = upstream.billing.quota_per_unit == Some(QuotaPerUnit::Auto);
+        if needs_rate || upstream.billing.balance.is_some() {
+            let reader = Reader {
+                upstream: upstream.clone(),
+                metrics: metrics.clone(),
+                clock: clock.clone(),
+                rate,
+                rate_due: None,
+                has_old_api: false,
+                last_success: None,
+                was_reported: false,
+            };
+            running.spawn(reader.run());
+        }
+        Self { running, rate: latest }
+    }
+
+    /// The units that the gateway tells.
+    pub fn rate(&self) -> watch::Receiver<Option<QuotaRate>> {
+        self.rate.clone()
+    }
+
+    /// Waits until the reader panics; forever when it does not.
+    pub async fn panicked(&mut self) -> anyhow::Error {
+        while let Some(ended) = self.running.join_next().await {
+            if let Err(error) = ended {
+                return error.into();
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+impl Reader {
+    async fn run(mut self) {
+        loop {
+            let begun = clock::instant();
+            let needs_rate = self.needs_rate();
+            if needs_rate && self.rate_due.is_none_or(|due| due <= begun) {
+                let is_read = self.read_rate().await;
+                self.rate_due = Some(begun + if is_read { RATE_INTERVAL } else { RATE_RETRY });
+            }
+            let balance = self.upstream.billing.balance.clone();
+            if let Some(balance) = &balance {
+                self.read_balance(balance).await;
+            }
+            let next = [balance.map(|balance| begun + balance.refresh_interval), self.rate_due.filter(|_| needs_rate)];
+            let Some(next) = next.into_iter().flatten().min() else { return };
+            sleep(next.saturating_duration_since(clock::instant())).await;
+        }
+    }
+
+    /// Whether the gateway is asked for its units: for charges, or to show its balance as money.
+    fn needs_rate(&self) -> bool {
+        let billing = &self.upstream.billing;
+        let is_gateways = billing.balance.as_ref().is_some_and(|balance| balance.custom.is_none());
+        match billing.quota_per_unit {
+            Some(QuotaPerUnit::Auto) => true,
+            Some(QuotaPerUnit::Fixed(_)) => false,
+            None => is_gateways && !self.has_old_api,
+        }
+    }
+
+    async fn read_rate(&mut self) -> bool {
+        let read = self.send(&balance::quota_request(), None, balance::read_quota_per_unit).await;
+        match read {
+            Ok(units) => {
+                let rate = QuotaRate { units, currency: Currency::USD };
+                self.rate.send_replace(Some(rate));
+                true
+            }
+            Err(error) => {
+                self.report("how many units are one dollar", &error);
+                false
+            }
+        }
+    }
+
+    async fn read_balance(&mut self, balance: &Balance) {
+        let now = clock::instant();
+        match self.account(balance).await {
+            Ok(Some(account)) => {
+                (self.last_success, self.was_reported) = (Some(now), false);
+                let at = self.clock.to_wall(self.clock.now().steady);
+                self.metrics.account(&self.upstream.name, &account, at);
+            }
+            // Without the gateway's units its amounts are no money.
+            Ok(None) => {}
+            Err(error) => self.report("the balance", &error),
+        }
+        let patience = balance.refresh_interval * INTERVALS_UNTIL_UNKNOWN;
+        if self.last_success.is_some_and(|last| now.saturating_duration_since(last) >= patience) {
+            self.last_success = None;
+            self.metrics.forget_balance(&self.upstream.name);
+        }
+    }
+
+    /// Logs once that something cannot be read, until it was read again.
+    fn report(&mut self, what: &str, error: &ApiError) {
+        if !std::mem::replace(&mut self.was_reported, true) {
+            let (name, reason) = (&self.upstream.name, error.kind.as_str());
+            tracing::warn!(upstream.name = %name, reason, "{what} cannot be read");
+        }
+    }
+
+    /// The account as money; `None` while the gateway's units are unknown.
+    async fn account(&mut self, balance: &Balance) -> Result<Option<Account>, ApiError> {
+        if let Some(custom) = &balance.custom {
+            let CustomBalance { path, balance, used, rate } = custom;
+            let place = BalancePlace::Custom(path, balance.as_deref(), used.as_deref());
+            return Ok(Some(in_money(self.read(place, self.upstream.key.as_ref()).await?, *rate)));
+        }
+        let rate = match self.upstream.billing.quota_per_unit {
+            Some(QuotaPerUnit::Fixed(rate)) => Some(rate),
+            _ => *self.rate.borrow(),
+        };
+        // The dashboard's token sees the account, a key only what it may use itself.
+        let dashboard = self.upstream.list_sources.iter().find(|list| !list.key_reference.is_empty());
+        if let Some(list) = dashboard {
+            let amounts = self.read(BalancePlace::Account(list.user_id.as_deref()), list.key.as_ref()).await?;
+            return Ok(rate.map(|rate| in_money(amounts, rate)));
+        }
+        let key = self.upstream.key.clone();
+        if !self.has_old_api {
+            match self.read(BalancePlace::Key, key.as_ref()).await {
+                Err(error) if matches!(error.kind, Reason::NotFound | Reason::WrongPath) => self.has_old_api = true,
+                read => return read.map(|amounts| rate.map(|rate| in_money(amounts, rate))),
+            }
+        }
+        let granted = self.read(BalancePlace::Granted, key.as_ref()).await?.balance;
+        let used = self.read(BalancePlace::Used, key.as_ref()).await?.used;
+        let left = granted.zip(used).map(|(granted, used)| granted - used);
+        Ok(Some(Account { balance: left, used: used.filter(|_| granted.is_some()), currency: Currency::USD }))
+    }
+
+    async fn read(&self, place: BalancePlace<'_>, key: Option<&Credentials>) -> Result<AccountAmounts, ApiError> {
+        let request = balance::request(&self.upstream.dialect, place);
+        let request = request.ok_or_else(|| ApiError::new(Reason::BadRequest))?;
+        self.send(&request, key, |response| balance::read(place, response)).await
+    }
+
+    /// Sends a request, and counts it.
+    async fn send<T>(
+        &self,
+        request: &Request,
+        key: Option<&Credentials>,
+        read: impl FnOnce(&Response) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let key = match key {
+            Some(key) => Some(key.get(clock::now()).await),
+            None => None,
+        };
+        let sent = clock::instant();
+        let response = self.upstream.client.send(request, key.as_ref()).await;
+        let took = clock::instant() - sent;
+        let (code, result) = match &response {
+            Ok(response) => (Some(response.status), read(response)),
+            Err(error) => (None, Err(error.clone().into())),
+        };
+        let reason = result.as_ref().err().map(|error| error.kind);
+        let at = self.clock.to_wall(self.clock.now().steady);
+        let outcome = RequestOutcome { operation: Operation::Balance, code, reason, took, at, date: None };
+        self.metrics.request_ended(&self.upstream.name, &outcome);
+        result
+    }
+}
+
+fn in_money(amounts: AccountAmounts, rate: QuotaRate) -> Account {
+    let units = rate.units.to_f64().unwrap_or(f64::INFINITY);
+    let money = |amount: Option<f64>| amount.map(|amount| amount / units);
+    Account { balance: money(amounts.balance), used: money(amounts.used), currency: rate.currency }
+}

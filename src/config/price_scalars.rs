@@ -1,0 +1,104 @@
+//! Scalar types of prices: exact amounts, days, and one text or many.
+
+use std::fmt;
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+use super::scalars::Text;
+use crate::domain::Timestamp;
+use crate::domain::pricing::Glob;
+
+/// One text or a list of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Texts(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextsVisitor;
+        impl<'de> de::Visitor<'de> for TextsVisitor {
+            type Value = Texts;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Texts, E> {
+                Ok(Texts(vec![text.to_owned()]))
+            }
+            fn visit_i64<E>(self, text: i64) -> Result<Texts, E> {
+                Ok(Texts(vec![text.to_string()]))
+            }
+            fn visit_u64<E>(self, text: u64) -> Result<Texts, E> {
+                Ok(Texts(vec![text.to_string()]))
+            }
+            fn visit_f64<E>(self, text: f64) -> Result<Texts, E> {
+                Ok(Texts(vec![format!("{text:?}")]))
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut texts: A) -> Result<Texts, A::Error> {
+                let mut found = Vec::new();
+                while let Some(Text(text)) = texts.next_element()? {
+                    found.push(text);
+                }
+                Ok(Texts(found))
+            }
+        }
+        deserializer.deserialize_any(TextsVisitor)
+    }
+}
+
+impl Texts {
+    /// As patterns.
+    pub fn globs(&self) -> Vec<Glob> {
+        self.0.iter().map(|text| Glob::new(text)).collect()
+    }
+}
+
+/// An amount that is not negative, as exact as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigDecimal(pub Decimal);
+
+impl ConfigDecimal {
+    /// Of a text such as `0.28` or `1e-7`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let found = Decimal::from_str_exact(text).ok().or_else(|| Decimal::from_scientific(text).ok());
+        found.filter(|found| !found.is_sign_negative()).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ConfigDecimal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom("expected an amount that is not negative, such as 0.28"))
+    }
+}
+
+/// A day or a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigTime(pub Timestamp);
+
+impl<'de> Deserialize<'de> for ConfigTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        let day = |day: jiff::civil::Date| day.to_zoned(jiff::tz::TimeZone::UTC).map(|midnight| midnight.timestamp());
+        let time = text.parse::<jiff::Timestamp>().or_else(|_| text.parse().and_then(day));
+        time.map(|time| Self(Timestamp::from_millis(time.as_millisecond()))).map_err(|_| {
+            de::Error::custom("expected a day such as 2026-04-02 (UTC) or a time such as 2026-04-02T08:00:00Z")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact_in_every_notation() {
+        for (text, value) in [("0.28", "0.28"), (" 46 ", "46"), ("1e-7", "0.0000001"), ("0.141942857", "0.141942857")] {
+            assert_eq!(ConfigDecimal::parse(text).map(|amount| amount.0.to_string()).as_deref(), Some(value));
+        }
+        for text in ["-1", "", "x", "NaN", "1e99"] {
+            assert_eq!(ConfigDecimal::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Budgets and baselines on a page.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::encoder::{Encoder, Extra};
+use super::families;
+use super::head::Head;
+use super::text::to_f64;
+use crate::domain::Timestamp;
+use crate::domain::budget::Budget;
+use crate::domain::counter::Unit;
+use crate::domain::outlook::PERCENTILES;
+use crate::view::UpstreamView;
+
+/// The percentiles as label values.
+const PERCENTILE_LABELS: [&str; PERCENTILES.len()] = ["50", "95", "99"];
+
+/// Adds the families. `now` is the wall clock.
+pub fn add_to(head: &mut Head, views: &[Arc<UpstreamView>], budgets: &[Budget], now: Timestamp) {
+    let spent = |budget: &Budget| -> u64 {
+        let (key, period) = ((budget.name.clone(), budget.currency), budget.per.text(now));
+        let of = |view: &Arc<UpstreamView>| view.spent.get(&key).and_then(|periods| periods.get(&period)).copied();
+        views.iter().filter_map(of).fold(0, u64::saturating_add)
+    };
+    let amounts = |amount: &dyn Fn(&Budget) -> u64| -> Vec<_> {
+        let row = |budget: &Budget| (budget.name.clone(), budget.currency.code(), amount(budget));
+        budgets.iter().map(row).collect()
+    };
+    let write = |out: &mut Encoder, (budget, currency, micros): &(Arc<str>, &str, u64)| {
+        let labels = [("budget", &**budget), ("currency", currency)];
+        out.row(&labels, to_f64(*micros) / Unit::Millionth.scale(), Extra::default());
+    };
+    head.family(&families::BUDGET, amounts(&|budget| budget.micros), write);
+    head.family(&families::BUDGET_SPENT, amounts(&spent), write);
+    let baselines: BTreeMap<_, _> = views
+        .iter()
+        .flat_map(|view| {
+            let baselines = view.outlook.baselines.iter();
+            baselines.map(|(model, baseline)| ((view.upstream.clone(), view.provider, model.clone()), *baseline))
+        })
+        .collect();
+    let baselines: Vec<_> = baselines.into_iter().collect();
+    head.family(&families::BASELINE, baselines, |out, ((upstream, provider, model), baseline)| {
+        for (percentile, latency) in PERCENTILE_LABELS.iter().zip(baseline.0) {
+            let labels =
+                [("upstream", &**upstream), ("provider", provider), ("model", &**model), ("percentile", percentile)];
+            out.row(&labels, latency.as_secs_f64(), Extra::default());
+        }
+    });
+}
