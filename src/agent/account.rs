@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -190,7 +191,8 @@ impl Reader {
         let granted = self.read(BalancePlace::Granted, key.as_ref()).await?.balance;
         let used = self.read(BalancePlace::Used, key.as_ref()).await?.used;
         let left = granted.zip(used).map(|(granted, used)| granted - used);
-        Ok(Some(Account { balance: left, used: used.filter(|_| granted.is_some()), currency: Currency::USD }))
+        let amounts = AccountAmounts { balance: left, used: used.filter(|_| granted.is_some()) };
+        Ok(Some(in_money(amounts, QuotaRate { units: Decimal::ONE, currency: Currency::USD })))
     }
 
     async fn read(&self, place: BalancePlace<'_>, key: Option<&Credentials>) -> Result<AccountAmounts, ApiError> {
@@ -226,7 +228,6 @@ impl Reader {
 }
 
 fn in_money(amounts: AccountAmounts, rate: QuotaRate) -> Account {
-    let units = rate.units.to_f64().unwrap_or(f64::INFINITY);
-    let money = |amount: Option<f64>| amount.map(|amount| amount / units);
+    let money = |amount: Option<Decimal>| amount?.checked_div(rate.units)?.to_f64();
     Account { balance: money(amounts.balance), used: money(amounts.used), currency: rate.currency }
 }

@@ -139,7 +139,7 @@ impl UpstreamActor {
         let labels = source_labels(&self.tracker.settings);
         let sources = sources.into_iter().filter(|source| labels.contains(&source.source)).collect();
         self.tracker.counters.restore_sources(sources, now);
-        self.tracker.restore_costs(spending, samples, now);
+        self.tracker.restore_costs(&spending, samples, now);
         self.tracker.track(tasks, now);
         self.tracker.remove_ended(now);
         self.tracker.counters.create_missing(self.tracker.label_sets_in_use(), now);

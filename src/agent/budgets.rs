@@ -17,9 +17,9 @@ pub struct BudgetLedger {
 
 impl BudgetLedger {
     /// Continues with what the state has.
-    pub fn restore(&mut self, spending: Vec<Spending>) {
+    pub fn restore(&mut self, spending: &[Spending]) {
         self.spent = Arc::default();
-        self.add(&spending);
+        self.add(spending);
     }
 
     /// Notes what a transition spends, at this time of the wall clock; it is added once that is committed.

@@ -127,9 +127,9 @@ impl World {
             }
             Event::PollAndKill(n) => {
                 self.poll(*n).await;
-                self.restart(true).await;
+                Box::pin(self.restart(true)).await;
             }
-            Event::Restart { is_killed } => self.restart(*is_killed).await,
+            Event::Restart { is_killed } => Box::pin(self.restart(*is_killed)).await,
             Event::Reload { has_label } => self.reload(*has_label).await,
             Event::Wait(secs) => self.test().advance(Duration::from_secs(*secs)),
             Event::SetClock(by) => {
@@ -258,11 +258,11 @@ proptest! {
         runtime.block_on(async {
             let mut world = World::new().await;
             for event in &events {
-                world.apply(event).await;
+                Box::pin(world.apply(event)).await;
                 world.check_page();
             }
             world.check_store().await;
-            world.restart(true).await;
+            Box::pin(world.restart(true)).await;
             world.check_page();
             world.check_store().await;
         });

@@ -246,10 +246,9 @@ impl TaskCounters {
 const fn field_of(counter: Counter) -> Field {
     match counter {
         Counter::Tokens => Field::TokensTotal,
-        Counter::Quota => Field::Credits,
+        Counter::Quota | Counter::Charged => Field::Credits,
         Counter::VideoSeconds => Field::Duration,
         Counter::Cost => Field::Cost,
-        Counter::Charged => Field::Credits,
         _ => Field::Finish,
     }
 }

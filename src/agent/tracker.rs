@@ -107,7 +107,7 @@ impl Tracker {
     }
 
     /// Continues with what the state has of costs and latencies.
-    pub fn restore_costs(&mut self, spending: Vec<Spending>, samples: Vec<(Arc<str>, LatencySample)>, now: Now) {
+    pub fn restore_costs(&mut self, spending: &[Spending], samples: Vec<(Arc<str>, LatencySample)>, now: Now) {
         self.budgets.restore(spending);
         for (model, sample) in samples {
             self.baselines.add(&model, sample);

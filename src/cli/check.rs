@@ -5,11 +5,41 @@ use std::path::Path;
 
 use super::failure::{Failure, print_line};
 use super::runtime::block_on;
-use crate::config::{self, PerTask, State, TaskStatusForm};
+use crate::config::{self, Config, PerTask, State, TaskStatusForm, Upstream};
+use crate::domain::label_set::{OTHER, UNKNOWN_MODEL};
 use crate::source::Source;
+use crate::store;
+
+/// Most rules that are shown for a model.
+const SHOWN_RULES: usize = 5;
 
 /// Series of a task whose every value is known, without its status.
-const SERIES_WITHOUT_STATUS: usize = 15;
+const SERIES_WITHOUT_STATUS: usize = 18;
+
+/// Which rules the known models of an upstream meet: those that the configuration names, and those that the state has counted.
+fn print_prices(config: &Config, upstream: &Upstream) -> Result<(), Failure> {
+    let Some(pricing) = &upstream.billing.pricing else { return Ok(()) };
+    let mut models: BTreeSet<String> = config.file.metrics.models.iter().map(|model| model.0.clone()).collect();
+    models.extend(upstream.model().map(str::to_owned));
+    if let State::Sqlite(path) = &config.state
+        && path.exists()
+    {
+        match store::counted_models(path, &upstream.name) {
+            Ok(counted) => models.extend(counted.into_iter().filter(|model| model != OTHER && model != UNKNOWN_MODEL)),
+            Err(error) => print_line(format_args!("  models that the state knows are not shown: {error}"))?,
+        }
+    }
+    for model in models {
+        let rules: Vec<&str> = config::rules_of_model(pricing, &model).take(SHOWN_RULES + 1).collect();
+        let more = if rules.len() > SHOWN_RULES { ", …" } else { "" };
+        let shown = match rules.get(..rules.len().min(SHOWN_RULES)) {
+            Some([]) | None => "no rule: its tasks are unpriced".to_owned(),
+            Some(rules) => format!("{}{more}", rules.join(", then ")),
+        };
+        print_line(format_args!("  price of {model}: {shown}"))?;
+    }
+    Ok(())
+}
 
 /// Checks the file and the files it names.
 pub fn run(path: &Path) -> Result<(), Failure> {
@@ -35,6 +65,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             polling.requests_per_second,
             polling.max_in_flight
         ))?;
+        print_prices(&config, upstream)?;
         let mut ids_of_upstream = BTreeSet::new();
         for (label, mut source) in Source::from_upstream(upstream) {
             if source.is_remote() {
@@ -59,6 +90,13 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             print_line(format_args!("  no source of task ids: {why}"))?;
         }
         total += ids_of_upstream.len();
+    }
+    if let Some(pricing) = &config.pricing {
+        let (rules, currency) = (pricing.rules.len(), pricing.currency.code());
+        print_line(format_args!("pricing: {rules} rules, costs in {currency}"))?;
+        for table in &pricing.tables {
+            print_line(format_args!("  {table}"))?;
+        }
     }
     match &config.state {
         State::Sqlite(path) => print_line(format_args!("state: {}", path.display())),

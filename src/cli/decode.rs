@@ -1,21 +1,18 @@
 //! `decode`: reads a saved response and prints it as JSON.
 
-use std::fs::File;
-use std::io::{self, Read, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Map, Number, Value, json};
 
 use super::failure::{Failure, find_upstream, print_line};
+use super::saved_response::{Body, SavedResponse};
 use crate::config;
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::{Answer, ApiError, Drift, FailureClass, Reason, Status, Timestamp};
 use crate::provider::{self, Dialect, Provider};
-
-/// Largest accepted responses, as in the exporter's defaults: usually, and where responses repeat inputs.
-const MAX_BODY_SIZES: (u64, u64) = (4 << 20, 64 << 20);
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -26,53 +23,30 @@ pub struct Decode {
     /// Use the `request` and `response` settings of this upstream in the configuration.
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
-    /// The HTTP status of the response.
-    #[arg(long, value_name = "STATUS", default_value_t = 200, value_parser = clap::value_parser!(u16).range(100..=599))]
-    http_status: u16,
-    /// A header of the response, as 'Name: value'; can be repeated.
-    #[arg(long = "header", value_name = "HEADER", value_parser = parse_header)]
-    headers: Vec<String>,
     /// The response is a task list.
     #[arg(long)]
     list: bool,
-    /// The file that contains the body, or - for standard input.
-    file: PathBuf,
+    #[command(flatten)]
+    response: SavedResponse,
 }
 
 fn parse_provider(name: &str) -> Result<&'static Provider, String> {
     provider::by_name(name).ok_or_else(|| format!("known providers: {}", provider::names_of(|_| true)))
 }
 
-fn parse_header(text: &str) -> Result<String, String> {
-    match text.split_once(':') {
-        Some((name, _)) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) => Ok(text.to_owned()),
-        _ => Err("expected 'Name: value'".to_owned()),
-    }
-}
-
 impl Decode {
     /// Reads the file and prints one line of JSON.
     pub fn run(&self, config: &Path) -> Result<(), Failure> {
         let dialect = self.find_dialect(config)?;
-        let max = if dialect.repeats_inputs() { MAX_BODY_SIZES.1 } else { MAX_BODY_SIZES.0 };
-        let mut body = Vec::new();
-        let read = if self.file.as_os_str() == "-" {
-            io::stdin().lock().take(max + 1).read_to_end(&mut body)
-        } else {
-            File::open(&self.file).and_then(|file| file.take(max + 1).read_to_end(&mut body))
-        };
-        read.map_err(|error| Failure::Input(format!("{}: cannot read the file: {error}", self.file.display())))?;
+        let Body { bytes, is_too_large } = self.response.read_body(&dialect)?;
+        let http_status = self.response.http_status;
         let mut drift = Drift::NONE;
-        let shown = if body.len() as u64 > max && (200..300).contains(&self.http_status) {
+        let shown = if is_too_large {
             answer_json(&Err(ApiError::new(Reason::BodyTooLarge)))
         } else if self.list && dialect.has_list() {
-            list_json(&dialect.read_list(self.http_status, &body).map(|list| list.tasks))
+            list_json(&dialect.read_list(http_status, &bytes).map(|list| list.tasks))
         } else {
-            let header = dialect.answer_header().and_then(|wanted| self.header(wanted));
-            let read = dialect.read(self.http_status, &body).map(|mut answer| {
-                dialect.apply_header(&mut answer, header);
-                answer
-            });
+            let read = self.response.read(&dialect, &bytes);
             if self.list && read.is_ok() {
                 return Err(Failure::Input(format!("provider {} has no task list", dialect.name())));
             }
@@ -83,12 +57,6 @@ impl Decode {
             let _ = writeln!(io::stderr(), "{line}");
         }
         print_line(shown)
-    }
-
-    /// The value of a header that was given.
-    fn header(&self, wanted: &str) -> Option<&str> {
-        let pairs = self.headers.iter().filter_map(|header| header.split_once(':'));
-        pairs.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
     }
 
     fn find_dialect(&self, config: &Path) -> Result<Arc<Dialect>, Failure> {

@@ -71,13 +71,31 @@ fn demo_config(gateway: SocketAddr) -> String {
          tasks: {{ retention: 15m }}\n\
          metrics: {{ zero_hold: 30s, aggregate_labels: [channel, group, user] }}\n\
          state: {{ memory: {{}} }}\n\
+         {DEMO_PRICES}\
          upstreams:\n\
-         - name: demo\n  provider: new_api\n  base_url: http://{gateway}\n  list_configs:\n\
+         - name: demo\n  provider: new_api\n  base_url: http://{gateway}\n\
+         \x20 quota_per_unit: auto\n  balance: {{ refresh_interval: 10s }}\n  list_configs:\n\
          \x20 - {{ scope: all, user_id: \"1\", requests_per_second: 1, refresh_interval: 10s, lookback: 1h,\n\
          \x20     labels: {{ user: username, group: group, channel: channel_id }},\n\
          \x20     channel_names: {{ \"1\": ark-main, \"2\": ark-spare, \"3\": sora-main, \"4\": sora-spare }} }}\n"
     )
 }
+
+/// Prices for the models of the demo, as the vendors' pages had them on 2026-11-20; the exporter brings none of its own. Veo's rows
+/// do not tell how long the video is.
+const DEMO_PRICES: &str = "pricing:
+  rates: { CNY: 0.14 }
+  budgets:
+    - { name: growth, match: { labels: { user: growth } }, per: day, amount: 500 }
+    - { name: everybody, per: month, amount: 20000 }
+  rules:
+    - { match: { model: '*seedance*' }, currency: CNY, price: { per: token, amount: 46, each: 1000000 } }
+    - { match: { model: 'sora-2' }, price: { per: second, amount: 0.1 } }
+    - { match: { model: 'kling-*' }, price: { per: second, amount: 0.07 } }
+    - { match: { model: 'happyhorse-*' }, price: { per: second, amount: 0.123769 } }
+    - { match: { model: 'MiniMax-Hailuo-02' }, price: { per: clip, amount: 0.28 } }
+    - { match: { model: 'veo-*' }, price: { per: second, amount: 0.4 } }
+";
 
 /// A temporary folder, deleted when dropped.
 struct TempFolder(std::path::PathBuf);

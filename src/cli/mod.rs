@@ -5,9 +5,11 @@ mod decode;
 mod demo;
 mod failure;
 mod options;
+mod price;
 mod probe;
 mod redact;
 mod runtime;
+mod saved_response;
 mod serve;
 mod simulate;
 
@@ -46,6 +48,8 @@ enum Command {
     Probe(probe::Probe),
     /// Read a saved response and print its interpretation as one line of JSON.
     Decode(decode::Decode),
+    /// Read a saved response and print what its task costs, and by which rule.
+    Price(price::Price),
     /// Run a fake gateway whose tasks queue, run and end in every way.
     Simulate(simulate::Simulate),
     /// Run a fake gateway and the exporter together; needs no configuration, key or network.
@@ -63,6 +67,7 @@ impl Cli {
             Some(Command::Check) => check::run(&self.options.config_file),
             Some(Command::Probe(probe)) => probe.run(&self.options.config_file),
             Some(Command::Decode(decode)) => decode.run(&self.options.config_file),
+            Some(Command::Price(price)) => price.run(&self.options.config_file),
             Some(Command::Simulate(simulate)) => simulate.run(&self.options),
             Some(Command::Demo(demo)) => demo.run(&self.options),
         }

@@ -48,6 +48,9 @@ pub struct SimulationArgs {
     /// Rows of the gateway's list have no vendor's body, as at gateways with plugins.
     #[arg(long)]
     list_without_bodies: bool,
+    /// What the gateway's account was granted, in dollars.
+    #[arg(long, value_name = "DOLLARS", default_value_t = 50_000)]
+    balance: u32,
 }
 
 fn parse_tasks(text: &str) -> Result<usize, String> {
@@ -71,6 +74,7 @@ impl SimulationArgs {
             faults: self.faults.clone(),
             list_limit: self.list_limit,
             hides_bodies: self.list_without_bodies,
+            balance: self.balance,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reads LiteLLM's table of model prices as it is: its entries of `mode: video_generation` become rules.
+//! Reads `LiteLLM`'s table of model prices as it is: its entries of `mode: video_generation` become rules.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::domain::pricing::{
     Amount, ChargeOn, Condition, Currency, Glob, Measure, Minimum, Price, PriceRule, Validity, resolution_lines,
 };
 
-/// Providers by LiteLLM's names, and ours.
+/// Providers by `LiteLLM`'s names, and ours.
 const PROVIDERS: [(&str, &str); 13] = [
     ("dashscope", "dashscope"),
     ("qwen_ai_platform", "dashscope"),

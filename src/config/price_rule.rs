@@ -178,7 +178,7 @@ pub enum RuleScope {
         /// Of names.
         upstreams: Vec<Glob>,
     },
-    /// By a provider of LiteLLM's table; `None` is every one.
+    /// By a provider of `LiteLLM`'s table; `None` is every one.
     LiteLlm(Option<String>),
 }
 

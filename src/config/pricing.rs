@@ -259,13 +259,11 @@ fn read_table(folder: &Path, file: &str, defaults: (Currency, ChargeOn)) -> Resu
         checked.extend(rule.check((format!("files/{file}/{n}"), &format!("rules.{n}")), defaults, &mut problems));
     }
     let found = problems.with_origins(|_| super::problem::Origin::File(file.into(), None));
-    match found.first() {
-        Some(problem) => Err(format!("{}: {}", problem.key, problem.message)),
-        None => {
-            let shown = format!("{file}: {} rules", checked.len());
-            Ok((checked, shown))
-        }
+    if let Some(problem) = found.first() {
+        return Err(format!("{}: {}", problem.key, problem.message));
     }
+    let shown = format!("{file}: {} rules", checked.len());
+    Ok((checked, shown))
 }
 
 /// What a rule asks for, of a model's name alone.

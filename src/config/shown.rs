@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::polling::PollingConfig;
 use super::scalars::ConfigDuration;
-use super::{ApiKey, Config, MetricsConfig, State, TasksConfig, Upstream};
+use super::{ApiKey, Config, MetricsConfig, State, StuckConfig, TasksConfig, Upstream};
 
 /// Names, hosts, intervals and limits. Paths, queries, statements, bodies, headers and ids are not shown: they may contain
 /// secrets or data of customers.
@@ -13,6 +13,8 @@ pub struct ShownConfig<'a> {
     polling: &'a PollingConfig,
     tasks: &'a TasksConfig,
     metrics: &'a MetricsConfig,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pricing: Option<ShownPricing<'a>>,
     state: &'static str,
     api: Vec<ShownApiKey<'a>>,
     upstreams: Vec<ShownUpstream<'a>>,
@@ -26,6 +28,13 @@ struct ShownApiKey<'a> {
 }
 
 #[derive(Debug, Serialize)]
+struct ShownPricing<'a> {
+    currency: &'static str,
+    rules: usize,
+    budgets: Vec<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
 struct ShownUpstream<'a> {
     name: &'a str,
     provider: &'static str,
@@ -33,6 +42,12 @@ struct ShownUpstream<'a> {
     has_key: bool,
     has_webhook: bool,
     polling: PollingConfig,
+    stuck: StuckConfig,
+    /// Rules that its tasks may meet.
+    price_rules: usize,
+    /// How often its account is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<ConfigDuration>,
     static_tasks: usize,
     file_sources: Vec<ShownSource>,
     http_sources: Vec<ShownSource>,
@@ -64,6 +79,11 @@ impl Config {
             polling: &file.polling,
             tasks: &file.tasks,
             metrics: &file.metrics,
+            pricing: self.pricing.as_ref().map(|pricing| ShownPricing {
+                currency: pricing.currency.code(),
+                rules: pricing.rules.len(),
+                budgets: pricing.budgets.iter().map(|budget| &*budget.name).collect(),
+            }),
             state,
             api: self.api.iter().map(ShownApiKey::new).collect(),
             upstreams: self.upstreams.iter().map(ShownUpstream::new).collect(),
@@ -95,6 +115,9 @@ impl<'a> ShownUpstream<'a> {
             has_key: upstream.key.is_some(),
             has_webhook: upstream.webhook.is_some(),
             polling: upstream.polling.into(),
+            stuck: upstream.stuck,
+            price_rules: upstream.billing.pricing.as_ref().map_or(0, |pricing| pricing.rules.len()),
+            balance: upstream.billing.balance.as_ref().map(|balance| ConfigDuration(balance.refresh_interval)),
             static_tasks: upstream.static_sources.iter().map(|group| group.tasks.len()).sum(),
             file_sources: upstream.file_sources.iter().map(|file| source(file.refresh_interval)).collect(),
             http_sources: http

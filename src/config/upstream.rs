@@ -171,6 +171,11 @@ pub fn check_all(
 }
 
 impl Upstream {
+    /// The configured model of tasks whose responses name none.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
     /// The model of a task whose response names none: the configured one, or that in its id.
     pub fn model_of<'a>(&'a self, id: &'a TaskId) -> Option<&'a str> {
         self.model.as_deref().or_else(|| self.dialect.model_of_id(id))

@@ -1,6 +1,7 @@
 //! The counters of one label set, with their zero holds and exemplars.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use super::exemplar::Exemplar;
@@ -86,13 +87,12 @@ impl CounterSet {
 
     /// Lets a late series appear, at 0; `hold` is its own.
     pub fn create_late(&mut self, series: CounterKey, hold: ZeroHold, now: Now) {
-        // It is on the page from now on, even if its commit took long.
-        let new = || SeriesHold {
-            created: hold.created,
-            timer: HoldTimer::new(ZeroHold { created: now.steady, ..hold }, now),
-        };
-        self.late.entry(series).or_insert_with(new);
-        self.values.add(StateKey { series, part: Part::Count }, 0);
+        if let Entry::Vacant(place) = self.late.entry(series) {
+            // It is on the page from now on, even if its commit took long.
+            let timer = HoldTimer::new(ZeroHold { created: now.steady, ..hold }, now);
+            place.insert(SeriesHold { created: hold.created, timer });
+            self.values.add(StateKey { series, part: Part::Count }, 0);
+        }
     }
 
     /// Counts an increment of a task; `hold` is that of a series that appears with it.

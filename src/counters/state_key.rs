@@ -68,8 +68,8 @@ impl StateKey {
         let (series, rest) = CounterKey::from_state_key(&parts)?;
         let part = match (series.counter.spec().kind, rest) {
             (CounterKind::Counter, []) => Part::Count,
-            (CounterKind::Counter, ["created"]) if series.counter.is_late() => Part::Created,
-            (CounterKind::Counter, ["released"]) if series.counter.is_late() => Part::Released,
+            (_, ["created"]) if series.counter.is_late() => Part::Created,
+            (_, ["released"]) if series.counter.is_late() => Part::Released,
             (CounterKind::Histogram(_), ["sum"]) => Part::Sum,
             (CounterKind::Histogram(_), ["native=zero"]) => Part::Native(native_buckets::ZERO),
             (CounterKind::Histogram(bounds), ["le=+Inf"]) => Part::Bucket(bounds.len()),
@@ -112,15 +112,16 @@ mod tests {
     use crate::domain::{Counter, Status};
 
     fn parts(counter: Counter) -> Vec<Part> {
-        match counter.spec().kind {
-            CounterKind::Counter if counter == Counter::Failures => vec![Part::Count, Part::Created, Part::Released],
+        let own = match counter.spec().kind {
             CounterKind::Counter => vec![Part::Count],
             CounterKind::Histogram(bounds) => {
                 let native = [native_buckets::ZERO, -80, -1, 0, 7, 251].map(Part::Native);
                 let buckets = (0..=bounds.len()).map(Part::Bucket);
                 native.into_iter().chain(buckets).chain([Part::Sum]).collect()
             }
-        }
+        };
+        let marks = if counter.is_late() { vec![Part::Created, Part::Released] } else { Vec::new() };
+        [own, marks].concat()
     }
 
     #[test]

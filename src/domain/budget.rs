@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Span;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
 use crate::domain::pricing::{Currency, Glob};
 use crate::domain::{Counter, Increment, Task, Timestamp};
 
@@ -81,17 +85,35 @@ impl Budget {
 impl Period {
     /// The period of a time, by its word and first day.
     pub fn text(self, wall: Timestamp) -> String {
-        let time = jiff::Timestamp::from_millisecond(wall.as_millis()).unwrap_or_default();
-        let day = time.to_zoned(jiff::tz::TimeZone::UTC).date();
-        let (word, first) = match self {
-            Self::Day => ("day", Ok(day)),
-            Self::Week => {
-                let since_monday = jiff::Span::new().days(i64::from(day.weekday().to_monday_zero_offset()));
-                ("week", day.checked_sub(since_monday))
-            }
-            Self::Month => ("month", Ok(day.first_of_month())),
+        let word = match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
         };
-        format!("{word} {}", first.unwrap_or(day))
+        format!("{word} {}", self.first_day(wall))
+    }
+
+    /// When the period of a time ends.
+    pub fn end(self, wall: Timestamp) -> Timestamp {
+        let first = self.first_day(wall);
+        let length = match self {
+            Self::Day => Span::new().days(1),
+            Self::Week => Span::new().days(7),
+            Self::Month => Span::new().months(1),
+        };
+        let end = first.checked_add(length).and_then(|day| day.to_zoned(TimeZone::UTC));
+        end.map_or(wall, |end| Timestamp::from_millis(end.timestamp().as_millisecond()))
+    }
+
+    fn first_day(self, wall: Timestamp) -> Date {
+        let time = jiff::Timestamp::from_millisecond(wall.as_millis()).unwrap_or_default();
+        let day = time.to_zoned(TimeZone::UTC).date();
+        let since_monday = Span::new().days(i64::from(day.weekday().to_monday_zero_offset()));
+        match self {
+            Self::Day => day,
+            Self::Week => day.checked_sub(since_monday).unwrap_or(day),
+            Self::Month => day.first_of_month(),
+        }
     }
 }
 
@@ -110,5 +132,7 @@ mod tests {
             let periods = [Period::Day, Period::Week, Period::Month].map(|period| period.text(at(time)));
             assert_eq!(periods, [day, week, month], "{time}");
         }
+        let ends = [Period::Day, Period::Week, Period::Month].map(|period| period.end(at("2026-11-30T12:00:00Z")));
+        assert_eq!(ends, ["2026-12-01T00:00:00Z", "2026-12-07T00:00:00Z", "2026-12-01T00:00:00Z"].map(at));
     }
 }

@@ -191,11 +191,11 @@ counters! {
     /// The provider's own submit to its own finish, inside a gateway.
     VendorLatency: "vendor", "videogen_task_vendor_latency_seconds",
         "Inside a gateway: the provider's own finish minus its own submit time, of ended tasks.",
-        ["status" in Status::WORDS] WithLabelSet if |[end, _]| has_times(Status::ALL[end]), Histogram(LIFE_BUCKETS), Thousandth;
+        ["status" in Status::WORDS] WithFirstCount if |[end, _]| has_times(Status::ALL[end]), Histogram(LIFE_BUCKETS), Thousandth;
     /// Reported by predicted tokens.
     TokenDeviation: "token_deviation", "videogen_token_deviation_ratio",
         "Reported tokens divided by those that the vendor's published formula gives, of succeeded tasks.",
-        [] WithLabelSet if |_| true, Histogram(DEVIATION_BUCKETS), Millionth;
+        [] WithFirstCount if |_| true, Histogram(DEVIATION_BUCKETS), Millionth;
     /// Costs.
     Cost: "cost", "videogen_cost_total", "What ended tasks cost at their provider.",
         ["currency" in CURRENCIES, "cost_source" in CostSource::WORDS] WithFirstCount if |_| true, Count, Millionth;

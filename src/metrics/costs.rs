@@ -33,6 +33,10 @@ pub fn add_to(head: &mut Head, views: &[Arc<UpstreamView>], budgets: &[Budget], 
     };
     head.family(&families::BUDGET, amounts(&|budget| budget.micros), write);
     head.family(&families::BUDGET_SPENT, amounts(&spent), write);
+    let ends: Vec<_> = budgets.iter().map(|budget| (budget.name.clone(), budget.per.end(now))).collect();
+    head.family(&families::BUDGET_END, ends, |out, (budget, end)| {
+        out.row(&[("budget", budget)], end.as_secs_f64(), Extra::default());
+    });
     let baselines: BTreeMap<_, _> = views
         .iter()
         .flat_map(|view| {

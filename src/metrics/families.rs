@@ -111,6 +111,7 @@ families! { BEFORE_COUNTERS
     ACCOUNT_LAST_SUCCESS: Gauge "videogen_account_last_success_timestamp_seconds" ["upstream"] "Time of the last read of the upstream's account.";
     BUDGET: Gauge "videogen_budget" ["budget", "currency"] "What may be spent in the budget's period.";
     BUDGET_SPENT: Gauge "videogen_budget_spent" ["budget", "currency"] "Costs counted since the budget's period began.";
+    BUDGET_END: Gauge "videogen_budget_end_timestamp_seconds" ["budget"] "When the budget's period ends.";
     BASELINE: Gauge "videogen_baseline_latency_seconds" ["upstream", "provider", "model", "percentile"] "Percentiles of the latency of the last 500 succeeded tasks within 7 days; absent with fewer than 20.";
 
     // The exporter

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use super::families::{self, Family};
 use super::protobuf::Message;
-use super::text::{SampleValue, TextBuffer, to_f64, write_escaped};
+use super::text::{SampleValue, TextBuffer, write_escaped};
 use crate::config::TaskStatusForm;
-use crate::domain::counter::Unit;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
 use crate::domain::outlook::{Outlook, StuckRules};
@@ -160,7 +159,7 @@ impl TaskFamily {
             Self::Cost => {
                 if let Some(TaskCost { money, .. }) = task.cost.as_deref() {
                     let labels = [("currency", money.currency.code()), ("cost_source", money.source.as_str())];
-                    rows.write_row(&labels, SampleValue::Float(to_f64(money.micros) / Unit::Millionth.scale()));
+                    rows.write_row(&labels, SampleValue::Float(money.to_f64()));
                 }
             }
             _ => {

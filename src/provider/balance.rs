@@ -25,16 +25,16 @@ pub enum BalancePlace<'a> {
 }
 
 /// What an account tells, in the units of its place; absent without a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AccountAmounts {
-    /// What is left.
-    pub balance: Option<f64>,
+    /// What is left; less than 0 in debt.
+    pub balance: Option<Decimal>,
     /// What was used.
-    pub used: Option<f64>,
+    pub used: Option<Decimal>,
 }
 
 /// What the old billing API says of an account without a limit, in dollars.
-const UNLIMITED: f64 = 100_000_000.0;
+const UNLIMITED: u32 = 100_000_000;
 
 /// The request that reads an account.
 pub fn request(dialect: &Dialect, place: BalancePlace<'_>) -> Option<Request> {
@@ -77,16 +77,15 @@ pub fn read(place: BalancePlace<'_>, response: &Response) -> Result<AccountAmoun
                 BalancePlace::Key => ["total_available", "total_used"],
                 _ => ["quota", "used_quota"],
             };
-            // An account may be in debt.
             AccountAmounts { balance: Some(number(data.get(left)).ok_or_else(invalid)?), used: number(data.get(used)) }
         }
         BalancePlace::Granted => {
             let granted = number(body.get("hard_limit_usd")).ok_or_else(invalid)?;
-            AccountAmounts { balance: (granted < UNLIMITED).then_some(granted), used: None }
+            AccountAmounts { balance: (granted < UNLIMITED.into()).then_some(granted), used: None }
         }
         BalancePlace::Used => {
             let used = number(body.get("total_usage")).ok_or_else(invalid)?;
-            AccountAmounts { balance: None, used: Some(used / 100.0) }
+            AccountAmounts { balance: None, used: used.checked_div(100.into()) }
         }
         BalancePlace::Custom(_, balance, used) => {
             let amount = |pointer: Option<&str>| match pointer {
@@ -105,8 +104,8 @@ pub fn read(place: BalancePlace<'_>, response: &Response) -> Result<AccountAmoun
 /// When the response is an error, or does not tell it.
 pub fn read_quota_per_unit(response: &Response) -> Result<Decimal, ApiError> {
     let body = read_body(response)?;
-    let units = number(body.pointer("/data/quota_per_unit")).and_then(crate::domain::pricing::decimal);
-    units.filter(|units| !units.is_zero()).ok_or_else(|| ApiError::new(Reason::InvalidBody))
+    let units = number(body.pointer("/data/quota_per_unit"));
+    units.filter(|units| *units > Decimal::ZERO).ok_or_else(|| ApiError::new(Reason::InvalidBody))
 }
 
 fn read_body(response: &Response) -> Result<Value, ApiError> {
@@ -118,10 +117,11 @@ fn read_body(response: &Response) -> Result<Value, ApiError> {
     }
 }
 
-/// A finite number, also as a text.
-fn number(value: Option<&Value>) -> Option<f64> {
+/// A number, also as a text, as exact as it was sent.
+fn number(value: Option<&Value>) -> Option<Decimal> {
     let text = lenient::as_text(value?)?;
-    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+    let text = text.trim();
+    Decimal::from_str_exact(text).ok().or_else(|| Decimal::from_scientific(text).ok())
 }
 
 #[cfg(test)]
@@ -147,8 +147,8 @@ mod tests {
             (
                 BalancePlace::Key,
                 r#"{"code":true,"message":"ok","data":{"object":"token_usage","name":"t1","total_granted":1997350000,"total_used":488985850,"total_available":1508364150,"unlimited_quota":false,"expires_at":0}}"#,
-                Some(1_508_364_150.0),
-                Some(488_985_850.0),
+                Some("1508364150"),
+                Some("488985850"),
             ),
             (
                 BalancePlace::Key,
@@ -159,16 +159,21 @@ mod tests {
             (
                 BalancePlace::Account(Some("42")),
                 r#"{"success":true,"data":{"quota":-5,"used_quota":7}}"#,
-                Some(-5.0),
-                Some(7.0),
+                Some("-5"),
+                Some("7"),
             ),
-            (BalancePlace::Granted, r#"{"hard_limit_usd":3994.7}"#, Some(3994.7), None),
+            (BalancePlace::Granted, r#"{"hard_limit_usd":3994.7}"#, Some("3994.7"), None),
             (BalancePlace::Granted, r#"{"hard_limit_usd":100000000}"#, None, None),
-            (BalancePlace::Used, r#"{"object":"list","total_usage":97797.17}"#, None, Some(977.9717)),
-            (custom, r#"{"data":{"left":"12.5","used":3}}"#, Some(12.5), Some(3.0)),
+            (BalancePlace::Used, r#"{"object":"list","total_usage":97797.17}"#, None, Some("977.9717")),
+            (custom, r#"{"data":{"left":"12.5","used":3}}"#, Some("12.5"), Some("3")),
         ] {
             let read = read(place, &answer(200, body)).unwrap();
-            assert_eq!((read.balance, read.used), (balance, used), "{body}");
+            let text = |amount: Option<Decimal>| amount.map(|amount| amount.normalize().to_string());
+            assert_eq!(
+                [text(read.balance), text(read.used)],
+                [balance, used].map(|text| text.map(str::to_owned)),
+                "{body}"
+            );
         }
         for (place, status, body, reason) in [
             (

@@ -114,7 +114,7 @@ mod tests {
         answer.resolution = Some("480p".to_owned());
         assert_eq!(predict(&answer, &body), Some(Err(Unpriced::NoDuration)));
         answer.video_seconds = Some(5.0);
-        assert_eq!(predict(&answer, &body), Some(Ok(48_438.0)));
+        assert_eq!(predict(&answer, &body), Some(Ok(48_437.0)));
         assert_eq!(predict(&answer, &json!({"ratio": "adaptive"})), Some(Err(Unpriced::NoResolution)));
         answer.billing.has_input_video = Some(true);
         assert_eq!(predict(&answer, &body), None, "the law is for the video alone");

@@ -16,7 +16,8 @@ use super::error::{HttpError, JsonResult, store_unavailable};
 use super::handle::Handle;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
-use crate::domain::task::{FailedPoll, TaskError};
+use crate::domain::outlook::Outlook;
+use crate::domain::task::{FailedPoll, TaskCost, TaskError};
 use crate::domain::time::WallOffset;
 use crate::domain::{FailureClass, Status, Task, TaskId, Timestamp};
 use crate::store::Step;
@@ -78,12 +79,14 @@ pub async fn list(State(handle): State<Arc<Handle>>, filter: Result<Query<TaskFi
         .as_deref()
         .map(|after| decode_cursor(after).ok_or_else(|| bad("after must be the `next` of another page")));
     let after = after.transpose()?;
-    let (tasks, has_more) = select_page(&handle.agent.views(), after.as_ref(), limit, &filter);
-    let offset = handle.agent.metrics().clock().wall_offset();
+    let views = handle.agent.views();
+    let (tasks, has_more) = select_page(&views, after.as_ref(), limit, &filter);
+    let clock = handle.agent.metrics().clock();
+    let offset = clock.wall_offset();
+    let now = offset.apply(clock.now().steady);
     let next = tasks.last().filter(|_| has_more).map(encode_cursor);
-    Ok(Json(
-        json!({ "tasks": tasks.iter().map(|task| task_to_json(&task.by_wall(offset))).collect::<Vec<_>>(), "next": next }),
-    ))
+    let shown = |task: &Task| task_to_json(&task.by_wall(offset), outlook_of(&views, task), now);
+    Ok(Json(json!({ "tasks": tasks.iter().map(shown).collect::<Vec<_>>(), "next": next })))
 }
 
 /// The first `limit` matching tasks after that one, sorted by upstream and id; and whether there are more.
@@ -136,14 +139,21 @@ pub async fn get_one(
     let id = TaskId::parse(&id).map_err(|_| HttpError::task_not_found())?;
     let task = handle.agent.task(&upstream, &id).ok_or_else(HttpError::task_not_found)?;
     let steps = handle.agent.timeline(upstream, id).await.map_err(|error| store_unavailable(&error))?;
-    let offset = handle.agent.metrics().clock().wall_offset();
-    let mut object = task_to_json(&task.by_wall(offset));
+    let clock = handle.agent.metrics().clock();
+    let (offset, views) = (clock.wall_offset(), handle.agent.views());
+    let now = offset.apply(clock.now().steady);
+    let mut object = task_to_json(&task.by_wall(offset), outlook_of(&views, &task), now);
     object["timeline"] = steps.iter().map(|step| step_to_json(step, offset)).collect();
     Ok(Json(object))
 }
 
+/// What is expected of the tasks of a task's upstream.
+fn outlook_of<'a>(views: &'a [Arc<UpstreamView>], task: &Task) -> Option<&'a Outlook> {
+    views.iter().find(|view| view.upstream == task.origin.upstream).map(|view| &*view.outlook)
+}
+
 /// A task as JSON: times are Unix seconds, unknown values are left out.
-fn task_to_json(task: &Task) -> Value {
+fn task_to_json(task: &Task, outlook: Option<&Outlook>, now: Timestamp) -> Value {
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| {
         if !value.is_null() {
@@ -173,6 +183,15 @@ fn task_to_json(task: &Task) -> Value {
     put("last_change", time(Some(task.last_change)));
     put("tokens", number(task.tokens.get().total));
     put("quota", number(task.quota.map(Number::get)));
+    if let Some(TaskCost { money, .. }) = task.cost.as_deref() {
+        put("cost", money.to_f64().into());
+        put("currency", money.currency.code().into());
+        put("cost_source", money.source.as_str().into());
+    }
+    put("expected_finish", time(outlook.and_then(|outlook| outlook.expected_finish(task))));
+    if outlook.is_some_and(|outlook| outlook.is_stuck(task, now)) {
+        put("stuck", true.into());
+    }
     put("labels", serde_json::to_value(&*task.origin.labels).unwrap_or_default());
     Value::Object(object)
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::faults::{Fault, Faults};
 use super::request_window::RequestWindow;
-use super::task_pool::TaskPool;
+use super::task_pool::{TaskPool, UNITS_PER_DOLLAR};
 use super::view::TaskView;
 use crate::clock;
 use crate::domain::Timestamp;
@@ -33,6 +33,8 @@ pub struct Settings {
     pub list_limit: usize,
     /// Rows of lists have no vendor's body, as at gateways with plugins.
     pub hides_bodies: bool,
+    /// What the account was granted, in dollars.
+    pub balance: u32,
 }
 
 /// The fake gateway.
@@ -41,6 +43,8 @@ pub struct Gateway {
     faults: Faults,
     list_limit: usize,
     hides_bodies: bool,
+    /// In units.
+    granted: u64,
     list_requests: Mutex<RequestWindow>,
     random: Mutex<fastrand::Rng>,
 }
@@ -55,6 +59,7 @@ impl Gateway {
             faults: settings.faults.clone(),
             list_limit: settings.list_limit,
             hides_bodies: settings.hides_bodies,
+            granted: u64::from(settings.balance) * UNITS_PER_DOLLAR,
             list_requests: Mutex::default(),
             random,
         })
@@ -63,6 +68,14 @@ impl Gateway {
     /// Whether the rows of its list contain the vendors' bodies.
     pub const fn has_bodies(&self) -> bool {
         !self.hides_bodies
+    }
+
+    /// The account's units: granted, and used by its tasks.
+    pub fn account(&self) -> (u64, u64) {
+        let now = Timestamp::from(clock::now());
+        let mut pool = self.pool();
+        pool.advance_to(now);
+        (self.granted, pool.used(now))
     }
 
     /// Counts a request for a list; false when there are too many.

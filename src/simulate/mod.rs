@@ -1,5 +1,6 @@
 //! A fake gateway that speaks every dialect, with faults on request: for demos, drills, tests and benchmarks.
 
+mod account;
 mod dialects;
 mod faults;
 mod gateway;
@@ -43,8 +44,8 @@ async fn respond_to_unknown_path(method: Method, uri: Uri) -> Response {
 /// # Errors
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: CancellationToken) -> anyhow::Result<()> {
-    let router: Router =
-        dialects::routes().route("/-/tasks", get(targets)).fallback(respond_to_unknown_path).with_state(gateway);
+    let routes = dialects::routes().merge(account::routes()).route("/-/tasks", get(targets));
+    let router: Router = routes.fallback(respond_to_unknown_path).with_state(gateway);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
 }

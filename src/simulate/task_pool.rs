@@ -5,6 +5,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::task::{SimulatedTask, Vendor};
+use super::view::TaskView;
 use crate::domain::Timestamp;
 
 /// Ended tasks that are kept.
@@ -12,6 +13,9 @@ const MAX_ENDED: usize = 20_000;
 
 /// How often a gateway asks the vendors, in seconds.
 const GATEWAY_INTERVAL: f64 = 15.0;
+
+/// The gateway's units for one dollar.
+pub const UNITS_PER_DOLLAR: u64 = 500_000;
 
 /// The tasks of a gateway.
 pub struct TaskPool {
@@ -23,6 +27,8 @@ pub struct TaskPool {
     tasks: HashMap<String, SimulatedTask>,
     /// Ids by submit time, oldest first.
     order: VecDeque<String>,
+    /// Units of ended tasks that were dropped.
+    dropped: u64,
 }
 
 impl TaskPool {
@@ -35,6 +41,7 @@ impl TaskPool {
             active: BinaryHeap::new(),
             tasks: HashMap::new(),
             order: VecDeque::new(),
+            dropped: 0,
         };
         let mut ages: Vec<f64> = (0..tasks).map(|_| 60.0 * pool.random.f64() / speed).collect();
         ages.sort_by(|a, b| b.total_cmp(a));
@@ -64,10 +71,19 @@ impl TaskPool {
             self.create_task(now + pause);
         }
         while self.order.len() > MAX_ENDED + self.active.len() {
-            if let Some(id) = self.order.pop_front() {
-                self.tasks.remove(&id);
-            }
+            let oldest = self.order.pop_front().and_then(|id| self.tasks.remove(&id));
+            self.dropped += oldest.map_or(0, |task| task.quota(true, true).into());
         }
+    }
+
+    /// The units that tasks have used: charged ahead, settled or refunded.
+    pub fn used(&self, now: Timestamp) -> u64 {
+        let submitted = self.tasks.values().filter(|task| task.submit <= now);
+        let used = submitted.map(|task| {
+            let view = TaskView::new(task, now);
+            u64::from(task.quota(now >= task.finish, view.is_none_or(|view| view.is_settled)))
+        });
+        self.dropped + used.sum::<u64>()
     }
 
     /// The task with this id.

@@ -32,6 +32,7 @@ pub fn ark(id: &str, view: &TaskView) -> Value {
         body["content"] = json!({"video_url": signed_url(view)});
         body["duration"] = json!(model.video_seconds);
         body["resolution"] = json!("720p");
+        (body["ratio"], body["framespersecond"], body["generate_audio"]) = (json!("16:9"), json!(24), json!(true));
         body["usage"] = json!({"completion_tokens": tokens, "total_tokens": tokens});
     }
     body

@@ -17,4 +17,5 @@ pub use command::{Command, Cursor, Discovery, KnownId, KnownIdsPage, Loaded, Out
 pub use error::{OpenError, StoreError};
 pub use event::Event;
 pub use handle::{Location, Settled, Store};
+pub use sqlite::counted_models;
 pub use writer::MAX_WAITING;

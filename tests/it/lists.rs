@@ -186,8 +186,15 @@ fn sum(page: &str, beginning: &str) -> f64 {
 
 #[tokio::test]
 async fn the_simulated_list_has_the_filters_and_limits_of_a_gateway() {
-    let settings =
-        Settings { tasks: 150, seed: 3, speed: 1.0, faults: Faults::default(), list_limit: 8, hides_bodies: true };
+    let settings = Settings {
+        tasks: 150,
+        seed: 3,
+        speed: 1.0,
+        faults: Faults::default(),
+        list_limit: 8,
+        hides_bodies: true,
+        balance: 0,
+    };
     let simulation = Simulation::with(settings).await;
     let (rows, total) = simulation.rows("", &[("page_size", "500")]).await;
     assert_eq!((rows.len(), total), (100, 150), "a page has at most 100 rows, and the count of all");

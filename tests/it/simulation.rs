@@ -21,8 +21,15 @@ pub struct Simulation {
 impl Simulation {
     /// With so many active tasks, which run so many times faster than real ones.
     pub async fn start(tasks: usize, speed: f64) -> Self {
-        let settings =
-            Settings { tasks, seed: 7, speed, faults: Faults::default(), list_limit: 0, hides_bodies: false };
+        let settings = Settings {
+            tasks,
+            seed: 7,
+            speed,
+            faults: Faults::default(),
+            list_limit: 0,
+            hides_bodies: false,
+            balance: 1000,
+        };
         Self::with(settings).await
     }
 

@@ -45,6 +45,7 @@ fn first_discovery(tasks: Vec<Arc<Task>>, gone: &[&str], now: Timestamp, identit
         tracked: Vec::new(),
         gone: gone.iter().map(|id| TaskId::parse(id).unwrap()).collect(),
         zero_hold: HOLD,
+        born: Vec::new(),
         now,
     })
 }

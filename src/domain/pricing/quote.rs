@@ -9,7 +9,7 @@ use super::cost_words::{CostSource, Unpriced};
 use super::currency::Currency;
 use super::rule::{ChargeOn, PriceRule};
 use super::usage::{Usage, decimal};
-use crate::domain::counter::MAX_COUNT;
+use crate::domain::counter::{MAX_COUNT, Unit};
 
 /// What a task costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,14 @@ pub struct Money {
     pub currency: Currency,
     /// Where it comes from.
     pub source: CostSource,
+}
+
+impl Money {
+    /// In whole units.
+    #[expect(clippy::cast_precision_loss, reason = "to be shown")]
+    pub fn to_f64(self) -> f64 {
+        self.micros as f64 / Unit::Millionth.scale()
+    }
 }
 
 /// The prices of one upstream.

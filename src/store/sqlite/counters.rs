@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::statement::{UPSTREAM, execute, upstream_id};
 use crate::counters::{CounterSnapshot, Part, SourceCounters, StateKey, ZeroHold, state_increments};
-use crate::domain::counter::MAX_COUNT;
+use crate::domain::counter::{CounterKind, MAX_COUNT};
 use crate::domain::label_set::AggregateLabels;
 use crate::domain::{CounterKey, Increment, LabelSet, Timestamp};
 use crate::store::command::UpstreamKey;
@@ -58,13 +58,17 @@ impl CounterBatch {
 /// Stores the hold of a late series, unless it was counted before: an earlier version may have exported it then.
 fn create_late_series(db: &Connection, id: i64, series: CounterKey, hold: ZeroHold) -> rusqlite::Result<()> {
     let key = |part| StateKey { series, part }.to_string();
+    let counted = match series.counter.spec().kind {
+        CounterKind::Counter => Part::Count,
+        CounterKind::Histogram(_) => Part::Sum,
+    };
     let created = (Part::Created, hold.created.as_millis());
     for (part, value) in [created].into_iter().chain(hold.released.then_some((Part::Released, 1))) {
         execute(
             db,
             "insert into counters select ?1, ?2, ?3 \
              where not exists (select 1 from counters where (aggregate, cell) = (?1, ?4))",
-            params![id, key(part), value, key(Part::Count)],
+            params![id, key(part), value, key(counted)],
         )?;
     }
     Ok(())

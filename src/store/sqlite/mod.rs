@@ -3,6 +3,7 @@
 mod costs;
 mod counters;
 mod known_ids;
+mod models;
 mod open;
 mod statement;
 mod tasks;
@@ -20,6 +21,7 @@ use statement::execute;
 use tasks::AddOutcome;
 use volume::Volume;
 
+pub use models::counted_models;
 pub use open::{Opened, open};
 
 /// Key of the wall clock at the last write.

@@ -243,7 +243,7 @@ mod tests {
         };
         assert_eq!(version(&connection), SCHEMA);
         assert_eq!(
-            migrate(&mut connection, &broken[..MIGRATIONS.len() + 1], at(7)).unwrap(),
+            migrate(&mut connection, &broken[..=MIGRATIONS.len()], at(7)).unwrap(),
             at(5),
             "the first start does not change"
         );
