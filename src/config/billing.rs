@@ -223,7 +223,10 @@ impl StuckOverride {
     pub(super) fn resolve(self, default: StuckConfig, at: &str, problems: &mut Problems) -> StuckConfig {
         let StuckConfig { factor, floor } = default;
         let own = StuckConfig { factor: self.factor.unwrap_or(factor), floor: self.floor.unwrap_or(floor) };
-        own.check(at, problems);
+        // What is inherited is checked where it stands.
+        if own != default {
+            own.check(at, problems);
+        }
         own
     }
 }

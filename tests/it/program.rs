@@ -174,7 +174,7 @@ fn check_prints_the_setup_or_every_problem() {
         "source file/0: 1 tasks",
         "state: ",
         "/videogen-exporter.db",
-        "3 tasks; up to 69 series",
+        "3 tasks; up to 78 series",
     ] {
         assert!(stdout(&output).contains(part), "no {part:?} in\n{}", stdout(&output));
     }

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use tokio::sync::oneshot;
 use videogen_exporter::clock::Clock;
 use videogen_exporter::counters::ZeroHold;
+use videogen_exporter::domain::budget::{Budget, Period};
+use videogen_exporter::domain::policy::BillingRules;
+use videogen_exporter::domain::pricing::{
+    Amount, ChargeOn, Condition, Currency, Measure, Minimum, Price, PriceRule, Pricing, Validity,
+};
 use videogen_exporter::domain::reading::{ClockSource, Times, Tokens};
 use videogen_exporter::domain::task::Video;
 use videogen_exporter::domain::{
@@ -57,8 +62,40 @@ fn read(task: &Task, status: Status) -> Transition {
         answer.times = Times { submit: Some(at(910)), start: None, finish: Some(at(940)), clock: ClockSource::Gateway };
         answer.tokens = Tokens { total: Some(100.5), ..Tokens::default() };
     }
-    advance(task, Reading::Answer(Box::new(answer)), &POLICY, at(1001))
+    let billing = BillingRules { pricing: Some(&PRICES), ..BillingRules::NONE };
+    let policy = Policy { billing, ..POLICY };
+    let mut transition = advance(task, Reading::Answer(Box::new(answer)), &policy, at(1001));
+    transition.spent = BUDGET.spending(&transition.task, &transition.increments, at(1001)).into_iter().collect();
+    transition
 }
+
+/// A success costs 1.5075 dollars.
+static PRICES: LazyLock<Pricing> = LazyLock::new(|| {
+    let price =
+        Price { per: Measure::Token, amount: Amount::Fixed("1.5".parse().unwrap()), each: 100.into(), after: 0.into() };
+    let rule = PriceRule {
+        id: "rules/0".to_owned(),
+        condition: Condition::default(),
+        valid: Validity::default(),
+        currency: Currency::USD,
+        price,
+        plus: Vec::new(),
+        minimum: Minimum::default(),
+        charge_on: ChargeOn::SUCCESS,
+    };
+    Pricing { currency: Currency::USD, rates: BTreeMap::new(), charge_on: ChargeOn::SUCCESS, rules: vec![rule] }
+});
+
+static BUDGET: LazyLock<Budget> = LazyLock::new(|| Budget {
+    name: "all".into(),
+    upstreams: Vec::new(),
+    providers: Vec::new(),
+    models: Vec::new(),
+    labels: BTreeMap::new(),
+    per: Period::Month,
+    micros: 1,
+    currency: Currency::USD,
+});
 
 fn open(path: &Path) -> (Store, oneshot::Receiver<()>) {
     Store::open(&Location::File(path.to_owned()), &Clock::starting_at(at(1000)), |_| {}).unwrap()
@@ -119,10 +156,16 @@ type Counts = BTreeMap<String, u64>;
 /// All tasks and all counts of the upstream.
 async fn all(store: &Store) -> (Vec<Arc<Task>>, Counts) {
     let loaded = load(store, Vec::new()).await.unwrap();
+    let cost = |cell: &str| cell == "cost/USD/metered";
     let mut counts = Counts::new();
     for (cell, value) in loaded.counters.iter().flat_map(|snapshot| snapshot.numbers.iter()) {
         *counts.entry(cell.to_string()).or_default() += value;
     }
+    // What is spent of a budget is committed together with the cost, and so is how long a success took.
+    let costs: u64 = counts.iter().filter(|(cell, _)| cost(cell)).map(|(_, value)| value).sum();
+    assert_eq!(loaded.spending.iter().map(|spending| spending.micros).sum::<u64>(), costs);
+    let successes = counts.get("finished/succeeded").copied().unwrap_or(0);
+    assert_eq!(loaded.samples.len() as u64, successes);
     (loaded.tasks, counts)
 }
 
@@ -141,6 +184,15 @@ fn counts_of(tasks: &[Arc<Task>]) -> Counts {
             add(format!("latency/{}/native=40", task.status.as_str()), 1);
             add(format!("latency/{}/sum", task.status.as_str()), 30_000);
             add("tokens/unspecified".into(), 100_500);
+            if task.seen_active {
+                // From its submission at 910 to the reading at 1001.
+                add(format!("observed/{}/le=120", task.status.as_str()), 1);
+                add(format!("observed/{}/native=53", task.status.as_str()), 1);
+                add(format!("observed/{}/sum", task.status.as_str()), 91_000);
+            }
+            if task.status == Status::Succeeded {
+                add("cost/USD/metered".into(), 1_507_500);
+            }
             if let Some(class) = task.failure {
                 add(format!("failures/{}/{}", task.status.as_str(), class.as_str()), 1);
             }
