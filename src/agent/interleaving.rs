@@ -29,8 +29,8 @@ enum Event {
     PollAndKill(usize),
     /// The program stops, cleanly or killed, and starts again.
     Restart { is_killed: bool },
-    /// The configuration is reloaded, with or without an aggregate label.
-    Reload { has_label: bool },
+    /// The configuration is reloaded, with or without an aggregate label, and with other prices.
+    Reload { has_label: bool, price: u64 },
     /// Time passes, in seconds.
     Wait(u64),
     /// The wall clock is changed, by seconds.
@@ -48,7 +48,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => task().prop_map(Event::Poll),
         1 => task().prop_map(Event::PollAndKill),
         1 => any::<bool>().prop_map(|is_killed| Event::Restart { is_killed }),
-        1 => any::<bool>().prop_map(|has_label| Event::Reload { has_label }),
+        1 => (any::<bool>(), 1..4u64).prop_map(|(has_label, price)| Event::Reload { has_label, price }),
         2 => (1..200u64).prop_map(Event::Wait),
         1 => (-7200..7200i64).prop_map(Event::SetClock),
         2 => Just(Event::Tick),
@@ -81,20 +81,25 @@ struct World {
     /// `None` only during a restart.
     test: Option<TestActor>,
     has_label: bool,
+    /// Of a token, in dollars.
+    price: u64,
     /// The stage of each task at its upstream.
     stages: [usize; TASKS],
     /// The model: the ends that were read, by discovered task.
     read: BTreeMap<usize, BTreeSet<Status>>,
+    /// The model: what each task costs, in micro-units, by the prices when its ends were read.
+    costs: BTreeMap<usize, u64>,
     /// The last exported value of each series.
     seen: BTreeMap<String, f64>,
 }
 
-fn metrics(has_label: bool) -> &'static str {
-    if has_label {
-        "metrics: {zero_hold: 100s, aggregate_labels: [team], per_task: 'off'}"
-    } else {
-        "metrics: {zero_hold: 100s, per_task: 'off'}"
-    }
+fn metrics(has_label: bool, price: u64) -> String {
+    let labels = if has_label { "aggregate_labels: [team], " } else { "" };
+    format!(
+        "metrics: {{zero_hold: 100s, {labels}per_task: 'off'}}\n\
+         pricing: {{rules: [{{match: {{}}, price: {{per: token, amount: {price}}}, charge_on: {{failed: true}}}}], \
+         budgets: [{{name: all, per: day, amount: 1}}]}}"
+    )
 }
 
 impl World {
@@ -103,10 +108,10 @@ impl World {
         let upstream = Upstream::default();
         (0..TASKS).for_each(|n| _ = upstream.lock().unwrap().insert(name(n), answer(0)));
         let location = Location::File(folder.path().join("s.db"));
-        let config = config(folder.path(), metrics(false));
+        let config = config(folder.path(), &metrics(false, 1));
         let test = TestActor::start(&config, &location, clock(), upstream).await;
-        let (read, seen) = (BTreeMap::new(), BTreeMap::new());
-        Self { folder, test: Some(test), has_label: false, stages: [0; TASKS], read, seen }
+        let (read, costs, seen) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { folder, test: Some(test), has_label: false, price: 1, stages: [0; TASKS], read, costs, seen }
     }
 
     fn test(&mut self) -> &mut TestActor {
@@ -130,7 +135,7 @@ impl World {
                 Box::pin(self.restart(true)).await;
             }
             Event::Restart { is_killed } => Box::pin(self.restart(*is_killed)).await,
-            Event::Reload { has_label } => self.reload(*has_label).await,
+            Event::Reload { has_label, price } => self.reload(*has_label, *price).await,
             Event::Wait(secs) => self.test().advance(Duration::from_secs(*secs)),
             Event::SetClock(by) => {
                 let mut now = self.test().clock.lock().unwrap();
@@ -171,15 +176,17 @@ impl World {
         let polled = std::mem::take(&mut *self.test().polled.lock().unwrap());
         for n in (0..TASKS).filter(|n| polled.contains(&name(*n))) {
             let status = STAGES[self.stages[n]];
-            if status.is_end() {
-                self.read.get_mut(&n).unwrap().insert(status);
+            if status.is_end() && self.read.get_mut(&n).unwrap().insert(status) {
+                let cost = self.costs.entry(n).or_default();
+                // 10.25 tokens; a second end adds what it costs more.
+                *cost = (*cost).max(10_250_000 * self.price);
             }
         }
     }
 
-    async fn reload(&mut self, has_label: bool) {
-        self.has_label = has_label;
-        let config = config(self.folder.path(), metrics(has_label));
+    async fn reload(&mut self, has_label: bool, price: u64) {
+        (self.has_label, self.price) = (has_label, price);
+        let config = config(self.folder.path(), &metrics(has_label, price));
         let test = self.test();
         let settings = settings(&config, &test.store);
         let load = Command::LoadCounters(("u".into(), "new_api"), settings.labels.exported_names());
@@ -195,7 +202,7 @@ impl World {
         let test = self.test.take().unwrap();
         let (clock, upstream) = (test.clock.clone(), test.upstream.clone());
         test.end(is_killed).await;
-        let config = config(self.folder.path(), metrics(self.has_label));
+        let config = config(self.folder.path(), &metrics(self.has_label, self.price));
         let location = Location::File(self.folder.path().join("s.db"));
         self.test = Some(TestActor::start(&config, &location, clock, upstream).await);
     }
@@ -211,6 +218,8 @@ impl World {
             "tokens",
             "status_tran",
             "tasks_disc",
+            "cost",
+            "unpriced",
         ];
         for line in page.lines().filter(|line| counted.iter().any(|name| line.starts_with(&format!("videogen_{name}"))))
         {
@@ -224,12 +233,13 @@ impl World {
     /// The committed counters of all label sets equal the model.
     async fn check_store(&mut self) {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        let mut discovered = 0;
+        let (mut discovered, mut spent) = (0, 0);
         for labels in [Vec::new(), vec!["label_team".into()]] {
             let load = Command::Load(("u".into(), "new_api"), labels);
             let Output::Loaded(loaded) = self.test().store.execute(load).await.unwrap() else {
                 panic!("unexpected output")
             };
+            spent = loaded.spending.iter().map(|spending| spending.micros).sum();
             discovered = loaded.sources.iter().map(|source| source.tasks).sum();
             for (key, value) in loaded.counters.into_iter().flat_map(|snapshot| snapshot.numbers) {
                 *counts.entry(key.to_string()).or_default() += value;
@@ -245,6 +255,13 @@ impl World {
         assert_eq!(count("finished/succeeded"), tasks(&|ends| ends.contains(&Status::Succeeded)));
         assert_eq!(count("regressions"), tasks(&|ends| ends.len() == 2));
         assert_eq!(count("tokens/unspecified"), 10_250 * any_end);
+        let costs: u64 = self.costs.values().sum();
+        assert_eq!(
+            [count("cost/USD/metered"), spent],
+            [costs; 2],
+            "each cost once, by the price when the end was read"
+        );
+        assert_eq!(count("unpriced/no_usage") + count("unpriced/no_rule"), 0);
         assert_eq!(count("latency/failed/le=45") + count("latency/succeeded/le=45"), any_end);
     }
 }

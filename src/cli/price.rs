@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::failure::{Failure, find_upstream, print_line};
 use super::saved_response::{Body, SavedResponse};
@@ -43,9 +44,24 @@ impl Price {
     }
 }
 
-fn price(upstream: &Upstream, mut answer: Answer) -> Value {
+/// A cost as it is printed.
+#[derive(Serialize)]
+struct Shown<'a> {
+    cost: String,
+    currency: &'static str,
+    source: &'static str,
+    /// None for a reported cost, and for an end that is not charged without a rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+}
+
+fn unpriced(reason: &str) -> String {
+    json!({ "unpriced": reason }).to_string()
+}
+
+fn price(upstream: &Upstream, mut answer: Answer) -> String {
     if !answer.status().is_end() {
-        return json!({"unpriced": "not_ended"});
+        return unpriced("not_ended");
     }
     let now = Timestamp::from(clock::now());
     // An id that no task can have names no model.
@@ -60,17 +76,18 @@ fn price(upstream: &Upstream, mut answer: Answer) -> Value {
     let billing = BillingRules { pricing, quota_rate: None, is_gateway: upstream.dialect.is_new_api() };
     let usage = costing::usage(&task, Some(&answer), &Policy { billing, ..Policy::COUNT_ALL });
     let Some(Quote { cost, rule }) = costing::quote(pricing, &usage) else {
-        return json!({"unpriced": Unpriced::NoRule.as_str()});
+        return unpriced(Unpriced::NoRule.as_str());
     };
     match cost {
-        Err(reason) => json!({"unpriced": reason.as_str()}),
+        Err(reason) => unpriced(reason.as_str()),
         Ok(money) => {
-            let amount = format!("{}.{:06}", money.micros / 1_000_000, money.micros % 1_000_000);
-            let mut shown = json!({"cost": amount, "currency": money.currency.code(), "source": money.source.as_str()});
-            if let Some(rule) = rule {
-                shown["rule"] = rule.id.as_str().into();
-            }
-            shown
+            let shown = Shown {
+                cost: format!("{}.{:06}", money.micros / 1_000_000, money.micros % 1_000_000),
+                currency: money.currency.code(),
+                source: money.source.as_str(),
+                rule: rule.map(|rule| rule.id.as_str()),
+            };
+            serde_json::to_string(&shown).expect("an object of texts is valid JSON")
         }
     }
 }

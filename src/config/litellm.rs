@@ -1,5 +1,6 @@
 //! Reads `LiteLLM`'s table of model prices as it is: its entries of `mode: video_generation` become rules.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
@@ -47,7 +48,9 @@ const PER_VIDEO_SECOND: &str = "output_cost_per_video_per_second";
 pub fn read(table: &Map<String, Value>, file: &str, charge_on: ChargeOn) -> Result<(Vec<ScopedRule>, usize), String> {
     let is_video = |entry: &Value| entry.get("mode").and_then(Value::as_str) == Some("video_generation");
     let mut entries: Vec<(&String, &Value)> = table.iter().filter(|(_, entry)| is_video(entry)).collect();
-    entries.sort_by(|(left, _), (right, _)| right.len().cmp(&left.len()).then_with(|| left.cmp(right)));
+    // Where both are for a host, the international price is the one of that host, whatever the length of the keys.
+    let order = |key: &str| (!key.starts_with(INTERNATIONAL), Reverse(key.len()));
+    entries.sort_by(|(left, _), (right, _)| order(left).cmp(&order(right)).then_with(|| left.cmp(right)));
     let (mut rules, mut without_price) = (Vec::new(), 0);
     for (key, entry) in entries {
         match price(entry).map_err(|error| format!("{key}: {error}"))? {
@@ -65,7 +68,11 @@ fn rule(key: &str, price: Price, file: &str, charge_on: ChargeOn) -> ScopedRule 
     models.extend(named.map(|(_, model)| Glob::new(model)));
     let rule = PriceRule {
         id: format!("files/{file}/{key}"),
-        condition: Condition { models, ..Condition::default() },
+        condition: Condition {
+            models,
+            litellm_provider: named.map(|(provider, _)| provider.to_owned()),
+            ..Condition::default()
+        },
         valid: Validity::default(),
         currency: Currency::USD,
         price,
@@ -107,7 +114,8 @@ fn price(entry: &Value) -> Result<Option<Price>, String> {
 /// Whether an entry with this provider is for an upstream. A gateway runs models of every provider.
 pub fn is_for(litellm_provider: Option<&str>, provider: &str, is_gateway: bool, host: &str) -> bool {
     let Some(litellm_provider) = litellm_provider else { return true };
-    if litellm_provider == INTERNATIONAL {
+    // Its proxy tells which of the providers it asked.
+    if litellm_provider == INTERNATIONAL && provider != "litellm" {
         return provider == "dashscope" && host != CHINESE_HOST;
     }
     is_gateway || PROVIDERS.contains(&(litellm_provider, provider))

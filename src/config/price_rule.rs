@@ -214,6 +214,7 @@ impl MatchConfig {
             audio: self.audio,
             input_video: self.input_video,
             input_image: self.input_image,
+            litellm_provider: None,
         }
     }
 }

@@ -70,31 +70,35 @@ fn read(value: &Value, zone: Zone) -> Answer {
     answer.billing.input_images = value.get("usage").and_then(|usage| lenient::amount(usage, "input_image_count"));
     answer::read_error_text(&mut answer, value);
     answer.model_upstream.clone_from(&answer.model_origin);
+    let vendor = answer.task_id.as_deref().and_then(vendor_of);
+    let known = VENDORS.iter().find(|(name, _)| vendor.as_deref() == Some(name));
+    answer.billing.litellm_provider = known.map(|(name, _)| *name);
     if answer.reported_status == Some(Status::Failed) {
-        let vendor = answer.task_id.as_deref().and_then(vendor_of);
-        let table = vendor.as_deref().and_then(failures).unwrap_or(openai_videos::FAILURES);
+        let table = known.map_or(openai_videos::FAILURES, |(_, table)| *table);
         answer.failure = classify_answer(&[table, openai_videos::FAILURES], &answer);
     }
     answer
 }
 
-/// The failures of a provider by `LiteLLM`'s name for it.
-fn failures(vendor: &str) -> Option<FailureTable> {
-    Some(match vendor {
-        "openai" | "azure" => openai_videos::FAILURES,
-        "gemini" | "vertex_ai" | "vertex_ai_beta" => veo::FAILURES,
-        "dashscope" | "qwencloud" | "qwen_ai_platform" => dashscope::FAILURES,
-        "minimax" => minimax_hailuo::FAILURES,
-        "runwayml" => runway::FAILURES,
-        "fal_ai" => fal::FAILURES,
-        "volcengine" => ark::FAILURES,
-        "vidu" => vidu::FAILURES,
-        "luma" => luma::FAILURES,
-        "replicate" => replicate::FAILURES,
-        "xai" => xai::FAILURES,
-        _ => return None,
-    })
-}
+/// Providers by `LiteLLM`'s names, with their failures.
+const VENDORS: [(&str, FailureTable); 16] = [
+    ("openai", openai_videos::FAILURES),
+    ("azure", openai_videos::FAILURES),
+    ("gemini", veo::FAILURES),
+    ("vertex_ai", veo::FAILURES),
+    ("vertex_ai_beta", veo::FAILURES),
+    ("dashscope", dashscope::FAILURES),
+    ("qwencloud", dashscope::FAILURES),
+    ("qwen_ai_platform", dashscope::FAILURES),
+    ("minimax", minimax_hailuo::FAILURES),
+    ("runwayml", runway::FAILURES),
+    ("fal_ai", fal::FAILURES),
+    ("volcengine", ark::FAILURES),
+    ("vidu", vidu::FAILURES),
+    ("luma", luma::FAILURES),
+    ("replicate", replicate::FAILURES),
+    ("xai", xai::FAILURES),
+];
 
 /// The model that ran: the header without its first part, which is the provider.
 fn read_model(answer: &mut Answer, header: Option<&str>) {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use videogen_exporter::http::Request;
 
 use crate::exporter::{PATIENCE, client, get, value};
-use crate::known::PlannedGateway;
+use crate::known::{PRICES, PlannedGateway, mismatches};
 use crate::program::Running;
 use crate::prometheus::{free_port, peer, start};
 
@@ -73,8 +73,9 @@ async fn real_prometheus_counts_every_end_once_while_the_exporter_is_killed_repe
         at("c.yml"),
         format!(
             "polling: {{interval: 1s, min_interval: 500ms, max_interval: 2s, requests_per_second: 4000, burst: 400, max_in_flight: 32}}\n\
-             tasks: {{recheck_ended: 0s}}\nmetrics: {{zero_hold: 4s, per_task: 'off'}}\n\
-             upstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', file_sd_configs: [{{files: [ids.json]}}]}}]\n",
+             tasks: {{recheck_ended: 0s}}\nmetrics: {{zero_hold: 4s, per_task: 'off'}}\n{PRICES}\
+             upstreams: [{{name: gw, provider: new_api, base_url: 'http://{}', file_sd_configs: [{{files: [ids.json]}}],\n\
+             quota_per_unit: {{value: 1000, currency: USD}}}}]\n",
             gateway.address
         ),
     )
@@ -95,7 +96,7 @@ async fn real_prometheus_counts_every_end_once_while_the_exporter_is_killed_repe
     let deadline = Instant::now() + PATIENCE;
     let page = loop {
         let page = get(running.address, "metrics").await.1;
-        let mismatches = gateway.mismatches(&page);
+        let mismatches = [gateway.mismatches(&page), mismatches(&page, gateway.expected_costs())].concat();
         if mismatches.is_empty() {
             break page;
         }
@@ -104,6 +105,10 @@ async fn real_prometheus_counts_every_end_once_while_the_exporter_is_killed_repe
     };
     let discovered = "videogen_tasks_discovered_total{upstream=\"gw\",source=\"file/0\"}";
     assert_eq!(value(&page, discovered), Some(3000.0), "{page}");
+    // Unless the month has changed meanwhile, all of it was spent of the budget.
+    let costs = gateway.expected_costs().into_iter().filter(|(series, _)| series.starts_with("videogen_cost"));
+    let spent = value(&page, "videogen_budget_spent{budget=\"all\",currency=\"USD\"}").unwrap();
+    assert!((spent - costs.map(|(_, cost)| cost).sum::<f64>()).abs() < 1e-6, "{spent}");
     // The counters stay the same.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(gateway.mismatches(&get(running.address, "metrics").await.1), Vec::<String>::new());
@@ -123,13 +128,16 @@ async fn real_prometheus_counts_every_end_once_while_the_exporter_is_killed_repe
         "videogen_tokens_total",
         "videogen_quota_total",
         "videogen_video_seconds_total",
+        "videogen_cost_total",
+        "videogen_charged_total",
+        "videogen_unpriced_tasks_total",
         "videogen_tasks_discovered_total",
     ] {
         let resets = query(prometheus_port, &format!("max(resets({family}[10m]))")).await;
         assert!(resets.len() == 1 && resets[0].1 == 0.0, "{family} fell: {resets:?}");
     }
     let mut compared = 0;
-    for (sample, expected) in gateway.expected_samples() {
+    for (sample, expected) in gateway.expected_samples().into_iter().chain(gateway.expected_costs()) {
         let found = query(prometheus_port, &format!("increase({sample}[10m] @ {last:.3})")).await;
         compared += found.len();
         assert!(

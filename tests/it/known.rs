@@ -126,14 +126,43 @@ impl PlannedGateway {
         expected_samples
     }
 
+    /// The expected samples of money, by [`PRICES`]: failed tasks do not tell how long their video is.
+    pub fn expected_costs(&self) -> BTreeMap<String, f64> {
+        let mut micros: BTreeMap<String, u32> = BTreeMap::new();
+        for task in self.tasks_by_id.values() {
+            let mut add = |family: &str, labels: &str, more: u32| {
+                *micros.entry(series(family, task.model, labels)).or_default() += more;
+            };
+            match task.end.0 {
+                "succeeded" => {
+                    add("videogen_cost_total", ",currency=\"USD\",cost_source=\"metered\"", 500_005);
+                    add("videogen_charged_total", ",currency=\"USD\"", 500_500);
+                }
+                "failed" => add("videogen_unpriced_tasks_total", ",reason=\"no_duration\"", 1_000_000),
+                _ => {}
+            }
+        }
+        let in_units = |(series, micros): (String, u32)| (series, f64::from(micros) / 1e6);
+        micros.into_iter().map(in_units).collect()
+    }
+
     /// Differences of a page from the expected samples.
     pub fn mismatches(&self, page: &str) -> Vec<String> {
-        let compare = |(series, expected): (String, f64)| {
-            let found = value(page, &series);
-            (found != Some(expected)).then(|| format!("{series}: {found:?}, expected {expected}"))
-        };
-        self.expected_samples().into_iter().filter_map(compare).collect()
+        mismatches(page, self.expected_samples())
     }
+}
+
+/// A configuration under which a planned success costs 0.500005 dollars and is charged 0.5005.
+pub const PRICES: &str = "pricing: {rules: [{match: {}, price: {per: second, amount: 0.100001}, charge_on: {failed: true}}], \
+    budgets: [{name: all, per: month, amount: 1}]}\n";
+
+/// Differences of a page from samples.
+pub fn mismatches(page: &str, expected_samples: BTreeMap<String, f64>) -> Vec<String> {
+    let compare = |(series, expected): (String, f64)| {
+        let found = value(page, &series);
+        (found != Some(expected)).then(|| format!("{series}: {found:?}, expected {expected}"))
+    };
+    expected_samples.into_iter().filter_map(compare).collect()
 }
 
 impl Drop for PlannedGateway {

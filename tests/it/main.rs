@@ -27,6 +27,7 @@ mod kill;
 mod known;
 mod layers;
 mod lists;
+mod prices;
 mod program;
 mod prometheus;
 mod providers;

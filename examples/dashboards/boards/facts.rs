@@ -40,6 +40,9 @@ pub fn numbers() -> Vec<Panel> {
         "sum by ({KEY}) (max by ({KEY}, token_type) \
          (last_over_time(videogen_task_tokens{{{TASK}}}[$__range])))"
     );
+    let cost = of_past_task(&format!(
+        "max by ({KEY}, currency, cost_source) (last_over_time(videogen_task_cost{{{TASK}}}[$__range]))"
+    ));
     vec![
         Panel::row("Facts"),
         Panel::stat("Status", "Last status in the selected range.")
@@ -73,6 +76,21 @@ pub fn numbers() -> Vec<Panel> {
             "videogen_task_quota",
             "short",
             "none charged",
+        ),
+        Panel::stat(
+            "Cost",
+            "What the task cost at its provider: reported, metered by a price, or derived from a formula.",
+        )
+        .unit("short")
+        .decimals(3)
+        .thresholds(&[(None, "blue")])
+        .no_value("not known")
+        .instant(&cost, "{{currency}} {{cost_source}} {{task_id}}"),
+        time(
+            "Expected finish",
+            "Submission plus the 95th percentile of the model's last 500 tasks, while the task is active.",
+            "videogen_task_expected_finish_timestamp_seconds",
+            "not known",
         ),
         time("Submitted", "Submit time of the task.", SUBMIT, "not known"),
         time("Started", "Time when the upstream started the task.", START, "not started"),

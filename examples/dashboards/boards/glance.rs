@@ -1,7 +1,7 @@
 //! The first row of the overview: the most important numbers.
 
 use super::panel::Panel;
-use super::promql::{JUDGED, MODEL, UPSTREAM, grown, quantile};
+use super::promql::{JUDGED, MODEL, UPSTREAM, grown, latency};
 use super::values::{UPSTREAM_PAGE_OF_SERIES, words};
 
 /// Active tasks, ended tasks, and whether each upstream answers.
@@ -18,12 +18,12 @@ fn active() -> Vec<Panel> {
     vec![
         Panel::row("Now"),
         Panel::stat("Running", "Tasks that run now.")
-            .size(3, 4)
+            .size(2, 4)
             .unit("short")
             .thresholds(&[(None, "blue")])
             .instant(&count("running"), ""),
         Panel::stat("Queued", "Tasks that an upstream accepted but has not started.")
-            .size(3, 4)
+            .size(2, 4)
             .unit("short")
             .thresholds(&[(None, "green"), (Some(10.0), "orange"), (Some(50.0), "red")])
             .instant(&count("queued"), ""),
@@ -34,17 +34,18 @@ fn active() -> Vec<Panel> {
             .thresholds(&[(None, "green"), (Some(900.0), "orange"), (Some(3600.0), "red")])
             .no_value("none active")
             .instant(&oldest, ""),
+        Panel::stat("Stuck", "Active tasks that are much older than others of their model ever were (tasks.stuck).")
+            .size(2, 4)
+            .unit("short")
+            .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(9.5), "red")])
+            .instant(&format!("sum(videogen_tasks_stuck{{{MODEL}}}) or vector(0)"), ""),
     ]
 }
 
 fn ended() -> Vec<Panel> {
     let ended =
         |statuses: &str| grown("", &format!(r#"videogen_tasks_finished_total{{{MODEL},status=~"{statuses}"}}"#));
-    let slowest = quantile(
-        "0.95",
-        "",
-        &format!(r#"videogen_task_latency_seconds_bucket{{{MODEL},status="succeeded"}}[$__range]"#),
-    );
+    let slowest = format!("max({})", latency("0.95", "", MODEL, "$__range"));
     vec![
         Panel::stat(
             "Success ratio",
@@ -76,7 +77,7 @@ fn ended() -> Vec<Panel> {
         Panel::stat(
             "Latency p95",
             "95 % of the tasks that succeeded in the selected range took at most this long, \
-             from submit to finish.",
+             from submit to finish, as told or else as observed.",
         )
         .size(3, 4)
         .unit("s")

@@ -1,5 +1,6 @@
 //! The dashboards as data; nothing here reads or writes a file.
 
+mod cost;
 mod facts;
 mod gateway;
 mod glance;
@@ -17,7 +18,7 @@ mod values;
 
 /// All dashboards, each with its file name and its JSON.
 pub fn all() -> Vec<(String, String)> {
-    [overview::dashboard(), task::dashboard(), upstream::dashboard(), gateway::dashboard()]
+    [overview::dashboard(), task::dashboard(), upstream::dashboard(), gateway::dashboard(), cost::dashboard()]
         .into_iter()
         .map(grafana::Dashboard::into_file)
         .collect()

@@ -128,6 +128,12 @@ impl Panel {
         self
     }
 
+    /// Shows the name of the series beside its value, also of a single one.
+    pub fn with_names(mut self) -> Self {
+        self.model["options"]["textMode"] = json!("value_and_name");
+        self
+    }
+
     /// Gives each series that is named like a status the color of that status.
     pub fn colored_by_status(mut self) -> Self {
         let overrides = STATUS_COLORS

@@ -85,6 +85,27 @@ pub fn quantile(quantile: &str, by: &str, bucket: &str) -> String {
     format!("histogram_quantile({quantile}, sum by ({by}) (rate({bucket})))")
 }
 
+/// A quantile of the latency of succeeded tasks, by these labels and `latency_source`: told, or where a model tells none, observed.
+pub fn latency(quantile: &str, by: &str, matchers: &str, range: &str) -> String {
+    const KEY: &str = "job, upstream, model";
+    let more = by.split(", ").filter(|label| !label.is_empty() && !KEY.split(", ").any(|key| key == *label));
+    let keys = std::iter::once(KEY).chain(more).collect::<Vec<_>>().join(", ");
+    let family = |name: &str, part: &str| {
+        format!(r#"videogen_task_{name}_seconds_{part}{{{matchers},status="succeeded"}}[{range}]"#)
+    };
+    let of = |name: &str, source: &str| {
+        let buckets = format!("sum by (le, {keys}) (rate({}))", family(name, "bucket"));
+        format!(r#"label_replace({buckets}, "latency_source", "{source}", "", "")"#)
+    };
+    let (told, observed) = (of("latency", "told"), of("observed_latency", "observed"));
+    let has_told = format!("sum by ({keys}) (increase({})) > 0", family("latency", "count"));
+    let by = if by.is_empty() { String::new() } else { format!("{by}, ") };
+    format!(
+        "histogram_quantile({quantile}, sum by (le, {by}latency_source) \
+         (({told} and on ({keys}) {has_told}) or on (le, {keys}) {observed})) >= 0"
+    )
+}
+
 /// The increase of a counter over the range; `by` is the labels to keep.
 pub fn grown(by: &str, selector: &str) -> String {
     let by = if by.is_empty() { String::new() } else { format!(" by ({by})") };

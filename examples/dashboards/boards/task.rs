@@ -3,7 +3,7 @@
 use super::facts;
 use super::grafana::{Dashboard, job, model, task, upstream};
 use super::panel::Panel;
-use super::promql::{KEY, MODEL, TASK, TASK_INFO, UPSTREAM, of_task, quantile, rate, state};
+use super::promql::{KEY, MODEL, TASK, TASK_INFO, UPSTREAM, latency, of_task, rate, state};
 use super::values::{UPSTREAM_PAGE_OF_SERIES, status_words};
 
 pub fn dashboard() -> Dashboard {
@@ -89,9 +89,8 @@ fn context() -> Vec<Panel> {
              (last_over_time(videogen_task_info{{{TASK_INFO}}}[$__range] @ end()))"
         )
     };
-    let bucket = format!(r#"videogen_task_latency_seconds_bucket{{{MODEL},status="succeeded"}}[1h]"#);
     let latency =
-        |q: &str| format!("{} {}", quantile(q, "job, upstream, model", &bucket), chosen("job, upstream, model"));
+        |q: &str| format!("{} {}", latency(q, "job, upstream, model", MODEL, "1h"), chosen("job, upstream, model"));
     let errors = rate("job, upstream, reason", &format!("videogen_upstream_request_errors_total{{{UPSTREAM}}}"));
     let errors = format!("{errors} {}", chosen("job, upstream"));
     vec![
@@ -104,8 +103,8 @@ fn context() -> Vec<Panel> {
         .legend_below()
         .unit("s")
         .no_value("none succeeded")
-        .range(&latency("0.50"), "p50 {{model}} at {{upstream}}")
-        .range(&latency("0.95"), "p95 {{model}} at {{upstream}}"),
+        .range(&latency("0.50"), "p50 {{model}} at {{upstream}}, {{latency_source}}")
+        .range(&latency("0.95"), "p95 {{model}} at {{upstream}}, {{latency_source}}"),
         Panel::lines(
             "Errors of the same upstream",
             "Failed requests per second to the upstream of this task, by reason. Click a series to \

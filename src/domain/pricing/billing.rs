@@ -13,6 +13,8 @@ pub struct Billing {
     pub has_input_video: Option<bool>,
     /// The video has a sound track.
     pub has_audio: Option<bool>,
+    /// The provider behind `LiteLLM`'s proxy, by its name for it.
+    pub litellm_provider: Option<&'static str>,
     /// The tokens that the vendor's published law computes for the video, or what is not known of it; `None` for a model without a
     /// law.
     pub predicted_tokens: Option<Result<f64, Unpriced>>,

@@ -67,6 +67,8 @@ pub struct Condition {
     pub input_video: Option<bool>,
     /// Whether an image was given.
     pub input_image: Option<bool>,
+    /// `LiteLLM`'s name for the provider; a task that does not tell it matches.
+    pub litellm_provider: Option<String>,
 }
 
 impl Condition {
@@ -83,6 +85,11 @@ impl Condition {
             && is(self.audio, usage.billing.has_audio)
             && is(self.input_video, usage.billing.has_input_video)
             && is(self.input_image, usage.billing.has_input_image())
+            && self.has_litellm_provider(usage.billing.litellm_provider)
+    }
+
+    fn has_litellm_provider(&self, told: Option<&str>) -> bool {
+        self.litellm_provider.as_deref().zip(told).is_none_or(|(own, told)| own == told)
     }
 
     /// Whether a model's name matches.
