@@ -42,6 +42,8 @@ mod actor_tests;
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
 mod interleaving;
 #[cfg(test)]
 mod label_set_tests;

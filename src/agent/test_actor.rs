@@ -93,6 +93,7 @@ impl TestActor {
     ) -> Self {
         let steady = Clock::manual(clock.clone());
         let metrics = Arc::new(Metrics::new(&config.file.metrics, LogCounts::default(), steady.clone()).unwrap());
+        metrics.reloaded(config, steady.now().steady);
         let (store, store_ended) = Store::open(location, &steady, |_| {}).unwrap();
         let store = Arc::new(store);
         let (_, series) = watch::channel(Arc::new(SeriesSelection::ALL));
