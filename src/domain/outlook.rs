@@ -102,6 +102,9 @@ impl Outlook {
     }
 
     fn p95(&self, task: &Task) -> Option<Duration> {
+        if self.baselines.is_empty() {
+            return None;
+        }
         let model = task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL);
         self.baselines.get(model).map(|baseline| baseline.p95())
     }

@@ -137,9 +137,11 @@ impl TaskFamily {
         match self {
             Self::Status | Self::Info => true,
             Self::Cost => task.cost.is_some(),
+            Self::ExpectedFinish => context.outlook.expected_finish(task).is_some(),
+            Self::Stuck => context.outlook.is_stuck(task, context.now),
             Self::FailureInfo => counted_failure(task).is_some(),
             Self::Tokens => !task.tokens.get().is_empty(),
-            _ => self.value(task, context).is_some(),
+            _ => self.value(task).is_some(),
         }
     }
 
@@ -162,8 +164,18 @@ impl TaskFamily {
                     rows.write_row(&labels, SampleValue::Float(money.to_f64()));
                 }
             }
+            Self::ExpectedFinish => {
+                if let Some(value) = time_value(context.outlook.expected_finish(task)) {
+                    rows.write_row(&[], value);
+                }
+            }
+            Self::Stuck => {
+                if context.outlook.is_stuck(task, context.now) {
+                    rows.write_row(&[], SampleValue::Integer(1));
+                }
+            }
             _ => {
-                if let Some(value) = self.value(task, context) {
+                if let Some(value) = self.value(task) {
                     rows.write_row(&[], value);
                 }
             }
@@ -172,9 +184,15 @@ impl TaskFamily {
 
     /// The value of a task in a family with one row per task.
     #[inline]
-    fn value(self, task: &Task, context: &TaskContext) -> Option<SampleValue> {
+    fn value(self, task: &Task) -> Option<SampleValue> {
         match self {
-            Self::Status | Self::Info | Self::FailureInfo | Self::Tokens | Self::Cost => None,
+            Self::Status
+            | Self::Info
+            | Self::FailureInfo
+            | Self::Tokens
+            | Self::ExpectedFinish
+            | Self::Stuck
+            | Self::Cost => None,
             Self::StatusCode => Some(SampleValue::Integer(task.status.code() as u64)),
             Self::Progress => task.progress.map(number_value),
             Self::Submit => time_value(task.times.submit),
@@ -188,8 +206,6 @@ impl TaskFamily {
             Self::LastPoll => time_value(task.last_poll),
             Self::Deadline => time_value(task.deadline.filter(|_| task.is_active())),
             Self::ResultExpiry => time_value(task.result_expiry.filter(|_| task.status == Status::Succeeded)),
-            Self::ExpectedFinish => time_value(context.outlook.expected_finish(task)),
-            Self::Stuck => context.outlook.is_stuck(task, context.now).then_some(SampleValue::Integer(1)),
             Self::PollFailures => Some(SampleValue::Integer(task.poll_failures.into())),
         }
     }
