@@ -1,5 +1,7 @@
 //! The actor and money: what costs wait for, budgets over a restart and a change of month, and what is expected of active tasks.
 
+#![expect(clippy::float_cmp, reason = "amounts are whole micro-units")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -164,8 +166,8 @@ async fn costs_are_born_at_zero_and_continue_after_a_kill() {
 #[tokio::test]
 async fn budgets_follow_the_calendar_over_a_restart() {
     let (folder, upstream, clock) = (tempfile::tempdir().unwrap(), Upstream::default(), clock());
-    let at = |text: &str| Timestamp::from_millis(text.parse::<jiff::Timestamp>().unwrap().as_millisecond());
-    clock.lock().unwrap().wall = at("2027-01-31T23:58:00Z");
+    let evening: jiff::Timestamp = "2027-01-31T23:58:00Z".parse().unwrap();
+    clock.lock().unwrap().wall = Timestamp::from_millis(evening.as_millisecond());
     let mut test = start(&folder, clock.clone(), &upstream).await;
     let team = |name: &str, team: &str| {
         let labels = [("team".to_owned(), team.to_owned())].into();

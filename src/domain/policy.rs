@@ -27,7 +27,7 @@ pub struct Policy<'a> {
     pub forget_after: Duration,
     /// The upstream's clock minus the steady clock, in milliseconds.
     pub upstream_skew: i64,
-    /// The quota of a task is only final some seconds after its end (see [`settling`]).
+    /// The quota of a task is only final some seconds after its end (see [`settling`](crate::domain::settling)).
     pub settles_quota: bool,
     /// The upstream does not know most of its tasks, so that it is the upstream that is wrong: no task is lost for that.
     pub has_amnesia: bool,

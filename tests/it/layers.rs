@@ -64,6 +64,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("httpdate", &["http"]),
     ("memchr", &["http"]),
     ("rustix", &["files", "cli", "store"]),
+    ("rust_decimal", &["domain", "config", "provider", "agent"]),
+    ("wildmatch", &["domain"]),
 ];
 
 fn files(folder: &Path) -> Vec<PathBuf> {

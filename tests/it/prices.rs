@@ -29,7 +29,7 @@ fn config(pricing: &str, upstream: &str) -> Config {
 }
 
 /// A success without any usage.
-fn success<'a>(model: &'a str) -> Usage<'a> {
+fn success(model: &str) -> Usage<'_> {
     Usage {
         status: Status::Succeeded,
         submitted: Timestamp::from_secs(1_795_132_800),
