@@ -111,7 +111,7 @@ fn spending() -> Vec<Panel> {
             "Models",
             "Totals of the selected range. Without a cost: ended tasks that are not in the cost; the metric has the reason.",
         )
-        .size(24, 8)
+        .size(24, 9)
         .no_value("no task ended")
         .joined(&columns, &["Time"])
         .columns(vec![

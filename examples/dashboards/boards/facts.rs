@@ -108,7 +108,7 @@ pub fn numbers() -> Vec<Panel> {
 
 /// The deadline of an active task, and the expiry of a result.
 pub fn limits() -> Vec<Panel> {
-    let wide = |panel: Panel| panel.size(6, 4);
+    let wide = |panel: Panel| panel.size(4, 4);
     let time = |title: &str, description: &str, metric: &str, none: &str| {
         wide(Panel::stat(title, description))
             .unit("dateTimeAsIso")
