@@ -30,8 +30,24 @@ const INTERVALS_UNTIL_UNKNOWN: u32 = 3;
 /// The reader of one upstream's account; dropping it stops it.
 pub struct AccountReader {
     running: JoinSet<()>,
-    /// The units that the gateway tells.
-    rate: watch::Receiver<Option<QuotaRate>>,
+    known: watch::Receiver<KnownAccount>,
+}
+
+/// What is known of an account.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KnownAccount {
+    /// How many of its gateway's units are one unit of money.
+    pub rate: Option<QuotaRate>,
+    /// Its balance is shown; since then it could not be read so many times.
+    failed_reads: Option<u32>,
+}
+
+#[cfg(test)]
+impl KnownAccount {
+    /// Only a rate is known.
+    pub const fn of_rate(rate: QuotaRate) -> Self {
+        Self { rate: Some(rate), failed_reads: None }
+    }
 }
 
 /// What the task of a reader has.
@@ -39,25 +55,28 @@ struct Reader {
     upstream: Upstream,
     metrics: UpstreamMetrics,
     clock: Clock,
-    rate: watch::Sender<Option<QuotaRate>>,
+    known: watch::Sender<KnownAccount>,
     rate_due: Option<Instant>,
+    /// The gateway asked to wait until then.
+    paused_until: Option<Instant>,
     /// The gateway has only the old billing API.
     has_old_api: bool,
-    last_success: Option<Instant>,
     was_reported: bool,
 }
 
 impl Default for AccountReader {
     fn default() -> Self {
-        Self { running: JoinSet::new(), rate: watch::channel(None).1 }
+        Self { running: JoinSet::new(), known: watch::channel(KnownAccount::default()).1 }
     }
 }
 
 impl AccountReader {
-    /// Starts reading what the configuration asks for. The known units stay until they are read again.
-    pub fn start(upstream: &Upstream, earlier: Option<QuotaRate>, metrics: &UpstreamMetrics, clock: &Clock) -> Self {
-        metrics.forget_account(&upstream.name);
-        let (rate, latest) = watch::channel(earlier);
+    /// Starts reading what the configuration asks for. What is known stays until it is read again.
+    pub fn start(upstream: &Upstream, earlier: Option<KnownAccount>, metrics: &UpstreamMetrics, clock: &Clock) -> Self {
+        if upstream.billing.balance.is_none() || earlier.is_none() {
+            metrics.forget_account(&upstream.name);
+        }
+        let (known, latest) = watch::channel(earlier.unwrap_or_default());
         let mut running = JoinSet::new();
         let needs_rate = upstream.billing.quota_per_unit == Some(QuotaPerUnit::Auto);
         if needs_rate || upstream.billing.balance.is_some() {
@@ -65,20 +84,20 @@ impl AccountReader {
                 upstream: upstream.clone(),
                 metrics: metrics.clone(),
                 clock: clock.clone(),
-                rate,
+                known,
                 rate_due: None,
+                paused_until: None,
                 has_old_api: false,
-                last_success: None,
                 was_reported: false,
             };
             running.spawn(reader.run());
         }
-        Self { running, rate: latest }
+        Self { running, known: latest }
     }
 
-    /// The units that the gateway tells.
-    pub fn rate(&self) -> watch::Receiver<Option<QuotaRate>> {
-        self.rate.clone()
+    /// What is known of the account.
+    pub fn known(&self) -> watch::Receiver<KnownAccount> {
+        self.known.clone()
     }
 
     /// Waits until the reader panics; forever when it does not.
@@ -107,6 +126,7 @@ impl Reader {
             }
             let next = [balance.map(|balance| begun + balance.refresh_interval), self.rate_due.filter(|_| needs_rate)];
             let Some(next) = next.into_iter().flatten().min() else { return };
+            let next = self.paused_until.take().map_or(next, |until| next.max(until));
             sleep(next.saturating_duration_since(clock::instant())).await;
         }
     }
@@ -127,7 +147,7 @@ impl Reader {
         match read {
             Ok(units) => {
                 let rate = QuotaRate { units, currency: Currency::USD };
-                self.rate.send_replace(Some(rate));
+                self.known.send_modify(|known| known.rate = Some(rate));
                 true
             }
             Err(error) => {
@@ -138,20 +158,22 @@ impl Reader {
     }
 
     async fn read_balance(&mut self, balance: &Balance) {
-        let now = clock::instant();
         match self.account(balance).await {
             Ok(Some(account)) => {
-                (self.last_success, self.was_reported) = (Some(now), false);
+                self.was_reported = false;
                 let at = self.clock.to_wall(self.clock.now().steady);
                 self.metrics.account(&self.upstream.name, &account, at);
+                self.known.send_modify(|known| known.failed_reads = Some(0));
+                return;
             }
             // Without the gateway's units its amounts are no money.
             Ok(None) => {}
             Err(error) => self.report("the balance", &error),
         }
-        let patience = balance.refresh_interval * INTERVALS_UNTIL_UNKNOWN;
-        if self.last_success.is_some_and(|last| now.saturating_duration_since(last) >= patience) {
-            self.last_success = None;
+        let failed_reads = self.known.borrow().failed_reads.map(|failed| failed + 1);
+        let is_unknown = failed_reads.is_some_and(|failed| failed >= INTERVALS_UNTIL_UNKNOWN);
+        self.known.send_modify(|known| known.failed_reads = failed_reads.filter(|_| !is_unknown));
+        if is_unknown {
             self.metrics.forget_balance(&self.upstream.name);
         }
     }
@@ -166,22 +188,22 @@ impl Reader {
 
     /// The account as money; `None` while the gateway's units are unknown.
     async fn account(&mut self, balance: &Balance) -> Result<Option<Account>, ApiError> {
+        let key = self.upstream.key.clone();
         if let Some(custom) = &balance.custom {
             let CustomBalance { path, balance, used, rate } = custom;
             let place = BalancePlace::Custom(path, balance.as_deref(), used.as_deref());
-            return Ok(Some(in_money(self.read(place, self.upstream.key.as_ref()).await?, *rate)));
+            return Ok(Some(in_money(self.read(place, key.as_ref()).await?, *rate)));
         }
         let rate = match self.upstream.billing.quota_per_unit {
             Some(QuotaPerUnit::Fixed(rate)) => Some(rate),
-            _ => *self.rate.borrow(),
+            _ => self.known.borrow().rate,
         };
         // The dashboard's token sees the account, a key only what it may use itself.
         let dashboard = self.upstream.list_sources.iter().find(|list| !list.key_reference.is_empty());
-        if let Some(list) = dashboard {
-            let amounts = self.read(BalancePlace::Account(list.user_id.as_deref()), list.key.as_ref()).await?;
+        if let Some((user_id, token)) = dashboard.map(|list| (list.user_id.clone(), list.key.clone())) {
+            let amounts = self.read(BalancePlace::Account(user_id.as_deref()), token.as_ref()).await?;
             return Ok(rate.map(|rate| in_money(amounts, rate)));
         }
-        let key = self.upstream.key.clone();
         if !self.has_old_api {
             match self.read(BalancePlace::Key, key.as_ref()).await {
                 Err(error) if matches!(error.kind, Reason::NotFound | Reason::WrongPath) => self.has_old_api = true,
@@ -190,12 +212,12 @@ impl Reader {
         }
         let granted = self.read(BalancePlace::Granted, key.as_ref()).await?.balance;
         let used = self.read(BalancePlace::Used, key.as_ref()).await?.used;
-        let left = granted.zip(used).map(|(granted, used)| granted - used);
+        let left = granted.zip(used).and_then(|(granted, used)| granted.checked_sub(used));
         let amounts = AccountAmounts { balance: left, used: used.filter(|_| granted.is_some()) };
         Ok(Some(in_money(amounts, QuotaRate { units: Decimal::ONE, currency: Currency::USD })))
     }
 
-    async fn read(&self, place: BalancePlace<'_>, key: Option<&Credentials>) -> Result<AccountAmounts, ApiError> {
+    async fn read(&mut self, place: BalancePlace<'_>, key: Option<&Credentials>) -> Result<AccountAmounts, ApiError> {
         let request = balance::request(&self.upstream.dialect, place);
         let request = request.ok_or_else(|| ApiError::new(Reason::BadRequest))?;
         self.send(&request, key, |response| balance::read(place, response)).await
@@ -203,7 +225,7 @@ impl Reader {
 
     /// Sends a request, and counts it.
     async fn send<T>(
-        &self,
+        &mut self,
         request: &Request,
         key: Option<&Credentials>,
         read: impl FnOnce(&Response) -> Result<T, ApiError>,
@@ -216,7 +238,10 @@ impl Reader {
         let response = self.upstream.client.send(request, key.as_ref()).await;
         let took = clock::instant() - sent;
         let (code, result) = match &response {
-            Ok(response) => (Some(response.status), read(response)),
+            Ok(response) => {
+                self.paused_until = response.retry_after.map(|wait| sent + wait).max(self.paused_until);
+                (Some(response.status), read(response))
+            }
             Err(error) => (None, Err(error.clone().into())),
         };
         let reason = result.as_ref().err().map(|error| error.kind);

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
 
 use super::API_SOURCE;
-use super::account::AccountReader;
+use super::account::{AccountReader, KnownAccount};
 use super::command::Command;
 use super::discovery::{SourceReaders, sources_of};
 use super::members::Members;
@@ -92,7 +92,7 @@ impl UpstreamActor {
         };
         self.restore(loaded);
         self.start_readers(BTreeMap::new());
-        self.start_account();
+        self.start_account(None);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let is_final = loop {
@@ -181,12 +181,11 @@ impl UpstreamActor {
     }
 
     /// Reads the account as it is configured now.
-    fn start_account(&mut self) {
-        let Tracker { settings, services, quota_rate, .. } = &mut self.tracker;
-        let earlier = *quota_rate.borrow();
+    fn start_account(&mut self, earlier: Option<KnownAccount>) {
+        let Tracker { settings, services, account, .. } = &mut self.tracker;
         let (upstream, metrics) = (&settings.upstream, &services.metrics.upstreams);
         self.account = AccountReader::start(upstream, earlier, metrics, &services.clock);
-        *quota_rate = self.account.rate();
+        *account = self.account.known();
     }
 
     /// Carries out a command other than [`Command::Stop`].
@@ -208,9 +207,13 @@ impl UpstreamActor {
             }
             Command::Reconfigure { settings, send, counters, reply } => {
                 let earlier = self.readers.stop().await;
+                // What is known of an account is of one address.
+                let base_url = |upstream: &Upstream| upstream.client.options().base_url.clone();
+                let is_same = base_url(&self.tracker.settings.upstream) == base_url(&settings.upstream);
+                let account = is_same.then(|| *self.tracker.account.borrow());
                 self.reconfigure(*settings, send, counters);
                 self.start_readers(earlier);
-                self.start_account();
+                self.start_account(account);
                 let _ = reply.send(());
             }
             Command::Stop { .. } => {}

@@ -5,10 +5,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::account::KnownAccount;
 use super::actor_tests::{answer, tick};
 use super::test_actor::{TestActor, Upstream, clock, config, id, settings};
 use crate::clock::ManualClock;
-use crate::domain::pricing::Currency;
+use crate::config::QuotaPerUnit;
+use crate::domain::policy::QuotaRate;
+use crate::domain::pricing::{Billing, Currency};
 use crate::domain::reading::{ClockSource, Cost, Times, Tokens};
 use crate::domain::{Answer, NewTask, Status, Timestamp};
 use crate::store::Location;
@@ -16,9 +19,11 @@ use crate::store::Location;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Prices by quota and by token; failures are charged by quota.
-const PRICES: &str = "metrics: {zero_hold: 0s}\ntasks: {count_since: always}\npricing:\n  budgets: [{name: month, per: month, amount: 10}, \
+const PRICES: &str = "metrics: {zero_hold: 0s}\ntasks: {count_since: always, retention: 1m}\npricing:\n  budgets: [{name: month, per: month, amount: 10}, \
     {name: growth, match: {labels: {team: 'gr*'}}, per: day, amount: 10}]\n  rules:\n  \
     - {match: {model: 'quota*'}, price: {per: quota, amount: 1, each: 500000}, charge_on: {failed: true}}\n  \
+    - {match: {model: 'sound*', audio: true}, price: {per: quota, amount: 1, each: 500000}}\n  \
+    - {match: {model: 'sound*'}, price: {per: task, amount: 1}}\n  \
     - {match: {model: 'token*'}, price: {per: token, amount: 1, each: 100}}\n";
 
 async fn start(folder: &tempfile::TempDir, clock: Arc<Mutex<ManualClock>>, upstream: &Upstream) -> TestActor {
@@ -108,6 +113,61 @@ async fn a_cost_by_quota_waits_for_the_settled_quota_also_of_a_failure() {
 }
 
 #[tokio::test]
+async fn a_cost_that_waits_keeps_what_its_end_told_over_a_kill_and_a_short_retention() {
+    let (folder, upstream, clock) = (tempfile::tempdir().unwrap(), Upstream::default(), clock());
+    let mut test = start(&folder, clock.clone(), &upstream).await;
+    discover(&mut test, ["settled", "silent"].map(|name| NewTask::new(id(name))).to_vec()).await;
+    let billing = Billing { has_audio: Some(true), ..Billing::default() };
+    for name in ["settled", "silent"] {
+        let end = of_model("sound-1", Status::Succeeded);
+        run(&mut test, &upstream, name, Answer { credits: Some(50_000.0), billing, ..end }).await;
+    }
+    test.end(true).await;
+    let mut test = start(&folder, clock.clone(), &upstream).await;
+    // The settling row has no body, and that of the other task does not come.
+    set(&upstream, "settled", Answer { credits: Some(100_000.0), ..of_model("sound-1", Status::Succeeded) });
+    upstream.lock().unwrap().remove("silent");
+    for seconds in [4, 100, 100, 100] {
+        test.advance(seconds * SECOND);
+        test.poll_due().await;
+        test.settle().await;
+        tick(&mut test).await;
+    }
+    assert_eq!(total(&mut test, COST, "cost_source=\"metered\"}"), 0.3, "by the rule of its end, and as told last");
+    assert_eq!(total(&mut test, "videogen_unpriced_tasks_total{", "}"), 0.0);
+}
+
+#[tokio::test]
+async fn a_charge_waits_for_the_rate_of_its_gateway_and_a_later_configuration_charges_nothing() {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::default());
+    let mut test = start(&folder, clock(), &upstream).await;
+    discover(&mut test, ["before", "waits", "after"].map(|name| NewTask::new(id(name))).to_vec()).await;
+    let quota = Answer { credits: Some(250_000.0), ..of_model("quota-1", Status::Succeeded) };
+    let settled = async |test: &mut TestActor, name: &str| {
+        run(test, &upstream, name, quota.clone()).await;
+        test.advance(4 * SECOND);
+        test.poll_due().await;
+        test.settle().await;
+    };
+    settled(&mut test, "before").await;
+    let mut auto = settings(&config(folder.path(), PRICES), &test.store);
+    Arc::make_mut(&mut auto.upstream.billing).quota_per_unit = Some(QuotaPerUnit::Auto);
+    let send = test.sender();
+    test.actor.reconfigure(auto, send, Vec::new());
+    settled(&mut test, "waits").await;
+    assert_eq!(total(&mut test, "videogen_charged_total{", "}"), 0.0);
+    let units = rust_decimal::Decimal::from(500_000);
+    let known = KnownAccount::of_rate(QuotaRate { units, currency: Currency::USD });
+    test.actor.tracker_mut().account = tokio::sync::watch::channel(known).1;
+    for _ in 0..60 {
+        tick(&mut test).await;
+    }
+    assert_eq!(total(&mut test, "videogen_charged_total{", "}"), 0.5, "nothing of the end before");
+    settled(&mut test, "after").await;
+    assert_eq!(total(&mut test, "videogen_charged_total{", "}"), 1.0);
+}
+
+#[tokio::test]
 async fn a_later_end_adds_what_it_costs_more_and_unpriced_counts_once() {
     let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::default());
     let mut test = start(&folder, clock(), &upstream).await;
@@ -120,6 +180,15 @@ async fn a_later_end_adds_what_it_costs_more_and_unpriced_counts_once() {
         poll(&mut test, "a").await;
         assert_eq!(total(&mut test, COST, "cost_source=\"reported\"}"), sum, "nothing is subtracted");
     }
+    let euros = Some(Cost { amount: 9.0, currency: Currency::from_code("EUR").unwrap() });
+    let without_prices = config(folder.path(), "tasks: {count_since: always}\n");
+    let (without_prices, send) = (settings(&without_prices, &test.store), test.sender());
+    test.actor.reconfigure(without_prices, send, Vec::new());
+    set(&upstream, "a", Answer { cost: euros, ..of_model("token-1", Status::Failed) });
+    poll(&mut test, "a").await;
+    assert_eq!(total(&mut test, COST, "}"), 0.75, "amounts of two currencies are not compared");
+    let (with_prices, send) = (settings(&config(folder.path(), PRICES), &test.store), test.sender());
+    test.actor.reconfigure(with_prices, send, Vec::new());
     run(&mut test, &upstream, "b", of_model("token-1", Status::Succeeded)).await;
     assert_eq!(total(&mut test, "videogen_unpriced_tasks_total{", "reason=\"no_usage\"}"), 1.0);
     set(&upstream, "b", of_model("token-1", Status::Failed));

@@ -29,6 +29,7 @@ mod rows;
 mod scheduling;
 mod services;
 mod settings;
+mod settlement;
 mod source_registry;
 mod supervisor;
 mod sweep;

@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::config::{Config, CountSinceConfig, QuotaPerUnit, Upstream, UpstreamBilling};
 use crate::counters::LabelLimits;
 use crate::domain::outlook::StuckRules;
-use crate::domain::policy::{BillingRules, CountSince, QuotaRate};
+use crate::domain::policy::{BillingRules, ChargeRate, CountSince, QuotaRate};
 use crate::domain::pricing::{CostSource, Unpriced};
 use crate::domain::schedule::RecheckRules;
 use crate::domain::{Counter, CounterKey, Policy, Timestamp};
@@ -100,12 +100,12 @@ impl UpstreamSettings {
 
     /// What its tasks cost and are charged, with the rate that the gateway tells.
     pub fn billing<'a>(&self, prices: &'a UpstreamBilling, told: Option<QuotaRate>) -> BillingRules<'a> {
-        let quota_rate = match prices.quota_per_unit {
-            Some(QuotaPerUnit::Fixed(rate)) => Some(rate),
-            Some(QuotaPerUnit::Auto) => told,
-            None => None,
+        let charge_rate = match prices.quota_per_unit {
+            Some(QuotaPerUnit::Fixed(rate)) => ChargeRate::Known(rate),
+            Some(QuotaPerUnit::Auto) => told.map_or(ChargeRate::Unknown, ChargeRate::Known),
+            None => ChargeRate::None,
         };
-        BillingRules { pricing: prices.pricing.as_ref(), quota_rate, is_gateway: self.upstream.dialect.is_new_api() }
+        BillingRules { pricing: prices.pricing.as_ref(), charge_rate, is_gateway: self.upstream.dialect.is_new_api() }
     }
 
     /// When its tasks are stuck.

@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::actor::{UpstreamActor, request_sender};
+use super::budgets::BudgetLedger;
 use super::command::Command;
 use super::handles::{Agent, UpstreamHandle};
 use super::request::SendRequest;
@@ -198,11 +199,24 @@ impl Supervisor {
         }
         // Without the first view of an actor, a page would lack series that it had before.
         let _ = timeout(LOAD_PATIENCE, join_all(starting.iter_mut().map(watch::Receiver::changed))).await;
+        let names = handles.keys().cloned().collect();
         self.agent.set_handles(handles);
+        self.load_other_spending(names).await;
         self.keep_series(&config);
         self.rules.send_replace(Rules::new(&config, self.services.store.first_start()));
         self.config = config;
         Ok(())
+    }
+
+    /// Reads what tasks of upstreams that are not configured have spent: it stays in their budgets.
+    async fn load_other_spending(&self, configured: Vec<Arc<str>>) {
+        let mut ledger = BudgetLedger::default();
+        match self.services.store.execute(StoreCommand::LoadOtherSpending(configured)).await {
+            Ok(Output::Spending(spending)) => ledger.restore(&spending),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "budgets lack what removed upstreams have spent"),
+        }
+        self.services.metrics.set_other_spent(ledger.publish());
     }
 
     /// Drops series of requests and discovery that belong to nobody any more.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::account::KnownAccount;
 use super::amnesia::Amnesia;
 use super::baselines::Baselines;
 use super::budgets::BudgetLedger;
@@ -16,6 +17,7 @@ use super::publisher::Publisher;
 use super::request::SendRequest;
 use super::services::Services;
 use super::settings::UpstreamSettings;
+use super::settlement;
 use super::table::TaskTable;
 use super::task_counters::TaskCounters;
 use tokio::sync::watch;
@@ -23,7 +25,6 @@ use tokio::sync::watch;
 use crate::counters::CounterSnapshot;
 use crate::domain::budget::Spending;
 use crate::domain::latency::LatencySample;
-use crate::domain::policy::QuotaRate;
 use crate::domain::time::Now;
 use crate::domain::{Answer, LabelSet, NewTask, Policy, Reading, Status, Task, TaskId, Timestamp, Transition, advance};
 use crate::metrics::Via;
@@ -50,7 +51,7 @@ pub struct Tracker {
     baselines: Baselines,
     budgets: BudgetLedger,
     /// The gateway's units for one unit of money, as its account tells.
-    pub(super) quota_rate: watch::Receiver<Option<QuotaRate>>,
+    pub(super) account: watch::Receiver<KnownAccount>,
     /// The table has followed the clock, which was put forward.
     has_jumped: bool,
     ticks: u32,
@@ -71,7 +72,7 @@ impl Tracker {
             held_ends: HeldEnds::default(),
             baselines: Baselines::new(settings.stuck()),
             budgets: BudgetLedger::default(),
-            quota_rate: watch::channel(None).1,
+            account: watch::channel(KnownAccount::default()).1,
             has_jumped: false,
             ticks: 0,
             services,
@@ -180,7 +181,7 @@ impl Tracker {
     /// last one changes nothing. What has to be durable is sent to the store.
     pub(super) fn apply_readings(&mut self, readings: Vec<(RowSlot, Reading)>, asked: Timestamp, now: Now) {
         let prices = self.settings.upstream.billing.clone();
-        let billing = self.settings.billing(&prices, *self.quota_rate.borrow());
+        let billing = self.settings.billing(&prices, self.account.borrow().rate);
         let policy = Policy { billing, ..self.settings.policy(&self.services.clock, self.amnesia.is_present()) };
         let wall = now.steady.shifted(policy.wall_skew);
         let (mut ends, mut others) = (Vec::new(), Vec::new());
@@ -333,7 +334,9 @@ impl Tracker {
         let now = self.services.clock.now();
         self.ticks = self.ticks.wrapping_add(1);
         self.apply_held_ends(now);
-        let overdue = self.poller.take_overdue(&self.table, now);
+        let mut overdue = self.poller.take_overdue(&self.table, now);
+        let has_rate = self.account.borrow().rate.is_some();
+        overdue.extend(settlement::readings(&self.table, &self.commits, &self.settings, has_rate, now.steady));
         self.apply_readings(overdue, now.steady, now);
         if self.remove_ended(now) {
             self.publisher.mark_urgent();

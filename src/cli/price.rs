@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{self, Upstream};
 use crate::domain::apply::apply_answer;
 use crate::domain::costing;
-use crate::domain::policy::BillingRules;
+use crate::domain::policy::{BillingRules, ChargeRate};
 use crate::domain::pricing::{Quote, Unpriced};
 use crate::domain::{Answer, NewTask, Policy, Task, TaskId, Timestamp};
 
@@ -73,7 +73,7 @@ fn price(upstream: &Upstream, mut answer: Answer) -> String {
     let mut task = Task::new(upstream.name.clone(), upstream.dialect.name(), NewTask::new(id), now);
     apply_answer(&mut task, &answer, now);
     let pricing = upstream.billing.pricing.as_ref();
-    let billing = BillingRules { pricing, quota_rate: None, is_gateway: upstream.dialect.is_new_api() };
+    let billing = BillingRules { pricing, charge_rate: ChargeRate::None, is_gateway: upstream.dialect.is_new_api() };
     let usage = costing::usage(&task, Some(&answer), &Policy { billing, ..Policy::COUNT_ALL });
     let Some(Quote { cost, rule }) = costing::quote(pricing, &usage) else {
         return unpriced(Unpriced::NoRule.as_str());

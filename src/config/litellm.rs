@@ -32,9 +32,6 @@ const PROVIDERS: [(&str, &str); 13] = [
 /// The provider that is `DashScope` at its international hosts only.
 const INTERNATIONAL: &str = "qwencloud";
 
-/// The host of `DashScope` in China.
-const CHINESE_HOST: &str = "dashscope.aliyuncs.com";
-
 /// The key of a price per second; a resolution may follow.
 const PER_SECOND: &str = "output_cost_per_second";
 
@@ -68,6 +65,7 @@ fn rule(key: &str, price: Price, file: &str, charge_on: ChargeOn) -> ScopedRule 
     models.extend(named.map(|(_, model)| Glob::new(model)));
     let rule = PriceRule {
         id: format!("files/{file}/{key}"),
+        is_table_entry: true,
         condition: Condition {
             models,
             litellm_provider: named.map(|(provider, _)| provider.to_owned()),
@@ -111,12 +109,19 @@ fn price(entry: &Value) -> Result<Option<Price>, String> {
     Ok(Some(Price { per: Measure::Second, amount, each: Decimal::ONE, after: Decimal::ZERO }))
 }
 
+/// Whether a host of `DashScope` is outside China: a named one, or that of a workspace in another region.
+fn is_international(host: &str) -> bool {
+    let region = host.strip_suffix(".maas.aliyuncs.com").map(|start| start.rsplit('.').next().unwrap_or(start));
+    ["dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"].contains(&host)
+        || region.is_some_and(|region| !region.starts_with("cn-"))
+}
+
 /// Whether an entry with this provider is for an upstream. A gateway runs models of every provider.
 pub fn is_for(litellm_provider: Option<&str>, provider: &str, is_gateway: bool, host: &str) -> bool {
     let Some(litellm_provider) = litellm_provider else { return true };
     // Its proxy tells which of the providers it asked.
     if litellm_provider == INTERNATIONAL && provider != "litellm" {
-        return provider == "dashscope" && host != CHINESE_HOST;
+        return provider == "dashscope" && is_international(host);
     }
     is_gateway || PROVIDERS.contains(&(litellm_provider, provider))
 }

@@ -185,17 +185,23 @@ pub enum RuleScope {
 impl ScopedRule {
     /// Whether it is known to match every task that another one matches.
     pub fn covers(&self, other: &Self) -> bool {
+        // Every task has an upstream and a provider.
+        let has_all = |own: &[Glob]| own.is_empty() || own.iter().any(|glob| glob.covers(&Glob::new("*")));
         let all = |own: &[Glob], of_other: &[Glob]| {
             let has = |glob: &Glob| own.iter().any(|own| own.covers(glob));
-            own.is_empty() || !of_other.is_empty() && of_other.iter().all(has)
+            has_all(own) || !of_other.is_empty() && of_other.iter().all(has)
         };
-        match (&self.scope, &other.scope) {
+        let has_scope = match (&self.scope, &other.scope) {
             (
                 RuleScope::Patterns { providers, upstreams },
                 RuleScope::Patterns { providers: of_other, upstreams: other_upstreams },
-            ) => all(providers, of_other) && all(upstreams, other_upstreams) && self.rule.covers(&other.rule),
-            _ => false,
-        }
+            ) => all(providers, of_other) && all(upstreams, other_upstreams),
+            (RuleScope::Patterns { providers, upstreams }, RuleScope::LiteLlm(_)) => {
+                has_all(providers) && has_all(upstreams)
+            }
+            (RuleScope::LiteLlm(_), _) => false,
+        };
+        has_scope && self.rule.covers(&other.rule)
     }
 }
 
@@ -253,6 +259,7 @@ impl RuleConfig {
         let of = |amount: Option<ConfigDecimal>| amount.map(|ConfigDecimal(amount)| amount);
         let rule = PriceRule {
             id,
+            is_table_entry: false,
             condition: self.condition.condition(),
             valid,
             currency,

@@ -81,7 +81,11 @@ impl<'de> Deserialize<'de> for ConfigTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Text(text) = Text::deserialize(deserializer)?;
         let day = |day: jiff::civil::Date| day.to_zoned(jiff::tz::TimeZone::UTC).map(|midnight| midnight.timestamp());
-        let time = text.parse::<jiff::Timestamp>().or_else(|_| text.parse().and_then(day));
+        // The parser of days ignores a time that follows.
+        let is_day = text.len() == "2026-04-02".len();
+        let time = text
+            .parse::<jiff::Timestamp>()
+            .or_else(|error| if is_day { text.parse().and_then(day) } else { Err(error) });
         time.map(|time| Self(Timestamp::from_millis(time.as_millisecond()))).map_err(|_| {
             de::Error::custom("expected a day such as 2026-04-02 (UTC) or a time such as 2026-04-02T08:00:00Z")
         })
@@ -91,6 +95,18 @@ impl<'de> Deserialize<'de> for ConfigTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_without_a_zone_is_no_day() {
+        let parse = |text: &str| serde_json::from_value::<ConfigTime>(text.into()).ok().map(|time| time.0.as_millis());
+        assert_eq!(parse("2026-04-02"), Some(1_775_088_000_000));
+        assert_eq!(parse("2026-04-02T08:00:00+08:00"), Some(1_775_088_000_000));
+        for text in
+            ["2026-04-02T16:00:00", "2026-04-02 16:00", "2026-04-02T16:00[Asia/Shanghai]", "20260402", "2026-13-01"]
+        {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn amounts_are_exact_in_every_notation() {

@@ -167,12 +167,7 @@ impl PricingConfig {
                 Err(error) => problems.add(at, format!("{file}: {error}")),
             }
         }
-        for (n, (at, rule)) in rules.iter().enumerate() {
-            if let Some((_, earlier)) = rules[..n].iter().find(|(_, earlier)| earlier.covers(rule)) {
-                let message = format!("{} can never match: {} matches whatever it does", rule.rule.id, earlier.rule.id);
-                problems.warn(at.clone(), message);
-            }
-        }
+        warn_of_covered(&rules, problems);
         let budgets = self.check_budgets(currency, problems);
         let rules = rules.into_iter().map(|(_, rule)| rule).collect();
         let list = PriceList { currency, rates, charge_on, rules, budgets, tables };
@@ -269,4 +264,21 @@ fn read_table(folder: &Path, file: &str, defaults: (Currency, ChargeOn)) -> Resu
 /// What a rule asks for, of a model's name alone.
 pub fn rules_of_model<'a>(pricing: &'a Pricing, model: &'a str) -> impl Iterator<Item = &'a str> {
     pricing.rules.iter().filter(move |rule| rule.condition.has_model(model)).map(|rule| rule.id.as_str())
+}
+
+/// Warns of rules that can never match: once for all of a file that the same rule covers.
+fn warn_of_covered(rules: &[(String, ScopedRule)], problems: &mut Problems) {
+    let mut covered: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for (n, (at, rule)) in rules.iter().enumerate() {
+        if let Some((_, earlier)) = rules[..n].iter().find(|(_, earlier)| earlier.covers(rule)) {
+            covered.entry((at, &earlier.rule.id)).or_default().push(&rule.rule.id);
+        }
+    }
+    for ((at, earlier), ids) in covered {
+        let message = match &ids[..] {
+            [only] => format!("{only} can never match: {earlier} matches whatever it does"),
+            all => format!("{} and {} more can never match: {earlier} matches whatever they do", all[0], all.len() - 1),
+        };
+        problems.warn(at.to_owned(), message);
+    }
 }

@@ -48,6 +48,7 @@ pub struct Transition {
 pub fn advance(task: &Task, reading: Reading, policy: &Policy<'_>, now: Timestamp) -> Transition {
     let mut next = task.clone();
     let mut answer = None;
+    let mut is_quota_given_up = false;
     match reading {
         Reading::Failed(error) => record_failed_poll(&mut next, error, now),
         Reading::NotFound(error) => {
@@ -68,7 +69,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy<'_>, now: Timestam
             apply_answer(&mut next, &told, now);
             answer = Some(told);
         }
-        Reading::QuotaSettled => {}
+        Reading::QuotaSettled => is_quota_given_up = true,
     }
     if next.status != task.status || next.progress != task.progress {
         next.last_change = now;
@@ -81,7 +82,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy<'_>, now: Timestam
         next.ended_seen = None;
     }
     let tells_quota = answer.as_ref().is_some_and(|answer| answer.credits.is_some());
-    let is_quota_final = !policy.settles_quota || settling::is_settled(&next, tells_quota, now);
+    let is_quota_final = !policy.settles_quota || is_quota_given_up || settling::is_settled(&next, tells_quota, now);
     let told = Told { answer: answer.as_deref(), is_quota_final };
     let (increments, sample) = count_changes(task, &mut next, told, policy, now);
     // After a restart `seen_active` decides what is counted, and `reopened` what is polled. The two statuses belong to the
@@ -90,6 +91,7 @@ pub fn advance(task: &Task, reading: Reading, policy: &Policy<'_>, now: Timestam
         || !increments.is_empty()
         || next.counted != task.counted
         || next.cost != task.cost
+        || next.waiting_bill != task.waiting_bill
         || next.seen_active != task.seen_active
         || next.reopened != task.reopened
         || next.gateway_status != task.gateway_status
@@ -155,7 +157,10 @@ fn count_changes(
     let ended = task.status.is_end();
     let is_new_end = ended && task.status != before.status;
     let is_counted = (ended || task.seen_active) && is_counted(task, policy, now);
-    if is_new_end || task.counted.cost_waits {
+    if is_new_end {
+        task.waiting_bill = None;
+    }
+    if is_new_end || task.waiting_bill.is_some() && is_quota_final {
         costing::apply_cost(task, answer, is_quota_final, is_counted, policy, &mut increments);
     }
     if !is_counted {
@@ -186,7 +191,7 @@ fn count_changes(
             increments.push((Counter::ObservedLatency.with([status]), thousandths(seconds)));
         }
         if task.status == Status::Succeeded {
-            sample = LatencySample::new(task.duration(), observed, now);
+            sample = LatencySample::new(task, observed, policy, now);
             increments.extend(answer.and_then(|answer| costing::token_deviation(task, answer)));
         }
     }
@@ -240,9 +245,10 @@ fn count_usage(task: &mut Task, is_quota_final: bool, policy: &Policy<'_>, incre
     if let Some(quota) = task.quota.filter(|_| is_quota_final && !task.counted.quota) {
         task.counted.quota = true;
         increments.push((Counter::Quota.with([]), thousandths(quota.get())));
+        task.counted.charge_waits = true;
     }
-    if is_quota_final {
-        increments.extend(costing::charge(task, policy.billing.quota_rate));
+    if task.counted.charge_waits {
+        increments.extend(costing::charge(task, policy.billing.charge_rate));
     }
     if let Some(seconds) = task.video_seconds.filter(|_| !task.counted.video) {
         task.counted.video = true;

@@ -13,16 +13,18 @@ const SHORTEST_WINDOW: Duration = Duration::from_mins(1);
 /// How long a succeeded task took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LatencySample {
-    /// When its end was read.
+    /// When it ended, else when that was read.
     pub at: Timestamp,
     /// Milliseconds, by the times that its upstream told, else as it was observed.
     pub millis: u64,
 }
 
 impl LatencySample {
-    /// Of what was told, else of what was observed, in seconds.
-    pub fn new(told: Option<f64>, observed: Option<f64>, at: Timestamp) -> Option<Self> {
-        let seconds = told.or(observed)?;
+    /// Of what an ended task told, else of the seconds that were observed.
+    pub fn new(task: &Task, observed: Option<f64>, policy: &Policy<'_>, now: Timestamp) -> Option<Self> {
+        let seconds = task.duration().or(observed)?;
+        let finish = task.times.finish.filter(|_| !task.finish_is_synthetic);
+        let at = finish.map_or(now, |finish| finish.shifted(policy.upstream_skew.saturating_neg()).min(now));
         let millis = u64::try_from(Duration::try_from_secs_f64(seconds).ok()?.as_millis()).ok()?;
         Some(Self { at, millis })
     }

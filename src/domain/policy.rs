@@ -58,15 +58,26 @@ impl Policy<'_> {
 pub struct BillingRules<'a> {
     /// The prices; without them only what answers report counts.
     pub pricing: Option<&'a Pricing>,
-    /// The gateway's units to money, where that is known.
-    pub quota_rate: Option<QuotaRate>,
+    /// The gateway's units to money.
+    pub charge_rate: ChargeRate,
     /// The units that answers tell are a gateway's, not the provider's.
     pub is_gateway: bool,
 }
 
 impl BillingRules<'_> {
     /// Only what answers report counts.
-    pub const NONE: Self = Self { pricing: None, quota_rate: None, is_gateway: false };
+    pub const NONE: Self = Self { pricing: None, charge_rate: ChargeRate::None, is_gateway: false };
+}
+
+/// What charges are computed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChargeRate {
+    /// Charges are not counted.
+    None,
+    /// The gateway tells its rate, and has not yet.
+    Unknown,
+    /// This rate.
+    Known(QuotaRate),
 }
 
 /// How many of a gateway's units are one unit of money.

@@ -11,6 +11,9 @@ pub const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// Without such a reading, the quota of the end counts after this long.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_mins(5);
 
+/// So long before a task is removed it is given up, so that the count is committed.
+const BEFORE_REMOVAL: Duration = Duration::from_secs(5);
+
 /// When the settling reading is asked for, after the end was first read; the later times are for reads that fail.
 const ATTEMPTS: [Duration; 6] = [
     Duration::from_secs(3),
@@ -33,14 +36,23 @@ pub fn needs_reading(task: &Task) -> bool {
     // A gateway that has told no quota by then does not tell it.
     let may_be_told = |ended| task.quota.is_some() || !has_settling_reading(task, ended);
     let needs_quota = || is_uncounted && task.ended_seen.is_some_and(may_be_told);
-    task.counted.ends != 0 && (task.counted.cost_waits || needs_quota())
+    task.counted.ends != 0 && (task.waiting_bill.is_some() || needs_quota())
 }
 
 /// Whether the settling reading is given up: the known quota counts.
 pub fn is_given_up(task: &Task, now: Timestamp) -> bool {
+    is_given_up_after(task, GIVEN_UP_AFTER, now)
+}
+
+/// Whether it is given up early, because the task is soon removed.
+pub fn is_removed_soon(task: &Task, retention: Duration, now: Timestamp) -> bool {
+    is_given_up_after(task, retention.saturating_sub(BEFORE_REMOVAL), now)
+}
+
+fn is_given_up_after(task: &Task, after: Duration, now: Timestamp) -> bool {
     needs_reading(task)
-        && (task.quota.is_some() || task.counted.cost_waits)
-        && task.ended_seen.is_some_and(|ended| ended + GIVEN_UP_AFTER <= now)
+        && (task.quota.is_some() || task.waiting_bill.is_some())
+        && task.ended_seen.is_some_and(|ended| ended + after <= now)
 }
 
 /// The wait until the settling reading is asked for next, or given up; `None` when the task needs none. A task that only a list reads

@@ -10,7 +10,7 @@ use crate::domain::TaskId;
 use crate::domain::Timestamp;
 use crate::domain::label_set::{AggregateLabels, LabelSet, UNKNOWN_MODEL};
 use crate::domain::number::{Number, TokenNumbers};
-use crate::domain::pricing::Money;
+use crate::domain::pricing::{Billing, Money};
 use crate::domain::reading::{ClockSource, PollError, Times};
 use crate::domain::time::WallOffset;
 
@@ -60,12 +60,10 @@ pub struct Counted {
     pub gateway_lag: bool,
     /// The provider's own latency inside a gateway.
     pub vendor_latency: bool,
-    /// The charge of the gateway.
-    pub charge: bool,
+    /// The charge of the gateway is not counted yet: its rate was unknown when its quota was.
+    pub charge_waits: bool,
     /// It is in the tasks without a cost.
     pub unpriced: bool,
-    /// The cost of its end waits for the final quota.
-    pub cost_waits: bool,
 }
 
 /// Consecutive not-found answers.
@@ -184,6 +182,8 @@ pub struct Task {
     pub quota: Option<Number>,
     /// What it cost.
     pub cost: Option<Box<TaskCost>>,
+    /// What its end told for its bill, while its cost waits for the final quota.
+    pub waiting_bill: Option<Box<Billing>>,
     /// Why it ended without success.
     pub failure: Option<FailureClass>,
     /// The last error in an answer.
@@ -257,6 +257,7 @@ impl Task {
             tokens: TokenNumbers::default(),
             quota: None,
             cost: None,
+            waiting_bill: None,
             failure: None,
             error: None,
             failed_poll: None,

@@ -11,17 +11,23 @@ use crate::domain::Timestamp;
 use crate::domain::budget::Budget;
 use crate::domain::counter::Unit;
 use crate::domain::outlook::PERCENTILES;
-use crate::view::UpstreamView;
+use crate::view::{Spent, UpstreamView};
 
 /// The percentiles as label values.
 const PERCENTILE_LABELS: [&str; PERCENTILES.len()] = ["50", "95", "99"];
 
-/// Adds the families. `now` is the wall clock.
-pub fn add_to(head: &mut Head, views: &[Arc<UpstreamView>], budgets: &[Budget], now: Timestamp) {
+/// Adds the families: budgets, of which tasks of upstreams without a view have spent something, too. `now` is the wall clock.
+pub fn add_to(
+    head: &mut Head,
+    views: &[Arc<UpstreamView>],
+    (budgets, other_spent): (&[Budget], &Spent),
+    now: Timestamp,
+) {
     let spent = |budget: &Budget| -> u64 {
         let (key, period) = ((budget.name.clone(), budget.currency), budget.per.text(now));
-        let of = |view: &Arc<UpstreamView>| view.spent.get(&key).and_then(|periods| periods.get(&period)).copied();
-        views.iter().filter_map(of).fold(0, u64::saturating_add)
+        let all = views.iter().map(|view| &*view.spent).chain([other_spent]);
+        let of_period = all.filter_map(|spent| spent.get(&key)?.get(&period));
+        of_period.copied().fold(0, u64::saturating_add)
     };
     let amounts = |amount: &dyn Fn(&Budget) -> u64| -> Vec<_> {
         let row = |budget: &Budget| (budget.name.clone(), budget.currency.code(), amount(budget));

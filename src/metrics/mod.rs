@@ -32,7 +32,7 @@ use crate::config::{Config, MetricsConfig, PerTask, TaskStatusForm};
 use crate::domain::Timestamp;
 use crate::domain::budget::Budget;
 use crate::telemetry::{LEVELS, LogCounts};
-use crate::view::UpstreamView;
+use crate::view::{Spent, UpstreamView};
 
 use task_gauges::TaskGauges;
 pub use tasks::TaskContext;
@@ -80,6 +80,8 @@ struct Settings {
     /// Tasks refused per-task series.
     refused: u64,
     budgets: Vec<Budget>,
+    /// What tasks of upstreams that are not configured any more have spent.
+    other_spent: Arc<Spent>,
 }
 
 impl Metrics {
@@ -128,6 +130,7 @@ impl Metrics {
                 folded: BTreeMap::new(),
                 refused: 0,
                 budgets: Vec::new(),
+                other_spent: Arc::default(),
             }),
         };
         metrics.configure(config);
@@ -160,6 +163,11 @@ impl Metrics {
         self.settings().budgets = config.pricing.as_ref().map_or_else(Vec::new, |pricing| pricing.budgets.clone());
         self.reload_successful.set(1.0);
         self.reload_success_time.set(now.as_secs_f64());
+    }
+
+    /// What tasks of upstreams that are not configured have spent of budgets.
+    pub fn set_other_spent(&self, spent: Arc<Spent>) {
+        self.settings().other_spent = spent;
     }
 
     /// A configuration was rejected; the previous one stays active.
@@ -214,7 +222,7 @@ impl Metrics {
         };
         let with_series: usize = views.iter().map(with_series).sum();
         // Nothing is rendered under the lock, which actors take as well.
-        let Settings { status_form, series, created_lines, max_label_sets, folded, refused, budgets } =
+        let Settings { status_form, series, created_lines, max_label_sets, folded, refused, budgets, other_spent } =
             self.settings().clone();
         let started = self.started.shifted(wall_offset.millis.saturating_neg());
         let mut head = Head::from(Encoder::new(format, created_lines).with_wall_offset(wall_offset));
@@ -242,7 +250,7 @@ impl Metrics {
         head.family(&families::LOG_MESSAGES, logged, move |out, (level, count)| {
             out.row(&[("level", level)], text::to_f64(*count), since);
         });
-        costs::add_to(&mut head, views, &budgets, now);
+        costs::add_to(&mut head, views, (&budgets, &other_spent), now);
         TaskGauges::from_tasks(tasks, wall_offset).add_to(&mut head, views);
         label_sets::add_to(&mut head, views, started);
         let chunks = views.iter().zip(&contexts);

@@ -284,6 +284,9 @@ impl UpstreamMetrics {
                 Some(amount) => metric.with_label_values(&labels).set(amount),
                 None => drop(metric.remove_label_values(&labels)),
             }
+            for other in CURRENCIES.iter().filter(|code| **code != account.currency.code()) {
+                let _ = metric.remove_label_values(&[upstream, other]);
+            }
         }
         self.account_last_success.with_label_values(&[upstream]).set(at.as_secs_f64());
     }

@@ -16,6 +16,7 @@ use super::read::signed_url;
 use super::{ark, jimeng, kling, openai_videos, token_law, vendor, veo};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::labels;
+use crate::domain::pricing::Billing;
 use crate::domain::reading::{ClockSource, RowDetails, RowField, Times};
 use crate::domain::{Answer, ApiError, Drift, FailureClass, Status};
 
@@ -173,6 +174,8 @@ fn read_row(row: &Value, zone: Zone, source: BodySource, depth: u8) -> Option<An
     };
 
     let finish_is_synthetic = is_gateway_timeout(fail_reason.as_deref());
+    // The body of another gateway, with the vendor's in it.
+    let is_nested = inner.gateway_status.is_some();
     let mut answer = Answer {
         reported_status: Some(status),
         gateway_status: outer.reported_status,
@@ -183,9 +186,9 @@ fn read_row(row: &Value, zone: Zone, source: BodySource, depth: u8) -> Option<An
         times: choose_times(row, &outer, &inner, status),
         finish_is_synthetic,
         gateway_lag: finish_lag(&outer, &inner, finish_is_synthetic),
-        vendor_latency: vendor_latency(&inner),
+        vendor_latency: if is_nested { inner.vendor_latency } else { vendor_latency(&inner) },
         cost: inner.cost,
-        billing: inner.billing,
+        billing: Billing { units: inner.billing.units.or(inner.credits), ..inner.billing },
         deadline: inner.deadline,
         video_seconds: inner.video_seconds.or(outer.video_seconds),
         resolution: inner.resolution.clone().or_else(|| format_size(row.get("metadata")?, "width", "height")),

@@ -24,6 +24,8 @@ pub enum Command {
     Load(UpstreamKey, Vec<Arc<str>>),
     /// Reads an upstream's counters that have exactly these aggregate labels. Refused while commits are waiting.
     LoadCounters(UpstreamKey, Vec<Arc<str>>),
+    /// Reads what the tasks of all upstreams but these have spent of budgets.
+    LoadOtherSpending(Vec<Arc<str>>),
     /// Reads the timeline of a task.
     Timeline(Arc<str>, TaskId),
     /// Reads a page of known ids: of the next `limit` after `after`, those last named at or before `named_before`.
@@ -94,6 +96,8 @@ pub enum Output {
     Loaded(Loaded),
     /// Of [`Command::LoadCounters`].
     Counters(Vec<CounterSnapshot>),
+    /// Of [`Command::LoadOtherSpending`].
+    Spending(Vec<Spending>),
     /// Of [`Command::Timeline`], oldest first.
     Timeline(Vec<Step>),
     /// Of [`Command::KnownIds`].
@@ -232,7 +236,7 @@ impl Command {
     /// How it is handled while the store cannot be written.
     pub fn handling(&self) -> Handling {
         match self {
-            Self::Timeline(..) | Self::KnownIds { .. } => Handling::Read,
+            Self::Timeline(..) | Self::KnownIds { .. } | Self::LoadOtherSpending(_) => Handling::Read,
             Self::Load(..) | Self::LoadCounters(..) => Handling::ReadCommitted,
             Self::Commit(transitions, _) if transitions.iter().all(|transition| transition.task.status.is_end()) => {
                 Handling::Wait(transitions.len())

@@ -10,6 +10,7 @@ mod error_record;
 mod event;
 mod handle;
 mod record;
+mod record_flags;
 mod sqlite;
 mod writer;
 

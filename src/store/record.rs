@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cost_record::CostRecord;
+use super::cost_record::{BillRecord, CostRecord};
 use super::error_record::{ErrorRecord, FailedPollRecord};
+use super::record_flags::{self, FLAGS, PARTS};
 use crate::domain::number::Number;
 use crate::domain::reading::{ClockSource, Times, Tokens};
-use crate::domain::task::{Counted, Strikes, Video};
+use crate::domain::task::{Strikes, Video};
 use crate::domain::{FailureClass, NewTask, Status, Task, TaskId, Timestamp};
 
 /// The `record` of a row.
@@ -56,6 +57,8 @@ struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<CostRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_bill: Option<BillRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorRecord>,
@@ -75,10 +78,10 @@ struct Record {
     strikes: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     strikes_since: Option<i64>,
-    /// Names of the set flags; see [`FLAGS`].
+    /// Names of the set flags; see `record_flags`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flags: Vec<String>,
-    /// Names of the counted parts (see [`PARTS`]) and of the counted ends.
+    /// Names of the counted parts (see `record_flags`) and of the counted ends.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     counted: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -94,41 +97,8 @@ fn zero(value: &u32) -> bool {
     *value == 0
 }
 
-type Flag<T> = (&'static str, fn(&mut T) -> &mut bool);
-
-const FLAGS: [Flag<Task>; 9] = [
-    ("brought_late", |task| &mut task.discovered_after_first_load),
-    ("synthetic_progress", |task| &mut task.synthetic_progress),
-    ("finish_made_up", |task| &mut task.finish_is_synthetic),
-    ("goes_on", |task| &mut task.reopened),
-    ("seen_active", |task| &mut task.seen_active),
-    ("read_has_side_effect", |task| &mut task.read_has_side_effect),
-    ("large_answers", |task| &mut task.has_large_answers),
-    ("list_only", |task| &mut task.is_list_only),
-    ("dropped", |task| &mut task.is_forgotten),
-];
-
-const PARTS: [Flag<Counted>; 12] = [
-    ("submitted", |counted| &mut counted.submitted),
-    ("latency", |counted| &mut counted.latency),
-    ("queue", |counted| &mut counted.queue),
-    ("run", |counted| &mut counted.run),
-    ("tokens", |counted| &mut counted.tokens),
-    ("quota", |counted| &mut counted.quota),
-    ("video", |counted| &mut counted.video),
-    ("gateway_lag", |counted| &mut counted.gateway_lag),
-    ("vendor_latency", |counted| &mut counted.vendor_latency),
-    ("charge", |counted| &mut counted.charge),
-    ("unpriced", |counted| &mut counted.unpriced),
-    ("cost_waits", |counted| &mut counted.cost_waits),
-];
-
 const CLOCKS: [(ClockSource, &str); 3] =
     [(ClockSource::Gateway, "gateway"), (ClockSource::Upstream, "upstream"), (ClockSource::Mixed, "mixed")];
-
-fn set<T>(flags: &[Flag<T>], of: &mut T) -> impl Iterator<Item = String> {
-    flags.iter().filter(|(_, flag)| *flag(of)).map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>().into_iter()
-}
 
 /// The record of a task.
 pub fn write(task: &Task) -> String {
@@ -160,6 +130,7 @@ pub fn write(task: &Task) -> String {
         total_tokens: tokens.total,
         quota: task.quota.map(Number::get),
         cost: task.cost.as_deref().map(CostRecord::new),
+        waiting_bill: task.waiting_bill.as_deref().map(BillRecord::new),
         failure: task.failure.map(|class| class.as_str().to_owned()),
         error: task.error.as_deref().map(ErrorRecord::new),
         failed_poll: task.failed_poll.as_deref().map(FailedPollRecord::new),
@@ -170,8 +141,8 @@ pub fn write(task: &Task) -> String {
         poll_failures: task.poll_failures,
         strikes: task.strikes.map_or(0, |strikes| strikes.count),
         strikes_since: millis(task.strikes.map(|strikes| strikes.since)),
-        flags: set(&FLAGS, &mut whole).collect(),
-        counted: set(&PARTS, &mut whole.counted).chain(ends.map(|end| end.as_str().to_owned())).collect(),
+        flags: record_flags::set(&FLAGS, &mut whole).collect(),
+        counted: record_flags::set(&PARTS, &mut whole.counted).chain(ends.map(|end| end.as_str().to_owned())).collect(),
         labels: (*task.origin.labels).clone(),
         source: task.origin.source.clone(),
         key: text(&task.origin.key),
@@ -234,6 +205,7 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
     task.tokens = tokens.into();
     task.quota = record.quota.and_then(Number::new);
     task.cost = record.cost.map(CostRecord::read).transpose()?.map(Box::new);
+    task.waiting_bill = record.waiting_bill.map(BillRecord::read).transpose()?.map(Box::new);
     task.failure = record.failure.as_deref().map(class).transpose()?;
     task.error = record.error.map(ErrorRecord::read).transpose()?.map(Arc::new);
     task.failed_poll = record.failed_poll.map(FailedPollRecord::read).transpose()?.map(Arc::new);
@@ -258,9 +230,9 @@ pub fn read(columns: Columns, record: &str) -> Result<Task, String> {
 mod tests {
     use super::*;
     use crate::domain::Reason;
-    use crate::domain::pricing::{CostSource, Currency, Money};
+    use crate::domain::pricing::{Billing, CostSource, Currency, Money};
     use crate::domain::reading::PollError;
-    use crate::domain::task::{FailedPoll, TaskCost, TaskError, TaskOrigin};
+    use crate::domain::task::{Counted, FailedPoll, TaskCost, TaskError, TaskOrigin};
 
     /// Names every field: a new field does not compile until it is stored, or omitted here with a reason.
     fn full_task() -> Task {
@@ -297,6 +269,7 @@ mod tests {
                 money: Money { micros: 7, currency: Currency::USD, source: CostSource::Derived },
                 counted: 5,
             })),
+            waiting_bill: Some(Box::new(Billing { units: Some(7.5), has_audio: Some(true), ..Billing::default() })),
             failure: Some(FailureClass::Quota),
             error: Some(Arc::new(TaskError {
                 code: Some("E1".to_owned()),
@@ -333,9 +306,8 @@ mod tests {
                 video: true,
                 gateway_lag: true,
                 vendor_latency: true,
-                charge: true,
+                charge_waits: true,
                 unpriced: true,
-                cost_waits: true,
             },
             revision: 7,
         }

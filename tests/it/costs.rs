@@ -48,7 +48,7 @@ async fn the_costs_of_tasks_are_the_counters_and_the_budget_also_after_a_restart
         simulation.address,
         serde_json::to_string(&simulation.ids()).unwrap(),
     );
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, &text).unwrap();
     let exporter = Exporter::start_file(&file).await;
     let is_settled = |page: &str| {
         let active = ["queued", "running", "unknown"].map(|status| {
@@ -95,6 +95,12 @@ async fn the_costs_of_tasks_are_the_counters_and_the_budget_also_after_a_restart
     let exporter = Exporter::start_file(&file).await;
     let again = exporter.page().await;
     assert!(is_near(check(&again), cost), "{again}");
+    exporter.stop().await;
+    // An upstream that is removed has spent what it has.
+    std::fs::write(&file, text.replace("name: gw", "name: renamed")).unwrap();
+    let exporter = Exporter::start_file(&file).await;
+    let page = exporter.page().await;
+    assert!(!page.contains("upstream=\"gw\"") && sum(&page, "videogen_budget_spent{") + 1e-6 >= cost, "{page}");
     exporter.stop().await;
 }
 
@@ -221,6 +227,11 @@ async fn other_accounts_are_read_where_they_are_and_unlimited_ones_have_no_balan
         "/v1/dashboard/billing/usage" => Some(json!({"object": "list", "total_usage": 97797.17})),
         _ => None,
     };
+    let absurd: Account = |path| match path {
+        "/v1/dashboard/billing/subscription" => Some(json!({"hard_limit_usd": -7.9e28})),
+        "/v1/dashboard/billing/usage" => Some(json!({"total_usage": 7.9e28})),
+        _ => None,
+    };
     let own: Account = |path| (path == "/v1/me?unit=cent").then(|| json!({"data": {"left": "1250", "spent": 50}}));
     let broke: Account = |path| match path {
         "/api/usage/token/" => Some(json!({"message": "This token status is unavailable", "success": false})),
@@ -232,6 +243,7 @@ async fn other_accounts_are_read_where_they_are_and_unlimited_ones_have_no_balan
     for (account, upstream, balance, used, is_read) in [
         (unlimited, plain, None, None, true),
         (old, plain, Some(3016.7283), Some(977.9717), true),
+        (absurd, plain, None, Some(7.9e26), true),
         (own, custom.as_str(), Some(12.5), Some(0.5), true),
         (broke, plain, None, None, false),
     ] {

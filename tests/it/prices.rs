@@ -143,10 +143,34 @@ fn own_rules_come_before_tables_and_the_longest_key_decides_among_entries() {
         config("files: [litellm-video.json]", "provider: openai_videos, base_url: 'https://api.openai.com/v1'");
     let rule = pricing.upstreams[0].billing.pricing.as_ref().unwrap().rule(&usage).unwrap();
     assert_eq!(rule.id, "files/litellm-video.json/openai/sora-2");
+    // The model that ran comes before a longer key of the one that was asked for.
+    let gateway = config("files: [litellm-video.json]", "provider: tokenhot");
+    let models = |models: [Option<&'static str>; 2]| micros(&gateway, &Usage { models, ..usage });
+    let (cheap, dear) = (Some("veo-3.1-lite-generate-preview"), Some("veo-3.1-generate-001"));
+    assert_eq!([models([dear, cheap]), models([cheap, dear])], [Ok(4_000_000), Ok(500_000)]);
+    assert_eq!(models([Some("mapped"), cheap]), Ok(500_000));
     let dear = "files: [litellm-video.json], currency: CNY";
     let text = format!("pricing: {{{dear}}}\nupstreams: [{{name: u, provider: ark}}]\n");
     let error = config::parse(&text, &fixture("prices/test.yml")).unwrap_err().to_string();
     assert!(error.contains("pricing.files.0: there is no rate from USD to CNY"), "{error}");
+}
+
+#[test]
+fn international_prices_of_dashscope_are_for_its_international_hosts_only() {
+    let usage = Usage { video_seconds: Some(1.0), resolution: Some("720p"), ..success("wan2.7-t2v") };
+    for (host, is_international) in [
+        ("dashscope.aliyuncs.com", false),
+        ("dashscope-intl.aliyuncs.com", true),
+        ("dashscope-us.aliyuncs.com", true),
+        ("ws1.cn-beijing.maas.aliyuncs.com", false),
+        ("ws1.ap-southeast-1.maas.aliyuncs.com", true),
+        ("proxy.example.com", false),
+        ("127.0.0.1:8080", false),
+    ] {
+        let config = config("files: [litellm-video.json]", &format!("provider: dashscope, base_url: 'https://{host}'"));
+        let rule = config.upstreams[0].billing.pricing.as_ref().unwrap().rule(&usage).unwrap();
+        assert_eq!(rule.id.contains("/qwencloud/"), is_international, "{host}: {}", rule.id);
+    }
 }
 
 /// What `videogen-exporter price` prints for a saved answer.
@@ -213,6 +237,7 @@ fn recorded_answers_of_each_vendor_are_priced_in_the_vendors_own_way() {
         ("provider: tokenhot", quota.to_owned(), "new_api/succeeded", ruled("0.257810")),
         ("provider: kling", quota.to_owned(), "kling/succeeded", r#"{"unpriced":"no_usage"}"#.to_owned()),
         ("provider: tokenhot", unit("1"), "new_api/succeeded", r#"{"unpriced":"no_usage"}"#.to_owned()),
+        ("provider: tokenhot", unit("0.1"), "new_api/gateway_kling_succeeded", ruled("0.350000")),
         ("provider: xai", quota.to_owned(), "xai/succeeded", format!("{}}}", cost("0.640000", "reported"))),
         ("provider: tokenhot", quota.to_owned(), "new_api/xai_done", format!("{}}}", cost("0.050000", "reported"))),
         (
@@ -252,6 +277,9 @@ fn an_answer_without_tokens_is_priced_by_the_published_formula_and_says_so() {
     // 864 x 496 x (24 x 5 + 1) / 1024 = 50638 tokens.
     let expected = r#"{"cost":"0.324083","currency":"USD","source":"derived","rule":"rules/0"}"#;
     assert_eq!(save(&answer), expected);
+    answer["usage"] = json!({"completion_tokens": 0, "total_tokens": 0});
+    assert_eq!(save(&answer), expected, "no video is made of 0 tokens");
+    answer.as_object_mut().unwrap().remove("usage");
     answer["resolution"] = json!("8K");
     assert_eq!(save(&answer), r#"{"unpriced":"no_resolution"}"#);
     answer["resolution"] = json!("480p");
@@ -259,6 +287,25 @@ fn an_answer_without_tokens_is_priced_by_the_published_formula_and_says_so() {
     assert_eq!(save(&answer), r#"{"unpriced":"no_duration"}"#);
     answer["model"] = json!("wan-3");
     assert_eq!(save(&answer), r#"{"unpriced":"no_rule"}"#);
+}
+
+#[test]
+fn a_rule_is_matched_by_the_words_of_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut answer: Value =
+        serde_json::from_str(&fs::read_to_string(fixture("providers/ark/succeeded.json")).unwrap()).unwrap();
+    for (resolution, tier, rule) in
+        [("ultra", "turbo", "rules/0"), ("1280 x 720", "default", "rules/1"), ("720p", "default", "rules/1")]
+    {
+        (answer["resolution"], answer["service_tier"]) = (json!(resolution), json!(tier));
+        let file = folder.path().join("answer.json");
+        fs::write(&file, answer.to_string()).unwrap();
+        let pricing = "rules: [{match: {resolution: ultra, service_tier: turbo}, price: {per: task, amount: 1}}, \
+                       {match: {resolution: 720p, service_tier: default}, price: {per: task, amount: 1}}]";
+        let printed = price(folder.path(), pricing, "provider: ark", &file);
+        let expected = format!(r#"{{"cost":"1.000000","currency":"USD","source":"metered","rule":"{rule}"}}"#);
+        assert_eq!(printed, expected, "{resolution} {tier}");
+    }
 }
 
 #[test]
@@ -368,4 +415,19 @@ fn check_shows_the_rules_of_known_models_and_warns_of_a_rule_that_never_matches(
     ] {
         assert!(shown.lines().any(|shown| shown == line), "no {line:?} in\n{shown}");
     }
+    // A rule for all covers one for every provider, and a whole table by one line.
+    fs::write(
+        &file,
+        "pricing:\n  files: [litellm.json]\n  rules:\n\
+         \x20   - {match: {upstream: '*'}, price: {per: task, amount: 1}}\n\
+         \x20   - {match: {provider: ark}, price: {per: task, amount: 1}}\n\
+         upstreams: [{name: gw, provider: tokenhot}]\n",
+    )
+    .unwrap();
+    let output = program().args(["check", &format!("--config.file={}", file.display())]).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let warnings: Vec<&str> = shown.lines().filter(|line| line.contains("can never match")).collect();
+    assert_eq!(warnings.len(), 2, "{shown}");
+    assert!(warnings[0].ends_with(" and 84 more can never match: rules/0 matches whatever they do"), "{shown}");
+    assert!(warnings[1].ends_with("rules/1 can never match: rules/0 matches whatever it does"), "{shown}");
 }

@@ -74,6 +74,7 @@ static PRICES: LazyLock<Pricing> = LazyLock::new(|| {
     let price =
         Price { per: Measure::Token, amount: Amount::Fixed("1.5".parse().unwrap()), each: 100.into(), after: 0.into() };
     let rule = PriceRule {
+        is_table_entry: false,
         id: "rules/0".to_owned(),
         condition: Condition::default(),
         valid: Validity::default(),

@@ -7,6 +7,8 @@ use super::cost_words::Unpriced;
 pub struct Billing {
     /// Seconds that the provider bills, where it tells them apart from the length of the video.
     pub seconds: Option<f64>,
+    /// The provider's own units, inside a gateway.
+    pub units: Option<f64>,
     /// Images that were given.
     pub input_images: Option<f64>,
     /// A video was given.

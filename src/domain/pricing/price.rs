@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use super::condition::resolution_lines;
 use super::cost_words::{CostSource, Unpriced};
 use super::usage::{Usage, decimal};
+use crate::domain::Status;
 use crate::domain::enum_words::enum_words;
 
 enum_words! {
@@ -83,15 +84,20 @@ impl Price {
 
     /// How many of what it is for.
     fn used(&self, usage: &Usage<'_>) -> Result<(Decimal, CostSource), Unpriced> {
+        // No video is made of 0 tokens, or is 0 s long: such a number is not known.
+        let is_known = |told: &f64| *told > 0.0 || usage.status != Status::Succeeded;
         let (told, otherwise) = match self.per {
-            Measure::Token => match (Usage::total_of(usage.tokens), usage.billing.predicted_tokens) {
+            Measure::Token => match (Usage::total_of(usage.tokens).filter(is_known), usage.billing.predicted_tokens) {
                 (None, Some(predicted)) => {
                     let predicted = decimal(predicted?).ok_or(Unpriced::NoUsage)?;
                     return Ok((predicted, CostSource::Derived));
                 }
                 (tokens, _) => (tokens, Unpriced::NoUsage),
             },
-            Measure::Second => (usage.billing.seconds.or(usage.video_seconds), Unpriced::NoDuration),
+            Measure::Second => {
+                let billed = usage.billing.seconds.filter(is_known);
+                (billed.or_else(|| usage.video_seconds.filter(is_known)), Unpriced::NoDuration)
+            }
             Measure::Clip | Measure::Task => (Some(1.0), Unpriced::NoUsage),
             Measure::Image => (usage.billing.input_images, Unpriced::NoUsage),
             Measure::Unit => (usage.units, Unpriced::NoUsage),

@@ -55,7 +55,10 @@ pub struct Quote<'a> {
 impl Pricing {
     /// The rule of a task.
     pub fn rule(&self, usage: &Usage<'_>) -> Option<&PriceRule> {
-        self.rules.iter().find(|rule| rule.matches(usage))
+        let first = self.rules.iter().find(|rule| rule.matches(usage))?;
+        let ran = Usage { models: [usage.models[0], None], ..*usage };
+        let by_model = || self.rules.iter().find(|rule| rule.is_table_entry && rule.matches(&ran));
+        Some(if first.is_table_entry { by_model().unwrap_or(first) } else { first })
     }
 
     /// What an ended task costs: as reported, else by its rule.

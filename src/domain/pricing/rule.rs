@@ -53,6 +53,8 @@ impl Validity {
 pub struct PriceRule {
     /// Where it stands: `rules/N`, or `files/FILE/KEY`.
     pub id: String,
+    /// It is an entry of a table that others keep: one for the model that ran is used before one for the model that was asked for.
+    pub is_table_entry: bool,
     /// Which tasks it is for.
     pub condition: Condition,
     /// When.

@@ -26,14 +26,24 @@ pub fn add_spending(db: &Connection, upstream: &str, spent: &Spending, now: Time
 /// What was spent by the tasks of an upstream, by budget and period.
 pub fn spending(db: &Connection, upstream: &str) -> rusqlite::Result<Vec<Spending>> {
     let sql = format!("select budget, currency, period, spent from budgets where upstream = {UPSTREAM}");
-    let spending = |row: &Row<'_>| {
-        let currency = Currency::from_code(&row.get::<_, String>(1)?);
-        let (budget, period): (String, String) = (row.get(0)?, row.get(2)?);
-        let micros = u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0);
-        Ok(currency.map(|currency| Spending { budget: budget.into(), currency, period, micros }))
-    };
-    let found: Vec<_> = db.prepare(&sql)?.query_map([upstream], spending)?.collect::<rusqlite::Result<_>>()?;
+    let found: Vec<_> = db.prepare(&sql)?.query_map([upstream], read_spending)?.collect::<rusqlite::Result<_>>()?;
     Ok(found.into_iter().flatten().collect())
+}
+
+/// What was spent by the tasks of all other upstreams than these.
+pub fn other_spending(db: &Connection, upstreams: &[Arc<str>]) -> rusqlite::Result<Vec<Spending>> {
+    let sql = "select budget, currency, period, spent, name from budgets join upstreams on upstreams.id = upstream";
+    let with_name = |row: &Row<'_>| Ok((row.get::<_, String>(4)?, read_spending(row)?));
+    let found: Vec<_> = db.prepare(sql)?.query_map([], with_name)?.collect::<rusqlite::Result<_>>()?;
+    let is_other = |name: &str| !upstreams.iter().any(|upstream| **upstream == *name);
+    Ok(found.into_iter().filter(|(name, _)| is_other(name)).filter_map(|(_, spending)| spending).collect())
+}
+
+fn read_spending(row: &Row<'_>) -> rusqlite::Result<Option<Spending>> {
+    let currency = Currency::from_code(&row.get::<_, String>(1)?);
+    let (budget, period): (String, String) = (row.get(0)?, row.get(2)?);
+    let micros = u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0);
+    Ok(currency.map(|currency| Spending { budget: budget.into(), currency, period, micros }))
 }
 
 /// Adds the latency of a task; the oldest of its model gives way.

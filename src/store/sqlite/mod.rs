@@ -97,6 +97,7 @@ impl Engine {
         Ok(match command {
             Command::Load(key, labels) => Output::Loaded(load(db, key, labels)?),
             Command::LoadCounters(key, labels) => Output::Counters(counters::snapshots(db, key, labels)?),
+            Command::LoadOtherSpending(upstreams) => Output::Spending(costs::other_spending(db, upstreams)?),
             Command::Timeline(upstream, id) => Output::Timeline(tasks::timeline(db, upstream, id)?),
             Command::KnownIds { named_before, after, limit } => {
                 Output::KnownIds(known_ids::page(db, *named_before, after, *limit)?)
@@ -200,7 +201,11 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
                 known_ids::forget(db, &known.upstream, &known.id, *before)?;
             }
         }
-        Command::Load(..) | Command::LoadCounters(..) | Command::Timeline(..) | Command::KnownIds { .. } => {}
+        Command::Load(..)
+        | Command::LoadCounters(..)
+        | Command::LoadOtherSpending(_)
+        | Command::Timeline(..)
+        | Command::KnownIds { .. } => {}
     }
     Ok(Output::Done)
 }
