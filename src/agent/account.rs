@@ -1,5 +1,6 @@
 //! Reads the balance of an upstream's account, and how many of a gateway's units are one unit of money.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rust_decimal::Decimal;
@@ -9,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::clock::{self, Clock};
-use crate::config::{Balance, CustomBalance, QuotaPerUnit, Upstream};
+use crate::config::{Balance, CustomBalance, QuotaPerUnit, Upstream, UpstreamBilling};
 use crate::domain::policy::QuotaRate;
 use crate::domain::pricing::Currency;
 use crate::domain::{ApiError, Reason};
@@ -61,7 +62,8 @@ struct Reader {
     paused_until: Option<Instant>,
     /// The gateway has only the old billing API.
     has_old_api: bool,
-    was_reported: bool,
+    /// What was logged.
+    reported: BTreeSet<Operation>,
 }
 
 impl Default for AccountReader {
@@ -88,7 +90,7 @@ impl AccountReader {
                 rate_due: None,
                 paused_until: None,
                 has_old_api: false,
-                was_reported: false,
+                reported: BTreeSet::new(),
             };
             running.spawn(reader.run());
         }
@@ -111,11 +113,22 @@ impl AccountReader {
     }
 }
 
+/// Whether a gateway is asked for its units: for charges, or to show its balance as money.
+pub fn needs_rate(billing: &UpstreamBilling) -> bool {
+    match billing.quota_per_unit {
+        Some(QuotaPerUnit::Auto) => true,
+        Some(QuotaPerUnit::Fixed(_)) => false,
+        None => billing.balance.as_ref().is_some_and(|balance| balance.custom.is_none()),
+    }
+}
+
 impl Reader {
     async fn run(mut self) {
         loop {
             let begun = clock::instant();
-            let needs_rate = self.needs_rate();
+            let billing = &self.upstream.billing;
+            // Without units of its own, the old API tells dollars.
+            let needs_rate = needs_rate(billing) && (billing.quota_per_unit.is_some() || !self.has_old_api);
             if needs_rate && self.rate_due.is_none_or(|due| due <= begun) {
                 let is_read = self.read_rate().await;
                 self.rate_due = Some(begun + if is_read { RATE_INTERVAL } else { RATE_RETRY });
@@ -131,27 +144,18 @@ impl Reader {
         }
     }
 
-    /// Whether the gateway is asked for its units: for charges, or to show its balance as money.
-    fn needs_rate(&self) -> bool {
-        let billing = &self.upstream.billing;
-        let is_gateways = billing.balance.as_ref().is_some_and(|balance| balance.custom.is_none());
-        match billing.quota_per_unit {
-            Some(QuotaPerUnit::Auto) => true,
-            Some(QuotaPerUnit::Fixed(_)) => false,
-            None => is_gateways && !self.has_old_api,
-        }
-    }
-
     async fn read_rate(&mut self) -> bool {
-        let read = self.send(&balance::quota_request(), None, balance::read_quota_per_unit).await;
+        let operation = Operation::QuotaPerUnit;
+        let read = self.send(operation, &balance::quota_request(), None, balance::read_quota_per_unit).await;
         match read {
             Ok(units) => {
+                self.reported.remove(&operation);
                 let rate = QuotaRate { units, currency: Currency::USD };
                 self.known.send_modify(|known| known.rate = Some(rate));
                 true
             }
             Err(error) => {
-                self.report("how many units are one dollar", &error);
+                self.report(operation, &error);
                 false
             }
         }
@@ -160,7 +164,7 @@ impl Reader {
     async fn read_balance(&mut self, balance: &Balance) {
         match self.account(balance).await {
             Ok(Some(account)) => {
-                self.was_reported = false;
+                self.reported.remove(&Operation::Balance);
                 let at = self.clock.to_wall(self.clock.now().steady);
                 self.metrics.account(&self.upstream.name, &account, at);
                 self.known.send_modify(|known| known.failed_reads = Some(0));
@@ -168,7 +172,7 @@ impl Reader {
             }
             // Without the gateway's units its amounts are no money.
             Ok(None) => {}
-            Err(error) => self.report("the balance", &error),
+            Err(error) => self.report(Operation::Balance, &error),
         }
         let failed_reads = self.known.borrow().failed_reads.map(|failed| failed + 1);
         let is_unknown = failed_reads.is_some_and(|failed| failed >= INTERVALS_UNTIL_UNKNOWN);
@@ -179,10 +183,10 @@ impl Reader {
     }
 
     /// Logs once that something cannot be read, until it was read again.
-    fn report(&mut self, what: &str, error: &ApiError) {
-        if !std::mem::replace(&mut self.was_reported, true) {
-            let (name, reason) = (&self.upstream.name, error.kind.as_str());
-            tracing::warn!(upstream.name = %name, reason, "{what} cannot be read");
+    fn report(&mut self, operation: Operation, error: &ApiError) {
+        if self.reported.insert(operation) {
+            let (name, operation, reason) = (&self.upstream.name, operation.as_str(), error.kind.as_str());
+            tracing::warn!(upstream.name = %name, operation, reason, "the account cannot be read");
         }
     }
 
@@ -220,12 +224,13 @@ impl Reader {
     async fn read(&mut self, place: BalancePlace<'_>, key: Option<&Credentials>) -> Result<AccountAmounts, ApiError> {
         let request = balance::request(&self.upstream.dialect, place);
         let request = request.ok_or_else(|| ApiError::new(Reason::BadRequest))?;
-        self.send(&request, key, |response| balance::read(place, response)).await
+        self.send(Operation::Balance, &request, key, |response| balance::read(place, response)).await
     }
 
     /// Sends a request, and counts it.
     async fn send<T>(
         &mut self,
+        operation: Operation,
         request: &Request,
         key: Option<&Credentials>,
         read: impl FnOnce(&Response) -> Result<T, ApiError>,
@@ -246,7 +251,7 @@ impl Reader {
         };
         let reason = result.as_ref().err().map(|error| error.kind);
         let at = self.clock.to_wall(self.clock.now().steady);
-        let outcome = RequestOutcome { operation: Operation::Balance, code, reason, took, at, date: None };
+        let outcome = RequestOutcome { operation, code, reason, took, at, date: None };
         self.metrics.request_ended(&self.upstream.name, &outcome);
         result
     }

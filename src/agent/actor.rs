@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
 
 use super::API_SOURCE;
-use super::account::{AccountReader, KnownAccount};
+use super::account::{self, AccountReader, KnownAccount};
 use super::command::Command;
 use super::discovery::{SourceReaders, sources_of};
 use super::members::Members;
@@ -19,7 +19,7 @@ use super::services::Services;
 use super::settings::UpstreamSettings;
 use super::tracker::Tracker;
 use crate::clock;
-use crate::config::{QuotaPerUnit, Upstream};
+use crate::config::Upstream;
 use crate::counters::CounterSnapshot;
 use crate::domain::Task;
 use crate::liveness::Pulse;
@@ -156,9 +156,10 @@ impl UpstreamActor {
         let batch = upstream.dialect.batch().map(|_| Operation::Batch);
         let list = (!upstream.list_sources.is_empty()).then_some(Operation::List);
         let billing = &upstream.billing;
-        let asks_account = billing.balance.is_some() || billing.quota_per_unit == Some(QuotaPerUnit::Auto);
-        let balance = asks_account.then_some(Operation::Balance);
-        let operations: Vec<Operation> = [Some(Operation::Get), batch, list, balance].into_iter().flatten().collect();
+        let balance = billing.balance.as_ref().map(|_| Operation::Balance);
+        let units = account::needs_rate(billing).then_some(Operation::QuotaPerUnit);
+        let operations: Vec<Operation> =
+            [Some(Operation::Get), batch, list, balance, units].into_iter().flatten().collect();
         metrics.create(&upstream.name, &operations);
         if upstream.webhook.is_some() {
             metrics.create_webhook(&upstream.name);

@@ -7,6 +7,7 @@ use super::failure::{Failure, print_line};
 use super::runtime::block_on;
 use crate::config::{self, Config, PerTask, State, TaskStatusForm, Upstream};
 use crate::domain::label_set::{OTHER, UNKNOWN_MODEL};
+use crate::domain::pricing::{CostSource, Money};
 use crate::source::Source;
 use crate::store;
 
@@ -28,6 +29,9 @@ fn print_prices(config: &Config, upstream: &Upstream) -> Result<(), Failure> {
             Ok(counted) => models.extend(counted.into_iter().filter(|model| model != OTHER && model != UNKNOWN_MODEL)),
             Err(error) => print_line(format_args!("  models that the state knows are not shown: {error}"))?,
         }
+    }
+    if models.is_empty() {
+        print_line("  no model is known yet: name some in metrics.models to see their prices")?;
     }
     for model in models {
         let rules: Vec<&str> = config::rules_of_model(pricing, &model).take(SHOWN_RULES + 1).collect();
@@ -65,6 +69,10 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             polling.requests_per_second,
             polling.max_in_flight
         ))?;
+        if let Some(balance) = &upstream.billing.balance {
+            let interval = config::ConfigDuration(balance.refresh_interval);
+            print_line(format_args!("  balance: read every {interval}"))?;
+        }
         print_prices(&config, upstream)?;
         let mut ids_of_upstream = BTreeSet::new();
         for (label, mut source) in Source::from_upstream(upstream) {
@@ -94,6 +102,11 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     if let Some(pricing) = &config.pricing {
         let (rules, currency) = (pricing.rules.len(), pricing.currency.code());
         print_line(format_args!("pricing: {rules} rules, costs in {currency}"))?;
+        for budget in &pricing.budgets {
+            let money = Money { micros: budget.micros, currency: budget.currency, source: CostSource::Metered };
+            let (name, amount, per) = (&budget.name, money.to_f64(), budget.per.as_str());
+            print_line(format_args!("  budget {name}: {amount} {} for each {per}", budget.currency.code()))?;
+        }
         for table in &pricing.tables {
             print_line(format_args!("  {table}"))?;
         }

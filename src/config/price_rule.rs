@@ -284,6 +284,9 @@ impl PriceConfig {
             PerConfig::Quota => Measure::Quota,
             PerConfig::Task => Measure::Task,
         };
+        if !self.by_seconds.is_empty() && !matches!(per, Measure::Clip | Measure::Task) {
+            problems.add(format!("{at}.by_seconds"), "only a price per clip or task has it");
+        }
         if self.of.is_some() && per != Measure::Image {
             problems.add(format!("{at}.of"), "only a price per image has it");
         }

@@ -164,7 +164,7 @@ impl PricingConfig {
                     rules.extend(read.into_iter().map(|rule| (at.clone(), rule)));
                     tables.push(table);
                 }
-                Err(error) => problems.add(at, format!("{file}: {error}")),
+                Err(errors) => errors.iter().for_each(|error| problems.add(&at, format!("{file}: {error}"))),
             }
         }
         warn_of_covered(&rules, problems);
@@ -224,19 +224,27 @@ fn check_rate(
     problems: &mut Problems,
 ) {
     if !has_rate(rule, currency, rates) {
-        let code = rule.rule.currency.code();
-        problems
-            .add(at, format!("there is no rate from {code} to {}; give it in pricing.rates.{code}", currency.code()));
+        let (id, code, own) = (&rule.rule.id, rule.rule.currency.code(), currency.code());
+        problems.add(at, format!("{id}: there is no rate from {code} to {own}; give it in pricing.rates.{code}"));
     }
 }
 
 /// The rules of a file, and what was read, for people.
-fn read_table(folder: &Path, file: &str, defaults: (Currency, ChargeOn)) -> Result<(Vec<ScopedRule>, String), String> {
-    let text =
-        files::read_text(&folder.join(file), MAX_TABLE).map_err(|error| format!("cannot read the file: {error}"))?;
-    let json: Option<Value> = serde_json::from_str(&text).ok();
-    if let Some(Value::Object(table)) = json.filter(|table| table.get("rules").is_none()) {
-        let (rules, without_price) = litellm::read(&table, file, defaults.1)?;
+fn read_table(
+    folder: &Path,
+    file: &str,
+    defaults: (Currency, ChargeOn),
+) -> Result<(Vec<ScopedRule>, String), Vec<String>> {
+    let text = files::read_text(&folder.join(file), MAX_TABLE)
+        .map_err(|error| vec![format!("cannot read the file: {error}")])?;
+    let json = serde_json::from_str::<Value>(&text);
+    if let Err(error) = &json
+        && Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+    {
+        return Err(vec![format!("this is no JSON: {error}")]);
+    }
+    if let Some(Value::Object(table)) = json.ok().filter(|table| table.get("rules").is_none()) {
+        let (rules, without_price) = litellm::read(&table, file, defaults.1).map_err(|error| vec![error])?;
         let shown = format!("{file}: {} prices of LiteLLM's table; {without_price} without a price", rules.len());
         return Ok((rules, shown));
     }
@@ -245,7 +253,7 @@ fn read_table(folder: &Path, file: &str, defaults: (Currency, ChargeOn)) -> Resu
         // The second form; its error tells more where the file is a list.
         Err(error) => match from_text::<Vec<RuleConfig>>(&text) {
             Ok(rules) => rules,
-            Err(of_list) => return Err(if text.trim_start().starts_with('-') { of_list } else { error }),
+            Err(of_list) => return Err(vec![if text.trim_start().starts_with('-') { of_list } else { error }]),
         },
     };
     let mut problems = Problems::default();
@@ -254,8 +262,8 @@ fn read_table(folder: &Path, file: &str, defaults: (Currency, ChargeOn)) -> Resu
         checked.extend(rule.check((format!("files/{file}/{n}"), &format!("rules.{n}")), defaults, &mut problems));
     }
     let found = problems.with_origins(|_| super::problem::Origin::File(file.into(), None));
-    if let Some(problem) = found.first() {
-        return Err(format!("{}: {}", problem.key, problem.message));
+    if !found.is_empty() {
+        return Err(found.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect());
     }
     let shown = format!("{file}: {} rules", checked.len());
     Ok((checked, shown))

@@ -85,8 +85,21 @@ impl Problems {
         self.found.is_empty()
     }
 
-    /// Adds the origins.
-    pub fn with_origins(self, origin: impl Fn(&str) -> Origin) -> Vec<Problem> {
+    /// Adds the origins. That a key is missing is left out where another problem says that it is there, but wrong.
+    pub fn with_origins(mut self, origin: impl Fn(&str) -> Origin) -> Vec<Problem> {
+        let found = std::mem::take(&mut self.found);
+        let missing = |(key, message): &(String, String)| {
+            let (name, _) = message.strip_prefix("the key `")?.split_once("` is missing")?;
+            Some(if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") })
+        };
+        let (consequences, causes): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|problem| missing(problem).is_some());
+        self.found = causes;
+        for problem in consequences {
+            if missing(&problem).is_none_or(|key| !self.has_at_or_below(&key)) {
+                self.found.push(problem);
+            }
+        }
         self.found.into_iter().map(|(key, message)| Problem { origin: origin(&key), key, message }).collect()
     }
 }

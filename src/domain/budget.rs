@@ -85,12 +85,16 @@ impl Budget {
 impl Period {
     /// The period of a time, by its word and first day.
     pub fn text(self, wall: Timestamp) -> String {
-        let word = match self {
+        format!("{} {}", self.as_str(), self.first_day(wall))
+    }
+
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Day => "day",
             Self::Week => "week",
             Self::Month => "month",
-        };
-        format!("{word} {}", self.first_day(wall))
+        }
     }
 
     /// When the period of a time ends.

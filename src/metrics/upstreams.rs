@@ -39,8 +39,10 @@ enum_words! {
         Batch = "batch",
         /// A page of the upstream's own list.
         List = "list",
-        /// The account's balance, or how many units are one unit of money.
+        /// The account's balance.
         Balance = "balance",
+        /// How many of a gateway's units are one unit of money.
+        QuotaPerUnit = "quota_per_unit",
     }
 }
 
@@ -266,7 +268,7 @@ impl UpstreamMetrics {
             Some(reason) => self.errors.with_label_values(&[upstream, operation, reason.as_str()]).inc(),
             None => self.last_success.with_label_values(&[upstream, operation]).set(ended.at.as_secs_f64()),
         }
-        if ended.operation != Operation::Balance {
+        if !matches!(ended.operation, Operation::Balance | Operation::QuotaPerUnit) {
             let up = ended.reason.is_none_or(Reason::is_about_one_task);
             self.up.with_label_values(&[upstream]).set(f64::from(u8::from(up)));
         }

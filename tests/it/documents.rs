@@ -26,12 +26,12 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// A generated file is up to date; `VGX_BLESS=1` writes it.
-fn assert_up_to_date(path: &str, now: &str) {
+pub fn assert_up_to_date(path: &str, now: &str) {
     if std::env::var("VGX_BLESS").is_ok() {
         fs::write(root().join(path), now).unwrap();
     }
@@ -39,7 +39,7 @@ fn assert_up_to_date(path: &str, now: &str) {
 }
 
 /// The document with the text between two marks replaced.
-fn replace_section(text: &str, name: &str, new: &str) -> String {
+pub fn replace_section(text: &str, name: &str, new: &str) -> String {
     let (begin, end) = (format!("<!-- {name}: written by the tests -->\n"), format!("<!-- end of {name} -->"));
     let (head, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no mark {begin}"));
     let (_, tail) = rest.split_once(&end).unwrap_or_else(|| panic!("no mark {end}"));

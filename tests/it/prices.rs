@@ -1,5 +1,6 @@
 //! What tasks cost: every video entry of `LiteLLM`'s table, and recorded answers of each vendor by prices in each vendor's own way.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,11 @@ use serde_json::{Value, json};
 use videogen_exporter::config::{self, Config};
 use videogen_exporter::domain::pricing::{Billing, CostSource, Money, Unpriced, Usage};
 use videogen_exporter::domain::reading::{Cost, Tokens};
-use videogen_exporter::domain::{Status, Timestamp};
+use videogen_exporter::domain::{Answer, Status, Timestamp};
 
+use crate::documents;
 use crate::program::program;
+use crate::providers::manifest;
 
 fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)
@@ -152,7 +155,7 @@ fn own_rules_come_before_tables_and_the_longest_key_decides_among_entries() {
     let dear = "files: [litellm-video.json], currency: CNY";
     let text = format!("pricing: {{{dear}}}\nupstreams: [{{name: u, provider: ark}}]\n");
     let error = config::parse(&text, &fixture("prices/test.yml")).unwrap_err().to_string();
-    assert!(error.contains("pricing.files.0: there is no rate from USD to CNY"), "{error}");
+    assert!(error.contains("there is no rate from USD to CNY; give it in pricing.rates.USD"), "{error}");
 }
 
 #[test]
@@ -184,6 +187,45 @@ fn price(folder: &Path, pricing: &str, upstream: &str, answer: &Path) -> String 
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+type Tells = fn(&Answer) -> bool;
+
+/// What an answer may tell for a price.
+const TOLD: [(&str, Tells); 9] = [
+    ("model", |answer| answer.told_model().is_some()),
+    ("resolution", |answer| answer.resolution.is_some()),
+    ("seconds", |answer| answer.video_seconds.or(answer.billing.seconds).is_some()),
+    ("tokens", |answer| !answer.tokens.is_empty()),
+    ("units or quota", |answer| answer.credits.is_some()),
+    ("images", |answer| answer.billing.input_images.is_some()),
+    ("video given", |answer| answer.billing.has_input_video.is_some()),
+    ("sound", |answer| answer.billing.has_audio.is_some()),
+    ("money", |answer| answer.cost.is_some()),
+];
+
+#[test]
+fn the_document_tells_what_the_recorded_successes_of_each_provider_tell() {
+    let mut told: BTreeMap<String, [bool; TOLD.len()]> = BTreeMap::new();
+    for entry in manifest().into_iter().filter(|entry| entry.provider != "custom") {
+        let Ok(answer) = entry.read() else { continue };
+        if answer.status() == Status::Succeeded {
+            let of_provider = told.entry(entry.provider).or_default();
+            TOLD.iter().zip(of_provider).for_each(|((_, tells), told)| *told |= tells(&answer));
+        }
+    }
+    let row = |cells: &mut dyn Iterator<Item = &str>| format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "));
+    let mut table = row(&mut std::iter::once("provider").chain(TOLD.iter().map(|(name, _)| *name)));
+    table += &row(&mut std::iter::repeat_n("---", TOLD.len() + 1));
+    for (provider, told) in &told {
+        let name = format!("`{provider}`");
+        table += &row(&mut std::iter::once(&*name).chain(told.iter().map(|told| if *told { "yes" } else { "–" })));
+    }
+    assert!(told.len() >= 18, "{told:?}");
+    documents::assert_up_to_date(
+        "docs/costs.md",
+        &documents::replace_section(&documents::read("docs/costs.md"), "told", &table),
+    );
 }
 
 /// Recorded answers with prices in the way in which each vendor bills; the amounts are examples of their pages of November 2026.

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use videogen_exporter::clock::Clock;
 use videogen_exporter::counters::ZeroHold;
 use videogen_exporter::domain::budget::{Budget, Period};
+use videogen_exporter::domain::latency::LatencySample;
 use videogen_exporter::domain::policy::BillingRules;
 use videogen_exporter::domain::pricing::{
     Amount, ChargeOn, Condition, Currency, Measure, Minimum, Price, PriceRule, Pricing, Validity,
@@ -581,4 +582,23 @@ async fn commits_wait_and_other_commands_fail_while_the_file_is_locked() {
     let (tasks, counts) = all(&store).await;
     assert_eq!(without_transitions(counts), counts_of(&tasks));
     assert_eq!(tasks.iter().filter(|task| !task.is_active()).count(), MAX_WAITING);
+}
+
+#[tokio::test]
+async fn of_each_model_the_last_latencies_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("s.db"));
+    let tasks: Vec<_> = (0..510).map(|n| task(&format!("t{n}"))).collect();
+    add(&store.0, discovery(tasks.clone(), &[], at(1000))).await;
+    let sample = |n: i64| LatencySample { at: at(n), millis: n.unsigned_abs() };
+    let ends = (0..).zip(&tasks).map(|(n, task)| {
+        let transition = read(task, Status::Succeeded);
+        Transition { sample: transition.sample.map(|_| sample(n)), ..transition }
+    });
+    commit(&store.0, ends.collect()).await;
+    execute(&store.0, Command::DropUnused(at(5))).await;
+    let loaded = load(&store.0, Vec::new()).await.unwrap();
+    let millis: Vec<u64> = loaded.samples.iter().map(|(_, sample)| sample.millis).collect();
+    assert_eq!(millis, (10..510).collect::<Vec<u64>>());
+    close(store).await;
 }

@@ -136,7 +136,8 @@ fn budgets() -> Vec<Panel> {
     let spent = format!("sum by (budget, currency) (videogen_budget_spent{{{JOB}}})");
     let amount = format!("max by (budget, currency) (videogen_budget{{{JOB}}})");
     let end = format!("max by (budget) (videogen_budget_end_timestamp_seconds{{{JOB}}} - time())");
-    let pace = format!("sum by (budget, currency) (increase(videogen_budget_spent{{{JOB}}}[7d])) / 604800");
+    let hours = format!("max by (budget, currency) (count_over_time(videogen_budget_spent{{{JOB}}}[7d:1h]))");
+    let pace = format!("sum by (budget, currency) (increase(videogen_budget_spent{{{JOB}}}[7d])) / (3600 * {hours})");
     vec![
         Panel::row("Budgets"),
         Panel::bar_gauge(
@@ -170,11 +171,12 @@ fn budgets() -> Vec<Panel> {
 
 fn accounts() -> Vec<Panel> {
     let of = |metric: &str| format!("max by (upstream, currency) ({metric}{{{UPSTREAM}}})");
-    let slope = |sign: &str, metric: &str| {
-        format!("(max by (upstream, currency) ({sign}deriv({metric}{{{UPSTREAM}}}[1d])) > 0)")
-    };
-    let pace = format!("{} or {}", slope("", "videogen_account_used"), slope("-", "videogen_account_balance"));
-    let days = format!("{} / (86400 * ({pace}))", of("videogen_account_balance"));
+    let (balance, used) =
+        (format!("videogen_account_balance{{{UPSTREAM}}}"), format!("videogen_account_used{{{UPSTREAM}}}"));
+    let spent = |amount: &str| format!("(max by (upstream, currency) ({amount}) > 0)");
+    let falls = format!("sum_over_time(clamp_min({balance} offset 5m - {balance}, 0)[1d:5m])");
+    let pace = format!("{} or {}", spent(&format!("increase({used}[1d])")), spent(&falls));
+    let days = format!("{} / ({pace})", of("videogen_account_balance"));
     vec![
         Panel::row("Accounts"),
         Panel::lines("Balance", "What the accounts at the upstreams still have.")

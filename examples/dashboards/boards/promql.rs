@@ -85,7 +85,8 @@ pub fn quantile(quantile: &str, by: &str, bucket: &str) -> String {
     format!("histogram_quantile({quantile}, sum by ({by}) (rate({bucket})))")
 }
 
-/// A quantile of the latency of succeeded tasks, by these labels and `latency_source`: told, or where a model tells none, observed.
+/// A quantile of the latency of succeeded tasks, by these labels and `latency_source`: told, or where fewer than half of a
+/// model's tasks tell it, observed.
 pub fn latency(quantile: &str, by: &str, matchers: &str, range: &str) -> String {
     const KEY: &str = "job, upstream, model";
     let more = by.split(", ").filter(|label| !label.is_empty() && !KEY.split(", ").any(|key| key == *label));
@@ -98,11 +99,13 @@ pub fn latency(quantile: &str, by: &str, matchers: &str, range: &str) -> String 
         format!(r#"label_replace({buckets}, "latency_source", "{source}", "", "")"#)
     };
     let (told, observed) = (of("latency", "told"), of("observed_latency", "observed"));
-    let has_told = format!("sum by ({keys}) (increase({})) > 0", family("latency", "count"));
+    let count = |name: &str| format!("sum by ({keys}) (increase({}))", family(name, "count"));
+    let (told_count, observed_count) = (count("latency"), count("observed_latency"));
     let by = if by.is_empty() { String::new() } else { format!("{by}, ") };
     format!(
         "histogram_quantile({quantile}, sum by (le, {by}latency_source) \
-         (({told} and on ({keys}) {has_told}) or on (le, {keys}) {observed})) >= 0"
+         (({told} and on ({keys}) {told_count} > 0 unless on ({keys}) 2 * {told_count} < {observed_count}) \
+         or on (le, {keys}) {observed})) >= 0"
     )
 }
 
