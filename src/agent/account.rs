@@ -58,6 +58,7 @@ struct Reader {
     clock: Clock,
     known: watch::Sender<KnownAccount>,
     rate_due: Option<Instant>,
+    balance_due: Option<Instant>,
     /// The gateway asked to wait until then.
     paused_until: Option<Instant>,
     /// The gateway has only the old billing API.
@@ -88,6 +89,7 @@ impl AccountReader {
                 clock: clock.clone(),
                 known,
                 rate_due: None,
+                balance_due: None,
                 paused_until: None,
                 has_old_api: false,
                 reported: BTreeSet::new(),
@@ -130,14 +132,20 @@ impl Reader {
             // Without units of its own, the old API tells dollars.
             let needs_rate = needs_rate(billing) && (billing.quota_per_unit.is_some() || !self.has_old_api);
             if needs_rate && self.rate_due.is_none_or(|due| due <= begun) {
+                let had_rate = self.known.borrow().rate.is_some();
                 let is_read = self.read_rate().await;
+                if is_read && !had_rate {
+                    // What was read without it was no money.
+                    self.balance_due = None;
+                }
                 self.rate_due = Some(begun + if is_read { RATE_INTERVAL } else { RATE_RETRY });
             }
             let balance = self.upstream.billing.balance.clone();
-            if let Some(balance) = &balance {
-                self.read_balance(balance).await;
+            if let Some(balance) = balance.filter(|_| self.balance_due.is_none_or(|due| due <= begun)) {
+                self.balance_due = Some(begun + balance.refresh_interval);
+                self.read_balance(&balance).await;
             }
-            let next = [balance.map(|balance| begun + balance.refresh_interval), self.rate_due.filter(|_| needs_rate)];
+            let next = [self.balance_due, self.rate_due.filter(|_| needs_rate)];
             let Some(next) = next.into_iter().flatten().min() else { return };
             let next = self.paused_until.take().map_or(next, |until| next.max(until));
             sleep(next.saturating_duration_since(clock::instant())).await;
