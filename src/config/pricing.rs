@@ -224,8 +224,10 @@ fn check_rate(
     problems: &mut Problems,
 ) {
     if !has_rate(rule, currency, rates) {
-        let (id, code, own) = (&rule.rule.id, rule.rule.currency.code(), currency.code());
-        problems.add(at, format!("{id}: there is no rate from {code} to {own}; give it in pricing.rates.{code}"));
+        let (code, own) = (rule.rule.currency.code(), currency.code());
+        // Of a file the key names only the file.
+        let of = rule.rule.id.strip_prefix("files/").map_or_else(String::new, |of| format!("{of}: "));
+        problems.add(at, format!("{of}there is no rate from {code} to {own}; give it in pricing.rates.{code}"));
     }
 }
 
