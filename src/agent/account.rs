@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::threads::panicked;
 use crate::clock::{self, Clock};
 use crate::config::{Balance, CustomBalance, QuotaPerUnit, Upstream, UpstreamBilling};
 use crate::domain::policy::QuotaRate;
@@ -81,8 +82,7 @@ impl AccountReader {
         }
         let (known, latest) = watch::channel(earlier.unwrap_or_default());
         let mut running = JoinSet::new();
-        let needs_rate = upstream.billing.quota_per_unit == Some(QuotaPerUnit::Auto);
-        if needs_rate || upstream.billing.balance.is_some() {
+        if needs_rate(&upstream.billing) || upstream.billing.balance.is_some() {
             let reader = Reader {
                 upstream: upstream.clone(),
                 metrics: metrics.clone(),
@@ -106,12 +106,7 @@ impl AccountReader {
 
     /// Waits until the reader panics; forever when it does not.
     pub async fn panicked(&mut self) -> anyhow::Error {
-        while let Some(ended) = self.running.join_next().await {
-            if let Err(error) = ended {
-                return error.into();
-            }
-        }
-        std::future::pending().await
+        panicked(&mut self.running).await
     }
 }
 

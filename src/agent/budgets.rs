@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::budget::{Budget, Spending};
-
 use crate::domain::{Timestamp, Transition};
 use crate::view::Spent;
 

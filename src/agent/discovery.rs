@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::{Command, Discovered};
 use super::source_registry::SourceKey;
+use super::threads::panicked;
 use crate::config::Upstream;
 use crate::metrics::UpstreamMetrics;
 use crate::source::{ListDemand, Listing, Source};
@@ -111,12 +112,7 @@ impl SourceReaders {
 
     /// Waits until a reader panics; forever when none does.
     pub async fn panicked(&mut self) -> anyhow::Error {
-        while let Some(ended) = self.readers.join_next().await {
-            if let Err(error) = ended {
-                return error.into();
-            }
-        }
-        std::future::pending().await
+        panicked(&mut self.readers).await
     }
 }
 

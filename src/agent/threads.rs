@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Most threads for blocking calls of one actor thread: a hanging disk must not take more.
@@ -75,6 +76,16 @@ impl ActorThreads {
         self.placed += 1;
         thread
     }
+}
+
+/// Waits until one of these tasks panics; forever when none does.
+pub async fn panicked<T: 'static>(tasks: &mut JoinSet<T>) -> anyhow::Error {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            return error.into();
+        }
+    }
+    std::future::pending().await
 }
 
 #[cfg(test)]

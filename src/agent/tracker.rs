@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::account::KnownAccount;
 use super::amnesia::Amnesia;
 use super::baselines::Baselines;
@@ -20,8 +22,6 @@ use super::settings::UpstreamSettings;
 use super::settlement;
 use super::table::TaskTable;
 use super::task_counters::TaskCounters;
-use tokio::sync::watch;
-
 use crate::counters::CounterSnapshot;
 use crate::domain::budget::Spending;
 use crate::domain::latency::LatencySample;

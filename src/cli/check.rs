@@ -7,7 +7,7 @@ use super::failure::{Failure, print_line};
 use super::runtime::block_on;
 use crate::config::{self, Config, PerTask, State, TaskStatusForm, Upstream};
 use crate::domain::label_set::{OTHER, UNKNOWN_MODEL};
-use crate::domain::pricing::{CostSource, Money};
+use crate::domain::pricing::from_micros;
 use crate::source::Source;
 use crate::store;
 
@@ -103,8 +103,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         let (rules, currency) = (pricing.rules.len(), pricing.currency.code());
         print_line(format_args!("pricing: {rules} rules, costs in {currency}"))?;
         for budget in &pricing.budgets {
-            let money = Money { micros: budget.micros, currency: budget.currency, source: CostSource::Metered };
-            let (name, amount, per) = (&budget.name, money.to_f64(), budget.per.as_str());
+            let (name, amount, per) = (&budget.name, from_micros(budget.micros), budget.per.as_str());
             print_line(format_args!("  budget {name}: {amount} {} for each {per}", budget.currency.code()))?;
         }
         for table in &pricing.tables {

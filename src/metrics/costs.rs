@@ -6,15 +6,11 @@ use std::sync::Arc;
 use super::encoder::{Encoder, Extra};
 use super::families;
 use super::head::Head;
-use super::text::to_f64;
 use crate::domain::Timestamp;
 use crate::domain::budget::Budget;
-use crate::domain::counter::Unit;
 use crate::domain::outlook::PERCENTILES;
+use crate::domain::pricing::from_micros;
 use crate::view::{Spent, UpstreamView};
-
-/// The percentiles as label values.
-const PERCENTILE_LABELS: [&str; PERCENTILES.len()] = ["50", "95", "99"];
 
 /// Adds the families: budgets, of which tasks of upstreams without a view have spent something, too. `now` is the wall clock.
 pub fn add_to(
@@ -35,7 +31,7 @@ pub fn add_to(
     };
     let write = |out: &mut Encoder, (budget, currency, micros): &(Arc<str>, &str, u64)| {
         let labels = [("budget", &**budget), ("currency", currency)];
-        out.row(&labels, to_f64(*micros) / Unit::Millionth.scale(), Extra::default());
+        out.row(&labels, from_micros(*micros), Extra::default());
     };
     head.family(&families::BUDGET, amounts(&|budget| budget.micros), write);
     head.family(&families::BUDGET_SPENT, amounts(&spent), write);
@@ -52,9 +48,10 @@ pub fn add_to(
         .collect();
     let baselines: Vec<_> = baselines.into_iter().collect();
     head.family(&families::BASELINE, baselines, |out, ((upstream, provider, model), baseline)| {
-        for (percentile, latency) in PERCENTILE_LABELS.iter().zip(baseline.0) {
+        for (percentile, latency) in PERCENTILES.iter().zip(baseline.0) {
+            let percentile = percentile.to_string();
             let labels =
-                [("upstream", &**upstream), ("provider", provider), ("model", &**model), ("percentile", percentile)];
+                [("upstream", &**upstream), ("provider", provider), ("model", &**model), ("percentile", &*percentile)];
             out.row(&labels, latency.as_secs_f64(), Extra::default());
         }
     });

@@ -15,6 +15,6 @@ pub use condition::{Condition, Glob, resolution_lines};
 pub use cost_words::{CostSource, Unpriced};
 pub use currency::{CURRENCIES, Currency};
 pub use price::{Amount, Measure, Minimum, Price};
-pub use quote::{Money, Pricing, Quote, to_micros};
+pub use quote::{Money, Pricing, Quote, from_micros, to_micros};
 pub use rule::{ChargeOn, PriceRule, Validity};
 pub use usage::{Usage, decimal};

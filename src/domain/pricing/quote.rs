@@ -24,9 +24,8 @@ pub struct Money {
 
 impl Money {
     /// In whole units.
-    #[expect(clippy::cast_precision_loss, reason = "to be shown")]
     pub fn to_f64(self) -> f64 {
-        self.micros as f64 / Unit::Millionth.scale()
+        from_micros(self.micros)
     }
 }
 
@@ -93,6 +92,12 @@ impl Pricing {
         let micros = to_micros(amount).ok_or(Unpriced::NoUsage)?;
         Ok(Money { micros, currency: self.currency, source })
     }
+}
+
+/// Micro-units in whole units, to be shown.
+#[expect(clippy::cast_precision_loss, reason = "to be shown")]
+pub fn from_micros(micros: u64) -> f64 {
+    micros as f64 / Unit::Millionth.scale()
 }
 
 /// An amount in micro-units, rounded half up; `None` when it is negative or too large to be counted.
