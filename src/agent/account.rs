@@ -252,9 +252,10 @@ impl Reader {
             }
             Err(error) => (None, Err(error.clone().into())),
         };
-        let reason = result.as_ref().err().map(|error| error.kind);
+        let (reason, cause) =
+            result.as_ref().err().map_or((None, None), |error| (Some(error.kind), error.cause.clone()));
         let at = self.clock.to_wall(self.clock.now().steady);
-        let outcome = RequestOutcome { operation, code, reason, took, at, date: None };
+        let outcome = RequestOutcome { operation, code, reason, took, at, date: None, cause, has_own_key: false };
         self.metrics.request_ended(&self.upstream.name, &outcome);
         result
     }

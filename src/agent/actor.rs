@@ -132,7 +132,8 @@ impl UpstreamActor {
     /// Continues with what the state has.
     pub(super) fn restore(&mut self, loaded: Loaded) {
         let now = self.tracker.services.clock.now();
-        let Loaded { tasks, counters, sources, loaded_sources, skipped, spending, samples } = loaded;
+        let Loaded { tasks, counters, sources, loaded_sources, skipped, spending, samples, successes } = loaded;
+        self.tracker.services.metrics.upstreams.restore(&self.tracker.settings.upstream.name, &successes);
         self.tracker.skipped_rows = skipped;
         self.members = Members::new(loaded_sources);
         self.tracker.counters.restore(counters, now);

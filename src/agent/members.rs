@@ -106,14 +106,15 @@ impl Members {
         let succeeded = listing.is_complete.then_some(wall);
         let count = (!listing.has_more).then_some(count);
         metrics.source_read(name, &source.label, count, listing.errors, listing.is_truncated, succeeded);
-        for ListRequest { code, reason, took, date, sent } in &listing.requests {
+        for request in &listing.requests {
+            let ListRequest { code, reason, took, date, sent, has_own_key, .. } = *request;
             if let Some(date) = date {
-                tracker.services.clock.observe_date(name, *date, *sent + *took);
+                tracker.services.clock.observe_date(name, date, sent + took);
             }
-            let at = wall - now.monotonic.saturating_duration_since(*sent + *took);
-            let operation = Operation::List;
-            let ended = RequestOutcome { operation, code: *code, reason: *reason, took: *took, at, date: *date };
-            metrics.request_ended(name, &ended);
+            let at = wall - now.monotonic.saturating_duration_since(sent + took);
+            let (operation, cause) = (Operation::List, request.cause.clone());
+            metrics
+                .request_ended(name, &RequestOutcome { operation, code, reason, took, at, date, cause, has_own_key });
         }
         for request in &listing.requests {
             tracker.on_list_request(&source.label, request);

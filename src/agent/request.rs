@@ -79,6 +79,8 @@ impl Outcome {
             took: self.received.saturating_duration_since(self.sent),
             at,
             date: self.date,
+            cause: self.result.as_ref().err().and_then(|error| error.cause.clone()),
+            has_own_key: false,
         }
     }
 }

@@ -26,6 +26,9 @@ const ENDED_EVERY: u32 = 10;
 /// Sweeps between two removals of unused label sets.
 const LABEL_SETS_EVERY: u32 = 600;
 
+/// Sweeps between two writes of when requests last succeeded.
+const SUCCESSES_EVERY: u32 = 30;
+
 /// Accuracy of the stored time at which a source last named an id.
 const NAMED_WITHIN: Duration = Duration::from_hours(24);
 
@@ -79,6 +82,12 @@ impl StateSweeper {
             let command =
                 Command::DropEnded { before: now - retention, lost_before: now - forget_after.max(give_up_after) };
             store.execute(command).await?;
+        }
+        if round.is_multiple_of(SUCCESSES_EVERY) {
+            let unsaved = self.agent.metrics().upstreams.take_unsaved();
+            if !unsaved.is_empty() {
+                store.execute(Command::SaveSuccesses(unsaved)).await?;
+            }
         }
         let next = self.sweep_known_ids(cursor, now).await?;
         if round.is_multiple_of(LABEL_SETS_EVERY) {

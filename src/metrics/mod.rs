@@ -10,6 +10,7 @@ mod histogram;
 mod label_sets;
 mod page;
 mod protobuf;
+mod request_outcome;
 mod series_chunk;
 mod series_selection;
 mod server_metrics;
@@ -17,6 +18,7 @@ mod store_metrics;
 mod task_gauges;
 mod tasks;
 mod text;
+mod upstream_health;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -43,10 +45,12 @@ pub use format::{Coding, Format};
 pub use head::Head;
 pub use histogram::HistogramRow;
 pub use page::Page;
+pub use request_outcome::{Operation, RequestOutcome};
 pub use series_selection::{SeriesLimits, SeriesSelection, UpstreamSelection};
 pub use server_metrics::{AuthFailure, ServerMetrics};
 pub use store_metrics::StoreMetrics;
-pub use upstreams::{Account, CallbackResult, Operation, RequestOutcome, UpstreamMetrics, Via};
+pub use upstream_health::{RequestFailure, UpstreamHealth};
+pub use upstreams::{Account, CallbackResult, UpstreamMetrics, Via};
 
 /// The metrics of the process, and the settings of pages.
 pub struct Metrics {

@@ -5,13 +5,15 @@
 //! that no two concatenations are equal. Other labels must not go through these `*Vec`s.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::{Collector as _, MetricVec, MetricVecBuilder};
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::families::{self, Family, LAG_BUCKETS, REQUEST_BUCKETS};
+use super::request_outcome::{Operation, RequestOutcome};
+use super::upstream_health::UpstreamHealth;
 use crate::domain::enum_words::enum_words;
 use crate::domain::pricing::{CURRENCIES, Currency};
 use crate::domain::{Reason, Timestamp};
@@ -27,22 +29,6 @@ enum_words! {
         Invalid = "invalid",
         /// Its task is not tracked.
         UnknownTask = "unknown_task",
-    }
-}
-
-enum_words! {
-    /// What a request reads.
-    Operation {
-        /// One task.
-        Get = "get",
-        /// Many tasks at once.
-        Batch = "batch",
-        /// A page of the upstream's own list.
-        List = "list",
-        /// The account's balance.
-        Balance = "balance",
-        /// How many of a gateway's units are one unit of money.
-        QuotaPerUnit = "quota_per_unit",
     }
 }
 
@@ -63,8 +49,10 @@ enum_words! {
 /// The families of upstreams and discovery.
 #[derive(Debug, Clone)]
 pub struct UpstreamMetrics {
+    health: Arc<Mutex<BTreeMap<Arc<str>, UpstreamHealth>>>,
     up: GaugeVec,
     last_success: GaugeVec,
+    refusals: GaugeVec,
     requests: IntCounterVec,
     errors: IntCounterVec,
     duration: HistogramVec,
@@ -99,23 +87,6 @@ pub struct Account {
     pub currency: Currency,
 }
 
-/// How a request ended.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestOutcome {
-    /// What it read.
-    pub operation: Operation,
-    /// HTTP status, where there was a response.
-    pub code: Option<u16>,
-    /// The error, if it failed.
-    pub reason: Option<Reason>,
-    /// From sending the request to the end of its response.
-    pub took: Duration,
-    /// When it ended.
-    pub at: Timestamp,
-    /// The response's `Date`.
-    pub date: Option<Timestamp>,
-}
-
 fn opts(family: &Family) -> Opts {
     Opts::new(family.name, family.help)
 }
@@ -138,8 +109,10 @@ impl UpstreamMetrics {
             }};
         }
         Ok(Self {
+            health: Arc::default(),
             up: metric!(GaugeVec, UPSTREAM_UP),
             last_success: metric!(GaugeVec, UPSTREAM_LAST_SUCCESS),
+            refusals: metric!(GaugeVec, UPSTREAM_REFUSALS),
             requests: metric!(IntCounterVec, UPSTREAM_REQUESTS),
             errors: metric!(IntCounterVec, UPSTREAM_REQUEST_ERRORS),
             duration: metric!(
@@ -175,6 +148,7 @@ impl UpstreamMetrics {
                 self.errors.with_label_values(&[upstream, operation, reason.as_str()]);
             }
             self.duration.with_label_values(&[upstream, operation]);
+            self.refusals.with_label_values(&[upstream, operation]);
         }
         for via in Via::ALL {
             self.readings.with_label_values(&[upstream, via.as_str()]);
@@ -185,6 +159,35 @@ impl UpstreamMetrics {
         self.in_flight.with_label_values(&[upstream]);
         self.amnesia.with_label_values(&[upstream]);
         self.label_sets_folded.with_label_values(&[upstream]);
+    }
+
+    fn health_by_upstream(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, UpstreamHealth>> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the requests to an upstream have shown.
+    pub fn health(&self, upstream: &str) -> UpstreamHealth {
+        self.health_by_upstream().get(upstream).cloned().unwrap_or_default()
+    }
+
+    /// Continues with the last successes of the state.
+    pub fn restore(&self, upstream: &Arc<str>, successes: &[(String, Timestamp)]) {
+        let mut all = self.health_by_upstream();
+        let health = all.entry(upstream.clone()).or_default();
+        health.restore(successes.iter().filter_map(|(word, at)| Some((Operation::from_word(word)?, *at))));
+        for (operation, at) in health.last_successes() {
+            self.last_success.with_label_values(&[&**upstream, operation.as_str()]).set(at.as_secs_f64());
+        }
+    }
+
+    /// When requests last succeeded, by upstream and operation; of upstreams where that has changed since the last call.
+    pub fn take_unsaved(&self) -> Vec<(Arc<str>, &'static str, Timestamp)> {
+        let mut unsaved = Vec::new();
+        for (upstream, health) in self.health_by_upstream().iter_mut() {
+            let successes = health.take_unsaved().into_iter().flatten();
+            unsaved.extend(successes.map(|(operation, at)| (upstream.clone(), operation.as_str(), at)));
+        }
+        unsaved
     }
 
     /// Creates the series of callbacks at 0.
@@ -221,7 +224,9 @@ impl UpstreamMetrics {
 
     /// Drops the series of upstreams and sources that are not among these.
     pub fn retain(&self, sources: &BTreeMap<Arc<str>, BTreeSet<String>>) {
+        self.health_by_upstream().retain(|upstream, _| sources.contains_key(upstream));
         retain(&self.up, sources);
+        retain(&self.refusals, sources);
         retain(&self.last_success, sources);
         retain(&self.requests, sources);
         retain(&self.errors, sources);
@@ -253,28 +258,32 @@ impl UpstreamMetrics {
     }
 
     /// A poll ended.
-    pub fn poll_ended(&self, upstream: &str, ended: &RequestOutcome) {
-        self.in_flight.with_label_values(&[upstream]).dec();
+    pub fn poll_ended(&self, upstream: &Arc<str>, ended: &RequestOutcome) {
+        self.in_flight.with_label_values(&[&**upstream]).dec();
         self.request_ended(upstream, ended);
     }
 
     /// A request that is no poll ended.
-    pub fn request_ended(&self, upstream: &str, ended: &RequestOutcome) {
+    pub fn request_ended(&self, upstream: &Arc<str>, ended: &RequestOutcome) {
         let code = ended.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
-        let operation = ended.operation.as_str();
-        self.requests.with_label_values(&[upstream, operation, &code]).inc();
-        self.duration.with_label_values(&[upstream, operation]).observe(ended.took.as_secs_f64());
+        let (name, operation) = (&**upstream, ended.operation.as_str());
+        self.requests.with_label_values(&[name, operation, &code]).inc();
+        self.duration.with_label_values(&[name, operation]).observe(ended.took.as_secs_f64());
         match ended.reason {
-            Some(reason) => self.errors.with_label_values(&[upstream, operation, reason.as_str()]).inc(),
-            None => self.last_success.with_label_values(&[upstream, operation]).set(ended.at.as_secs_f64()),
+            Some(reason) => self.errors.with_label_values(&[name, operation, reason.as_str()]).inc(),
+            None => self.last_success.with_label_values(&[name, operation]).set(ended.at.as_secs_f64()),
         }
-        if !matches!(ended.operation, Operation::Balance | Operation::QuotaPerUnit) {
-            let up = ended.reason.is_none_or(Reason::is_about_one_task);
-            self.up.with_label_values(&[upstream]).set(f64::from(u8::from(up)));
+        let mut all = self.health_by_upstream();
+        let health = all.entry(upstream.clone()).or_default();
+        health.on_request_ended(ended);
+        if let Some((is_up, _)) = health.state {
+            self.up.with_label_values(&[name]).set(f64::from(u8::from(is_up)));
         }
+        self.refusals.with_label_values(&[name, operation]).set(health.refusals(ended.operation).into());
+        drop(all);
         if let Some(date) = ended.date {
             let middle = ended.at - ended.took / 2;
-            self.clock_skew.with_label_values(&[upstream]).set(date.seconds_since(middle));
+            self.clock_skew.with_label_values(&[name]).set(date.seconds_since(middle));
         }
     }
 

@@ -177,7 +177,7 @@ impl UpstreamList {
 
     async fn read_page(&mut self, local_now: Timestamp, needed: Option<Timestamp>) -> Listing {
         let PageOutcome { request, listed, retry_after } = self.request(None).await;
-        let mut listing = Listing { requests: vec![request], has_more: true, ..Listing::default() };
+        let mut listing = Listing { requests: vec![request.clone()], has_more: true, ..Listing::default() };
         let Some(mut pass) = self.cursor.pass.take() else { return listing };
         let is_wrong = |assumed: i64| (self.cursor.clock_skew_ms - assumed).abs() > MAX_CLOCK_SKEW_MS;
         match listed {
@@ -271,7 +271,7 @@ impl UpstreamList {
     async fn read_task(&mut self, task: &TaskId) -> Listing {
         let began = clock::instant();
         let PageOutcome { request, listed, retry_after } = self.request(Some(task)).await;
-        let mut listing = Listing { requests: vec![request], has_more: true, ..Listing::default() };
+        let mut listing = Listing { requests: vec![request.clone()], has_more: true, ..Listing::default() };
         if let Ok(mut listed) = listed {
             label_rows(&self.config, &mut listed.tasks);
             let (answers, sent, task) = (listed.tasks, request.sent, Some(task.clone()));
@@ -363,7 +363,7 @@ impl UpstreamList {
     /// Requests a task, or the next page.
     async fn request(&mut self, task: Option<&TaskId>) -> PageOutcome {
         let (sent, sent_at) = (clock::instant(), Timestamp::from(clock::now()));
-        let mut sent_request = ListRequest { code: None, reason: None, sent, took: Duration::ZERO, date: None };
+        let mut sent_request = ListRequest::sent(sent, !self.config.key_reference.is_empty());
         let Some(request) = self.next_request(task) else {
             let listed = Err(ApiError::new(Reason::BadRequest));
             return PageOutcome { request: sent_request, listed, retry_after: None };
@@ -390,7 +390,10 @@ impl UpstreamList {
                 (self.dialect.read_list_response(&response), response.retry_after)
             }
         };
-        sent_request.reason = listed.as_ref().err().map(|error| error.kind);
+        if let Err(error) = &listed {
+            sent_request.reason = Some(error.kind);
+            sent_request.cause.clone_from(&error.cause);
+        }
         PageOutcome { request: sent_request, listed, retry_after }
     }
 }

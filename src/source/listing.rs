@@ -57,7 +57,7 @@ pub struct ListRows {
 }
 
 /// A finished request for an upstream's task list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListRequest {
     /// HTTP status, if there was a response.
     pub code: Option<u16>,
@@ -69,6 +69,17 @@ pub struct ListRequest {
     pub took: Duration,
     /// The response's `Date`.
     pub date: Option<Timestamp>,
+    /// What was wrong with the connection or the body.
+    pub cause: Option<String>,
+    /// It had another key than the upstream's polls.
+    pub has_own_key: bool,
+}
+
+impl ListRequest {
+    /// Without a response yet.
+    pub const fn sent(sent: Instant, has_own_key: bool) -> Self {
+        Self { code: None, reason: None, sent, took: Duration::ZERO, date: None, cause: None, has_own_key }
+    }
 }
 
 impl Listing {

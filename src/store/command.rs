@@ -72,6 +72,8 @@ pub enum Command {
         /// But only of those lost tasks that were first seen before then: the others can be registered again.
         lost_before: Timestamp,
     },
+    /// Stores when requests last succeeded, by upstream and operation.
+    SaveSuccesses(Vec<(Arc<str>, &'static str, Timestamp)>),
     /// Puts forward what was recorded before the clock was put forward.
     PutForward(Jump),
     /// Updates known ids.
@@ -144,6 +146,8 @@ pub struct Loaded {
     pub spending: Vec<Spending>,
     /// Latencies of its last succeeded tasks, with their models; the oldest first.
     pub samples: Vec<(Arc<str>, LatencySample)>,
+    /// When its requests last succeeded, by operation.
+    pub successes: Vec<(String, Timestamp)>,
 }
 
 /// What a source names, compared with what it named before.

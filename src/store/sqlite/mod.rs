@@ -15,7 +15,7 @@ use super::command::{Command, Discovery, Loaded, Output, UpstreamKey};
 use super::error::StoreError;
 use super::event::Event;
 use crate::clock::{Clock, Jump, SavedClock};
-use crate::domain::Transition;
+use crate::domain::{Timestamp, Transition};
 use counters::CounterBatch;
 use statement::execute;
 use tasks::AddOutcome;
@@ -112,10 +112,28 @@ fn write_clock(db: &Connection, saved: SavedClock) -> rusqlite::Result<()> {
     let times = times.into_iter().filter_map(|(key, time)| Some((key.to_owned(), time?.as_millis())));
     let skews = saved.skews.into_iter().map(|(upstream, skew)| (format!("{SKEW}{upstream}"), skew));
     for (key, value) in times.chain(skews) {
-        let sql = "insert into meta values (?1, ?2) on conflict do update set value = ?2";
-        execute(db, sql, params![key, value])?;
+        set_meta(db, &key, value)?;
     }
     Ok(())
+}
+
+fn set_meta(db: &Connection, key: &str, value: i64) -> rusqlite::Result<()> {
+    let sql = "insert into meta values (?1, ?2) on conflict do update set value = ?2";
+    execute(db, sql, params![key, value])?;
+    Ok(())
+}
+
+/// The keys of an upstream's last successes begin with this; the operation follows.
+fn success_prefix(upstream: &str) -> String {
+    format!("success/{upstream}/")
+}
+
+fn successes(db: &Connection, upstream: &str) -> rusqlite::Result<Vec<(String, Timestamp)>> {
+    let prefix = success_prefix(upstream);
+    let sql = "select substr(key, length(?1) + 1), value from meta where substr(key, 1, length(?1)) = ?1";
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map([prefix], |row| Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?))))?;
+    rows.collect()
 }
 
 /// Puts times forward that were recorded before the clock was put forward.
@@ -143,6 +161,7 @@ fn load(db: &Connection, key: &UpstreamKey, labels: &[std::sync::Arc<str>]) -> r
         loaded_sources: known_ids::loaded_sources(db, &key.0)?,
         spending: costs::spending(db, &key.0)?,
         samples: costs::samples(db, key)?,
+        successes: successes(db, &key.0)?,
         skipped,
     })
 }
@@ -192,6 +211,11 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
             costs::drop_old(db, *before)?;
         }
         Command::DropEnded { before, lost_before } => tasks::drop_ended(db, *before, *lost_before)?,
+        Command::SaveSuccesses(all) => {
+            for (upstream, operation, at) in all {
+                set_meta(db, &format!("{}{operation}", success_prefix(upstream)), at.as_millis())?;
+            }
+        }
         Command::PutForward(jump) => put_forward(db, *jump)?,
         Command::UpdateKnownIds { named, now, forgotten, before } => {
             for known in named {
