@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::command::{CallbackOutcome, Command, CommandError, Registration};
 use crate::domain::{Answer, NewTask, Task, TaskId};
-use crate::metrics::{Format, Metrics, Page};
+use crate::metrics::Metrics;
 use crate::store::{Step, Store, StoreError};
 use crate::view::UpstreamView;
 
@@ -64,11 +64,6 @@ impl Agent {
     /// The latest view of one upstream.
     fn view(&self, upstream: &str) -> Option<Arc<UpstreamView>> {
         Some(self.handles().get(upstream)?.view.borrow().clone())
-    }
-
-    /// A page of metrics. For each upstream, tasks and counters come from one snapshot. A zero hold may still hide a count.
-    pub fn page(&self, format: Format) -> Page {
-        self.metrics.page(format, &self.views())
     }
 
     /// Whether every source of every upstream was read.

@@ -204,7 +204,8 @@ impl TaskCounters {
                 Ok(_) | Err(oneshot::error::TryRecvError::Closed) => {}
             }
         }
-        let mut due = self.counters.due_holds(now.monotonic);
+        let read = self.metrics.scrapes.read_by_all(&self.upstream, now.monotonic);
+        let mut due = self.counters.due_holds(now.monotonic, read);
         // Drift is counted by this process alone: nothing has to be committed.
         let drift = std::mem::take(&mut due.drift);
         if !drift.is_empty() {

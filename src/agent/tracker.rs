@@ -374,6 +374,7 @@ impl Tracker {
 
     /// Publishes the view now.
     pub fn publish(&mut self, is_ready: bool) {
+        let now = self.services.clock.now().monotonic;
         let view = UpstreamView {
             upstream: self.settings.upstream.name.clone(),
             provider: self.settings.upstream.dialect.name(),
@@ -384,7 +385,8 @@ impl Tracker {
             outlook: self.baselines.publish(),
             spent: self.budgets.publish(),
             is_ready,
+            published: Some(now),
         };
-        self.publisher.publish(view, self.services.clock.now().monotonic);
+        self.publisher.publish(view, now);
     }
 }

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::time::{Duration, Instant};
 
 use super::exemplar::Exemplar;
 use super::state_key::{Part, StateKey, observed, state_increments};
 use super::values::CounterValues;
-use super::zero_hold::{HoldTimer, ZeroHold};
+use super::zero_hold::{HoldEnd, HoldTimer, ZeroHold};
 use crate::domain::counter::{CounterKind, MAX_COUNT};
 use crate::domain::time::Now;
 use crate::domain::{Counter, CounterKey, Increment, TaskId, Timestamp};
@@ -148,13 +147,18 @@ impl CounterSet {
     }
 
     /// Whether the zero hold of the set is over.
-    pub fn is_due(&self, hold: Duration, now: Instant) -> bool {
-        self.hold.timer.is_due(hold, now)
+    pub fn is_due(&self, end: HoldEnd) -> bool {
+        self.hold.timer.is_due(end)
     }
 
     /// The late series whose zero holds are over.
-    pub fn due_series(&self, hold: Duration, now: Instant) -> impl Iterator<Item = CounterKey> {
-        self.late.iter().filter(move |(_, late)| late.timer.is_due(hold, now)).map(|(series, _)| *series)
+    pub fn due_series(&self, end: HoldEnd) -> impl Iterator<Item = CounterKey> {
+        self.late.iter().filter(move |(_, late)| late.timer.is_due(end)).map(|(series, _)| *series)
+    }
+
+    /// Whether some of its series are still exported as 0.
+    pub fn is_held(&self) -> bool {
+        !self.hold.timer.is_released() || self.late.values().any(|late| !late.timer.is_released())
     }
 
     /// Exports the values of the set from now on.
@@ -182,6 +186,8 @@ impl CounterSet {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::domain::Status;
 
@@ -211,13 +217,14 @@ mod tests {
         assert_eq!(set.series(Counter::Failures).collect::<Vec<_>>(), [failed()]);
         assert_eq!((set.values(failed()).count(failed()), set.created(failed())), (0, later(500).steady));
         assert_eq!(set.exemplar(StateKey { series: failed(), part: Part::Count }), None);
-        let due = |secs| set.due_series(HOLD, later(secs).monotonic).collect::<Vec<_>>();
+        let end = |secs| HoldEnd { longest: HOLD, now: later(secs).monotonic, read: None };
+        let due = |secs| set.due_series(end(secs)).collect::<Vec<_>>();
         assert_eq!((due(1119), due(1120)), (vec![], vec![failed()]));
         set.release_series(failed());
         set.count((failed(), 1), (&task, later(1200).steady), hold, later(1200));
         assert_eq!(set.values(failed()).count(failed()), 2);
         assert!(set.exemplar(StateKey { series: failed(), part: Part::Count }).is_some());
-        assert_eq!(set.due_series(HOLD, later(9999).monotonic).count(), 0);
+        assert_eq!(set.due_series(end(9999)).count(), 0);
     }
 
     #[test]
@@ -232,7 +239,8 @@ mod tests {
         let shown = |set: &CounterSet| (set.values(failed()).count(failed()), set.created(failed()).as_millis());
         let held = restored(&[(Part::Created, 950_000)]);
         assert_eq!(shown(&held), (0, 950_000));
-        let due = |secs| held.due_series(HOLD, begun.monotonic + Duration::from_secs(secs)).count();
+        let end = |secs| HoldEnd { longest: HOLD, now: begun.monotonic + Duration::from_secs(secs), read: None };
+        let due = |secs| held.due_series(end(secs)).count();
         assert_eq!((due(69), due(70)), (0, 1));
         // The clock went back meanwhile.
         let released = restored(&[(Part::Released, 1), (Part::Created, 2_000_000)]);

@@ -1,8 +1,6 @@
 //! A single count with a zero hold.
 
-use std::time::{Duration, Instant};
-
-use super::zero_hold::{HoldTimer, ZeroHold};
+use super::zero_hold::{HoldEnd, HoldTimer, ZeroHold};
 use crate::domain::Timestamp;
 use crate::domain::time::Now;
 
@@ -36,8 +34,8 @@ impl HeldCount {
     }
 
     /// Whether its zero hold is over.
-    pub fn is_due(&self, hold: Duration, now: Instant) -> bool {
-        self.hold.is_due(hold, now)
+    pub fn is_due(&self, end: HoldEnd) -> bool {
+        self.hold.is_due(end)
     }
 
     /// Exports its value from now on.

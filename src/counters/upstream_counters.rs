@@ -1,7 +1,7 @@
 //! Everything that is counted of one upstream's tasks. It outlives them, never falls, and never carries a task id.
 //!
-//! A label set is created at 0 when its first task is tracked and exported as 0 for `metrics.zero_hold`. What happened
-//! meanwhile is released together, by time and not by being scraped. Late series have a zero hold of their own.
+//! A label set is created at 0 when its first task is tracked and exported as 0 until every Prometheus has read that, for
+//! `metrics.zero_hold` at most. What happened meanwhile is released together. Late series have a zero hold of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::counter_set::CounterSet;
 use super::held_count::HeldCount;
 use super::label_limits::UNUSED_FOR;
 use super::snapshot::{CounterSnapshot, SourceCounters};
-use super::zero_hold::ZeroHold;
+use super::zero_hold::{HoldEnd, ZeroHold};
 use crate::domain::drift::{Field, FieldProblem};
 use crate::domain::time::Now;
 use crate::domain::{CounterKey, Drift, Increment, LabelSet, Timestamp, Transition};
@@ -173,16 +173,25 @@ impl UpstreamCounters {
         }
     }
 
-    /// The zero holds that are over. Those of label sets and sources are [released](Self::release) once the state has
+    /// Label sets with values that are still exported as 0.
+    pub fn held_sets(&self) -> usize {
+        self.sets.values().filter(|set| set.is_held()).count()
+    }
+
+    /// Whether values of a label set are still exported as 0.
+    pub fn is_held(&self, label_set: &LabelSet) -> bool {
+        self.sets.get(label_set).is_some_and(|set| set.is_held())
+    }
+
+    /// The zero holds that are over; what was published at `read`, or before, every Prometheus has read. Those of label sets and sources are [released](Self::release) once the state has
     /// committed that.
-    pub fn due_holds(&self, now: Instant) -> DueHolds {
-        let label_sets = self.sets.iter().filter(|(_, set)| set.is_due(self.hold, now));
-        let series = self
-            .sets
-            .iter()
-            .flat_map(|(label_set, set)| set.due_series(self.hold, now).map(|series| (label_set.clone(), series)));
-        let sources = self.sources.iter().filter(|(_, count)| count.is_due(self.hold, now));
-        let drift = self.drift.iter().filter(|(_, count)| count.is_due(self.hold, now));
+    pub fn due_holds(&self, now: Instant, read: Option<Instant>) -> DueHolds {
+        let end = HoldEnd { longest: self.hold, now, read };
+        let label_sets = self.sets.iter().filter(|(_, set)| set.is_due(end));
+        let series =
+            self.sets.iter().flat_map(|(label_set, set)| set.due_series(end).map(|series| (label_set.clone(), series)));
+        let sources = self.sources.iter().filter(|(_, count)| count.is_due(end));
+        let drift = self.drift.iter().filter(|(_, count)| count.is_due(end));
         DueHolds {
             label_sets: label_sets.map(|(label_set, _)| label_set.clone()).collect(),
             series: series.collect(),
@@ -293,16 +302,32 @@ mod tests {
         let hold = counters.zero_hold(now(0).steady);
         counters.create_series(task().label_set(), hold, now(0));
         counters.count(&failed(now(100).steady), hold, now(100));
-        assert_eq!(counters.due_holds(now(119).monotonic), DueHolds::default());
+        assert_eq!(counters.due_holds(now(119).monotonic, None), DueHolds::default());
         assert_eq!(exported(&counters), (0, 0));
-        let due = counters.due_holds(now(120).monotonic);
+        let due = counters.due_holds(now(120).monotonic, None);
         assert_eq!(due.label_sets, [task().label_set()]);
         assert_eq!(exported(&counters), (0, 0), "not released before the commit");
         counters.release(&due);
         assert_eq!(exported(&counters), (1, 2), "exemplars of the end and of its latency");
-        assert_eq!(counters.due_holds(now(500).monotonic), DueHolds::default());
+        assert_eq!(counters.due_holds(now(500).monotonic, None), DueHolds::default());
         counters.count(&failed(now(501).steady), hold, now(501));
         assert_eq!(exported(&counters), (2, 2), "an old label set is not held");
+    }
+
+    #[test]
+    fn a_hold_ends_when_every_prometheus_has_read_the_zero() {
+        let begun = crate::clock::instant();
+        let now = Now { steady: Timestamp::from_secs(0), monotonic: begun };
+        let mut counters = UpstreamCounters::new(HOLD, Vec::new());
+        // It took a second to store the label set, so no page before had it.
+        let hold = counters.zero_hold(now.steady.shifted(-1000));
+        counters.create_series(task().label_set(), hold, now);
+        let due = |read| counters.due_holds(begun + Duration::from_secs(1), Some(read)).needs_commit();
+        assert!(!due(begun.checked_sub(Duration::from_millis(1)).unwrap()) && due(begun));
+        assert!(counters.is_held(&task().label_set()) && counters.held_sets() == 1);
+        let due = counters.due_holds(begun, Some(begun));
+        counters.release(&due);
+        assert!(!counters.is_held(&task().label_set()) && counters.held_sets() == 0);
     }
 
     #[test]
@@ -317,8 +342,9 @@ mod tests {
             counters.restore(snapshot, Now { steady: Timestamp::from_secs(1000 + secs), monotonic: begun });
             counters
         };
-        let is_due =
-            |counters: &UpstreamCounters, secs| counters.due_holds(begun + Duration::from_secs(secs)).needs_commit();
+        let is_due = |counters: &UpstreamCounters, secs| {
+            counters.due_holds(begun + Duration::from_secs(secs), None).needs_commit()
+        };
         let young = at(90, false);
         assert!(!is_due(&young, 29) && is_due(&young, 30));
         let clock_went_back = at(-3600, false);

@@ -88,7 +88,7 @@ families! { BEFORE_COUNTERS
     // Upstreams and polling
     UPSTREAM_UP: Gauge "videogen_upstream_up" ["upstream"] "0 after three failed requests in a row, or when requests have failed for a minute without a success; else 1. Requests about one task, for balances, or with a key of a list's own do not count.";
     UPSTREAM_LAST_SUCCESS: Gauge "videogen_upstream_last_success_timestamp_seconds" ["upstream", "operation"] "Time of the last successful request, also of one before the last restart.";
-    UPSTREAM_REFUSALS: Gauge "videogen_upstream_consecutive_refusals" ["upstream", "operation"] "Requests answered with 401 or 403 since the last successful request of this operation.";
+    UPSTREAM_REFUSALS: Gauge "videogen_upstream_consecutive_refusals" ["upstream", "operation", "reason"] "Requests refused as unauthorized, forbidden, quota_exhausted or wrong_path since one of this operation was last admitted.";
     UPSTREAM_REQUESTS: Counter "videogen_upstream_requests_total" ["upstream", "operation", "code"] "Requests by HTTP status; none where there was no response.";
     UPSTREAM_REQUEST_ERRORS: Counter "videogen_upstream_request_errors_total" ["upstream", "operation", "reason"] "Failed requests, by reason. A failed task in a good response is no error.";
     UPSTREAM_REQUEST_DURATION: Histogram "videogen_upstream_request_duration_seconds" ["upstream", "operation"] "Time from sending a request to having read its response.";

@@ -11,6 +11,7 @@ mod label_sets;
 mod page;
 mod protobuf;
 mod request_outcome;
+mod scrape_log;
 mod series_chunk;
 mod series_selection;
 mod server_metrics;
@@ -46,6 +47,7 @@ pub use head::Head;
 pub use histogram::HistogramRow;
 pub use page::Page;
 pub use request_outcome::{Operation, RequestOutcome};
+pub use scrape_log::{Published, ScrapeLog};
 pub use series_selection::{SeriesLimits, SeriesSelection, UpstreamSelection};
 pub use server_metrics::{AuthFailure, ServerMetrics};
 pub use store_metrics::StoreMetrics;
@@ -61,6 +63,8 @@ pub struct Metrics {
     pub store: StoreMetrics,
     /// The HTTP server.
     pub server: ServerMetrics,
+    /// Who reads the pages.
+    pub scrapes: ScrapeLog,
     reload_successful: Gauge,
     reload_success_time: Gauge,
     render_duration: GaugeVec,
@@ -118,6 +122,7 @@ impl Metrics {
             upstreams: UpstreamMetrics::register(&registry)?,
             store: StoreMetrics::register(&registry)?,
             server: ServerMetrics::register(&registry)?,
+            scrapes: ScrapeLog::default(),
             reload_successful: gauge(&families::RELOAD_SUCCESSFUL)?,
             reload_success_time: gauge(&families::RELOAD_SUCCESS_TIME)?,
             render_duration,

@@ -6,6 +6,10 @@ use std::time::Duration;
 use super::request_outcome::{Operation, RequestOutcome};
 use crate::domain::{Reason, Timestamp};
 
+/// Reasons for which an upstream refuses requests until somebody acts.
+pub const REFUSALS: [Reason; 4] =
+    [Reason::Unauthorized, Reason::Forbidden, Reason::QuotaExhausted, Reason::WrongPath];
+
 /// An upstream is down after so many failed requests in a row.
 const FAILURES: u32 = 3;
 
@@ -21,8 +25,8 @@ pub struct UpstreamHealth {
     pub last_error: Option<RequestFailure>,
     /// The last success of each operation, by the wall clock.
     last_success: BTreeMap<Operation, Timestamp>,
-    /// Requests refused with 401 or 403 since the last success of their operation.
-    refusals: BTreeMap<Operation, u32>,
+    /// Refused requests since an operation was last admitted.
+    refusals: BTreeMap<(Operation, Reason), u32>,
     /// Failed requests since the last success.
     failures: u32,
     failing_since: Option<Timestamp>,
@@ -48,18 +52,16 @@ pub struct RequestFailure {
 impl UpstreamHealth {
     /// A request ended.
     pub fn on_request_ended(&mut self, ended: &RequestOutcome) {
-        let is_refused = matches!(ended.reason, Some(Reason::Unauthorized | Reason::Forbidden));
-        match ended.reason {
-            None => {
-                self.last_success.insert(ended.operation, ended.at);
-                self.refusals.insert(ended.operation, 0);
-                self.is_unsaved = true;
-            }
-            Some(_) if is_refused => {
-                let refusals = self.refusals.entry(ended.operation).or_default();
-                *refusals = refusals.saturating_add(1);
-            }
-            Some(_) => {}
+        if ended.reason.is_none() {
+            self.last_success.insert(ended.operation, ended.at);
+            self.is_unsaved = true;
+        }
+        // That a task is not known, or has a wrong id, is said only to a request that is admitted.
+        if ended.reason.is_none_or(Reason::is_about_one_task) {
+            self.refusals.retain(|(operation, _), _| *operation != ended.operation);
+        } else if let Some(reason) = ended.reason.filter(|reason| REFUSALS.contains(reason)) {
+            let refusals = self.refusals.entry((ended.operation, reason)).or_default();
+            *refusals = refusals.saturating_add(1);
         }
         if let Some(reason) = ended.reason.filter(|reason| !reason.is_about_one_task()) {
             let RequestOutcome { at, operation, code, .. } = *ended;
@@ -89,9 +91,9 @@ impl UpstreamHealth {
         self.last_success.iter().map(|(operation, at)| (*operation, *at))
     }
 
-    /// Refusals in a row of an operation.
-    pub fn refusals(&self, operation: Operation) -> u32 {
-        self.refusals.get(&operation).copied().unwrap_or_default()
+    /// How often an operation was refused for this reason since it was last admitted.
+    pub fn refusals(&self, operation: Operation, reason: Reason) -> u32 {
+        self.refusals.get(&(operation, reason)).copied().unwrap_or_default()
     }
 
     /// Takes the last successes of the state, unless there were later ones.
@@ -180,15 +182,17 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_counted_by_operation_until_a_success() {
+    fn refusals_are_counted_until_the_operation_is_admitted() {
         let mut health = UpstreamHealth::default();
-        for reason in [Reason::Unauthorized, Reason::ServerError, Reason::Forbidden] {
+        for reason in [Reason::Unauthorized, Reason::ServerError, Reason::Forbidden, Reason::Unauthorized] {
             health.on_request_ended(&ended(1, Operation::List, Some(reason)));
         }
         health.on_request_ended(&ended(2, Operation::Get, GOOD));
-        assert_eq!((health.refusals(Operation::List), health.refusals(Operation::Get)), (2, 0));
-        health.on_request_ended(&ended(3, Operation::List, GOOD));
-        assert_eq!(health.refusals(Operation::List), 0);
+        let refusals = |health: &UpstreamHealth| REFUSALS.map(|reason| health.refusals(Operation::List, reason));
+        assert_eq!(refusals(&health), [2, 1, 0, 0]);
+        assert_eq!(health.refusals(Operation::Get, Reason::Unauthorized), 0);
+        health.on_request_ended(&ended(3, Operation::List, Some(Reason::NotFound)));
+        assert_eq!(refusals(&health), [0; 4]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVe
 
 use super::families::{self, Family, LAG_BUCKETS, REQUEST_BUCKETS};
 use super::request_outcome::{Operation, RequestOutcome};
-use super::upstream_health::UpstreamHealth;
+use super::upstream_health::{REFUSALS, UpstreamHealth};
 use crate::domain::enum_words::enum_words;
 use crate::domain::pricing::{CURRENCIES, Currency};
 use crate::domain::{Reason, Timestamp};
@@ -148,7 +148,9 @@ impl UpstreamMetrics {
                 self.errors.with_label_values(&[upstream, operation, reason.as_str()]);
             }
             self.duration.with_label_values(&[upstream, operation]);
-            self.refusals.with_label_values(&[upstream, operation]);
+            for reason in REFUSALS {
+                self.refusals.with_label_values(&[upstream, operation, reason.as_str()]);
+            }
         }
         for via in Via::ALL {
             self.readings.with_label_values(&[upstream, via.as_str()]);
@@ -279,7 +281,10 @@ impl UpstreamMetrics {
         if let Some((is_up, _)) = health.state {
             self.up.with_label_values(&[name]).set(f64::from(u8::from(is_up)));
         }
-        self.refusals.with_label_values(&[name, operation]).set(health.refusals(ended.operation).into());
+        for reason in REFUSALS {
+            let refusals = health.refusals(ended.operation, reason);
+            self.refusals.with_label_values(&[name, operation, reason.as_str()]).set(refusals.into());
+        }
         drop(all);
         if let Some(date) = ended.date {
             let middle = ended.at - ended.took / 2;

@@ -15,13 +15,16 @@ use super::client_permits::ClientPermit;
 use super::handle::Handle;
 use crate::agent::Agent;
 use crate::clock;
-use crate::metrics::{Coding, Compressor, Format, Page};
+use crate::metrics::{Coding, Compressor, Format, Page, Published};
 
 /// How long a scrape waits for others to end. Prometheus aborts a scrape after 10 s by default.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a page may take to send.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A header that Prometheus, and whatever scrapes like it, sends.
+const PROMETHEUS_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
 /// A response body, rendered piece by piece while it is sent.
 struct ScrapeBody {
@@ -30,6 +33,8 @@ struct ScrapeBody {
     begun: Instant,
     compressor: Compressor,
     agent: Arc<Agent>,
+    /// The Prometheus that reads it, and when its views were published.
+    scraper: Option<(String, Published)>,
     bytes: usize,
     took: Duration,
     is_done: bool,
@@ -40,11 +45,15 @@ impl Iterator for ScrapeBody {
 
     fn next(&mut self) -> Option<io::Result<Bytes>> {
         if self.is_done {
+            // Whoever asks for more has taken everything.
+            if let Some((scraper, page)) = self.scraper.take() {
+                self.agent.metrics().scrapes.complete(&scraper, page);
+            }
             return None;
         }
         let now = clock::instant();
         if now - self.begun > SEND_TIMEOUT {
-            self.is_done = true;
+            (self.is_done, self.scraper) = (true, None);
             return Some(Err(io::ErrorKind::TimedOut.into()));
         }
         let next = loop {
@@ -92,10 +101,26 @@ pub async fn metrics(
     let coding = Coding::from_accept(&accepted(header::ACCEPT_ENCODING));
     let (compressor, token) = (Compressor::new(coding), coding.token());
     let agent = handle.agent.clone();
-    let page = agent.page(format);
+    let views = agent.views();
+    let scraper = headers.contains_key(PROMETHEUS_HEADER).then(|| {
+        let name = format!("{client} {}", accepted(header::USER_AGENT));
+        agent.metrics().scrapes.begin(&name, begun);
+        let published = views.iter().filter_map(|view| Some((view.upstream.clone(), view.published?)));
+        (name, published.collect())
+    });
+    let page = agent.metrics().page(format, &views);
     let took = clock::instant() - begun;
-    let body =
-        ScrapeBody { page, _permits: (permit, of_client), begun, compressor, agent, bytes: 0, took, is_done: false };
+    let body = ScrapeBody {
+        page,
+        _permits: (permit, of_client),
+        begun,
+        compressor,
+        agent,
+        scraper,
+        bytes: 0,
+        took,
+        is_done: false,
+    };
     let mut response = Body::from_stream(futures_util::stream::iter(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));

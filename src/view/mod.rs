@@ -4,7 +4,7 @@ mod rows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::counters::UpstreamCounters;
 use crate::domain::Task;
@@ -34,6 +34,8 @@ pub struct UpstreamView {
     pub spent: Arc<Spent>,
     /// Every source was read at least once.
     pub is_ready: bool,
+    /// When it was published; `None` of an upstream that has published nothing.
+    pub published: Option<Instant>,
 }
 
 /// What was spent, in micro-units, by the name of a budget and currency, and by period.
@@ -54,6 +56,7 @@ impl UpstreamView {
             outlook: Arc::new(outlook),
             spent: Arc::default(),
             is_ready: false,
+            published: None,
         }
     }
 
