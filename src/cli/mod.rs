@@ -8,6 +8,7 @@ mod options;
 mod price;
 mod probe;
 mod redact;
+mod rules;
 mod runtime;
 mod saved_response;
 mod serve;
@@ -50,6 +51,8 @@ enum Command {
     Decode(decode::Decode),
     /// Read a saved response and print what its task costs, and by which rule.
     Price(price::Price),
+    /// Print the alerts and recording rules with your addresses: for Prometheus, its Operator, or Grafana.
+    Rules(rules::Rules),
     /// Run a fake gateway whose tasks queue, run and end in every way.
     Simulate(simulate::Simulate),
     /// Run a fake gateway and the exporter together; needs no configuration, key or network.
@@ -68,6 +71,7 @@ impl Cli {
             Some(Command::Probe(probe)) => probe.run(&self.options.config_file),
             Some(Command::Decode(decode)) => decode.run(&self.options.config_file),
             Some(Command::Price(price)) => price.run(&self.options.config_file),
+            Some(Command::Rules(rules)) => rules.run(),
             Some(Command::Simulate(simulate)) => simulate.run(&self.options),
             Some(Command::Demo(demo)) => demo.run(&self.options),
         }

@@ -7,8 +7,7 @@ use super::request_outcome::{Operation, RequestOutcome};
 use crate::domain::{Reason, Timestamp};
 
 /// Reasons for which an upstream refuses requests until somebody acts.
-pub const REFUSALS: [Reason; 4] =
-    [Reason::Unauthorized, Reason::Forbidden, Reason::QuotaExhausted, Reason::WrongPath];
+pub const REFUSALS: [Reason; 4] = [Reason::Unauthorized, Reason::Forbidden, Reason::QuotaExhausted, Reason::WrongPath];
 
 /// An upstream is down after so many failed requests in a row.
 const FAILURES: u32 = 3;
