@@ -91,7 +91,10 @@ impl App {
         let watch = move |event| match event {
             Event::Committed(took) => exported.committed(took),
             Event::Failed => exported.failed(),
-            Event::Waiting => pulse.beat(),
+            Event::Waiting { pending, bytes } => {
+                exported.waiting(pending, bytes);
+                pulse.beat();
+            }
             Event::Begun | Event::Written => {}
         };
         let location = match &config.state {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::command::{CallbackOutcome, Command, CommandError, Registration};
 use crate::domain::{Answer, NewTask, Task, TaskId};
 use crate::metrics::Metrics;
-use crate::store::{Step, Store, StoreError};
+use crate::store::{Command as StoreCommand, Step, Store, StoreError};
 use crate::view::UpstreamView;
 
 /// One upstream's actor.
@@ -64,6 +64,15 @@ impl Agent {
     /// The latest view of one upstream.
     fn view(&self, upstream: &str) -> Option<Arc<UpstreamView>> {
         Some(self.handles().get(upstream)?.view.borrow().clone())
+    }
+
+    /// Stores when requests last succeeded, if that has changed.
+    pub(super) async fn save_successes(&self) -> Result<(), StoreError> {
+        let unsaved = self.metrics.upstreams.take_unsaved();
+        if !unsaved.is_empty() {
+            self.store.execute(StoreCommand::SaveSuccesses(unsaved)).await?;
+        }
+        Ok(())
     }
 
     /// Whether every source of every upstream was read.

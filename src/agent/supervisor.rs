@@ -323,6 +323,8 @@ impl Supervisor {
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         let names: Vec<Arc<str>> = self.actors.keys().cloned().collect();
         let stopped = self.stop_actors(&names, true).await;
+        // What cannot be stored now was stored half a minute ago.
+        let _ = timeout(PATIENCE, self.agent.save_successes()).await;
         // The sweeper: what it has not done is done after the next start.
         let _ = timeout(PATIENCE, self.running.shutdown()).await;
         stopped

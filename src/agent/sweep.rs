@@ -84,10 +84,7 @@ impl StateSweeper {
             store.execute(command).await?;
         }
         if round.is_multiple_of(SUCCESSES_EVERY) {
-            let unsaved = self.agent.metrics().upstreams.take_unsaved();
-            if !unsaved.is_empty() {
-                store.execute(Command::SaveSuccesses(unsaved)).await?;
-            }
+            self.agent.save_successes().await?;
         }
         let next = self.sweep_known_ids(cursor, now).await?;
         if round.is_multiple_of(LABEL_SETS_EVERY) {

@@ -131,6 +131,8 @@ families! { BEFORE_COUNTERS
     STORE_UP: Gauge "videogen_exporter_store_up" [] "1 when the last write to the state store was committed; at 0 counters pause until it recovers.";
     STORE_ERRORS: Counter "videogen_exporter_store_errors_total" [] "Failed writes to the state store.";
     STORE_COMMIT: Histogram "videogen_exporter_store_commit_duration_seconds" [] "Duration of a transaction, from its begin to its commit.";
+    STORE_PENDING: Gauge "videogen_exporter_store_pending_commits" [] "Ends of tasks that wait until the state store can be written.";
+    STATE_BYTES: Gauge "videogen_exporter_state_bytes" [] "Size of the state's database and its write-ahead log; absent in memory.";
     STATE_ROWS_SKIPPED: Gauge "videogen_exporter_state_rows_skipped" [] "Rows of the state that could not be read and were set aside, since the start.";
     LOG_LINES_DROPPED: Counter "videogen_exporter_log_lines_dropped_total" [] "Log lines that were dropped because nobody read standard error in time.";
     ACCEPT_ERRORS: Counter "videogen_exporter_accept_errors_total" [] "Connections that could not be accepted, for example because too many files are open.";

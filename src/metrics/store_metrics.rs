@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
 use super::families::{self, COMMIT_BUCKETS, Family};
+
+const NO_LABELS: [&str; 0] = [];
 
 /// The families of the state store.
 #[derive(Debug, Clone)]
@@ -12,6 +14,9 @@ pub struct StoreMetrics {
     up: IntGauge,
     errors: IntCounter,
     commits: Histogram,
+    pending: IntGauge,
+    /// Without a label: absent until it is set.
+    bytes: GaugeVec,
 }
 
 impl StoreMetrics {
@@ -23,10 +28,14 @@ impl StoreMetrics {
             up: IntGauge::with_opts(opts(&families::STORE_UP))?,
             errors: IntCounter::with_opts(opts(&families::STORE_ERRORS))?,
             commits: Histogram::with_opts(commits.buckets(COMMIT_BUCKETS.to_vec()))?,
+            pending: IntGauge::with_opts(opts(&families::STORE_PENDING))?,
+            bytes: GaugeVec::new(opts(&families::STATE_BYTES), &[])?,
         };
         registry.register(Box::new(metrics.up.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.commits.clone()))?;
+        registry.register(Box::new(metrics.pending.clone()))?;
+        registry.register(Box::new(metrics.bytes.clone()))?;
         Ok(metrics)
     }
 
@@ -39,6 +48,15 @@ impl StoreMetrics {
     pub fn committed(&self, took: Duration) {
         self.up.set(1);
         self.commits.observe(took.as_secs_f64());
+    }
+
+    /// So many ends wait to be committed, and the state has this size, if it is in files.
+    pub fn waiting(&self, pending: usize, bytes: Option<u64>) {
+        self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+        if let Some(bytes) = bytes {
+            #[expect(clippy::cast_precision_loss, reason = "the size of a file")]
+            self.bytes.with_label_values(&NO_LABELS).set(bytes as f64);
+        }
     }
 
     /// A transaction failed.

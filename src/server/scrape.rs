@@ -45,10 +45,7 @@ impl Iterator for ScrapeBody {
 
     fn next(&mut self) -> Option<io::Result<Bytes>> {
         if self.is_done {
-            // Whoever asks for more has taken everything.
-            if let Some((scraper, page)) = self.scraper.take() {
-                self.agent.metrics().scrapes.complete(&scraper, page);
-            }
+            self.on_read();
             return None;
         }
         let now = clock::instant();
@@ -72,7 +69,20 @@ impl Iterator for ScrapeBody {
         if self.is_done {
             self.agent.metrics().scraped(self.page.format(), self.bytes, self.took);
         }
-        Some(next).filter(|next| next.as_ref().map_or(true, |piece| !piece.is_empty()))
+        if next.as_ref().is_ok_and(Bytes::is_empty) {
+            self.on_read();
+            return None;
+        }
+        Some(next)
+    }
+}
+
+impl ScrapeBody {
+    /// Whoever asks for more has taken everything.
+    fn on_read(&mut self) {
+        if let Some((scraper, page)) = self.scraper.take() {
+            self.agent.metrics().scrapes.complete(&scraper, page);
+        }
     }
 }
 

@@ -16,7 +16,6 @@ use super::error::{HttpError, JsonResult, store_unavailable};
 use super::handle::Handle;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
-use crate::domain::outlook::Outlook;
 use crate::domain::task::{FailedPoll, TaskCost, TaskError};
 use crate::domain::time::WallOffset;
 use crate::domain::{FailureClass, Status, Task, TaskId, Timestamp};
@@ -85,7 +84,7 @@ pub async fn list(State(handle): State<Arc<Handle>>, filter: Result<Query<TaskFi
     let offset = clock.wall_offset();
     let now = offset.apply(clock.now().steady);
     let next = tasks.last().filter(|_| has_more).map(encode_cursor);
-    let shown = |task: &Task| task_to_json(&task.by_wall(offset), outlook_of(&views, task), now);
+    let shown = |task: &Task| task_to_json(&task.by_wall(offset), view_of(&views, task), now);
     Ok(Json(json!({ "tasks": tasks.iter().map(shown).collect::<Vec<_>>(), "next": next })))
 }
 
@@ -142,18 +141,19 @@ pub async fn get_one(
     let clock = handle.agent.metrics().clock();
     let (offset, views) = (clock.wall_offset(), handle.agent.views());
     let now = offset.apply(clock.now().steady);
-    let mut object = task_to_json(&task.by_wall(offset), outlook_of(&views, &task), now);
+    let mut object = task_to_json(&task.by_wall(offset), view_of(&views, &task), now);
     object["timeline"] = steps.iter().map(|step| step_to_json(step, offset)).collect();
     Ok(Json(object))
 }
 
-/// What is expected of the tasks of a task's upstream.
-fn outlook_of<'a>(views: &'a [Arc<UpstreamView>], task: &Task) -> Option<&'a Outlook> {
-    views.iter().find(|view| view.upstream == task.origin.upstream).map(|view| &*view.outlook)
+/// The view of a task's upstream.
+fn view_of<'a>(views: &'a [Arc<UpstreamView>], task: &Task) -> Option<&'a UpstreamView> {
+    views.iter().find(|view| view.upstream == task.origin.upstream).map(|view| &**view)
 }
 
 /// A task as JSON: times are Unix seconds, unknown values are left out.
-fn task_to_json(task: &Task, outlook: Option<&Outlook>, now: Timestamp) -> Value {
+fn task_to_json(task: &Task, view: Option<&UpstreamView>, now: Timestamp) -> Value {
+    let outlook = view.map(|view| &*view.outlook);
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| {
         if !value.is_null() {
@@ -191,6 +191,9 @@ fn task_to_json(task: &Task, outlook: Option<&Outlook>, now: Timestamp) -> Value
     put("expected_finish", time(outlook.and_then(|outlook| outlook.expected_finish(task))));
     if outlook.is_some_and(|outlook| outlook.is_stuck(task, now)) {
         put("stuck", true.into());
+    }
+    if view.is_some_and(|view| view.counters.is_held(&task.label_set())) {
+        put("counters_held", true.into());
     }
     put("labels", serde_json::to_value(&*task.origin.labels).unwrap_or_default());
     Value::Object(object)

@@ -6,7 +6,12 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// The thread waits for commands: it moves.
-    Waiting,
+    Waiting {
+        /// Ends that wait until the store can be written.
+        pending: usize,
+        /// Size of the database and its log, in bytes; `None` in memory.
+        bytes: Option<u64>,
+    },
     /// It has the state's write lock.
     Begun,
     /// Everything is written, nothing is durable.

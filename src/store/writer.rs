@@ -72,7 +72,7 @@ impl Writer {
         loop {
             let period = if self.failure.is_some() { RETRY } else { HEARTBEAT };
             let wait = period.saturating_sub(clock::instant().saturating_duration_since(self.attempted));
-            (self.watch)(Event::Waiting);
+            (self.watch)(Event::Waiting { pending: self.waiting_transitions, bytes: self.engine.bytes() });
             let mut jobs = Vec::new();
             match self.jobs.recv_timeout(wait) {
                 Ok(job) => jobs.push(job),

@@ -24,6 +24,7 @@ mod faults;
 mod flow;
 mod formats;
 mod golden;
+mod health;
 mod hostile;
 mod kill;
 mod known;

@@ -72,7 +72,7 @@ async fn every_error_reason_is_counted_once_and_ends_with_the_next_good_response
     let up = |reason: Reason| format!("videogen_upstream_up{{upstream=\"{}\"}}", reason.as_str());
     for reason in [Reason::Dns, Reason::Connect, Reason::Tls] {
         let deadline = std::time::Instant::now() + crate::exporter::PATIENCE;
-        while value(&exporter.page().await, &error(reason, reason)).is_none_or(|n| n < 2.0) {
+        while value(&exporter.page().await, &error(reason, reason)).is_none_or(|n| n < 3.0) {
             assert!(std::time::Instant::now() < deadline, "{reason:?} was not counted: {}", exporter.page().await);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -399,7 +399,7 @@ async fn a_crash_during_a_commit_leaves_all_of_it_or_nothing() {
     let mut points = BTreeMap::new();
     for (event, crashed) in copies {
         let point = match event {
-            Event::Waiting => continue,
+            Event::Waiting { .. } => continue,
             Event::Committed(_) => "committed",
             Event::Begun => "begun",
             Event::Written => "written",
@@ -548,7 +548,7 @@ async fn commits_wait_and_other_commands_fail_while_the_file_is_locked() {
     let events: Arc<Mutex<Vec<Event>>> = Arc::default();
     let seen = events.clone();
     let watch = move |event| {
-        if event != Event::Waiting {
+        if !matches!(event, Event::Waiting { .. }) {
             seen.lock().unwrap().push(event);
         }
     };

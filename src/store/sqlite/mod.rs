@@ -55,6 +55,11 @@ impl Engine {
         Self { connection, clock, volume, skews: 0 }
     }
 
+    /// Size of the files at the last transaction, in bytes; `None` in memory.
+    pub fn bytes(&self) -> Option<u64> {
+        self.volume.as_ref().map(Volume::bytes)
+    }
+
     /// Executes commands that write, in one transaction: all of them or none.
     pub fn commit<'a>(
         &mut self,

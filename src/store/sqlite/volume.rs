@@ -32,11 +32,14 @@ pub struct Volume {
     log: Option<Identity>,
     /// After how many pages the log is copied.
     pages: u64,
+    /// Size of both, in bytes.
+    bytes: u64,
 }
 
-fn identity(path: &Path) -> io::Result<Identity> {
+/// Which file this is, and its size.
+fn identity(path: &Path) -> io::Result<(Identity, u64)> {
     let found = std::fs::metadata(path)?;
-    Ok((found.dev(), found.ino()))
+    Ok(((found.dev(), found.ino()), found.len()))
 }
 
 impl Volume {
@@ -45,10 +48,10 @@ impl Volume {
     /// # Errors
     /// When it is not there.
     pub fn new(path: PathBuf) -> io::Result<Self> {
-        let database = identity(&path)?;
+        let (database, bytes) = identity(&path)?;
         let mut log_path = path.clone().into_os_string();
         log_path.push("-wal");
-        Ok(Self { path, log_path: log_path.into(), database, log: None, pages: MAX_PAGES })
+        Ok(Self { path, log_path: log_path.into(), database, log: None, pages: MAX_PAGES, bytes })
     }
 
     /// Checks that the database and its log are still those that were opened: what is written to a file that was removed or
@@ -57,8 +60,10 @@ impl Volume {
     /// # Errors
     /// When they are not.
     pub fn check(&mut self) -> Result<(), StoreError> {
-        let log = identity(&self.log_path).ok();
-        let is_same = identity(&self.path).is_ok_and(|found| found == self.database);
+        let (log, log_bytes) = identity(&self.log_path).ok().unzip();
+        let (database, bytes) = identity(&self.path).ok().unzip();
+        let is_same = database == Some(self.database);
+        self.bytes = bytes.unwrap_or_default() + log_bytes.unwrap_or_default();
         if !is_same || (self.log.is_some() && log != self.log) {
             return Err(StoreError::Unavailable(format!(
                 "{} or its -wal file was removed or replaced while in use; stop the exporter, put the file back or remove both, \
@@ -68,6 +73,11 @@ impl Volume {
         }
         self.log = log;
         Ok(())
+    }
+
+    /// Size of both files at the last check, in bytes.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Lets the log take no more than a part of the room that is left.
