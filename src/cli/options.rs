@@ -33,6 +33,9 @@ pub struct Options {
     /// Address or network of a proxy whose X-Forwarded-For is believed; can be repeated.
     #[arg(long = "web.trusted-proxies", value_name = "ADDRESS", value_delimiter = ',')]
     trusted_proxies: Vec<Network>,
+    /// The address of your Grafana with our dashboards: pages link to it.
+    #[arg(long = "web.grafana-url", value_name = "URL", value_parser = server::parse_grafana_url)]
+    grafana_url: Option<String>,
     /// The minimum level of log messages.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", global = true)]
     log_level: Level,
@@ -64,6 +67,7 @@ impl Options {
             enable_lifecycle: self.enable_lifecycle,
             allowed_hosts: self.allowed_hosts.iter().chain(&self.external_host).cloned().collect(),
             trusted_proxies: self.trusted_proxies.clone(),
+            grafana_url: self.grafana_url.clone(),
         }
     }
 
@@ -87,7 +91,8 @@ impl Options {
 /// Parses the path of the metrics; rejects paths that the exporter already serves.
 fn parse_telemetry_path(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
-    let is_reserved = text == "/config" || ["/-/", "/api/", "/webhooks/"].iter().any(|prefix| text.starts_with(prefix));
+    let is_reserved =
+        text == "/config" || ["/-/", "/api/", "/tasks/", "/webhooks/"].iter().any(|prefix| text.starts_with(prefix));
     if !text.starts_with('/') || !text.bytes().all(plain) || is_reserved {
         return Err(
             "must begin with /, use only letters, digits and /-_., and not be a path that the exporter serves already"

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::failure::{Failure, print_line};
 use crate::config::from_text;
+use crate::server::parse_grafana_url;
 
 /// The bundled alerts.
 const ALERTS: &str = include_str!("../../config/rules/alerts.yml");
@@ -26,10 +27,10 @@ const GRAFANA_INTERVAL: &str = "30s";
 #[derive(Debug, Args)]
 pub struct Rules {
     /// The address of your Grafana, for the links to dashboards.
-    #[arg(long, value_name = "URL", default_value = GRAFANA_URL, value_parser = parse_url)]
+    #[arg(long, value_name = "URL", default_value = GRAFANA_URL, value_parser = parse_grafana_url)]
     grafana_url: String,
     /// The page with the runbooks; `#` and the name of the alert in lower case are added.
-    #[arg(long, value_name = "URL", default_value = RUNBOOK_URL, value_parser = parse_url)]
+    #[arg(long, value_name = "URL", default_value = RUNBOOK_URL, value_parser = parse_grafana_url)]
     runbook_url: String,
     /// What to print.
     #[arg(long, value_enum, default_value = "prometheus")]
@@ -53,16 +54,6 @@ enum Format {
     Operator,
     /// Grafana-managed alerts as a provisioning file (JSON). The recording rules stay in Prometheus.
     Grafana,
-}
-
-/// An address that can be put into the files as it is.
-fn parse_url(text: &str) -> Result<String, String> {
-    let uri = text.parse::<axum::http::Uri>().ok();
-    let is_url = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
-    if !is_url || text.contains(['\'', '"', '{', '}', '#', '\\']) {
-        return Err("expected a URL such as https://grafana.example.com".to_owned());
-    }
-    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn parse_label(text: &str) -> Result<(String, String), String> {
@@ -192,8 +183,8 @@ mod tests {
 
     fn rules(format: Format) -> Rules {
         Rules {
-            grafana_url: parse_url("https://grafana.example.com/").unwrap(),
-            runbook_url: parse_url("https://wiki.example.com/runbooks").unwrap(),
+            grafana_url: parse_grafana_url("https://grafana.example.com/").unwrap(),
+            runbook_url: parse_grafana_url("https://wiki.example.com/runbooks").unwrap(),
             format,
             labels: vec![parse_label("release=prometheus").unwrap()],
             datasource_uid: "prom".to_owned(),
@@ -248,7 +239,7 @@ mod tests {
     #[test]
     fn addresses_and_labels_are_checked() {
         for url in ["grafana", "ftp://x", "https://x/'y", "https://x/#y", "https://x y", "https://x/{{y}}"] {
-            assert!(parse_url(url).is_err(), "{url}");
+            assert!(parse_grafana_url(url).is_err(), "{url}");
         }
         assert!(parse_label("release").is_err() && parse_label("=x").is_err() && parse_label("a=b c").is_err());
     }

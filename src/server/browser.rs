@@ -68,6 +68,18 @@ pub fn parse_external_url(text: &str) -> Result<String, String> {
     host.ok_or_else(|| "expected a URL such as https://exporter.example.com/".to_owned())
 }
 
+/// Parses an address of Grafana, for links; also one below a path. Returns it without the last slash.
+///
+/// # Errors
+/// When it is no URL with `http` or `https`, or has characters that a link cannot have.
+pub fn parse_grafana_url(text: &str) -> Result<String, String> {
+    parse_external_url(text).map_err(|_| "expected a URL such as https://grafana.example.com".to_owned())?;
+    if text.contains(['\'', '"', '<', '>', '{', '}', '#', '?', '\\']) {
+        return Err("expected a URL without a query, and without quotes".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
 fn host_of(authority: &str) -> Option<String> {
     authority.parse::<Authority>().ok().map(|authority| normalize(authority.host()))
 }

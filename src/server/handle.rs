@@ -39,6 +39,8 @@ pub struct WebOptions {
     pub allowed_hosts: Vec<String>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// The address of Grafana, for links.
+    pub grafana_url: Option<String>,
 }
 
 impl Default for WebOptions {
@@ -48,6 +50,7 @@ impl Default for WebOptions {
             enable_lifecycle: false,
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
+            grafana_url: None,
         }
     }
 }
@@ -66,6 +69,8 @@ pub struct Handle {
     pub allowed_hosts: AllowedHosts,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: TrustedProxies,
+    /// The address of Grafana, for links.
+    pub grafana_url: Option<String>,
     /// Receives requests for a reload; `None` without a configuration file.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
     /// Held while a request reloads: a second one is refused.
@@ -102,6 +107,7 @@ impl Handle {
             enable_lifecycle: web.enable_lifecycle,
             allowed_hosts: AllowedHosts::new(web.allowed_hosts),
             trusted_proxies: TrustedProxies::new(web.trusted_proxies),
+            grafana_url: web.grafana_url,
             reload,
             reloading: tokio::sync::Mutex::default(),
             registering: tokio::sync::Mutex::default(),

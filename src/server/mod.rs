@@ -1,4 +1,4 @@
-//! The HTTP server: metrics, API, webhooks, landing page and health.
+//! The HTTP server: metrics, API, webhooks, pages for people, and health.
 
 mod access;
 mod activity;
@@ -10,8 +10,8 @@ mod client_permits;
 mod error;
 mod guards;
 mod handle;
-mod landing;
 mod log_interval;
+mod page;
 mod quota;
 mod rates;
 mod registration;
@@ -24,20 +24,15 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{Html, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 
-use crate::clock;
-use crate::domain::Timestamp;
-
 use error::HttpError;
-use tasks::TaskFilter;
 
-pub use browser::{parse_external_url, parse_host};
+pub use browser::{parse_external_url, parse_grafana_url, parse_host};
 pub use client::Network;
 pub use handle::{Handle, ReloadRequest, WebOptions};
 pub use serve::serve;
@@ -52,10 +47,12 @@ pub fn router(handle: Arc<Handle>) -> Router {
         .route("/config", get(admin::config))
         .route("/api/v1/tasks", get(tasks::list).post(registration::register))
         .route("/api/v1/tasks/{upstream}/{task_id}", get(tasks::get_one).delete(registration::forget))
+        .route("/tasks/{upstream}/{task_id}", get(page::task))
+        .route(page::SCRIPT_PATH, get(page::script))
         .route("/webhooks/{upstream}/{secret}", post(webhooks::receive))
         .route(&telemetry_path, get(scrape::metrics));
     if telemetry_path != "/" {
-        router = router.route("/", get(landing_page));
+        router = router.route("/", get(page::home));
     }
     let wrong_method = || async {
         HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not accept this method; see the Allow header")
@@ -69,7 +66,7 @@ pub fn router(handle: Arc<Handle>) -> Router {
         .layer(middleware::from_fn(set_security_headers))
 }
 
-/// Forbids framing, content sniffing, caching and scripts for every response.
+/// Forbids framing, content sniffing, caching, and scripts of others for every response.
 async fn set_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -77,19 +74,11 @@ async fn set_security_headers(request: Request, next: Next) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // A page for people has a policy of its own, with its script.
+    let none = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(none);
     response
-}
-
-async fn landing_page(
-    State(handle): State<Arc<Handle>>,
-    filter: Result<Query<TaskFilter>, QueryRejection>,
-) -> Html<String> {
-    let now = Timestamp::from(clock::now());
-    let filter = filter.map(|Query(filter)| filter).unwrap_or_default();
-    let offset = handle.agent.metrics().clock().wall_offset();
-    Html(landing::page(&handle.agent.views(), &filter, &handle.telemetry_path, now, offset))
 }

@@ -2,25 +2,40 @@
 
 use serde_json::json;
 
-use super::grafana::{Dashboard, job, model, upstream};
+use super::grafana::{Dashboard, model, team, upstream, variables};
 use super::panel::Panel;
-use super::promql::{JOB, MODEL, UPSTREAM, grown, latency, quantile};
+use super::promql::{JOB, KEY, MODEL, UPSTREAM, grown, latency, quantile};
+use super::slo;
 use super::values::{by_name, colored};
 
 pub fn dashboard() -> Dashboard {
-    let panels = [now(), spending(), budgets(), accounts(), expectations()];
+    let panels = [now(), slo::objective(), spending(), budgets(), accounts(), expectations()];
     Dashboard {
         uid: "videogen-cost",
-        title: "Videogen / Cost",
-        description: "What do tasks cost, what is left to spend, and how long will they take? Needs `pricing:` or upstreams that \
+        title: "Videogen / Cost and SLO",
+        description: "What do tasks cost, what is left to spend, and is the objective met? Costs need `pricing:` or upstreams that \
                       report costs: see docs/costs.md.",
-        variables: vec![job(), upstream(), model()],
+        variables: variables([upstream(), model(), team()]),
         panels: panels.into_iter().flatten().collect(),
     }
 }
 
 fn cost() -> String {
     format!("videogen_cost_total{{{MODEL}}}")
+}
+
+/// The ten label sets with the most costs in the selected range.
+fn most(by: &str, matchers: &str) -> String {
+    format!("topk(10, {} > 0)", grown(by, &format!("videogen_cost_total{{{MODEL},{matchers}}}")))
+}
+
+/// What tasks without a result cost, by model.
+fn wasted() -> String {
+    let info = format!(r#"max by ({KEY}, model) (videogen_task_failure_info{{{MODEL},status!="cancelled"}})"#);
+    format!(
+        "topk(10, sum by (model, currency) (max by ({KEY}, currency) (videogen_task_cost{{{UPSTREAM}}}) \
+         * on ({KEY}) group_left (model) {info}) > 0)"
+    )
 }
 
 fn finished() -> String {
@@ -107,6 +122,47 @@ fn spending() -> Vec<Panel> {
             .unit("short")
             .no_value("no cost is known")
             .range(&hourly("upstream, currency"), "{{upstream}} {{currency}}"),
+        Panel::bar_gauge("By team", "Costs of the selected range by team. It needs the aggregate label team.")
+            .size(6, 7)
+            .unit("short")
+            .decimals(2)
+            .thresholds(&[(None, "blue")])
+            .no_value("no cost with a team")
+            .instant(&most("label_team, currency", r#"label_team!~"|none""#), "{{label_team}} {{currency}}"),
+        Panel::bar_gauge(
+            "By source of the figure",
+            "Where the costs of the selected range come from: reported by the upstream, metered by a price, or derived from a formula.",
+        )
+        .size(6, 7)
+        .unit("short")
+        .decimals(2)
+        .thresholds(&[(None, "blue")])
+        .no_value("no cost is known")
+        .instant(&most("cost_source, currency", ""), "{{cost_source}} {{currency}}"),
+        Panel::bar_gauge("Per second of video", "Costs divided by the seconds of video of succeeded tasks, in the selected range.")
+            .size(6, 7)
+            .unit("short")
+            .decimals(3)
+            .thresholds(&[(None, "blue")])
+            .no_value("no length is told")
+            .instant(
+                &format!(
+                    "topk(10, {} / on (model) group_left () ({} > 0))",
+                    grown("model, currency", &cost()),
+                    grown("model", &format!("videogen_video_seconds_total{{{MODEL}}}"))
+                ),
+                "{{model}} {{currency}}",
+            ),
+        Panel::bar_gauge(
+            "Spent on tasks without a result",
+            "Costs of failed, expired and lost tasks that are on /metrics now (tasks.retention).",
+        )
+        .size(6, 7)
+        .unit("short")
+        .decimals(2)
+        .thresholds(&[(None, "orange")])
+        .no_value("nothing")
+        .instant(&wasted(), "{{model}} {{currency}}"),
         Panel::table(
             "Models",
             "Totals of the selected range. Without a cost: ended tasks that are not in the cost; the metric has the reason.",

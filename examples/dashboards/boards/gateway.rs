@@ -3,15 +3,15 @@
 
 use serde_json::json;
 
-use super::grafana::{Dashboard, job, upstream};
+use super::grafana::{Dashboard, upstream, variables};
 use super::panel::Panel;
 use super::promql::{ERRORS, JUDGED, UPSTREAM, grown, per_minute, quantile, rate};
 use super::values::{by_name, colored};
 
 /// Series of tasks whose row told their channel.
-const CHANNEL: &str = r#"job=~"$job",upstream=~"$upstream",label_channel!~"|none""#;
+const CHANNEL: &str = r#"job=~"$job",instance=~"$instance",upstream=~"$upstream",label_channel!~"|none""#;
 /// Series of tasks whose row told their user.
-const USER: &str = r#"job=~"$job",upstream=~"$upstream",label_user!~"|none""#;
+const USER: &str = r#"job=~"$job",instance=~"$instance",upstream=~"$upstream",label_user!~"|none""#;
 
 /// The text of panels without series.
 const NO_CHANNEL: &str = "no label channel";
@@ -24,7 +24,7 @@ pub fn dashboard() -> Dashboard {
         title: "Videogen / Gateway",
         description: "Which channel fails, which user causes it, and what does the gateway make of it? Needs the labels channel and user: \
                       see \"Whole gateways\" in docs/configuration.md.",
-        variables: vec![job(), upstream()],
+        variables: variables([upstream()]),
         panels: panels.into_iter().flatten().collect(),
     }
 }

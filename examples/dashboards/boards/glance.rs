@@ -1,8 +1,8 @@
 //! The first row of the overview: the most important numbers.
 
 use super::panel::Panel;
-use super::promql::{JUDGED, MODEL, UPSTREAM, grown, latency};
-use super::values::{UPSTREAM_PAGE_OF_SERIES, words};
+use super::promql::{JUDGED, MODEL, grown, latency, upstream_state};
+use super::values::{UPSTREAM_PAGE_OF_SERIES, upstream_states};
 
 /// Active tasks, ended tasks, and whether each upstream answers.
 pub fn numbers() -> Vec<Panel> {
@@ -17,15 +17,11 @@ fn active() -> Vec<Panel> {
     let oldest = format!("time() - min(videogen_oldest_active_task_submit_timestamp_seconds{{{MODEL}}})");
     vec![
         Panel::row("Now"),
-        Panel::stat("Running", "Tasks that run now.")
-            .size(2, 4)
-            .unit("short")
-            .thresholds(&[(None, "blue")])
-            .instant(&count("running"), ""),
+        Panel::stat("Running", "Tasks that run now.").size(2, 4).unit("short").plain().instant(&count("running"), ""),
         Panel::stat("Queued", "Tasks that an upstream accepted but has not started.")
             .size(2, 4)
             .unit("short")
-            .thresholds(&[(None, "green"), (Some(10.0), "orange"), (Some(50.0), "red")])
+            .plain()
             .instant(&count("queued"), ""),
         Panel::stat("Oldest active task", "Time since the oldest active task was submitted.")
             .size(3, 4)
@@ -62,7 +58,7 @@ fn ended() -> Vec<Panel> {
             .size(2, 4)
             .unit("short")
             .decimals(0)
-            .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(9.5), "red")])
+            .plain()
             .instant(&format!("{} or vector(0)", ended("failed")), ""),
         Panel::stat(
             "Expired or lost",
@@ -72,7 +68,7 @@ fn ended() -> Vec<Panel> {
         .size(3, 4)
         .unit("short")
         .decimals(0)
-        .thresholds(&[(None, "green"), (Some(0.5), "orange"), (Some(4.5), "red")])
+        .plain()
         .instant(&format!("{} or vector(0)", ended("expired|lost")), ""),
         Panel::stat(
             "Latency p95",
@@ -89,14 +85,11 @@ fn ended() -> Vec<Panel> {
 }
 
 fn upstreams() -> Panel {
-    Panel::stat(
-        "Upstreams",
-        "UP if the latest request to the upstream succeeded. Click an upstream to open its dashboard.",
-    )
-    .size(4, 4)
-    .unit("none")
-    .mappings(&words(&[(0, "DOWN", "red"), (1, "UP", "green")]))
-    .no_value("no request yet")
-    .link("Upstream dashboard", UPSTREAM_PAGE_OF_SERIES)
-    .instant(&format!("min by (upstream) (videogen_upstream_up{{{UPSTREAM}}})"), "{{upstream}}")
+    Panel::stat("Upstreams", "Whether each upstream answers. Click an upstream to open its dashboard.")
+        .size(4, 4)
+        .unit("none")
+        .mappings(&upstream_states())
+        .no_value("no request yet")
+        .link("Upstream dashboard", UPSTREAM_PAGE_OF_SERIES)
+        .instant(&upstream_state(), "{{upstream}}")
 }

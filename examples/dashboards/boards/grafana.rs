@@ -50,7 +50,7 @@ impl Dashboard {
             "graphTooltip": 1,
             "timezone": "browser",
             "refresh": "30s",
-            "time": {"from": "now-6h", "to": "now"},
+            "time": {"from": "now-1h", "to": "now"},
             "fiscalYearStartMonth": 0,
             "weekStart": "",
             "liveNow": false,
@@ -67,11 +67,20 @@ impl Dashboard {
                     "datasource": {"type": "grafana", "uid": "-- Grafana --"},
                 },
                 {
-                    "name": "Firing alerts", "enable": true, "hide": false, "iconColor": "red",
+                    "name": "Critical alerts", "enable": true, "hide": false, "iconColor": "red",
                     "datasource": datasource(),
-                    "expr": promql::alerts(r#"severity=~"warning|critical""#),
+                    "expr": promql::alerts(r#"severity="critical""#),
                     "titleFormat": "{{alertname}}", "textFormat": "{{upstream}} {{model}} {{task_id}}",
                     "step": "60s",
+                },
+                {
+                    "name": "Starts and reloads of exporters", "enable": true, "hide": false, "iconColor": "blue",
+                    "datasource": datasource(),
+                    "expr": format!(
+                        "time() - max by (instance) (videogen_exporter_config_last_reload_success_timestamp_seconds{{{}}}) < 60",
+                        promql::JOB
+                    ),
+                    "titleFormat": "exporter started or reloaded", "textFormat": "{{instance}}", "step": "60s",
                 },
             ]},
             "panels": on_grid(self.panels),
@@ -110,9 +119,26 @@ pub fn variable(name: &str, label: &str, query: &str) -> Value {
     })
 }
 
-/// Selects exporters.
-pub fn job() -> Value {
-    variable("job", "Job", "label_values(videogen_exporter_build_info, job)")
+/// Selects exporters: their jobs, then their instances.
+pub fn exporters() -> [Value; 2] {
+    let instances = r#"label_values(videogen_exporter_build_info{job=~"$job"}, instance)"#;
+    [
+        variable("job", "Job", "label_values(videogen_exporter_build_info, job)"),
+        variable("instance", "Exporter", instances),
+    ]
+}
+
+/// Selects teams, where the aggregate labels of the configuration have `team`. "All" includes tasks without one.
+pub fn team() -> Value {
+    let query = r#"label_values(videogen_tasks{job=~"$job",upstream=~"$upstream",label_team!=""}, label_team)"#;
+    let mut team = variable("team", "Team", query);
+    team["allValue"] = json!(".*");
+    team
+}
+
+/// The variables of a dashboard: the exporters, and these.
+pub fn variables(more: impl IntoIterator<Item = Value>) -> Vec<Value> {
+    exporters().into_iter().chain(more).collect()
 }
 
 /// Selects upstreams.

@@ -13,6 +13,7 @@ impl Panel {
                 "colorMode": "background", "graphMode": "none", "justifyMode": "auto",
                 "textMode": "auto", "orientation": "auto", "wideLayout": true,
                 "showPercentChange": false, "percentChangeColorMode": "standard",
+                "text": {"titleSize": 14, "valueSize": 26},
             }),
         )
     }
@@ -33,7 +34,7 @@ impl Panel {
             .options(&json!({
                 "legend": {
                     "displayMode": "table", "placement": "right", "showLegend": true,
-                    "calcs": ["lastNotNull", "max"],
+                    "calcs": ["lastNotNull", "max"], "sortBy": "Last *", "sortDesc": true,
                 },
                 "tooltip": {"mode": "multi", "sort": "desc"},
             }))

@@ -1,20 +1,19 @@
 //! The overview dashboard, for whoever is on call: do tasks finish, how fast, and which do not?
 
 use super::glance;
-use super::grafana::{Dashboard, job, model, upstream};
+use super::grafana::{Dashboard, model, team, upstream, variables};
 use super::lists;
 use super::panel::Panel;
 use super::promql::{ERRORS, JUDGED, MODEL, grown, latency, per_minute, quantile};
 use super::values::UPSTREAM_PAGE_OF_SERIES;
 
 pub fn dashboard() -> Dashboard {
-    let panels = [glance::numbers(), flow(), speed(), failures(), usage(), lists::tasks(), lists::health()];
+    let panels = [glance::numbers(), flow(), speed(), failures(), usage(), lists::tasks()];
     Dashboard {
         uid: "videogen-overview",
         title: "Videogen / Overview",
-        description: "Do tasks finish, how fast, and which do not? Start here, then open a task \
-        or an upstream.",
-        variables: vec![job(), upstream(), model()],
+        description: "Do tasks finish, how fast, and which do not? For what is wrong now, start at Triage.",
+        variables: variables([upstream(), model(), team()]),
         panels: panels.into_iter().flatten().collect(),
     }
 }

@@ -1,15 +1,17 @@
 //! `PromQL` that several panels share: matchers, the join with the model of a task, the status as a number.
 
 /// Series of the selected exporters.
-pub const JOB: &str = r#"job=~"$job""#;
+pub const JOB: &str = r#"job=~"$job",instance=~"$instance""#;
 /// Series of the selected upstreams.
-pub const UPSTREAM: &str = r#"job=~"$job",upstream=~"$upstream""#;
-/// Series of the selected models; for `videogen_task_info`, their tasks.
-pub const MODEL: &str = r#"job=~"$job",upstream=~"$upstream",model=~"$model""#;
+pub const UPSTREAM: &str = r#"job=~"$job",instance=~"$instance",upstream=~"$upstream""#;
+/// Series of the selected models and teams; for `videogen_task_info`, their tasks.
+pub const MODEL: &str =
+    r#"job=~"$job",instance=~"$instance",upstream=~"$upstream",model=~"$model",label_team=~"$team""#;
 /// Per-task series of the selected tasks. Only `videogen_task_info` has the model.
-pub const TASK: &str = r#"job=~"$job",upstream=~"$upstream",task_id=~"$task""#;
+pub const TASK: &str = r#"job=~"$job",instance=~"$instance",upstream=~"$upstream",task_id=~"$task""#;
 /// The selected tasks in `videogen_task_info`.
-pub const TASK_INFO: &str = r#"job=~"$job",upstream=~"$upstream",model=~"$model",task_id=~"$task""#;
+pub const TASK_INFO: &str =
+    r#"job=~"$job",instance=~"$instance",upstream=~"$upstream",model=~"$model",label_team=~"$team",task_id=~"$task""#;
 
 /// The labels that identify a task, whichever exporter instance exposes it.
 pub const KEY: &str = "job, upstream, task_id";
@@ -33,10 +35,10 @@ const STATES: [(u8, &str); 8] = [
     (8, "unknown"),
 ];
 
-/// `x` (one series per task) of the selected models, with the label `model`.
-pub fn of_model(x: &str) -> String {
-    let info = format!("max by ({KEY}, model) (videogen_task_info{{{MODEL}}})");
-    format!("({x}) * on ({KEY}) group_left (model) topk by ({KEY}) (1, {info})")
+/// `x` (one series per task) of those of `tasks` whose model and team are selected, with both as labels.
+pub fn of_model_among(x: &str, tasks: &str) -> String {
+    let info = format!("max by ({KEY}, model, label_team) (videogen_task_info{{{MODEL}}})");
+    format!("({x}) * on ({KEY}) group_left (model, label_team) topk by ({KEY}) (1, {info} and on ({KEY}) ({tasks}))")
 }
 
 /// `x` (one series per task) of the selected tasks.
@@ -73,10 +75,30 @@ fn state_of(selector: impl Fn(&str) -> String) -> String {
         .join(" or ")
 }
 
-/// Firing alerts of ours. Alerts about the exporter have no upstream.
+/// Firing alerts of ours. Alerts about the exporter have no upstream; that there is none has no job.
 pub fn alerts(matchers: &str) -> String {
     let comma = if matchers.is_empty() { "" } else { "," };
-    format!(r#"ALERTS{{job=~"$job",alertname=~"Videogen.*",alertstate="firing"{comma}{matchers}}}"#)
+    format!(r#"ALERTS{{job=~"$job|",alertname=~"Videogen.*",alertstate="firing"{comma}{matchers}}}"#)
+}
+
+/// Whether each known exporter can be scraped, by instance. One that cannot has no `build_info`: the last known one counts.
+pub fn exporters_up() -> String {
+    format!(
+        "min by (instance) (up{{{JOB}}} * on (job, instance) group_left () \
+         max by (job, instance) (last_over_time(videogen_exporter_build_info{{{JOB}}}[1d])))"
+    )
+}
+
+/// The state of each upstream: 0 does not answer, 1 answers, 2 is not known because no exporter could be scraped, 3 refuses.
+pub fn upstream_state() -> String {
+    let refuses = format!(
+        r#"max by (upstream) (videogen_upstream_consecutive_refusals{{{UPSTREAM},operation!~"balance|quota_per_unit"}}) >= 3"#
+    );
+    let up = |range: &str| format!("last_over_time(videogen_upstream_up{{{UPSTREAM}}}[{range}])");
+    format!(
+        "0 * ({refuses}) + 3 or min by (upstream) (videogen_upstream_up{{{UPSTREAM}}}) or 0 * min by (upstream) ({}) + 2",
+        up("6h")
+    )
 }
 
 /// A quantile of histogram buckets; `by` is the labels to keep.

@@ -1,7 +1,7 @@
 //! The task dashboard, for whoever has a task id: what happened, when, how long did it take, and what did it use?
 
 use super::facts;
-use super::grafana::{Dashboard, job, model, task, upstream};
+use super::grafana::{Dashboard, model, task, team, upstream, variables};
 use super::panel::Panel;
 use super::promql::{KEY, MODEL, TASK, TASK_INFO, UPSTREAM, latency, of_task, rate, state};
 use super::values::{UPSTREAM_PAGE_OF_SERIES, status_words};
@@ -13,7 +13,7 @@ pub fn dashboard() -> Dashboard {
         title: "Videogen / Task",
         description: "Everything about one task. Facts stay visible after the task has left /metrics, if the \
         time range includes that time.",
-        variables: vec![job(), upstream(), model(), task()],
+        variables: variables([upstream(), model(), team(), task()]),
         panels: panels.into_iter().flatten().collect(),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::grafana::{Dashboard, job, upstream};
+use super::grafana::{Dashboard, upstream, variables};
 use super::panel::Panel;
 use super::promql::{UPSTREAM, grown, quantile, rate};
 use super::schedule::{self, backoff};
@@ -15,7 +15,7 @@ pub fn dashboard() -> Dashboard {
         uid: "videogen-upstream",
         title: "Videogen / Upstream",
         description: "Is it the upstream, our key, or our own limits? Requests, errors, limits and schedule.",
-        variables: vec![job(), upstream()],
+        variables: variables([upstream()]),
         panels: panels.into_iter().flatten().collect(),
     }
 }

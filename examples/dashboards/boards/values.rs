@@ -15,20 +15,20 @@ pub const STATUS_COLORS: [(&str, &str); 8] = [
 ];
 
 /// The dashboard of the task in a table row.
-pub const TASK_PAGE: &str = "/d/videogen-task?${datasource:queryparam}&${job:queryparam}\
+pub const TASK_PAGE: &str = "/d/videogen-task?${datasource:queryparam}&${job:queryparam}&${instance:queryparam}\
     &var-upstream=${__data.fields.Upstream:percentencode}&var-model=$__all\
     &var-task=${__value.raw:percentencode}&${__url_time_range}";
 
 /// The dashboard of the upstream in a table row.
-pub const UPSTREAM_PAGE: &str = "/d/videogen-upstream?${datasource:queryparam}&${job:queryparam}\
+pub const UPSTREAM_PAGE: &str = "/d/videogen-upstream?${datasource:queryparam}&${job:queryparam}&${instance:queryparam}\
     &var-upstream=${__data.fields.Upstream:percentencode}&${__url_time_range}";
 
 /// The dashboard of the upstream of a series.
 pub const UPSTREAM_PAGE_OF_SERIES: &str = "/d/videogen-upstream?${datasource:queryparam}\
-    &${job:queryparam}&var-upstream=${__field.labels.upstream:percentencode}&${__url_time_range}";
+    &${job:queryparam}&${instance:queryparam}&var-upstream=${__field.labels.upstream:percentencode}&${__url_time_range}";
 
 /// The overview, filtered to the upstream in a table row.
-pub const OVERVIEW_PAGE: &str = "/d/videogen-overview?${datasource:queryparam}&${job:queryparam}\
+pub const OVERVIEW_PAGE: &str = "/d/videogen-overview?${datasource:queryparam}&${job:queryparam}&${instance:queryparam}\
     &var-upstream=${__data.fields.Upstream:percentencode}&${__url_time_range}";
 
 /// The data source that the dashboard variable selects.
@@ -77,6 +77,11 @@ pub fn words(words: &[(u8, &str, &str)]) -> Value {
         })
         .collect();
     json!([{"type": "value", "options": options}])
+}
+
+/// The words of `promql::upstream_state`.
+pub fn upstream_states() -> Value {
+    words(&[(0, "no answer", "red"), (1, "answers", "green"), (2, "not known", "#7b8087"), (3, "refuses", "orange")])
 }
 
 /// Value mappings for labels whose values are statuses.

@@ -1,0 +1,96 @@
+//! The pages for people: the start page and one for each task, rendered here; a small script refreshes them.
+
+mod home;
+mod html;
+mod query;
+mod task;
+mod timeline;
+
+use std::sync::Arc;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+
+use super::handle::Handle;
+use crate::domain::TaskId;
+use crate::store::Step;
+use home::Home;
+use html::{Frame, HtmlEscaped, Pause, SCRIPT};
+use query::{Choices, PageQuery};
+use task::TaskPage;
+
+pub use html::SCRIPT_PATH;
+
+/// What a page may load: its own style, its own script, and itself again.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; \
+    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// A page with a status.
+fn respond(status: StatusCode, page: String) -> Response {
+    const NAME: HeaderName = header::CONTENT_SECURITY_POLICY;
+    (status, [(NAME, HeaderValue::from_static(POLICY))], Html(page)).into_response()
+}
+
+fn error_page(handle: &Handle, status: StatusCode, message: &str) -> Response {
+    let frame = frame(handle, "Error", None);
+    let content = format!("<p class=error role=alert>{}</p><p><a href='/'>All tasks</a></p>", HtmlEscaped(message));
+    respond(status, frame.around(&content))
+}
+
+fn frame<'a>(handle: &'a Handle, title: &'a str, pause: Option<Pause>) -> Frame<'a> {
+    Frame { title, telemetry_path: &handle.telemetry_path, grafana_url: handle.grafana_url.as_deref(), pause }
+}
+
+/// The script.
+pub async fn script() -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"))], SCRIPT).into_response()
+}
+
+/// The start page.
+pub async fn home(State(handle): State<Arc<Handle>>, query: Result<Query<PageQuery>, QueryRejection>) -> Response {
+    let views = handle.agent.views();
+    let choices = Choices::of(&views);
+    let checked = query.map_err(|error| error.body_text());
+    let checked = checked.and_then(|Query(query)| query.check(&choices).map(|()| query));
+    let query = match checked {
+        Ok(query) => query,
+        Err(message) => return error_page(&handle, StatusCode::BAD_REQUEST, &message),
+    };
+    let metrics = handle.agent.metrics();
+    let health: Vec<_> = views.iter().map(|view| metrics.upstreams.health(&view.upstream)).collect();
+    let wall_offset = metrics.clock().wall_offset();
+    let now = wall_offset.apply(metrics.clock().now().steady);
+    let pause = Pause { is_paused: query.is_paused(), other_query: query.with_other_refresh() };
+    let content = Home { views: &views, health: &health, query: &query, choices: &choices, now, wall_offset }.render();
+    respond(StatusCode::OK, frame(&handle, "videogen-exporter", Some(pause)).around(&content))
+}
+
+/// The page of one task.
+pub async fn task(State(handle): State<Arc<Handle>>, path: Result<Path<(String, String)>, PathRejection>) -> Response {
+    let not_found = || {
+        let message = "No tracked task has this upstream and id. It may have left the exporter (tasks.retention).";
+        error_page(&handle, StatusCode::NOT_FOUND, message)
+    };
+    let Ok(Path((upstream, id))) = path else { return not_found() };
+    let Ok(id) = TaskId::parse(&id) else { return not_found() };
+    let upstream: Arc<str> = upstream.into();
+    let views = handle.agent.views();
+    let view = views.iter().find(|view| view.upstream == upstream);
+    let found = view.and_then(|view| Some((view, view.tasks().find(|task| task.id == id)?)));
+    let Some((view, task)) = found else { return not_found() };
+    let steps = match handle.agent.timeline(upstream.clone(), id).await {
+        Ok(steps) => steps,
+        Err(error) => return error_page(&handle, StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    };
+    let clock = handle.agent.metrics().clock();
+    let offset = clock.wall_offset();
+    let steps: Vec<Step> = steps.into_iter().map(|step| Step { at: offset.apply(step.at), ..step }).collect();
+    let (task, now) = (task.by_wall(offset), offset.apply(clock.now().steady));
+    let grafana_url = handle.grafana_url.as_deref();
+    let content = TaskPage { task: &task, view, steps: &steps, grafana_url, now }.render();
+    let title = format!("{} {}", task.id, upstream);
+    let pause = task.is_active().then(|| Pause { is_paused: false, other_query: String::new() });
+    respond(StatusCode::OK, frame(&handle, &title, pause).around(&content))
+}
