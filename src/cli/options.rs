@@ -71,15 +71,27 @@ impl Options {
         }
     }
 
+    /// Starts logging of errors only, until the result is dropped.
+    pub fn start_quiet_logging(&self) -> Result<Logging, Failure> {
+        self.start_logging_at(LevelFilter::ERROR)
+    }
+
     /// Starts logging, until the result is dropped.
     pub fn start_logging(&self) -> Result<Logging, Failure> {
-        let level = match self.log_level {
+        self.start_logging_at(self.level())
+    }
+
+    fn level(&self) -> LevelFilter {
+        match self.log_level {
             Level::Error => LevelFilter::ERROR,
             Level::Warn => LevelFilter::WARN,
             Level::Info => LevelFilter::INFO,
             Level::Debug => LevelFilter::DEBUG,
             Level::Trace => LevelFilter::TRACE,
-        };
+        }
+    }
+
+    fn start_logging_at(&self, level: LevelFilter) -> Result<Logging, Failure> {
         let format = match self.log_format {
             Format::Logfmt => LogFormat::Logfmt,
             Format::Json => LogFormat::Json,

@@ -1,6 +1,8 @@
 //! State of the fake gateway: its tasks, and the faults of its responses.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::faults::{Fault, Faults};
 use super::request_window::RequestWindow;
+use super::task::USERS;
 use super::task_pool::{TaskPool, UNITS_PER_DOLLAR};
 use super::view::TaskView;
 use crate::clock;
@@ -46,6 +49,8 @@ pub struct Gateway {
     /// In units.
     granted: u64,
     list_requests: Mutex<RequestWindow>,
+    /// Its key is refused.
+    refuses_key: AtomicBool,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -61,6 +66,7 @@ impl Gateway {
             hides_bodies: settings.hides_bodies,
             granted: u64::from(settings.balance) * UNITS_PER_DOLLAR,
             list_requests: Mutex::default(),
+            refuses_key: AtomicBool::new(false),
             random,
         })
     }
@@ -83,12 +89,22 @@ impl Gateway {
         self.list_requests.lock().unwrap_or_else(PoisonError::into_inner).admit(self.list_limit, now)
     }
 
+    /// Refuses every key from now on, or no longer.
+    pub fn refuse_key(&self, refuses: bool) {
+        self.refuses_key.store(refuses, Ordering::Relaxed);
+    }
+
+    /// Whether every key is refused.
+    pub fn is_key_refused(&self) -> bool {
+        self.refuses_key.load(Ordering::Relaxed)
+    }
+
     /// A task at Gemini is read alone.
     pub fn spoil(&self, id: &str) {
         self.pool().spoil(id, Timestamp::from(clock::now()));
     }
 
-    /// Task ids as a Prometheus `file_sd` document, oldest first. `provider` decides the form of the ids.
+    /// Task ids as a Prometheus `file_sd` document, oldest first, a group for each team. `provider` decides the form of the ids.
     pub fn targets(&self, provider: &str) -> String {
         let mut pool = self.pool();
         let now = Timestamp::from(clock::now());
@@ -98,8 +114,13 @@ impl Gateway {
             provider if provider.contains("veo") => operation_name(id),
             _ => id.to_owned(),
         };
-        json!([{ "targets": pool.ids(now).map(format_id).collect::<Vec<_>>(), "labels": { "team": "demo" } }])
-            .to_string()
+        let mut teams: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for id in pool.ids(now) {
+            let team = pool.get(id).map_or("", |task| USERS[task.user]);
+            teams.entry(team).or_default().push(format_id(id));
+        }
+        let group = |(team, targets): (&str, Vec<String>)| json!({ "targets": targets, "labels": { "team": team } });
+        Value::from(teams.into_iter().map(group).collect::<Vec<_>>()).to_string()
     }
 
     /// Writes [`Gateway::targets`] to `file` until `stop`, atomically and at most once a second.
@@ -118,7 +139,7 @@ impl Gateway {
         Ok(())
     }
 
-    fn pool(&self) -> MutexGuard<'_, TaskPool> {
+    pub(super) fn pool(&self) -> MutexGuard<'_, TaskPool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

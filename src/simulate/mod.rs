@@ -8,6 +8,7 @@ mod gateway_list;
 mod platform;
 mod request_window;
 mod row;
+mod story;
 mod task;
 mod task_pool;
 mod vendor;
@@ -17,8 +18,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{Method, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use faults::{Fault, Faults};
 pub use gateway::{Gateway, Settings};
 use gateway::{reply, web_page};
+pub use story::Trouble;
 
 /// Responds to an unknown path as a gateway does: with an error below /v1, with its web page elsewhere.
 async fn respond_to_unknown_path(method: Method, uri: Uri) -> Response {
@@ -45,9 +48,21 @@ async fn respond_to_unknown_path(method: Method, uri: Uri) -> Response {
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: CancellationToken) -> anyhow::Result<()> {
     let routes = dialects::routes().merge(account::routes()).route("/-/tasks", get(targets));
-    let router: Router = routes.fallback(respond_to_unknown_path).with_state(gateway);
+    let router: Router = routes
+        .fallback(respond_to_unknown_path)
+        .layer(middleware::from_fn_with_state(gateway.clone(), refuse_key))
+        .with_state(gateway);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
+}
+
+/// Refuses requests for tasks while the key is refused.
+async fn refuse_key(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    if !gateway.is_key_refused() || request.uri().path().starts_with("/-/") {
+        return next.run(request).await;
+    }
+    let error = json!({"message": "Invalid token", "type": "new_api_error", "code": "invalid_api_key"});
+    reply(StatusCode::UNAUTHORIZED, &json!({"error": error}))
 }
 
 /// The addresses of a gateway, for the user who started it.

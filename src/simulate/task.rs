@@ -154,6 +154,13 @@ impl SimulatedTask {
         }
     }
 
+    /// The same task with the first model of a vendor, in its first channel.
+    #[must_use]
+    pub fn of(self, vendor: Vendor) -> Self {
+        let first = MODELS.iter().position(|model| model.vendor == vendor).unwrap_or_default();
+        Self { model: MODELS[first], channel: 1 + 2 * first, ..self }
+    }
+
     /// A random task submitted at `submit`, `speed` times faster than a real one.
     pub fn new(random: &mut fastrand::Rng, submit: Timestamp, speed: f64) -> Self {
         let model_number = random.usize(..MODELS.len());

@@ -52,15 +52,21 @@ impl TaskPool {
     }
 
     fn create_task(&mut self, at: Timestamp) {
+        let id = self.add(|random, speed| SimulatedTask::new(random, at, speed));
+        self.active.extend(self.tasks.get(&id).map(|task| Reverse(task.finish)));
+    }
+
+    /// Adds a task that no other one follows; returns its id.
+    pub fn add(&mut self, create: impl FnOnce(&mut fastrand::Rng, f64) -> SimulatedTask) -> String {
         self.created += 1;
         let id = format!("task_sim{:08}", self.created);
-        let task = SimulatedTask::new(&mut self.random, at, self.speed);
-        self.active.push(Reverse(task.finish));
+        let task = create(&mut self.random, self.speed);
         // By submit time, as a gateway numbers them.
-        let is_later = |id: &&String| self.tasks.get(*id).is_some_and(|other| other.submit > at);
+        let is_later = |id: &&String| self.tasks.get(*id).is_some_and(|other| other.submit > task.submit);
         let later = self.order.iter().rev().take_while(is_later).count();
         self.order.insert(self.order.len() - later, id.clone());
-        self.tasks.insert(id, task);
+        self.tasks.insert(id.clone(), task);
+        id
     }
 
     /// Creates a task for each one that has ended by `now`, and drops the oldest ended tasks.

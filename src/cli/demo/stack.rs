@@ -1,0 +1,162 @@
+//! `demo --stack`: Prometheus and Alertmanager with the bundled files, in the demo's folder; notifications are printed.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::Json;
+use axum::Router;
+use axum::extract::Path as UrlPath;
+use axum::routing::post;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::failure::print_line;
+
+/// The bundled files, by their place in the folder.
+const FILES: [(&str, &str); 4] = [
+    ("prometheus.yml", include_str!("../../../config/prometheus.yml")),
+    ("alertmanager.yml", include_str!("../../../config/alertmanager.yml")),
+    ("rules/alerts.yml", include_str!("../../../config/rules/alerts.yml")),
+    ("rules/recording.yml", include_str!("../../../config/rules/recording.yml")),
+];
+
+/// Addresses in the bundled files.
+const EXPORTER: &str = "127.0.0.1:10470";
+const ALERTMANAGER: &str = "127.0.0.1:9093";
+const RECEIVER: &str = "http://127.0.0.1:5001/";
+
+/// How often the programs are looked at.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Most characters of a program's output in an error.
+const SHOWN_OUTPUT: usize = 2000;
+
+/// A program that is killed when it is dropped.
+struct Program {
+    name: &'static str,
+    child: Child,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The programs, and the receiver of their notifications.
+pub struct Stack {
+    programs: Vec<Program>,
+    listener: TcpListener,
+    /// Where Prometheus and Alertmanager are.
+    pub addresses: [String; 2],
+    folder: std::path::PathBuf,
+}
+
+/// A free port; another program may take it before its use.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = StdListener::bind("127.0.0.1:0").context("no free port")?;
+    listener.local_addr().context("cannot read the address of the socket")
+}
+
+impl Stack {
+    /// Writes the files and starts the programs, which have to be on PATH.
+    ///
+    /// # Errors
+    /// When one of them is not there.
+    pub async fn start(folder: &Path, exporter: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let receiver = listener.local_addr().context("cannot read the address of the socket")?;
+        let (prometheus, alertmanager) = (free_address()?, free_address()?);
+        for (name, text) in FILES {
+            let path = folder.join(name);
+            let text = text
+                .replace(EXPORTER, &exporter.to_string())
+                .replace(ALERTMANAGER, &alertmanager.to_string())
+                .replace(RECEIVER, &format!("http://{receiver}/"))
+                // A demo does not wait for a quarter of a minute.
+                .replace("scrape_interval: 15s", "scrape_interval: 5s")
+                .replace("evaluation_interval: 30s", "evaluation_interval: 5s")
+                .replace("interval: 30s", "interval: 5s");
+            fs::create_dir_all(path.parent().unwrap_or(folder))
+                .and_then(|()| fs::write(&path, text))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let run = |name: &'static str, arguments: &[String]| {
+            let log = fs::File::create(folder.join(format!("{name}.log")))?;
+            let mut command = Command::new(name);
+            command.args(arguments).current_dir(folder).stdin(Stdio::null());
+            let child = command.stdout(log.try_clone()?).stderr(log).spawn();
+            let child = child
+                .with_context(|| format!("cannot start `{name}`: --stack needs Prometheus and Alertmanager on PATH"))?;
+            anyhow::Ok(Program { name, child })
+        };
+        let programs = vec![
+            run(
+                "alertmanager",
+                &[
+                    "--config.file=alertmanager.yml".to_owned(),
+                    "--storage.path=alertmanager".to_owned(),
+                    "--cluster.listen-address=".to_owned(),
+                    format!("--web.listen-address={alertmanager}"),
+                ],
+            )?,
+            run(
+                "prometheus",
+                &[
+                    "--config.file=prometheus.yml".to_owned(),
+                    "--storage.tsdb.path=prometheus".to_owned(),
+                    format!("--web.listen-address={prometheus}"),
+                ],
+            )?,
+        ];
+        let addresses = [format!("http://{prometheus}"), format!("http://{alertmanager}")];
+        Ok(Self { programs, listener, addresses, folder: folder.to_owned() })
+    }
+
+    /// Prints notifications until `stop`; then the programs end.
+    ///
+    /// # Errors
+    /// When one of them ends by itself; the error has the end of its output.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let router = Router::new().route("/{receiver}", post(print_notification));
+        let serving = axum::serve(self.listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let serving = async move { serving.await };
+        tokio::pin!(serving);
+        loop {
+            tokio::select! {
+                served = &mut serving => return served.context("notifications cannot be received"),
+                () = tokio::time::sleep(CHECK_INTERVAL) => {}
+            }
+            for program in &mut self.programs {
+                if let Ok(Some(status)) = program.child.try_wait() {
+                    let log = self.folder.join(format!("{}.log", program.name));
+                    let output = fs::read_to_string(log).unwrap_or_default();
+                    let end = output.char_indices().rev().nth(SHOWN_OUTPUT).map_or(0, |(at, _)| at);
+                    bail!("`{}` has ended: {status}\n{}", program.name, &output[end..]);
+                }
+            }
+        }
+    }
+}
+
+/// Prints a notification of Alertmanager: one line for each alert.
+async fn print_notification(UrlPath(receiver): UrlPath<String>, Json(message): Json<Value>) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for alert in message["alerts"].as_array().into_iter().flatten() {
+        let labels = &alert["labels"];
+        let line = format!(
+            "{receiver}: {} {} {}: {}",
+            text(&alert["status"]),
+            text(&labels["alertname"]),
+            text(&labels["upstream"]),
+            text(&alert["annotations"]["description"])
+        );
+        let _ = print_line(line);
+    }
+}
