@@ -19,7 +19,7 @@ use crate::program::Running;
 /// The time limit for the alerts.
 const ALERT_TIMEOUT: Duration = Duration::from_mins(4);
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
