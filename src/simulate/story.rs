@@ -40,8 +40,10 @@ impl Gateway {
 
 fn add(pool: &mut TaskPool, trouble: Trouble, now: Timestamp) -> String {
     let started = |submit: Timestamp| submit + Duration::from_secs(3);
+    // Ark's tasks have a deadline, and none is stuck before half of the time until then.
+    let vendor = if matches!(trouble, Trouble::Stuck) { Vendor::Kling } else { Vendor::Ark };
     pool.add(|random, speed| {
-        let task = SimulatedTask::new(random, now, speed).of(Vendor::Ark);
+        let task = SimulatedTask::new(random, now, speed).of(vendor);
         match trouble {
             Trouble::Refused(after) => {
                 let outcome = Outcome::Failed(REFUSED.0, REFUSED.1);

@@ -96,7 +96,7 @@ pub fn upstream_state() -> String {
     );
     let up = |range: &str| format!("last_over_time(videogen_upstream_up{{{UPSTREAM}}}[{range}])");
     format!(
-        "0 * ({refuses}) + 3 or min by (upstream) (videogen_upstream_up{{{UPSTREAM}}}) or 0 * min by (upstream) ({}) + 2",
+        "(0 * ({refuses}) + 3 or min by (upstream) (videogen_upstream_up{{{UPSTREAM}}}) or 0 * min by (upstream) ({}) + 2)",
         up("6h")
     )
 }

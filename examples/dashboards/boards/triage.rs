@@ -116,8 +116,8 @@ fn alert_table() -> Panel {
                 ("custom.width", json!(80)),
             ],
         ),
-        by_name("Alert", &[("custom.minWidth", json!(210))]),
-        by_name("Upstream", &[("links", json!([link("Upstream dashboard", UPSTREAM_PAGE)]))]),
+        by_name("Alert", &[("custom.width", json!(235))]),
+        by_name("Upstream", &[("links", json!([link("Upstream dashboard", UPSTREAM_PAGE)])), ("custom.width", json!(95))]),
         by_name("For", &[("unit", json!("s")), ("decimals", json!(0)), ("custom.width", json!(90))]),
         by_name("Alerts", &[("decimals", json!(0)), ("custom.width", json!(70))]),
     ])
@@ -163,7 +163,6 @@ fn attention() -> Vec<Panel> {
         ("label_team", "Team"),
         ("Value #A", "Age"),
         ("Value #B", "Late by"),
-        ("Value #C", "Failed polls"),
     ];
     vec![
         Panel::row("Tasks that need attention"),
@@ -187,19 +186,22 @@ fn attention() -> Vec<Panel> {
         .sorted_by(&[("Age", true)])
         .columns(oldest_task_columns())
         .rows(&of_oldest(&format!("time() - {begun} * on ({KEY}) group_right () ({status})")))
-        .rows(&of_oldest(&format!("{late} > 0")))
-        .rows(&of_oldest(&format!("{} > 0", newest("videogen_task_consecutive_poll_failures")))),
+        .rows(&of_oldest(&format!("{late} > 0"))),
     ]
 }
 
 fn task_columns(seconds: &[(&str, &str, u16)]) -> Vec<Value> {
     let colored = json!({"type": "color-background", "mode": "basic"});
     let mut columns = vec![
-        task_ids(&[("links", json!([link("Task dashboard", TASK_PAGE)])), ("custom.minWidth", json!(170))]),
-        by_name("Upstream", &[("links", json!([link("Upstream dashboard", UPSTREAM_PAGE)]))]),
+        task_ids(&[("links", json!([link("Task dashboard", TASK_PAGE)])), ("custom.width", json!(165))]),
+        by_name(
+            "Upstream",
+            &[("links", json!([link("Upstream dashboard", UPSTREAM_PAGE)])), ("custom.width", json!(95))],
+        ),
+        by_name("Team", &[("custom.width", json!(75))]),
         by_name(
             "Status",
-            &[("mappings", status_names()), ("custom.cellOptions", colored), ("custom.width", json!(90))],
+            &[("mappings", status_names()), ("custom.cellOptions", colored), ("custom.width", json!(85))],
         ),
         by_name("Why", &[("custom.width", json!(120))]),
     ];
@@ -222,7 +224,6 @@ fn oldest_task_columns() -> Vec<Value> {
             ("thresholds", thresholds(&[(None, "orange"), (Some(900.0), "red")])),
         ],
     ));
-    columns.push(by_name("Failed polls", &[("decimals", json!(0)), ("custom.width", json!(95))]));
     columns
 }
 
@@ -239,7 +240,7 @@ fn causes() -> Vec<Panel> {
         ("Value #A", "Failed"),
         ("Value #B", "Of"),
         ("Value #C", "Share"),
-        ("Value #D", "Last success ago"),
+        ("Value #D", "Last success"),
     ];
     let refused = format!("videogen_upstream_request_errors_total{{{UPSTREAM},reason!=\"not_found\"}}");
     let by_class =
@@ -259,13 +260,13 @@ fn causes() -> Vec<Panel> {
                 by_name("Failed", &[("decimals", json!(0)), ("custom.width", json!(70))]),
                 by_name("Of", &[("decimals", json!(0)), ("custom.width", json!(70))]),
                 colored("Share", "percentunit", 0, &[(None, "transparent"), (Some(0.05), "orange"), (Some(0.5), "red")]),
-                by_name("Last success ago", &[("unit", json!("s")), ("decimals", json!(0)), ("custom.width", json!(125))]),
+                by_name("Last success", &[("unit", json!("s")), ("decimals", json!(0)), ("custom.width", json!(105))]),
             ])
             .rows(&format!("topk({ROWS}, {bad} > 0.5)"))
             .rows(&format!("{} and on ({by}) ({bad} > 0.5)", ended(JUDGED, by)))
             .rows(&format!("{bad} / on ({by}) ({} > 0) and on ({by}) ({bad} > 0.5)", ended(JUDGED, by)))
             .rows(&format!("{last_success} and on ({by}) ({bad} > 0.5)")),
-        Panel::bars("Failures per minute by class", "Ends without a result, by failure class. The class comes from the upstream's error code.")
+        Panel::failures("Failures per minute by class", "Ends without a result, by failure class. The class comes from the upstream's error code.")
             .size(8, 8)
             .unit("short")
             .every("1m")
@@ -283,7 +284,7 @@ fn causes() -> Vec<Panel> {
                 ),
                 "{{label_team}}",
             ),
-        Panel::bars("Failed requests by reason", "Failed requests per second. While the exporter backs off it sends fewer requests.")
+        Panel::failures("Failed requests by reason", "Failed requests per second. While the exporter backs off it sends fewer requests.")
             .size(12, 7)
             .unit("reqps")
             .every("1m")

@@ -87,10 +87,11 @@ impl Stack {
                 .and_then(|()| fs::write(&path, text))
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
+        let at = |name: &str| folder.join(name).display().to_string();
         let run = |name: &'static str, arguments: &[String]| {
             let log = fs::File::create(folder.join(format!("{name}.log")))?;
             let mut command = Command::new(name);
-            command.args(arguments).current_dir(folder).stdin(Stdio::null());
+            command.args(arguments).stdin(Stdio::null());
             let child = command.stdout(log.try_clone()?).stderr(log).spawn();
             let child = child
                 .with_context(|| format!("cannot start `{name}`: --stack needs Prometheus and Alertmanager on PATH"))?;
@@ -100,8 +101,8 @@ impl Stack {
             run(
                 "alertmanager",
                 &[
-                    "--config.file=alertmanager.yml".to_owned(),
-                    "--storage.path=alertmanager".to_owned(),
+                    format!("--config.file={}", at("alertmanager.yml")),
+                    format!("--storage.path={}", at("alertmanager")),
                     "--cluster.listen-address=".to_owned(),
                     format!("--web.listen-address={alertmanager}"),
                 ],
@@ -109,8 +110,8 @@ impl Stack {
             run(
                 "prometheus",
                 &[
-                    "--config.file=prometheus.yml".to_owned(),
-                    "--storage.tsdb.path=prometheus".to_owned(),
+                    format!("--config.file={}", at("prometheus.yml")),
+                    format!("--storage.tsdb.path={}", at("prometheus")),
                     format!("--web.listen-address={prometheus}"),
                 ],
             )?,

@@ -32,7 +32,7 @@ pub struct Gateways {
 /// Tells the story until its end, then waits for `stop`. `base` is the address of the exporter's pages.
 pub async fn tell(gateways: Gateways, base: String, stop: CancellationToken) -> anyhow::Result<()> {
     let expired = gateways.tokenhot.add_trouble(Trouble::Expired(EXPIRED), 1).concat();
-    let stuck = gateways.ark.add_trouble(Trouble::Stuck, 1).concat();
+    let stuck = gateways.tokenhot.add_trouble(Trouble::Stuck, 1).concat();
     gateways.ark.add_trouble(Trouble::Refused(CONTENT_REFUSED), REFUSED);
     let mut passed = Duration::ZERO;
     let key_accepted = KEY_REFUSED + KEY_REFUSED_FOR;
@@ -40,7 +40,7 @@ pub async fn tell(gateways: Gateways, base: String, stop: CancellationToken) -> 
         (KEY_REFUSED, format!("sora answers 401, the key is refused     {base}/?upstream=sora")),
         (CONTENT_REFUSED, format!("ark refuses ten tasks for their content  {base}/?upstream=ark&status=failed")),
         (EXPIRED, format!("tokenhot says running, Ark says expired  {base}/tasks/tokenhot/{expired}")),
-        (EXPIRED, format!("one task at ark does not move            {base}/tasks/ark/{stuck}")),
+        (EXPIRED, format!("one task at tokenhot does not move       {base}/tasks/tokenhot/{stuck}")),
         (key_accepted, format!("sora accepts the key again               {base}/?upstream=sora")),
     ];
     for (at, text) in events {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::html::{Ago, Badge, HtmlEscaped, format_span, shorten, task_path, why, write_progress};
+use super::html::{Ago, Badge, HtmlEscaped, format_span, shorten, task_path, utc, why, write_progress};
 use super::query::{Choices, PageQuery, Sort};
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::time::WallOffset;
@@ -66,7 +66,8 @@ impl Home<'_> {
             HtmlEscaped(view.provider),
         );
         if let Some((_, since)) = health.state {
-            let _ = write!(out, " <span class=dim>since {}</span>", Ago { at: since, now: self.now });
+            let (at, span) = (utc(since), format_span(self.now.duration_since(since)));
+            let _ = write!(out, " <span class=dim title='since {at}'>for {span}</span>");
         }
         let (mut active, mut stuck) = (0, 0);
         for task in view.tasks().filter(|task| task.is_active()) {
@@ -188,7 +189,7 @@ impl Home<'_> {
         let id = task.id.as_str();
         let _ = write!(
             out,
-            "<tr><td data-label=Task><a href='{}' title='{}'><code>{}</code></a><td data-label=Status>{}",
+            "<tr><td class=id data-label=Task><a href='{}' title='{}'><code>{}</code></a><td data-label=Status>{}",
             task_path(task),
             HtmlEscaped(id),
             HtmlEscaped(&shorten(id)),

@@ -130,12 +130,11 @@ impl TaskPage<'_> {
 
     fn write_timeline(&self, out: &mut String) {
         out.push_str("<h2>Timeline</h2>");
-        let Some(last) = self.steps.last() else {
+        if self.steps.is_empty() {
             out.push_str("<p class=dim>No answer was counted yet.</p>");
             return;
-        };
-        let end = if self.task.is_active() { self.now } else { last.at };
-        out.push_str(&timeline::draw(self.steps, end));
+        }
+        out.push_str(&timeline::draw(self.steps, self.task.is_active().then_some(self.now)));
         out.push_str("<table><thead><tr><th>Time<th>Status<th>Gateway<th>Provider<th>Took<th>Error</thead><tbody>");
         for (n, step) in self.steps.iter().enumerate() {
             let badge = |status: Option<Status>| status.map(|status| Badge(status).to_string()).unwrap_or_default();

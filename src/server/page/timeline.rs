@@ -16,6 +16,9 @@ const LEFT: f64 = 110.0;
 const BAR: f64 = 26.0;
 const ROW: f64 = 34.0;
 
+/// Width of the last block of an ended task.
+const END: f64 = 90.0;
+
 /// A block is at least this wide, so that a short status can be seen.
 const MIN_BLOCK: f64 = 3.0;
 
@@ -25,11 +28,14 @@ const MIN_WORD: f64 = 70.0;
 /// The status of one layer.
 type Layer = fn(&Step) -> Option<Status>;
 
-/// Draws steps from the first one to `end`, all by the wall clock.
-pub fn draw(steps: &[Step], end: Timestamp) -> String {
-    let Some(begin) = steps.first().map(|step| step.at) else { return String::new() };
+/// Draws steps from the first one to `now`, or of an ended task, which has none, to its end; all by the wall clock.
+pub fn draw(steps: &[Step], now: Option<Timestamp>) -> String {
+    let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return String::new() };
+    let (begin, end) = (first.at, now.unwrap_or(last.at));
     let length = end.seconds_since(begin).max(1.0);
-    let x = |at: Timestamp| LEFT + (at.seconds_since(begin) / length).clamp(0.0, 1.0) * (WIDTH - LEFT);
+    // An end has no length: it gets a part of the picture.
+    let right = if now.is_some() { WIDTH } else { WIDTH - END };
+    let x = |at: Timestamp| LEFT + (at.seconds_since(begin) / length).clamp(0.0, 1.0) * (right - LEFT);
     let layers: [(&str, Layer); 3] = [
         ("status", |step| Some(step.status)),
         ("gateway", |step| step.gateway_status),
@@ -42,7 +48,11 @@ pub fn draw(steps: &[Step], end: Timestamp) -> String {
         let _ = write!(bars, "<text x=0 y={:.0}>{name}</text>", y + BAR * 0.7);
         for (n, step) in steps.iter().enumerate() {
             let Some(status) = status(step) else { continue };
-            let (from, to) = (x(step.at), x(steps.get(n + 1).map_or(end, |next| next.at)));
+            let to = match steps.get(n + 1) {
+                Some(next) => x(next.at),
+                None => WIDTH,
+            };
+            let from = x(step.at);
             let (word, width) = (status.as_str(), (to - from).max(MIN_BLOCK));
             let _ = write!(
                 bars,
@@ -60,7 +70,7 @@ pub fn draw(steps: &[Step], end: Timestamp) -> String {
     format!(
         "<svg viewBox='0 0 {WIDTH:.0} {:.0}' role=img aria-label='timeline over {span}'>{bars}\
          <line x1={LEFT} y1={y:.0} x2={WIDTH} y2={y:.0} /><text x={LEFT} y={:.0}>{}</text>\
-         <text x={WIDTH} y={:.0} text-anchor=end>{span} later</text></svg>",
+         <text x={right} y={:.0} text-anchor=end>{span} later</text></svg>",
         y + 24.0,
         y + 17.0,
         HtmlEscaped(&utc(begin)),
@@ -93,10 +103,10 @@ mod tests {
             step(25, Status::Running, Some(Status::Running)),
             step(100, Status::Succeeded, Some(Status::Succeeded)),
         ];
-        let picture = draw(&steps, Timestamp::from_secs(100));
-        assert!(picture.contains("<rect class=queued x=110.0 y=4 width=222.5"), "{picture}");
-        assert!(picture.contains("<rect class=running x=332.5 y=4 width=667.5"), "{picture}");
-        assert!(picture.contains("<rect class=succeeded x=1000.0 y=4 width=3.0"), "{picture}");
+        let picture = draw(&steps, None);
+        assert!(picture.contains("<rect class=queued x=110.0 y=4 width=200.0"), "{picture}");
+        assert!(picture.contains("<rect class=running x=310.0 y=4 width=600.0"), "{picture}");
+        assert!(picture.contains("<rect class=succeeded x=910.0 y=4 width=90.0"), "{picture}");
         assert!(picture.contains(">provider</text>") && !picture.contains(">gateway</text>"), "{picture}");
         assert!(picture.contains("1 min 40 s later"), "{picture}");
     }
@@ -104,8 +114,8 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_draws_within_the_picture() {
         let steps = [step(100, Status::Queued, None), step(40, Status::Running, None)];
-        let picture = draw(&steps, Timestamp::from_secs(40) - Duration::from_secs(10));
+        let picture = draw(&steps, Some(Timestamp::from_secs(40) - Duration::from_secs(10)));
         assert!(!picture.contains('-') || !picture.contains("width=-"), "{picture}");
-        assert_eq!(draw(&[], Timestamp::from_secs(0)), "");
+        assert_eq!(draw(&[], None), "");
     }
 }
