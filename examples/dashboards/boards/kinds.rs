@@ -58,11 +58,6 @@ impl Panel {
         panel
     }
 
-    /// Stacked bars over time in shades of red, for what went wrong.
-    pub fn failures(title: &str, description: &str) -> Self {
-        Self::bars(title, description).default("color", &json!({"mode": "shades", "fixedColor": "red"}))
-    }
-
     /// Buckets of a histogram over time.
     pub fn heatmap(title: &str, description: &str) -> Self {
         Self::new("heatmap", title, description)

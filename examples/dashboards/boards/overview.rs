@@ -132,6 +132,7 @@ fn failures() -> Vec<Panel> {
         )
         .size(8, 9)
         .unit("short")
+        .colored_by_class()
         .no_value("no failure")
         .every("5m")
         .range(&by_class, "{{failure_class}}"),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::values::{STATUS_COLORS, by_name, datasource, link, short_names, thresholds};
+use super::values::{CLASS_COLORS, STATUS_COLORS, by_name, datasource, link, short_names, thresholds};
 
 /// A panel under construction; [`super::grafana`] places it on the grid.
 pub struct Panel {
@@ -135,8 +135,17 @@ impl Panel {
     }
 
     /// Gives each series that is named like a status the color of that status.
-    pub fn colored_by_status(mut self) -> Self {
-        let overrides = STATUS_COLORS
+    pub fn colored_by_status(self) -> Self {
+        self.colored_by_name(&STATUS_COLORS)
+    }
+
+    /// Gives each series that is named like a failure class a color that says who has to act.
+    pub fn colored_by_class(self) -> Self {
+        self.colored_by_name(&CLASS_COLORS)
+    }
+
+    fn colored_by_name(mut self, colors: &[(&str, &str)]) -> Self {
+        let overrides = colors
             .iter()
             .map(|(status, color)| {
                 let color = json!({"mode": "fixed", "fixedColor": color});

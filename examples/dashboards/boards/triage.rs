@@ -251,7 +251,7 @@ fn causes() -> Vec<Panel> {
     vec![
         Panel::row("Where it comes from"),
         Panel::table("Failing models", "Tasks that failed, expired or were lost in the selected range, by model and upstream.")
-            .size(9, 8)
+            .size(11, 8)
             .no_value("no task has failed")
             .joined(&columns, &["Time"])
             .sorted_by(&[("Share", true)])
@@ -266,14 +266,15 @@ fn causes() -> Vec<Panel> {
             .rows(&format!("{} and on ({by}) ({bad} > 0.5)", ended(JUDGED, by)))
             .rows(&format!("{bad} / on ({by}) ({} > 0) and on ({by}) ({bad} > 0.5)", ended(JUDGED, by)))
             .rows(&format!("{last_success} and on ({by}) ({bad} > 0.5)")),
-        Panel::failures("Failures per minute by class", "Ends without a result, by failure class. The class comes from the upstream's error code.")
-            .size(8, 8)
+        Panel::bars("Failures per minute by class", "Ends without a result, by failure class. The class comes from the upstream's error code.")
+            .size(7, 8)
             .unit("short")
+            .colored_by_class()
             .every("1m")
             .no_value("no task has failed")
             .range(&by_class, "{{failure_class}}"),
         Panel::bar_gauge("By team", "Tasks that failed, expired or were lost in the selected range, by team. It needs the aggregate label team.")
-            .size(7, 8)
+            .size(6, 8)
             .unit("short")
             .decimals(0)
             .thresholds(&[(None, "orange")])
@@ -284,7 +285,7 @@ fn causes() -> Vec<Panel> {
                 ),
                 "{{label_team}}",
             ),
-        Panel::failures("Failed requests by reason", "Failed requests per second. While the exporter backs off it sends fewer requests.")
+        Panel::bars("Failed requests by reason", "Failed requests per second. While the exporter backs off it sends fewer requests.")
             .size(12, 7)
             .unit("reqps")
             .every("1m")

@@ -14,6 +14,23 @@ pub const STATUS_COLORS: [(&str, &str); 8] = [
     ("unknown", "text"),
 ];
 
+/// The color of each failure class says who has to act: blue the caller, yellow the owner of the account, red the upstream.
+pub const CLASS_COLORS: [(&str, &str); 13] = [
+    ("content_policy", "blue"),
+    ("invalid_input", "light-blue"),
+    ("quota", "yellow"),
+    ("rate_limit", "light-yellow"),
+    ("auth", "dark-yellow"),
+    ("provider_error", "red"),
+    ("gateway_error", "dark-red"),
+    ("timeout", "light-red"),
+    ("no_output", "semi-dark-red"),
+    ("expired", "orange"),
+    ("lost", "#8F3B1B"),
+    ("cancelled", "purple"),
+    ("other", "text"),
+];
+
 /// The dashboard of the task in a table row.
 pub const TASK_PAGE: &str = "/d/videogen-task?${datasource:queryparam}&${job:queryparam}&${instance:queryparam}\
     &var-upstream=${__data.fields.Upstream:percentencode}&var-model=$__all\
