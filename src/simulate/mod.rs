@@ -5,6 +5,7 @@ mod dialects;
 mod faults;
 mod gateway;
 mod gateway_list;
+mod notifications;
 mod platform;
 mod request_window;
 mod row;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub use faults::{Fault, Faults};
 pub use gateway::{Gateway, Settings};
 use gateway::{reply, web_page};
+pub use notifications::receive_notifications;
 pub use story::Trouble;
 
 /// Responds to an unknown path as a gateway does: with an error below /v1, with its web page elsewhere.

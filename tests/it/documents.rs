@@ -199,7 +199,7 @@ fn recorded() -> BTreeSet<String> {
 }
 
 /// Metrics of Prometheus itself.
-const FOREIGN: [&str; 4] = ["up", "ALERTS", "scrape_duration_seconds", "scrape_samples_scraped"];
+const FOREIGN: [&str; 5] = ["up", "ALERTS", "ALERTS_FOR_STATE", "scrape_duration_seconds", "scrape_samples_scraped"];
 
 struct Names<'a> {
     place: &'a str,
@@ -279,6 +279,27 @@ fn every_rule_uses_existing_metrics_and_every_alert_has_a_runbook_and_tests() {
         assert!(alerts.contains(*heading), "docs/runbooks.md explains {heading}, which does not exist");
     }
     assert!(["VideogenTaskFailed", "VideogenTaskExpired"].iter().all(|name| alerts.contains(*name)));
+}
+
+/// What is gone is not well: an alert keeps firing while its exporter is away.
+#[test]
+fn every_alert_is_held_while_its_exporter_is_away() {
+    let document: Value = from_text(&read("config/rules/alerts.yml")).unwrap();
+    let mut held = 0;
+    for rule in document["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()) {
+        let (name, expr) = (rule["alert"].as_str().unwrap(), rule["expr"].as_str().unwrap());
+        if ["VideogenExporterDown", "VideogenExporterAbsent"].contains(&name) {
+            continue;
+        }
+        // A second rule of the same name is told apart by its window.
+        let window = rule["labels"]["long"].as_str().map(|long| format!(",long=\"{long}\"")).unwrap_or_default();
+        let holds = format!("job:videogen_alerts:held{{alertname=\"{name}\"{window}}})");
+        assert!(expr.trim_end().ends_with(&holds), "{name} does not end with {holds}: {expr}");
+        let keeps = rule["keep_firing_for"].as_str().unwrap_or_default();
+        assert!(!matches!(keeps, "" | "0s"), "{name} does not keep firing until it is held");
+        held += 1;
+    }
+    assert!(held > 40, "{held}");
 }
 
 /// By alert: whether a test expects it to fire with labels and annotations, and whether a test expects it not to fire.

@@ -72,7 +72,7 @@ problems.splice(0, problems.length, ...problems.filter(text => !text.includes('4
   const ids = () => page.$$eval('tbody code', codes => codes.map(code => code.textContent));
   assert.deepEqual(await ids(), ['stuck', 'failed', 'running', 'succeeded']);
   assert.match(await page.textContent('.card.up'), /gw .*answers for .*, 1 stuck/s);
-  assert.match(await page.textContent('.card.down'), /away .*does not answer for .*last error: connect \(get\): refused/s);
+  assert.match(await page.textContent('.card.down'), /away .*does not answer for .*last error: connect \(list\): refused/s);
   assert.equal(await page.locator('thead').isVisible(), true);
   await page.selectOption('select[name=status]', 'failed');
   await page.click('form button');

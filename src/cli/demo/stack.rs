@@ -7,15 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use axum::Json;
-use axum::Router;
-use axum::extract::Path as UrlPath;
-use axum::routing::post;
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::failure::print_line;
+use crate::simulate::receive_notifications;
 
 /// The bundled files, by their place in the folder.
 const FILES: [(&str, &str); 4] = [
@@ -125,13 +121,12 @@ impl Stack {
     /// # Errors
     /// When one of them ends by itself; the error has the end of its output.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        let router = Router::new().route("/{receiver}", post(print_notification));
-        let serving = axum::serve(self.listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-        let serving = async move { serving.await };
+        let show = |line: String| drop(print_line(line));
+        let serving = receive_notifications(self.listener, show, stop);
         tokio::pin!(serving);
         loop {
             tokio::select! {
-                served = &mut serving => return served.context("notifications cannot be received"),
+                served = &mut serving => return served.context("notifications"),
                 () = tokio::time::sleep(CHECK_INTERVAL) => {}
             }
             for program in &mut self.programs {
@@ -143,21 +138,5 @@ impl Stack {
                 }
             }
         }
-    }
-}
-
-/// Prints a notification of Alertmanager: one line for each alert.
-async fn print_notification(UrlPath(receiver): UrlPath<String>, Json(message): Json<Value>) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    for alert in message["alerts"].as_array().into_iter().flatten() {
-        let labels = &alert["labels"];
-        let line = format!(
-            "{receiver}: {} {} {}: {}",
-            text(&alert["status"]),
-            text(&labels["alertname"]),
-            text(&labels["upstream"]),
-            text(&alert["annotations"]["description"])
-        );
-        let _ = print_line(line);
     }
 }
