@@ -15,6 +15,7 @@ mod clients;
 mod config;
 mod costs;
 mod custom;
+mod demo;
 mod dialects;
 mod documents;
 mod domain;

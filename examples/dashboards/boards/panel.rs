@@ -139,6 +139,11 @@ impl Panel {
         self.colored_by_name(&STATUS_COLORS)
     }
 
+    /// Shows every series in a shade of red.
+    pub fn in_red(self) -> Self {
+        self.default("color", &json!({"mode": "shades", "fixedColor": "red"}))
+    }
+
     /// Gives each series that is named like a failure class a color that says who has to act.
     pub fn colored_by_class(self) -> Self {
         self.colored_by_name(&CLASS_COLORS)

@@ -287,6 +287,7 @@ fn causes() -> Vec<Panel> {
             ),
         Panel::bars("Failed requests by reason", "Failed requests per second. While the exporter backs off it sends fewer requests.")
             .size(12, 7)
+            .in_red()
             .unit("reqps")
             .every("1m")
             .no_value("no request has failed")

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -87,7 +88,8 @@ impl Stack {
         let run = |name: &'static str, arguments: &[String]| {
             let log = fs::File::create(folder.join(format!("{name}.log")))?;
             let mut command = Command::new(name);
-            command.args(arguments).stdin(Stdio::null());
+            // Ctrl-C is for the demo, which ends them.
+            command.args(arguments).stdin(Stdio::null()).process_group(0);
             let child = command.stdout(log.try_clone()?).stderr(log).spawn();
             let child = child
                 .with_context(|| format!("cannot start `{name}`: --stack needs Prometheus and Alertmanager on PATH"))?;
