@@ -1,6 +1,7 @@
 //! Reads the balance of an upstream's account, and how many of a gateway's units are one unit of money.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rust_decimal::Decimal;
@@ -255,7 +256,7 @@ impl Reader {
         let (reason, cause) =
             result.as_ref().err().map_or((None, None), |error| (Some(error.kind), error.cause.clone()));
         let at = self.clock.to_wall(self.clock.now().steady);
-        let outcome = RequestOutcome { operation, code, reason, took, at, date: None, cause, has_own_key: false };
+        let outcome = RequestOutcome { operation, code, reason, took, at, date: None, cause, own_key: Arc::default() };
         self.metrics.request_ended(&self.upstream.name, &outcome);
         result
     }

@@ -132,8 +132,8 @@ impl UpstreamActor {
     /// Continues with what the state has.
     pub(super) fn restore(&mut self, loaded: Loaded) {
         let now = self.tracker.services.clock.now();
-        let Loaded { tasks, counters, sources, loaded_sources, skipped, spending, samples, successes } = loaded;
-        self.tracker.services.metrics.upstreams.restore(&self.tracker.settings.upstream.name, &successes);
+        let Loaded { tasks, counters, sources, loaded_sources, skipped, spending, samples, health } = loaded;
+        self.tracker.services.metrics.upstreams.restore(&self.tracker.settings.upstream.name, health);
         self.tracker.skipped_rows = skipped;
         self.members = Members::new(loaded_sources);
         self.tracker.counters.restore(counters, now);
@@ -229,6 +229,7 @@ impl UpstreamActor {
         send: SendRequest,
         counters: Vec<CounterSnapshot>,
     ) {
+        self.tracker.services.metrics.upstreams.forget_refusals(&settings.upstream.name);
         let labels = source_labels(&settings);
         self.tracker.configure(settings, send, counters, |source| labels.iter().any(|label| label == source));
         self.create_series();

@@ -66,11 +66,11 @@ impl Agent {
         Some(self.handles().get(upstream)?.view.borrow().clone())
     }
 
-    /// Stores when requests last succeeded, if that has changed.
-    pub(super) async fn save_successes(&self) -> Result<(), StoreError> {
+    /// Stores what is known of upstreams' health, if that has changed.
+    pub(super) async fn save_health(&self) -> Result<(), StoreError> {
         let unsaved = self.metrics.upstreams.take_unsaved();
         if !unsaved.is_empty() {
-            self.store.execute(StoreCommand::SaveSuccesses(unsaved)).await?;
+            self.store.execute(StoreCommand::SaveHealth(unsaved)).await?;
         }
         Ok(())
     }

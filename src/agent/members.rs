@@ -107,14 +107,13 @@ impl Members {
         let count = (!listing.has_more).then_some(count);
         metrics.source_read(name, &source.label, count, listing.errors, listing.is_truncated, succeeded);
         for request in &listing.requests {
-            let ListRequest { code, reason, took, date, sent, has_own_key, .. } = *request;
+            let ListRequest { code, reason, took, date, sent, .. } = *request;
             if let Some(date) = date {
                 tracker.services.clock.observe_date(name, date, sent + took);
             }
             let at = wall - now.monotonic.saturating_duration_since(sent + took);
-            let (operation, cause) = (Operation::List, request.cause.clone());
-            metrics
-                .request_ended(name, &RequestOutcome { operation, code, reason, took, at, date, cause, has_own_key });
+            let (operation, cause, own_key) = (Operation::List, request.cause.clone(), request.own_key.clone());
+            metrics.request_ended(name, &RequestOutcome { operation, code, reason, took, at, date, cause, own_key });
         }
         for request in &listing.requests {
             tracker.on_list_request(&source.label, request);

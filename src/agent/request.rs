@@ -80,7 +80,7 @@ impl Outcome {
             at,
             date: self.date,
             cause: self.result.as_ref().err().and_then(|error| error.cause.clone()),
-            has_own_key: false,
+            own_key: Arc::default(),
         }
     }
 }

@@ -324,7 +324,7 @@ impl Supervisor {
         let names: Vec<Arc<str>> = self.actors.keys().cloned().collect();
         let stopped = self.stop_actors(&names, true).await;
         // What cannot be stored now was stored half a minute ago.
-        let _ = timeout(PATIENCE, self.agent.save_successes()).await;
+        let _ = timeout(PATIENCE, self.agent.save_health()).await;
         // The sweeper: what it has not done is done after the next start.
         let _ = timeout(PATIENCE, self.running.shutdown()).await;
         stopped

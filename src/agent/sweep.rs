@@ -26,8 +26,8 @@ const ENDED_EVERY: u32 = 10;
 /// Sweeps between two removals of unused label sets.
 const LABEL_SETS_EVERY: u32 = 600;
 
-/// Sweeps between two writes of when requests last succeeded.
-const SUCCESSES_EVERY: u32 = 30;
+/// Sweeps between two writes of what is known of upstreams' health.
+const HEALTH_EVERY: u32 = 30;
 
 /// Accuracy of the stored time at which a source last named an id.
 const NAMED_WITHIN: Duration = Duration::from_hours(24);
@@ -83,8 +83,8 @@ impl StateSweeper {
                 Command::DropEnded { before: now - retention, lost_before: now - forget_after.max(give_up_after) };
             store.execute(command).await?;
         }
-        if round.is_multiple_of(SUCCESSES_EVERY) {
-            self.agent.save_successes().await?;
+        if round.is_multiple_of(HEALTH_EVERY) {
+            self.agent.save_health().await?;
         }
         let next = self.sweep_known_ids(cursor, now).await?;
         if round.is_multiple_of(LABEL_SETS_EVERY) {

@@ -155,7 +155,7 @@ impl TestActor {
         let source = sources.into_iter().map(|(key, _)| key).find(|key| key.label == "list/0").unwrap();
         let sent = self.now().monotonic.checked_sub(ago).unwrap();
         let (code, reason) = (Some(200), rows.as_ref().err().copied());
-        let request = ListRequest { code, reason, ..ListRequest::sent(sent, false) };
+        let request = ListRequest { code, reason, ..ListRequest::sent(sent, Arc::default()) };
         let mut listing = Listing { has_more: true, requests: vec![request], ..Listing::default() };
         if let Ok(answers) = rows {
             let ids = answers.iter().filter_map(|answer| TaskId::parse(answer.task_id.as_deref()?).ok());

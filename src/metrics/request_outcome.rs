@@ -1,5 +1,6 @@
 //! What requests read, and how they ended.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::enum_words::enum_words;
@@ -38,6 +39,6 @@ pub struct RequestOutcome {
     pub date: Option<Timestamp>,
     /// What was wrong with the connection or the body.
     pub cause: Option<String>,
-    /// It had another key than the upstream's polls.
-    pub has_own_key: bool,
+    /// Names its key, where that is not the one of the upstream's polls; otherwise empty.
+    pub own_key: Arc<str>,
 }

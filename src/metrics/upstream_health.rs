@@ -1,6 +1,7 @@
 //! Whether an upstream answers: the judgment behind `videogen_upstream_up`, and its last errors.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::request_outcome::{Operation, RequestOutcome};
@@ -8,6 +9,9 @@ use crate::domain::{Reason, Timestamp};
 
 /// Reasons for which an upstream refuses requests until somebody acts.
 pub const REFUSALS: [Reason; 4] = [Reason::Unauthorized, Reason::Forbidden, Reason::QuotaExhausted, Reason::WrongPath];
+
+/// Between operation and reason, in the keys of the state.
+const REFUSED: &str = "/refused/";
 
 /// An upstream is down after so many failed requests in a row.
 const FAILURES: u32 = 3;
@@ -24,12 +28,14 @@ pub struct UpstreamHealth {
     pub last_error: Option<RequestFailure>,
     /// The last success of each operation, by the wall clock.
     last_success: BTreeMap<Operation, Timestamp>,
-    /// Refused requests since an operation was last admitted.
-    refusals: BTreeMap<(Operation, Reason), u32>,
+    /// Refused requests since an operation was last admitted with this key; the empty one is that of polls.
+    refusals: BTreeMap<(Operation, Arc<str>, Reason), u32>,
+    /// Those before a restart, until the operation is admitted.
+    earlier_refusals: BTreeMap<(Operation, Reason), u32>,
     /// Failed requests since the last success.
     failures: u32,
     failing_since: Option<Timestamp>,
-    /// The last successes are not stored yet.
+    /// The last successes or refusals are not stored yet.
     is_unsaved: bool,
 }
 
@@ -57,16 +63,18 @@ impl UpstreamHealth {
         }
         // That a task is not known, or has a wrong id, is said only to a request that is admitted.
         if ended.reason.is_none_or(Reason::is_about_one_task) {
-            self.refusals.retain(|(operation, _), _| *operation != ended.operation);
+            self.refusals.retain(|(operation, key, _), _| *operation != ended.operation || *key != ended.own_key);
+            self.earlier_refusals.retain(|(operation, _), _| *operation != ended.operation);
         } else if let Some(reason) = ended.reason.filter(|reason| REFUSALS.contains(reason)) {
-            let refusals = self.refusals.entry((ended.operation, reason)).or_default();
+            let refusals = self.refusals.entry((ended.operation, ended.own_key.clone(), reason)).or_default();
             *refusals = refusals.saturating_add(1);
+            self.is_unsaved = true;
         }
         if let Some(reason) = ended.reason.filter(|reason| !reason.is_about_one_task()) {
             let RequestOutcome { at, operation, code, .. } = *ended;
             self.last_error = Some(RequestFailure { at, operation, code, reason, cause: ended.cause.clone() });
         }
-        if ended.has_own_key || matches!(ended.operation, Operation::Balance | Operation::QuotaPerUnit) {
+        if !ended.own_key.is_empty() || matches!(ended.operation, Operation::Balance | Operation::QuotaPerUnit) {
             return;
         }
         if ended.reason.is_none_or(Reason::is_about_one_task) {
@@ -90,22 +98,51 @@ impl UpstreamHealth {
         self.last_success.iter().map(|(operation, at)| (*operation, *at))
     }
 
-    /// How often an operation was refused for this reason since it was last admitted.
+    /// How often an operation was refused for this reason since it was last admitted; of several keys the most.
     pub fn refusals(&self, operation: Operation, reason: Reason) -> u32 {
-        self.refusals.get(&(operation, reason)).copied().unwrap_or_default()
+        let own = self.refusals.iter().filter(|((of, _, why), _)| *of == operation && *why == reason);
+        let earlier = self.earlier_refusals.get(&(operation, reason));
+        own.map(|(_, count)| *count).chain(earlier.copied()).max().unwrap_or_default()
     }
 
-    /// Takes the last successes of the state, unless there were later ones.
-    pub fn restore(&mut self, successes: impl IntoIterator<Item = (Operation, Timestamp)>) {
-        for (operation, at) in successes {
-            let last = self.last_success.entry(operation).or_insert(at);
-            *last = at.max(*last);
+    /// Forgets refusals: keys and lists may be others now.
+    pub fn forget_refusals(&mut self) {
+        self.refusals.clear();
+        self.earlier_refusals.clear();
+    }
+
+    /// Takes what the state has, unless something later is known.
+    pub fn restore(&mut self, saved: impl IntoIterator<Item = (String, i64)>) {
+        for (key, value) in saved {
+            if let Some((operation, reason)) = key.split_once(REFUSED) {
+                let key = Operation::from_word(operation).zip(Reason::from_word(reason));
+                self.earlier_refusals.extend(key.zip(u32::try_from(value).ok()));
+            } else if let Some(operation) = Operation::from_word(&key) {
+                let at = Timestamp::from_millis(value);
+                let last = self.last_success.entry(operation).or_insert(at);
+                *last = at.max(*last);
+            }
         }
     }
 
-    /// The last successes, when they have changed since they were taken.
-    pub fn take_unsaved(&mut self) -> Option<Vec<(Operation, Timestamp)>> {
-        std::mem::take(&mut self.is_unsaved).then(|| self.last_successes().collect())
+    /// What the state keeps, when it has changed since it was taken: by operation when it last succeeded, in Unix milliseconds, and how
+    /// often it was refused.
+    pub fn take_unsaved(&mut self) -> Vec<(String, i64)> {
+        if !std::mem::take(&mut self.is_unsaved) {
+            return Vec::new();
+        }
+        let successes = self.last_successes().map(|(operation, at)| (operation.as_str().to_owned(), at.as_millis()));
+        let refusals = Operation::ALL.iter().flat_map(|operation| {
+            REFUSALS.map(|reason| {
+                let key = format!("{}{REFUSED}{}", operation.as_str(), reason.as_str());
+                (key, self.refusals(*operation, reason).into())
+            })
+        });
+        // An operation that was never requested has nothing to keep.
+        let known: Vec<Operation> = self.last_successes().map(|(operation, _)| operation).collect();
+        let is_known = |key: &str| known.iter().any(|operation| key.starts_with(operation.as_str()));
+        let refusals = refusals.filter(|(key, count)| *count > 0 || is_known(key));
+        successes.chain(refusals).collect()
     }
 }
 
@@ -125,7 +162,7 @@ mod tests {
             at: Timestamp::from_secs(second),
             date: None,
             cause: None,
-            has_own_key: false,
+            own_key: Arc::default(),
         }
     }
 
@@ -163,7 +200,7 @@ mod tests {
         let mut health = UpstreamHealth::default();
         for second in 0..5 {
             health.on_request_ended(&ended(second, Operation::Balance, BAD));
-            health.on_request_ended(&RequestOutcome { has_own_key: true, ..ended(second, Operation::List, BAD) });
+            health.on_request_ended(&RequestOutcome { own_key: "list".into(), ..ended(second, Operation::List, BAD) });
         }
         assert_eq!(health.state, None);
         health.on_request_ended(&ended(9, Operation::Get, GOOD));
@@ -195,15 +232,42 @@ mod tests {
     }
 
     #[test]
-    fn the_last_successes_continue_after_a_restart() {
+    fn successes_and_refusals_continue_after_a_restart() {
         let mut health = UpstreamHealth::default();
         health.on_request_ended(&ended(5, Operation::Get, GOOD));
-        let saved = health.take_unsaved().unwrap();
-        assert_eq!(health.take_unsaved(), None, "nothing has changed");
+        for second in 6..9 {
+            health.on_request_ended(&ended(second, Operation::Get, Some(Reason::Unauthorized)));
+        }
+        let saved = health.take_unsaved();
+        assert!(health.take_unsaved().is_empty(), "nothing has changed");
         let mut restored = UpstreamHealth::default();
         restored.on_request_ended(&ended(3, Operation::List, GOOD));
-        restored.restore(saved.into_iter().chain([(Operation::List, Timestamp::from_secs(1))]));
+        restored.restore(saved.into_iter().chain([("list".to_owned(), 1000), ("other/refused/x".to_owned(), 1)]));
         let all: Vec<_> = restored.last_successes().collect();
         assert_eq!(all, [(Operation::Get, Timestamp::from_secs(5)), (Operation::List, Timestamp::from_secs(3))]);
+        let refusals = |health: &UpstreamHealth| health.refusals(Operation::Get, Reason::Unauthorized);
+        assert_eq!(refusals(&restored), 3);
+        restored.on_request_ended(&ended(9, Operation::Get, GOOD));
+        assert_eq!(refusals(&restored), 0);
+        assert!(
+            restored.take_unsaved().contains(&("get/refused/unauthorized".to_owned(), 0)),
+            "the end is stored, too"
+        );
+    }
+
+    #[test]
+    fn lists_with_keys_of_their_own_are_judged_alone() {
+        let mut health = UpstreamHealth::default();
+        for second in 0..3 {
+            for (key, reason) in [("good", GOOD), ("bad", Some(Reason::Forbidden))] {
+                health.on_request_ended(&RequestOutcome {
+                    own_key: key.into(),
+                    ..ended(second, Operation::List, reason)
+                });
+            }
+        }
+        assert_eq!(health.refusals(Operation::List, Reason::Forbidden), 3);
+        health.forget_refusals();
+        assert_eq!(health.refusals(Operation::List, Reason::Forbidden), 0);
     }
 }

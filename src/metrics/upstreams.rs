@@ -141,16 +141,18 @@ impl UpstreamMetrics {
         })
     }
 
-    /// Creates the series of an upstream at 0.
+    /// Creates the series of an upstream at 0, but for refusals before a restart.
     pub fn create(&self, upstream: &str, operations: &[Operation]) {
-        for operation in operations.iter().map(|operation| operation.as_str()) {
-            for reason in Reason::ALL {
-                self.errors.with_label_values(&[upstream, operation, reason.as_str()]);
-            }
-            self.duration.with_label_values(&[upstream, operation]);
+        let health = self.health(upstream);
+        for operation in operations {
             for reason in REFUSALS {
-                self.refusals.with_label_values(&[upstream, operation, reason.as_str()]);
+                let refusals = self.refusals.with_label_values(&[upstream, operation.as_str(), reason.as_str()]);
+                refusals.set(health.refusals(*operation, reason).into());
             }
+            for reason in Reason::ALL {
+                self.errors.with_label_values(&[upstream, operation.as_str(), reason.as_str()]);
+            }
+            self.duration.with_label_values(&[upstream, operation.as_str()]);
         }
         for via in Via::ALL {
             self.readings.with_label_values(&[upstream, via.as_str()]);
@@ -172,24 +174,36 @@ impl UpstreamMetrics {
         self.health_by_upstream().get(upstream).cloned().unwrap_or_default()
     }
 
-    /// Continues with the last successes of the state.
-    pub fn restore(&self, upstream: &Arc<str>, successes: &[(String, Timestamp)]) {
+    /// Continues with what the state has.
+    pub fn restore(&self, upstream: &Arc<str>, saved: Vec<(String, i64)>) {
         let mut all = self.health_by_upstream();
         let health = all.entry(upstream.clone()).or_default();
-        health.restore(successes.iter().filter_map(|(word, at)| Some((Operation::from_word(word)?, *at))));
+        health.restore(saved);
         for (operation, at) in health.last_successes() {
             self.last_success.with_label_values(&[&**upstream, operation.as_str()]).set(at.as_secs_f64());
         }
     }
 
-    /// When requests last succeeded, by upstream and operation; of upstreams where that has changed since the last call.
-    pub fn take_unsaved(&self) -> Vec<(Arc<str>, &'static str, Timestamp)> {
+    /// What the state keeps, by upstream and key; of upstreams where that has changed since the last call.
+    pub fn take_unsaved(&self) -> Vec<(Arc<str>, String, i64)> {
         let mut unsaved = Vec::new();
         for (upstream, health) in self.health_by_upstream().iter_mut() {
-            let successes = health.take_unsaved().into_iter().flatten();
-            unsaved.extend(successes.map(|(operation, at)| (upstream.clone(), operation.as_str(), at)));
+            unsaved.extend(health.take_unsaved().into_iter().map(|(key, value)| (upstream.clone(), key, value)));
         }
         unsaved
+    }
+
+    /// Keys and lists of an upstream may be others now.
+    pub fn forget_refusals(&self, upstream: &str) {
+        if let Some(health) = self.health_by_upstream().get_mut(upstream) {
+            health.forget_refusals();
+        }
+        for operation in Operation::ALL {
+            for reason in REFUSALS {
+                let labels = [upstream, operation.as_str(), reason.as_str()];
+                let _ = self.refusals.remove_label_values(&labels);
+            }
+        }
     }
 
     /// Creates the series of callbacks at 0.

@@ -30,6 +30,10 @@ impl fmt::Display for Client {
     }
 }
 
+/// The whole address of a client: two Prometheus servers may be in one network.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(pub IpAddr);
+
 /// An address or a network of `--web.trusted-proxies`.
 #[derive(Debug, Clone)]
 pub struct Network(IpNet);
@@ -60,8 +64,9 @@ impl TrustedProxies {
         self.0.iter().any(|Network(network)| network.contains(&address))
     }
 
-    /// The client of a request that `peer` sent. The header is read from the right, because only trusted proxies wrote its end.
-    pub fn find_client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+    /// The address that a request comes from which `peer` sent. The header is read from the right, because only trusted proxies wrote
+    /// its end.
+    pub fn find_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut address = peer;
         let lists = headers.get_all("x-forwarded-for").iter().rev();
         let mut hops = lists.flat_map(|list| list.to_str().unwrap_or_default().rsplit(','));
@@ -70,7 +75,7 @@ impl TrustedProxies {
         {
             address = hop;
         }
-        Client::new(address)
+        address.to_canonical()
     }
 }
 
@@ -91,7 +96,7 @@ mod tests {
         for list in forwarded {
             headers.append("x-forwarded-for", list.parse().unwrap());
         }
-        proxies.find_client(peer.parse().unwrap(), &headers).to_string()
+        Client::new(proxies.find_address(peer.parse().unwrap(), &headers)).to_string()
     }
 
     #[test]

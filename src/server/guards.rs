@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::access::bearer_key;
 use super::activity::HoldingBody;
 use super::browser::is_cross_site_write;
-use super::client::Client;
+use super::client::{Client, ClientAddress};
 use super::error::HttpError;
 use super::handle::Handle;
 use super::serve::Peer;
@@ -20,8 +20,10 @@ use super::serve::Peer;
 /// Finds the client of a request, and refuses it while the client has too many others in progress.
 pub async fn limit_client(State(handle): State<Arc<Handle>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(address)| *address);
-    let client = handle.trusted_proxies.find_client(peer, request.headers());
+    let address = handle.trusted_proxies.find_address(peer, request.headers());
+    let client = Client::new(address);
     request.extensions_mut().insert(client);
+    request.extensions_mut().insert(ClientAddress(address));
     let Some(permit) = handle.client_requests.take(client) else {
         let message = "too many requests of this address are in progress; retry after one second";
         return HttpError::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(1).into_response();

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::client::Client;
+use super::client::{Client, ClientAddress};
 use super::client_permits::ClientPermit;
 use super::handle::Handle;
 use crate::agent::Agent;
@@ -89,6 +89,7 @@ impl ScrapeBody {
 pub async fn metrics(
     State(handle): State<Arc<Handle>>,
     Extension(client): Extension<Client>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
     headers: HeaderMap,
 ) -> Response {
     // The client's own share comes first, so that only as many wait for the others.
@@ -113,7 +114,7 @@ pub async fn metrics(
     let agent = handle.agent.clone();
     let views = agent.views();
     let scraper = headers.contains_key(PROMETHEUS_HEADER).then(|| {
-        let name = format!("{client} {}", accepted(header::USER_AGENT));
+        let name = format!("{address} {}", accepted(header::USER_AGENT));
         agent.metrics().scrapes.begin(&name, begun);
         let published = views.iter().filter_map(|view| Some((view.upstream.clone(), view.published?)));
         (name, published.collect())

@@ -363,7 +363,7 @@ impl UpstreamList {
     /// Requests a task, or the next page.
     async fn request(&mut self, task: Option<&TaskId>) -> PageOutcome {
         let (sent, sent_at) = (clock::instant(), Timestamp::from(clock::now()));
-        let mut sent_request = ListRequest::sent(sent, !self.config.key_reference.is_empty());
+        let mut sent_request = ListRequest::sent(sent, self.config.key_reference.as_str().into());
         let Some(request) = self.next_request(task) else {
             let listed = Err(ApiError::new(Reason::BadRequest));
             return PageOutcome { request: sent_request, listed, retry_after: None };

@@ -1,5 +1,6 @@
 //! The result of reading a source.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::{Answer, NewTask, Reason, TaskId, Timestamp};
@@ -71,14 +72,14 @@ pub struct ListRequest {
     pub date: Option<Timestamp>,
     /// What was wrong with the connection or the body.
     pub cause: Option<String>,
-    /// It had another key than the upstream's polls.
-    pub has_own_key: bool,
+    /// Names its key, where that is not the one of the upstream's polls; otherwise empty.
+    pub own_key: Arc<str>,
 }
 
 impl ListRequest {
     /// Without a response yet.
-    pub const fn sent(sent: Instant, has_own_key: bool) -> Self {
-        Self { code: None, reason: None, sent, took: Duration::ZERO, date: None, cause: None, has_own_key }
+    pub const fn sent(sent: Instant, own_key: Arc<str>) -> Self {
+        Self { code: None, reason: None, sent, took: Duration::ZERO, date: None, cause: None, own_key }
     }
 }
 

@@ -72,8 +72,8 @@ pub enum Command {
         /// But only of those lost tasks that were first seen before then: the others can be registered again.
         lost_before: Timestamp,
     },
-    /// Stores when requests last succeeded, by upstream and operation.
-    SaveSuccesses(Vec<(Arc<str>, &'static str, Timestamp)>),
+    /// Stores what is known of upstreams' health, by upstream and key.
+    SaveHealth(Vec<(Arc<str>, String, i64)>),
     /// Puts forward what was recorded before the clock was put forward.
     PutForward(Jump),
     /// Updates known ids.
@@ -146,8 +146,8 @@ pub struct Loaded {
     pub spending: Vec<Spending>,
     /// Latencies of its last succeeded tasks, with their models; the oldest first.
     pub samples: Vec<(Arc<str>, LatencySample)>,
-    /// When its requests last succeeded, by operation.
-    pub successes: Vec<(String, Timestamp)>,
+    /// What was known of its health, by key.
+    pub health: Vec<(String, i64)>,
 }
 
 /// What a source names, compared with what it named before.

@@ -312,7 +312,7 @@ mod tests {
             at,
             date: None,
             cause: Some("the <key>".to_owned()),
-            has_own_key: false,
+            own_key: Arc::default(),
         };
         let mut health = UpstreamHealth::default();
         (0..3).for_each(|_| health.on_request_ended(&failed));

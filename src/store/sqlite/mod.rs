@@ -15,7 +15,7 @@ use super::command::{Command, Discovery, Loaded, Output, UpstreamKey};
 use super::error::StoreError;
 use super::event::Event;
 use crate::clock::{Clock, Jump, SavedClock};
-use crate::domain::{Timestamp, Transition};
+use crate::domain::Transition;
 use counters::CounterBatch;
 use statement::execute;
 use tasks::AddOutcome;
@@ -128,16 +128,16 @@ fn set_meta(db: &Connection, key: &str, value: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The keys of an upstream's last successes begin with this; the operation follows.
-fn success_prefix(upstream: &str) -> String {
-    format!("success/{upstream}/")
+/// The keys of an upstream's health begin with this.
+fn health_prefix(upstream: &str) -> String {
+    format!("health/{upstream}/")
 }
 
-fn successes(db: &Connection, upstream: &str) -> rusqlite::Result<Vec<(String, Timestamp)>> {
-    let prefix = success_prefix(upstream);
+fn health(db: &Connection, upstream: &str) -> rusqlite::Result<Vec<(String, i64)>> {
+    let prefix = health_prefix(upstream);
     let sql = "select substr(key, length(?1) + 1), value from meta where substr(key, 1, length(?1)) = ?1";
     let mut statement = db.prepare_cached(sql)?;
-    let rows = statement.query_map([prefix], |row| Ok((row.get(0)?, Timestamp::from_millis(row.get(1)?))))?;
+    let rows = statement.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.collect()
 }
 
@@ -166,7 +166,7 @@ fn load(db: &Connection, key: &UpstreamKey, labels: &[std::sync::Arc<str>]) -> r
         loaded_sources: known_ids::loaded_sources(db, &key.0)?,
         spending: costs::spending(db, &key.0)?,
         samples: costs::samples(db, key)?,
-        successes: successes(db, &key.0)?,
+        health: health(db, &key.0)?,
         skipped,
     })
 }
@@ -216,9 +216,9 @@ fn write(db: &Connection, counters: &mut CounterBatch, command: &Command) -> rus
             costs::drop_old(db, *before)?;
         }
         Command::DropEnded { before, lost_before } => tasks::drop_ended(db, *before, *lost_before)?,
-        Command::SaveSuccesses(all) => {
-            for (upstream, operation, at) in all {
-                set_meta(db, &format!("{}{operation}", success_prefix(upstream)), at.as_millis())?;
+        Command::SaveHealth(all) => {
+            for (upstream, key, value) in all {
+                set_meta(db, &format!("{}{key}", health_prefix(upstream)), *value)?;
             }
         }
         Command::PutForward(jump) => put_forward(db, *jump)?,
