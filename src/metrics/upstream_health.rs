@@ -105,6 +105,11 @@ impl UpstreamHealth {
         own.map(|(_, count)| *count).chain(earlier.copied()).max().unwrap_or_default()
     }
 
+    /// Whether its last error is a refusal that lasts until somebody acts.
+    pub fn is_refused(&self) -> bool {
+        self.last_error.as_ref().is_some_and(|error| REFUSALS.contains(&error.reason))
+    }
+
     /// Forgets refusals: keys and lists may be others now.
     pub fn forget_refusals(&mut self) {
         self.refusals.clear();

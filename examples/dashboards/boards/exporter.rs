@@ -94,7 +94,7 @@ fn now() -> Vec<Panel> {
                 ),
                 "",
             ),
-        Panel::stat("Restarts", "How often the process was started in the selected range.")
+        Panel::stat("Restarts", "How often the process of an exporter was started again in the selected range, under the same instance.")
             .size(3, 4)
             .unit("short")
             .decimals(0)
@@ -208,15 +208,16 @@ fn state() -> Vec<Panel> {
             .unit("s")
             .no_value("not told")
             .range(&format!("{} >= 0", quantile("0.95", "instance", &commits)), "{{instance}}"),
-        Panel::lines(
-            "Size, and pending commits",
-            "Size of the state's files. Ends that wait until the state store can be written.",
-        )
-        .size(8, 7)
-        .unit("bytes")
-        .no_value("in memory")
-        .range(&gauge("videogen_exporter_state_bytes"), "{{instance}} size")
-        .range(&format!("{} > 0", gauge("videogen_exporter_store_pending_commits")), "{{instance}} pending commits"),
+        Panel::lines("Size", "Size of the state's database and its log.")
+            .size(4, 7)
+            .unit("bytes")
+            .no_value("in memory")
+            .range(&gauge("videogen_exporter_state_bytes"), "{{instance}}"),
+        Panel::lines("Pending commits", "Ends of tasks that wait until the state store can be written.")
+            .size(4, 7)
+            .unit("short")
+            .no_value("not told")
+            .range(&gauge("videogen_exporter_store_pending_commits"), "{{instance}}"),
     ]
 }
 

@@ -89,15 +89,17 @@ pub fn exporters_up() -> String {
     )
 }
 
-/// The state of each upstream: 0 does not answer, 1 answers, 2 is not known because no exporter could be scraped, 3 refuses.
+/// The state of each upstream: 0 does not answer, 1 answers, 2 is not known because an exporter cannot be scraped, 3 refuses.
 pub fn upstream_state() -> String {
     let refuses = format!(
         r#"max by (upstream) (videogen_upstream_consecutive_refusals{{{UPSTREAM},operation!~"balance|quota_per_unit"}}) >= 3"#
     );
-    let up = |range: &str| format!("last_over_time(videogen_upstream_up{{{UPSTREAM}}}[{range}])");
+    let up = format!("videogen_upstream_up{{{UPSTREAM}}}");
+    // An upstream that is gone from an exporter that answers is not unknown.
+    let away = format!("(up{{{JOB}}} == 0 or last_over_time(up{{{JOB}}}[6h]) unless on (job, instance) up{{{JOB}}})");
     format!(
-        "(0 * ({refuses}) + 3 or min by (upstream) (videogen_upstream_up{{{UPSTREAM}}}) or 0 * min by (upstream) ({}) + 2)",
-        up("6h")
+        "(0 * ({refuses}) + 3 or min by (upstream) ({up}) \
+         or 0 * min by (upstream) (last_over_time({up}[6h]) and on (job, instance) {away}) + 2)"
     )
 }
 

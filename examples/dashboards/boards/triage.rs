@@ -133,7 +133,7 @@ fn attention() -> Vec<Panel> {
     let changed = newest("videogen_task_last_change_timestamp_seconds");
     let failed = format!(
         "time() - topk({ROWS}, {changed} and on ({KEY}) max by ({KEY}) ({info})) \
-         * on ({KEY}) group_left ({labels}) max by ({KEY}, {labels}) ({info})"
+         * on ({KEY}) group_left ({labels}) topk by ({KEY}) (1, max by ({KEY}, {labels}) ({info}))"
     );
     let begun = format!(
         "({} or {})",
@@ -246,7 +246,7 @@ fn causes() -> Vec<Panel> {
     let by_class =
         per_minute("failure_class", &format!("videogen_task_failures_total{{{MODEL},status!=\"cancelled\"}}"));
     let last_success = format!(
-        r#"time() - max by ({by}) (max_over_time((timestamp(changes(videogen_tasks_finished_total{{{MODEL},status="succeeded"}}[1m]) > 0))[$__range:1m]))"#
+        r#"time() - max by ({by}) (max_over_time((timestamp(changes(videogen_tasks_finished_total{{{MODEL},status="succeeded"}}[2m]) > 0))[$__range:1m]))"#
     );
     vec![
         Panel::row("Where it comes from"),

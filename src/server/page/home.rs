@@ -1,6 +1,5 @@
 //! The start page: upstreams with their state, and tasks, those first that need somebody.
 
-use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ pub struct Home<'a> {
     /// The query, checked.
     pub query: &'a PageQuery,
     /// What there is to choose from.
-    pub choices: &'a Choices,
+    pub choices: &'a Choices<'a>,
     /// The current time, by the wall clock.
     pub now: Timestamp,
     /// From the times of tasks to those of the wall clock.
@@ -36,8 +35,7 @@ pub struct Home<'a> {
 impl Home<'_> {
     /// The content of the page.
     pub fn render(&self) -> String {
-        let mut out = String::new();
-        out.push_str("<div class=cards>");
+        let mut out = format!("<p class=dim>as of {}</p><div class=cards>", utc(self.now));
         for (view, health) in self.views.iter().zip(self.health) {
             self.write_upstream(&mut out, view, health);
         }
@@ -56,6 +54,7 @@ impl Home<'_> {
         let (class, word) = match health.state {
             None => ("", "no request yet"),
             Some((true, _)) => ("up", "answers"),
+            Some((false, _)) if health.is_refused() => ("down", "refuses requests"),
             Some((false, _)) => ("down", "does not answer"),
         };
         let _ = write!(
@@ -103,7 +102,8 @@ impl Home<'_> {
     }
 
     fn is_stuck(&self, view: &UpstreamView, task: &Task) -> bool {
-        view.outlook.is_stuck(&task.by_wall(self.wall_offset), self.now)
+        // Most tasks have ended, and need no copy by the wall clock.
+        task.is_active() && view.outlook.is_stuck(&task.by_wall(self.wall_offset), self.now)
     }
 
     fn write_counts(&self, out: &mut String) {
@@ -142,15 +142,15 @@ impl Home<'_> {
 
     fn write_table(&self, out: &mut String) {
         let tasks = self.views.iter().flat_map(|view| view.tasks().map(move |task| (view, task)));
-        let mut rows: Vec<(&Arc<UpstreamView>, &Task)> = tasks.filter(|(_, task)| self.query.matches(task)).collect();
+        let matching = tasks.filter(|(_, task)| self.query.matches(task));
+        let mut rows: Vec<_> = matching.map(|(view, task)| (self.rank(view, task), view, task)).collect();
         let more = rows.len().saturating_sub(MAX_ROWS);
-        let rank = |&(view, task): &(&Arc<UpstreamView>, &Task)| self.rank(view, task);
         // Only the rows that are shown are sorted: there may be very many tasks.
         if more > 0 {
-            rows.select_nth_unstable_by_key(MAX_ROWS, rank);
+            rows.select_nth_unstable_by(MAX_ROWS, |a, b| a.0.cmp(&b.0));
             rows.truncate(MAX_ROWS);
         }
-        rows.sort_by_cached_key(rank);
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
         if rows.is_empty() {
             out.push_str("<p class=none>No task matches the filter.</p>");
             return;
@@ -159,7 +159,7 @@ impl Home<'_> {
             "<table><thead><tr><th>Task<th>Status<th>Why<th>Model<th>Upstream<th>Team<th>Progress<th>Age or duration\
              <th>Last answer</thead><tbody>",
         );
-        for (view, task) in &rows {
+        for (_, view, task) in &rows {
             self.write_row(out, view, &task.by_wall(self.wall_offset));
         }
         out.push_str("</tbody></table>");
@@ -169,19 +169,19 @@ impl Home<'_> {
     }
 
     /// Tasks with lower ranks come first.
-    fn rank(&self, view: &UpstreamView, task: &Task) -> (u8, String, Reverse<i64>) {
+    fn rank<'t>(&self, view: &UpstreamView, task: &'t Task) -> (u8, &'t str, i64) {
         let begun = task.age_start().as_millis();
         let changed = task.last_change.as_millis();
         match self.query.sort() {
-            Sort::Attention if self.is_stuck(view, task) => (0, String::new(), Reverse(-begun)),
+            Sort::Attention if self.is_stuck(view, task) => (0, "", begun),
             Sort::Attention => match task.status {
-                Status::Failed | Status::Expired | Status::Lost => (1, String::new(), Reverse(changed)),
-                Status::Queued | Status::Running | Status::Unknown => (2, String::new(), Reverse(-begun)),
-                Status::Succeeded | Status::Cancelled => (3, String::new(), Reverse(changed)),
+                Status::Failed | Status::Expired | Status::Lost => (1, "", -changed),
+                Status::Queued | Status::Running | Status::Unknown => (2, "", begun),
+                Status::Succeeded | Status::Cancelled => (3, "", -changed),
             },
-            Sort::Newest => (0, String::new(), Reverse(begun)),
-            Sort::Oldest => (0, String::new(), Reverse(-begun)),
-            Sort::Model => (0, task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL).to_owned(), Reverse(begun)),
+            Sort::Newest => (0, "", -begun),
+            Sort::Oldest => (0, "", begun),
+            Sort::Model => (0, task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL), -begun),
         }
     }
 
@@ -317,7 +317,7 @@ mod tests {
         let mut health = UpstreamHealth::default();
         (0..3).for_each(|_| health.on_request_ended(&failed));
         let page = render(vec![task("a", Status::Running, 20_000)], "{}", health);
-        for part in ["does not answer", "1 min 10 s ago", "last error: unauthorized 401 (get): the &lt;key&gt;"] {
+        for part in ["refuses requests", "1 min 10 s ago", "last error: unauthorized 401 (get): the &lt;key&gt;"] {
             assert!(page.contains(part), "no {part} in {page}");
         }
     }

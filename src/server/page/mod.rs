@@ -12,6 +12,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use serde::Deserialize;
 
 use super::handle::Handle;
 use crate::domain::TaskId;
@@ -50,31 +51,55 @@ pub async fn script() -> Response {
 
 /// The start page.
 pub async fn home(State(handle): State<Arc<Handle>>, query: Result<Query<PageQuery>, QueryRejection>) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(error) => return error_page(&handle, StatusCode::BAD_REQUEST, &error.body_text()),
+    };
+    let failed = handle.clone();
+    // Very many tasks take a while, and scrapes must not wait for that.
+    let rendered = tokio::task::spawn_blocking(move || render_home(&handle, &query)).await;
+    rendered.unwrap_or_else(|_| error_page(&failed, StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the log"))
+}
+
+fn render_home(handle: &Handle, query: &PageQuery) -> Response {
     let views = handle.agent.views();
     let choices = Choices::of(&views);
-    let checked = query.map_err(|error| error.body_text());
-    let checked = checked.and_then(|Query(query)| query.check(&choices).map(|()| query));
-    let query = match checked {
-        Ok(query) => query,
-        Err(message) => return error_page(&handle, StatusCode::BAD_REQUEST, &message),
-    };
+    if let Err(message) = query.check(&choices) {
+        return error_page(handle, StatusCode::BAD_REQUEST, &message);
+    }
     let metrics = handle.agent.metrics();
     let health: Vec<_> = views.iter().map(|view| metrics.upstreams.health(&view.upstream)).collect();
     let wall_offset = metrics.clock().wall_offset();
     let now = wall_offset.apply(metrics.clock().now().steady);
     let pause = Pause { is_paused: query.is_paused(), other_query: query.with_other_refresh() };
-    let content = Home { views: &views, health: &health, query: &query, choices: &choices, now, wall_offset }.render();
-    respond(StatusCode::OK, frame(&handle, "videogen-exporter", Some(pause)).around(&content))
+    let content = Home { views: &views, health: &health, query, choices: &choices, now, wall_offset }.render();
+    respond(StatusCode::OK, frame(handle, "videogen-exporter", Some(pause)).around(&content))
+}
+
+/// The query of a task's page.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskQuery {
+    refresh: String,
 }
 
 /// The page of one task.
-pub async fn task(State(handle): State<Arc<Handle>>, path: Result<Path<(String, String)>, PathRejection>) -> Response {
+pub async fn task(
+    State(handle): State<Arc<Handle>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    query: Result<Query<TaskQuery>, QueryRejection>,
+) -> Response {
     let not_found = || {
         let message = "No tracked task has this upstream and id. It may have left the exporter (tasks.retention).";
         error_page(&handle, StatusCode::NOT_FOUND, message)
     };
     let Ok(Path((upstream, id))) = path else { return not_found() };
     let Ok(id) = TaskId::parse(&id) else { return not_found() };
+    let is_paused = match query {
+        Ok(Query(TaskQuery { refresh })) if matches!(&*refresh, "" | "off") => !refresh.is_empty(),
+        Ok(_) => return error_page(&handle, StatusCode::BAD_REQUEST, "refresh must be off"),
+        Err(error) => return error_page(&handle, StatusCode::BAD_REQUEST, &error.body_text()),
+    };
     let upstream: Arc<str> = upstream.into();
     let views = handle.agent.views();
     let view = views.iter().find(|view| view.upstream == upstream);
@@ -91,6 +116,7 @@ pub async fn task(State(handle): State<Arc<Handle>>, path: Result<Path<(String, 
     let grafana_url = handle.grafana_url.as_deref();
     let content = TaskPage { task: &task, view, steps: &steps, grafana_url, now }.render();
     let title = format!("{} {}", task.id, upstream);
-    let pause = task.is_active().then(|| Pause { is_paused: false, other_query: String::new() });
+    let other_query = if is_paused { "" } else { "refresh=off" }.to_owned();
+    let pause = task.is_active().then_some(Pause { is_paused, other_query });
     respond(StatusCode::OK, frame(&handle, &title, pause).around(&content))
 }

@@ -38,24 +38,23 @@ pub struct PageQuery {
 }
 
 /// What there is to choose from.
-pub struct Choices {
+pub struct Choices<'a> {
     /// Names of upstreams.
-    pub upstreams: BTreeSet<Arc<str>>,
+    pub upstreams: BTreeSet<&'a str>,
     /// Models of tasks.
-    pub models: BTreeSet<Arc<str>>,
+    pub models: BTreeSet<&'a str>,
     /// Sources of tasks.
-    pub sources: BTreeSet<String>,
+    pub sources: BTreeSet<&'a str>,
 }
 
-impl Choices {
+impl<'a> Choices<'a> {
     /// Of these tasks.
-    pub fn of(views: &[Arc<UpstreamView>]) -> Self {
+    pub fn of(views: &'a [Arc<UpstreamView>]) -> Self {
         let tasks = || views.iter().flat_map(|view| view.tasks());
-        let unknown: Arc<str> = UNKNOWN_MODEL.into();
         Self {
-            upstreams: views.iter().map(|view| view.upstream.clone()).collect(),
-            models: tasks().map(|task| task.video.model.clone().unwrap_or_else(|| unknown.clone())).collect(),
-            sources: tasks().map(|task| task.origin.source.clone()).collect(),
+            upstreams: views.iter().map(|view| &*view.upstream).collect(),
+            models: tasks().map(|task| task.video.model.as_deref().unwrap_or(UNKNOWN_MODEL)).collect(),
+            sources: tasks().map(|task| task.origin.source.as_str()).collect(),
         }
     }
 }
@@ -65,7 +64,7 @@ impl PageQuery {
     ///
     /// # Errors
     /// When a value is none of its words; the message names them.
-    pub fn check(&self, choices: &Choices) -> Result<(), String> {
+    pub fn check(&self, choices: &Choices<'_>) -> Result<(), String> {
         let is_one_of = |key: &str, value: &str, words: &[&str]| {
             if value.is_empty() || words.contains(&value) {
                 Ok(())
@@ -73,7 +72,7 @@ impl PageQuery {
                 Err(format!("{key} must be one of {}", words.join(", ")))
             }
         };
-        let upstreams: Vec<&str> = choices.upstreams.iter().map(|name| &**name).collect();
+        let upstreams: Vec<&str> = choices.upstreams.iter().copied().collect();
         is_one_of("upstream", &self.upstream, &upstreams)?;
         is_one_of("status", &self.status, &Status::ALL.map(Status::as_str))?;
         is_one_of("sort", &self.sort, Sort::WORDS)?;
@@ -81,13 +80,13 @@ impl PageQuery {
     }
 
     /// The fields of the form with their choices; the search for ids is not one of them.
-    pub fn fields<'a>(&'a self, choices: &'a Choices) -> [(&'static str, &'a str, Vec<&'a str>); 5] {
+    pub fn fields<'a>(&'a self, choices: &Choices<'a>) -> [(&'static str, &'a str, Vec<&'a str>); 5] {
         let statuses = Status::ALL.map(Status::as_str).to_vec();
         [
-            ("upstream", &self.upstream, choices.upstreams.iter().map(|name| &**name).collect()),
+            ("upstream", &self.upstream, choices.upstreams.iter().copied().collect()),
             ("status", &self.status, statuses),
-            ("model", &self.model, choices.models.iter().map(|name| &**name).collect()),
-            ("source", &self.source, choices.sources.iter().map(String::as_str).collect()),
+            ("model", &self.model, choices.models.iter().copied().collect()),
+            ("source", &self.source, choices.sources.iter().copied().collect()),
             ("sort", &self.sort, Sort::WORDS[1..].to_vec()),
         ]
     }

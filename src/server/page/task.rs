@@ -32,7 +32,7 @@ impl TaskPage<'_> {
     pub fn render(&self) -> String {
         let task = self.task;
         let (upstream, id) = (&task.origin.upstream, task.id.as_str());
-        let mut out = String::new();
+        let mut out = format!("<p class=dim>as of {}</p>", utc(self.now));
         let (shown_id, shown_upstream) = (HtmlEscaped(id), HtmlEscaped(upstream));
         let (path_upstream, path_id) = (encode_component(upstream), encode_component(id));
         let _ = write!(
