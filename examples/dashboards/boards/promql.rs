@@ -89,7 +89,8 @@ pub fn exporters_up() -> String {
     )
 }
 
-/// The state of each upstream: 0 does not answer, 1 answers, 2 is not known because an exporter cannot be scraped, 3 refuses.
+/// The state of each upstream: 0 does not answer, 1 answers, 2 is not known because an exporter cannot be scraped, 3 refuses, 4 answers
+/// some exporters only.
 pub fn upstream_state() -> String {
     let refuses = format!(
         r#"max by (upstream) (videogen_upstream_consecutive_refusals{{{UPSTREAM},operation!~"balance|quota_per_unit"}}) >= 3"#
@@ -98,8 +99,16 @@ pub fn upstream_state() -> String {
     // An upstream that is gone from an exporter that answers is not unknown.
     let away = format!("(up{{{JOB}}} == 0 or last_over_time(up{{{JOB}}}[6h]) unless on (job, instance) up{{{JOB}}})");
     format!(
-        "(0 * ({refuses}) + 3 or min by (upstream) ({up}) \
+        "(0 * ({refuses}) + 3 or 0 * (min by (upstream) ({up}) < max by (upstream) ({up})) + 4 or min by (upstream) ({up}) \
          or 0 * min by (upstream) (last_over_time({up}[6h]) and on (job, instance) {away}) + 2)"
+    )
+}
+
+/// The exporters that do not reach an upstream that others reach: 0.
+pub fn partial_outages() -> String {
+    let up = format!("videogen_upstream_up{{{UPSTREAM}}}");
+    format!(
+        "min by (upstream, instance) ({up} == 0 and on (upstream) (min by (upstream) ({up}) < max by (upstream) ({up})))"
     )
 }
 

@@ -5,12 +5,16 @@ use serde_json::{Value, json};
 use super::grafana::{Dashboard, model, team, upstream, variables};
 use super::panel::Panel;
 use super::promql::{
-    ERRORS, JUDGED, KEY, MODEL, UPSTREAM, alerts, exporters_up, grown, of_model_among, per_minute, upstream_state,
+    ERRORS, JUDGED, KEY, MODEL, UPSTREAM, alerts, exporters_up, grown, of_model_among, partial_outages, per_minute,
+    upstream_state,
 };
 use super::values::{
     TASK_PAGE, UPSTREAM_PAGE, UPSTREAM_PAGE_OF_SERIES, by_name, colored, link, status_names, task_ids, thresholds,
-    upstream_states,
+    upstream_states, words,
 };
+
+/// The labels of a row of alerts.
+const ALERT_LABELS: &str = "alertname, severity, upstream, model, instance, budget";
 
 /// Rows of a table.
 const ROWS: u32 = 50;
@@ -30,7 +34,7 @@ pub fn dashboard() -> Dashboard {
 fn incident() -> Vec<Panel> {
     let firing = |severity: &str| {
         let groups = alerts(&format!(r#"severity="{severity}",upstream=~"$upstream|""#));
-        format!("count(count by (alertname, upstream) ({groups})) or vector(0)")
+        format!("count(count by ({ALERT_LABELS}) ({groups})) or vector(0)")
     };
     let down = format!("count({} != 1) or vector(0)", upstream_state());
     let away = format!("count({} == 0) or vector(0)", exporters_up());
@@ -42,8 +46,13 @@ fn incident() -> Vec<Panel> {
     };
     vec![
         Panel::row("What is not well"),
-        number("Pages", "Alerts of severity critical that fire, by alert and upstream.", &firing("critical"), &alarm),
-        number("Tickets", "Alerts of severity warning that fire, by alert and upstream.", &firing("warning"), &warning),
+        number("Pages", "Alerts of severity critical that fire: rows of the table below.", &firing("critical"), &alarm),
+        number(
+            "Tickets",
+            "Alerts of severity warning that fire: rows of the table below.",
+            &firing("warning"),
+            &warning,
+        ),
         number("Upstreams not well", "Upstreams that do not answer, refuse requests, or are not known.", &down, &alarm),
         number(
             "Exporters away",
@@ -69,18 +78,19 @@ fn incident() -> Vec<Panel> {
             "Upstreams and exporters",
             "Whether each upstream answers and each exporter can be scraped. Not known: no exporter could be scraped.",
         )
-        .size(12, 8)
+        .size(10, 8)
         .unit("none")
         .mappings(&upstream_states())
         .no_value("no request yet")
         .link("Upstream dashboard", UPSTREAM_PAGE_OF_SERIES)
         .range(&upstream_state(), "{{upstream}}")
+        .range(&partial_outages(), "{{upstream}} from {{instance}}")
         .range(&exporters_up(), "exporter {{instance}}"),
     ]
 }
 
 fn alert_table() -> Panel {
-    let labels = "alertname, severity, upstream, model, instance, budget";
+    let labels = ALERT_LABELS;
     let selected = r#"upstream=~"$upstream|",severity=~"critical|warning""#;
     let firing = alerts(selected);
     let since = firing.replace("ALERTS{", "ALERTS_FOR_STATE{").replace(r#",alertstate="firing""#, "");
@@ -91,7 +101,7 @@ fn alert_table() -> Panel {
         ("model", "Model"),
         ("instance", "Exporter"),
         ("budget", "Budget"),
-        ("Value #B", "For"),
+        ("Value #B", "Firing for"),
         ("Value #A", "Alerts"),
     ];
     let severities = json!([{"type": "value", "options": {
@@ -100,13 +110,13 @@ fn alert_table() -> Panel {
     }}]);
     Panel::table(
         "What fires",
-        "Alerts of severity critical and warning that fire now, and for how long their condition has been true. It needs the \
+        "Alerts of severity critical and warning that fire now, and for how long. Most conditions were true before: an upstream is down after five minutes. It needs the \
          bundled rules in this Prometheus.",
     )
-    .size(12, 8)
+    .size(14, 8)
     .no_value("nothing fires")
     .joined(&columns, &["Time"])
-    .sorted_by(&[("Severity", false), ("For", true)])
+    .sorted_by(&[("Severity", false), ("Firing for", true)])
     .columns(vec![
         by_name(
             "Severity",
@@ -116,9 +126,10 @@ fn alert_table() -> Panel {
                 ("custom.width", json!(80)),
             ],
         ),
-        by_name("Alert", &[("custom.width", json!(235))]),
+        by_name("Alert", &[("custom.width", json!(225))]),
+        by_name("Exporter", &[("custom.width", json!(135))]),
         by_name("Upstream", &[("links", json!([link("Upstream dashboard", UPSTREAM_PAGE)])), ("custom.width", json!(95))]),
-        by_name("For", &[("unit", json!("s")), ("decimals", json!(0)), ("custom.width", json!(90))]),
+        by_name("Firing for", &[("unit", json!("s")), ("decimals", json!(0)), ("custom.width", json!(90))]),
         by_name("Alerts", &[("decimals", json!(0)), ("custom.width", json!(70))]),
     ])
     .rows(&format!("count by ({labels}) ({firing})"))
@@ -163,6 +174,7 @@ fn attention() -> Vec<Panel> {
         ("label_team", "Team"),
         ("Value #A", "Age"),
         ("Value #B", "Late by"),
+        ("Value #C", "Stuck"),
     ];
     vec![
         Panel::row("Tasks that need attention"),
@@ -178,7 +190,7 @@ fn attention() -> Vec<Panel> {
         .rows(&failed),
         Panel::table(
             "Oldest active tasks",
-            "The 50 oldest active tasks. Late by: how long ago the task should have finished, by the 95th percentile of its model.",
+            "The 50 oldest active tasks. Stuck: older than tasks.stuck allows. Late by: how long ago the task should have finished, by the 95th percentile of its model.",
         )
         .size(12, 10)
         .no_value("no task is active")
@@ -186,7 +198,8 @@ fn attention() -> Vec<Panel> {
         .sorted_by(&[("Age", true)])
         .columns(oldest_task_columns())
         .rows(&of_oldest(&format!("time() - {begun} * on ({KEY}) group_right () ({status})")))
-        .rows(&of_oldest(&format!("{late} > 0"))),
+        .rows(&of_oldest(&format!("{late} > 0")))
+        .rows(&of_oldest(&newest("videogen_task_stuck"))),
     ]
 }
 
@@ -222,6 +235,14 @@ fn oldest_task_columns() -> Vec<Value> {
             ("custom.cellOptions", json!({"type": "color-text"})),
             ("color", json!({"mode": "thresholds"})),
             ("thresholds", thresholds(&[(None, "orange"), (Some(900.0), "red")])),
+        ],
+    ));
+    columns.push(by_name(
+        "Stuck",
+        &[
+            ("mappings", words(&[(1, "stuck", "orange")])),
+            ("custom.cellOptions", json!({"type": "color-text"})),
+            ("custom.width", json!(65)),
         ],
     ));
     columns

@@ -98,7 +98,13 @@ pub fn words(words: &[(u8, &str, &str)]) -> Value {
 
 /// The words of `promql::upstream_state`.
 pub fn upstream_states() -> Value {
-    words(&[(0, "no answer", "red"), (1, "answers", "green"), (2, "not known", "#7b8087"), (3, "refuses", "orange")])
+    words(&[
+        (0, "no answer", "red"),
+        (1, "answers", "green"),
+        (2, "not known", "#7b8087"),
+        (3, "refuses", "orange"),
+        (4, "not all exporters", "semi-dark-orange"),
+    ])
 }
 
 /// Value mappings for labels whose values are statuses.
