@@ -83,13 +83,13 @@ fn main() {
     println!("{tasks} active tasks, {minutes} minutes");
     sleep(Duration::from_secs(60 * minutes));
 
+    let (cpu, memory) = usage(prometheus.0.id());
+    let seconds = Duration::from_secs(60 * minutes).as_secs_f64();
+    println!("Prometheus: {memory:.0} MiB, {:.1} % of a core", 100.0 * cpu / seconds);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
     println!(
         "| Dashboard | queries | time, all one after the other | the longest | answers, gzip |\n|---|---|---|---|---|"
     );
-    let (cpu, memory) = usage(prometheus.0.id());
-    let seconds = Duration::from_secs(60 * minutes).as_secs_f64();
-    println!("Prometheus: {memory:.0} MiB, {:.1} % of a core", 100.0 * cpu / seconds);
     let (begin, end, step) = ((now - RANGE).to_string(), now.to_string(), STEP.to_string());
     let mut boards: Vec<_> = std::fs::read_dir(root.join("dashboards")).expect("dashboards").flatten().collect();
     boards.sort_by_key(std::fs::DirEntry::path);
