@@ -70,6 +70,7 @@ fn is_volatile(name: &str) -> bool {
         || name.contains("_render_")
         || name.contains("_exposition_")
         || name.contains("commit_duration")
+        || name.contains("state_bytes")
 }
 
 type Samples = BTreeMap<String, Value>;

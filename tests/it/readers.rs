@@ -16,7 +16,7 @@ use crate::program::Running;
 use crate::simulation::Simulation;
 use crate::upstream::Upstream;
 
-const TASKS: usize = 1500;
+const TASKS: usize = 800;
 
 /// How long the scrapes continue: several poll intervals.
 const DURATION: Duration = Duration::from_secs(12);
