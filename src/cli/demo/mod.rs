@@ -59,7 +59,11 @@ impl Demo {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let (exporter, exporter_address) = bind(self.listen).await?;
             let settings = self.simulation.settings();
-            let fewer = Settings { tasks: settings.tasks.div_ceil(SHARE), seed: settings.seed.wrapping_add(1), ..settings.clone() };
+            let fewer = Settings {
+                tasks: settings.tasks.div_ceil(SHARE),
+                seed: settings.seed.wrapping_add(1),
+                ..settings.clone()
+            };
             let mut tasks = Tasks::default();
             let mut addresses = Vec::new();
             let mut gateways = Vec::new();
