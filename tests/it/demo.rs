@@ -26,7 +26,7 @@ fn path_with_peers() -> String {
 async fn real_demo_stack_tells_a_story_and_prints_notifications() {
     assert_is_real_test();
     let mut command = program();
-    command.args(["demo", "--listen=127.0.0.1:0", "--stack", "--speed=5", "--tasks=30"]);
+    command.args(["demo", "--listen=127.0.0.1:0", "--stack", "--tasks=10"]);
     // Debian's Alertmanager reads its templates in this folder.
     command.env("PATH", path_with_peers()).current_dir(root().join(".peers")).stderr(Stdio::inherit());
     let mut child = command.spawn().unwrap();
