@@ -83,7 +83,10 @@ fn real_promtool_and_amtool_accept_every_shipped_file() {
     assert_succeeds(peer("amtool").arg("check-config").arg(config.join("alertmanager.yml")));
     let tests: Vec<_> = fs::read_dir(config.join("rules/tests")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(tests.len() >= 3, "{tests:?}");
-    assert_succeeds(peer("promtool").args(["test", "rules"]).args(&tests));
+    // One file at a time: promtool takes much longer for all of them together.
+    for test in &tests {
+        assert_succeeds(peer("promtool").args(["test", "rules"]).arg(test));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
