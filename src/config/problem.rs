@@ -86,21 +86,16 @@ impl Problems {
     }
 
     /// Adds the origins. That a key is missing is left out where another problem says that it is there, but wrong.
-    pub fn with_origins(mut self, origin: impl Fn(&str) -> Origin) -> Vec<Problem> {
-        let found = std::mem::take(&mut self.found);
-        let missing = |(key, message): &(String, String)| {
-            let (name, _) = message.strip_prefix("the key `")?.split_once("` is missing")?;
-            Some(if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") })
+    pub fn with_origins(self, origin: impl Fn(&str) -> Origin) -> Vec<Problem> {
+        let is_consequence = |key: &str, message: &str| {
+            let name = message.strip_prefix("the key `").and_then(|rest| rest.split_once("` is missing"));
+            let missing = name.map(|(name, _)| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") });
+            missing.is_some_and(|missing| self.has_at_or_below(&missing))
         };
-        let (consequences, causes): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|problem| missing(problem).is_some());
-        self.found = causes;
-        for problem in consequences {
-            if missing(&problem).is_none_or(|key| !self.has_at_or_below(&key)) {
-                self.found.push(problem);
-            }
-        }
-        self.found.into_iter().map(|(key, message)| Problem { origin: origin(&key), key, message }).collect()
+        let found = self.found.iter().filter(|(key, message)| !is_consequence(key, message));
+        found
+            .map(|(key, message)| Problem { origin: origin(key), key: key.clone(), message: message.clone() })
+            .collect()
     }
 }
 

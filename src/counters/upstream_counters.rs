@@ -183,8 +183,8 @@ impl UpstreamCounters {
         self.sets.get(label_set).is_some_and(|set| set.is_held())
     }
 
-    /// The zero holds that are over; what was published at `read`, or before, every Prometheus has read. Those of label sets and sources are [released](Self::release) once the state has
-    /// committed that.
+    /// The zero holds that are over; every Prometheus has read what was published at `read` or before. Those of label sets and
+    /// sources are [released](Self::release) once the state has committed that.
     pub fn due_holds(&self, now: Instant, read: Option<Instant>) -> DueHolds {
         let end = HoldEnd { longest: self.hold, now, read };
         let label_sets = self.sets.iter().filter(|(_, set)| set.is_due(end));

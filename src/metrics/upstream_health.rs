@@ -1,6 +1,6 @@
 //! Whether an upstream answers: the judgment behind `videogen_upstream_up`, and its last errors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +28,10 @@ pub struct UpstreamHealth {
     pub last_error: Option<RequestFailure>,
     /// The last success of each operation, by the wall clock.
     last_success: BTreeMap<Operation, Timestamp>,
-    /// Refused requests since an operation was last admitted with this key; the empty one is that of polls.
+    /// Refused requests since an operation was last admitted with this key; the empty one is that of polls. An ended refusal stays as
+    /// 0, for the state.
     refusals: BTreeMap<(Operation, Arc<str>, Reason), u32>,
-    /// Those before a restart, until the operation is admitted.
+    /// Those before a restart, or with keys that are gone.
     earlier_refusals: BTreeMap<(Operation, Reason), u32>,
     /// Failed requests since the last success.
     failures: u32,
@@ -55,27 +56,33 @@ pub struct RequestFailure {
 }
 
 impl UpstreamHealth {
-    /// A request ended.
-    pub fn on_request_ended(&mut self, ended: &RequestOutcome) {
+    /// A request ended; returns whether that changed the refusals.
+    pub fn on_request_ended(&mut self, ended: &RequestOutcome) -> bool {
         if ended.reason.is_none() {
             self.last_success.insert(ended.operation, ended.at);
             self.is_unsaved = true;
         }
+        let mut has_changed = false;
         // That a task is not known, or has a wrong id, is said only to a request that is admitted.
         if ended.reason.is_none_or(Reason::is_about_one_task) {
-            self.refusals.retain(|(operation, key, _), _| *operation != ended.operation || *key != ended.own_key);
-            self.earlier_refusals.retain(|(operation, _), _| *operation != ended.operation);
+            let own = self.refusals.iter_mut();
+            let own = own.filter(|((operation, key, _), _)| *operation == ended.operation && *key == ended.own_key);
+            let earlier = self.earlier_refusals.iter_mut().filter(|((operation, _), _)| *operation == ended.operation);
+            for count in own.map(|(_, count)| count).chain(earlier.map(|(_, count)| count)) {
+                has_changed |= std::mem::take(count) > 0;
+            }
         } else if let Some(reason) = ended.reason.filter(|reason| REFUSALS.contains(reason)) {
             let refusals = self.refusals.entry((ended.operation, ended.own_key.clone(), reason)).or_default();
             *refusals = refusals.saturating_add(1);
-            self.is_unsaved = true;
+            has_changed = true;
         }
+        self.is_unsaved |= has_changed;
         if let Some(reason) = ended.reason.filter(|reason| !reason.is_about_one_task()) {
             let RequestOutcome { at, operation, code, .. } = *ended;
             self.last_error = Some(RequestFailure { at, operation, code, reason, cause: ended.cause.clone() });
         }
         if !ended.own_key.is_empty() || matches!(ended.operation, Operation::Balance | Operation::QuotaPerUnit) {
-            return;
+            return has_changed;
         }
         if ended.reason.is_none_or(Reason::is_about_one_task) {
             self.failures = 0;
@@ -91,6 +98,7 @@ impl UpstreamHealth {
             // It has been down since the first of these failures.
             self.state = Some((is_up, self.failing_since.filter(|_| !is_up).unwrap_or(ended.at)));
         }
+        has_changed
     }
 
     /// The last success of each operation.
@@ -112,8 +120,10 @@ impl UpstreamHealth {
 
     /// Forgets refusals: keys and lists may be others now.
     pub fn forget_refusals(&mut self) {
-        self.refusals.clear();
-        self.earlier_refusals.clear();
+        let of_keys = std::mem::take(&mut self.refusals);
+        self.earlier_refusals.extend(of_keys.into_keys().map(|(operation, _, reason)| ((operation, reason), 0)));
+        self.earlier_refusals.values_mut().for_each(|count| *count = 0);
+        self.is_unsaved = true;
     }
 
     /// Takes what the state has, unless something later is known.
@@ -137,16 +147,12 @@ impl UpstreamHealth {
             return Vec::new();
         }
         let successes = self.last_successes().map(|(operation, at)| (operation.as_str().to_owned(), at.as_millis()));
-        let refusals = Operation::ALL.iter().flat_map(|operation| {
-            REFUSALS.map(|reason| {
-                let key = format!("{}{REFUSED}{}", operation.as_str(), reason.as_str());
-                (key, self.refusals(*operation, reason).into())
-            })
+        let of_keys = self.refusals.keys().map(|(operation, _, reason)| (*operation, *reason));
+        let refused: BTreeSet<_> = of_keys.chain(self.earlier_refusals.keys().copied()).collect();
+        let refusals = refused.into_iter().map(|(operation, reason)| {
+            let key = format!("{}{REFUSED}{}", operation.as_str(), reason.as_str());
+            (key, self.refusals(operation, reason).into())
         });
-        // An operation that was never requested has nothing to keep.
-        let known: Vec<Operation> = self.last_successes().map(|(operation, _)| operation).collect();
-        let is_known = |key: &str| known.iter().any(|operation| key.starts_with(operation.as_str()));
-        let refusals = refusals.filter(|(key, count)| *count > 0 || is_known(key));
         successes.chain(refusals).collect()
     }
 }
@@ -272,7 +278,10 @@ mod tests {
             }
         }
         assert_eq!(health.refusals(Operation::List, Reason::Forbidden), 3);
+        let key = "list/refused/forbidden".to_owned();
+        assert!(health.take_unsaved().contains(&(key.clone(), 3)));
         health.forget_refusals();
         assert_eq!(health.refusals(Operation::List, Reason::Forbidden), 0);
+        assert!(health.take_unsaved().contains(&(key, 0)), "the end is stored, too");
     }
 }

@@ -145,10 +145,7 @@ impl UpstreamMetrics {
     pub fn create(&self, upstream: &str, operations: &[Operation]) {
         let health = self.health(upstream);
         for operation in operations {
-            for reason in REFUSALS {
-                let refusals = self.refusals.with_label_values(&[upstream, operation.as_str(), reason.as_str()]);
-                refusals.set(health.refusals(*operation, reason).into());
-            }
+            self.set_refusals(upstream, *operation, &health);
             for reason in Reason::ALL {
                 self.errors.with_label_values(&[upstream, operation.as_str(), reason.as_str()]);
             }
@@ -163,6 +160,13 @@ impl UpstreamMetrics {
         self.in_flight.with_label_values(&[upstream]);
         self.amnesia.with_label_values(&[upstream]);
         self.label_sets_folded.with_label_values(&[upstream]);
+    }
+
+    fn set_refusals(&self, upstream: &str, operation: Operation, health: &UpstreamHealth) {
+        for reason in REFUSALS {
+            let refusals = self.refusals.with_label_values(&[upstream, operation.as_str(), reason.as_str()]);
+            refusals.set(health.refusals(operation, reason).into());
+        }
     }
 
     fn health_by_upstream(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, UpstreamHealth>> {
@@ -200,8 +204,7 @@ impl UpstreamMetrics {
         }
         for operation in Operation::ALL {
             for reason in REFUSALS {
-                let labels = [upstream, operation.as_str(), reason.as_str()];
-                let _ = self.refusals.remove_label_values(&labels);
+                let _ = self.refusals.remove_label_values(&[upstream, operation.as_str(), reason.as_str()]);
             }
         }
     }
@@ -289,20 +292,18 @@ impl UpstreamMetrics {
             Some(reason) => self.errors.with_label_values(&[name, operation, reason.as_str()]).inc(),
             None => self.last_success.with_label_values(&[name, operation]).set(ended.at.as_secs_f64()),
         }
-        let mut all = self.health_by_upstream();
-        let health = all.entry(upstream.clone()).or_default();
-        health.on_request_ended(ended);
-        if let Some((is_up, _)) = health.state {
-            self.up.with_label_values(&[name]).set(f64::from(u8::from(is_up)));
-        }
-        for reason in REFUSALS {
-            let refusals = health.refusals(ended.operation, reason);
-            self.refusals.with_label_values(&[name, operation, reason.as_str()]).set(refusals.into());
-        }
-        drop(all);
         if let Some(date) = ended.date {
             let middle = ended.at - ended.took / 2;
             self.clock_skew.with_label_values(&[name]).set(date.seconds_since(middle));
+        }
+        let mut all = self.health_by_upstream();
+        let health = all.entry(upstream.clone()).or_default();
+        let has_changed = health.on_request_ended(ended);
+        if let Some((is_up, _)) = health.state {
+            self.up.with_label_values(&[name]).set(f64::from(u8::from(is_up)));
+        }
+        if has_changed {
+            self.set_refusals(name, ended.operation, health);
         }
     }
 

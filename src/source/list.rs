@@ -177,7 +177,8 @@ impl UpstreamList {
 
     async fn read_page(&mut self, local_now: Timestamp, needed: Option<Timestamp>) -> Listing {
         let PageOutcome { request, listed, retry_after } = self.request(None).await;
-        let mut listing = Listing { requests: vec![request.clone()], has_more: true, ..Listing::default() };
+        let sent = request.sent;
+        let mut listing = Listing { requests: vec![request], has_more: true, ..Listing::default() };
         let Some(mut pass) = self.cursor.pass.take() else { return listing };
         let is_wrong = |assumed: i64| (self.cursor.clock_skew_ms - assumed).abs() > MAX_CLOCK_SKEW_MS;
         match listed {
@@ -195,7 +196,7 @@ impl UpstreamList {
                 let result = self.apply_page(&listed, &mut pass, &mut listing);
                 listing.rows = Some(ListRows {
                     answers: listed.tasks,
-                    sent: request.sent,
+                    sent,
                     task: None,
                     began: pass.began,
                     reached: pass.reached(),
@@ -271,13 +272,13 @@ impl UpstreamList {
     async fn read_task(&mut self, task: &TaskId) -> Listing {
         let began = clock::instant();
         let PageOutcome { request, listed, retry_after } = self.request(Some(task)).await;
-        let mut listing = Listing { requests: vec![request.clone()], has_more: true, ..Listing::default() };
-        if let Ok(mut listed) = listed {
-            label_rows(&self.config, &mut listed.tasks);
-            let (answers, sent, task) = (listed.tasks, request.sent, Some(task.clone()));
+        let (sent, code, task) = (request.sent, request.code, Some(task.clone()));
+        let mut listing = Listing { requests: vec![request], has_more: true, ..Listing::default() };
+        if let Ok(ListPage { tasks: mut answers, .. }) = listed {
+            label_rows(&self.config, &mut answers);
             listing.rows = Some(ListRows { answers, sent, task, began, reached: None, is_end: false });
         } else {
-            let wait = retry::wait(request.code, retry_after, 0).unwrap_or_default();
+            let wait = retry::wait(code, retry_after, 0).unwrap_or_default();
             self.rests_until = Some(clock::instant() + wait.max(self.config.refresh_interval));
         }
         listing

@@ -1,4 +1,4 @@
-//! Fake chat systems and a fake mail server, which record what Alertmanager sends.
+//! Fake chat systems, webhooks and a fake mail server, which record what Alertmanager sends.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -74,8 +74,13 @@ impl Inbox {
         }
     }
 
+    /// All messages, in their order.
+    pub fn all(&self) -> Vec<Message> {
+        self.0.lock().unwrap().clone()
+    }
+
     pub fn assert_is_empty(&self) {
-        let messages = self.0.lock().unwrap();
+        let messages = self.all();
         assert!(messages.is_empty(), "{messages:#?}");
     }
 }

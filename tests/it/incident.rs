@@ -4,16 +4,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::extract::{Path as UrlPath, State};
-use axum::routing::post;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::exporter::get;
+use crate::inbox::{Inbox, Message};
 use crate::known::now;
 use crate::program::Running;
 use crate::prometheus::{KillOnDrop, free_port, peer, root, start};
@@ -63,17 +59,13 @@ fn scaled_word(word: &str) -> Option<String> {
 /// A notification: the receiver, whether it fires or is resolved, the alert, and the upstream or exporter.
 type Notification = (String, String, String, String);
 
-/// What the receivers got.
-#[derive(Clone, Default)]
-struct Inbox(Arc<Mutex<Vec<Notification>>>);
+/// What the receivers were notified of.
+#[derive(Default)]
+struct Notifications(Inbox);
 
-impl Inbox {
-    async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/{receiver}", post(receive)).with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        format!("http://{address}/")
+impl Notifications {
+    fn all(&self) -> Vec<Notification> {
+        self.0.all().iter().map(notification).collect()
     }
 
     /// Waits for the next notification after those of `seen`, which has to be this one.
@@ -81,13 +73,13 @@ impl Inbox {
         let deadline = Instant::now() + PATIENCE;
         let expected: Notification = (receiver.into(), status.into(), alert.into(), of.into());
         loop {
-            let next = self.0.lock().unwrap().get(*seen).cloned();
-            if let Some(next) = next {
-                assert_eq!(next, expected, "after {:#?}", &self.0.lock().unwrap()[..*seen]);
+            let all = self.all();
+            if let Some(next) = all.get(*seen) {
+                assert_eq!(*next, expected, "after {:#?}", &all[..*seen]);
                 *seen += 1;
                 return;
             }
-            assert!(Instant::now() < deadline, "no {expected:?} after {:#?}", self.0.lock().unwrap());
+            assert!(Instant::now() < deadline, "no {expected:?} after {all:#?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -95,18 +87,17 @@ impl Inbox {
     /// Nothing is notified for so long in real time; `why` it must not be.
     async fn expect_nothing(&self, seen: usize, minutes: u64, why: &str) {
         tokio::time::sleep(Duration::from_secs(60 * minutes / SPEED)).await;
-        let all = self.0.lock().unwrap().clone();
+        let all = self.all();
         assert_eq!(all.len(), seen, "{why}: {:#?}", &all[seen..]);
     }
 }
 
-async fn receive(State(inbox): State<Inbox>, UrlPath(receiver): UrlPath<String>, body: String) {
-    let message: Value = serde_json::from_str(&body).unwrap();
+fn notification(message: &Message) -> Notification {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let labels = &message["commonLabels"];
+    let labels = &message.body["commonLabels"];
     let of = if labels["upstream"].is_string() { &labels["upstream"] } else { &labels["instance"] };
-    let notification = (receiver, text(&message["status"]), text(&labels["alertname"]), text(of));
-    inbox.0.lock().unwrap().push(notification);
+    let receiver = message.path.trim_start_matches('/').to_owned();
+    (receiver, text(&message.body["status"]), text(&labels["alertname"]), text(of))
 }
 
 /// A gateway that can be killed; its tasks do not end.
@@ -149,7 +140,7 @@ fn watch(folder: &Path, targets: &[String], inbox: &str) -> (KillOnDrop, KillOnD
         fs::write(at(name), scaled(&bundled(&format!("rules/{name}")))).unwrap();
     }
     let config = format!(
-        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}}\nrule_files: ['*.rules', alerts.yml, recording.yml]\n\
+        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}}\nrule_files: [alerts.yml, recording.yml]\n\
          alerting: {{alertmanagers: [{{static_configs: [{{targets: ['127.0.0.1:{alertmanager_port}']}}]}}]}}\n\
          scrape_configs: [{{job_name: videos, static_configs: [{{targets: {targets:?}}}]}}]\n"
     );
@@ -210,53 +201,53 @@ async fn real_incidents_are_notified_once_and_nothing_is_resolved_that_was_not()
     let mut exporter_a = Running::start_at(&config_a, &a);
     let _exporter_b = Running::start_at(&config_b, &b);
 
-    let inbox = Inbox::default();
-    let hook = inbox.start().await;
+    let notifications = Notifications::default();
+    let hook = format!("http://{}/", notifications.0.listen_http().await);
     let (_alertmanager, _prometheus, prometheus_port) = watch(folder, &[a.clone(), b.clone()], &hook);
     let mut seen = 0;
     let seen = &mut seen;
-    inbox.expect_nothing(*seen, 5, "everything is well").await;
+    notifications.expect_nothing(*seen, 5, "everything is well").await;
     let (code, alerts) = get(address(prometheus_port).parse().unwrap(), "api/v1/alerts").await;
     assert!(code == 200 && !alerts.contains("\"state\":\"firing\""), "{alerts}");
 
     // One refusal is a fault, and not a lost key.
     keys.script("k", vec![Reply::Body(401, "{}".to_owned()), answer("IN_PROGRESS")]);
-    inbox.expect_nothing(*seen, 4, "a single 401").await;
+    notifications.expect_nothing(*seen, 4, "a single 401").await;
 
     // An upstream is dead. The exporter is killed meanwhile: that resolves nothing, and neither does its restart.
     dead.0.kill().unwrap();
-    inbox.expect(seen, "page", "firing", "VideogenUpstreamDown", "dead").await;
+    notifications.expect(seen, "page", "firing", "VideogenUpstreamDown", "dead").await;
     exporter_a.signal("KILL");
     exporter_a.child.wait().unwrap();
-    inbox.expect(seen, "page", "firing", "VideogenExporterDown", &a).await;
-    inbox.expect_nothing(*seen, 12, "the outage goes on, although nobody can see it").await;
+    notifications.expect(seen, "page", "firing", "VideogenExporterDown", &a).await;
+    notifications.expect_nothing(*seen, 12, "the outage goes on, although nobody can see it").await;
     exporter_a = Running::start_at(&config_a, &a);
-    inbox.expect(seen, "page", "resolved", "VideogenExporterDown", &a).await;
-    inbox.expect_nothing(*seen, 7, "the outage goes on, and everybody can see it").await;
+    notifications.expect(seen, "page", "resolved", "VideogenExporterDown", &a).await;
+    notifications.expect_nothing(*seen, 7, "the outage goes on, and everybody can see it").await;
     dead = gateway(dead_port, folder);
-    inbox.expect(seen, "page", "resolved", "VideogenUpstreamDown", "dead").await;
+    notifications.expect(seen, "page", "resolved", "VideogenUpstreamDown", "dead").await;
 
     // The key is refused for good.
     keys.script("k", vec![Reply::Body(401, "{}".to_owned())]);
-    inbox.expect(seen, "page", "firing", "VideogenUpstreamAuthFailure", "keys").await;
-    inbox.expect_nothing(*seen, 7, "an upstream that refuses the key is not down").await;
+    notifications.expect(seen, "page", "firing", "VideogenUpstreamAuthFailure", "keys").await;
+    notifications.expect_nothing(*seen, 7, "an upstream that refuses the key is not down").await;
     keys.script("k", vec![answer("IN_PROGRESS")]);
-    inbox.expect(seen, "page", "resolved", "VideogenUpstreamAuthFailure", "keys").await;
+    notifications.expect(seen, "page", "resolved", "VideogenUpstreamAuthFailure", "keys").await;
 
     // One of two exporters is cut off: the upstream is not down.
     shared[1].0.kill().unwrap();
-    inbox.expect(seen, "page", "firing", "VideogenUpstreamCutOff", "shared").await;
-    inbox.expect_nothing(*seen, 5, "others reach it").await;
+    notifications.expect(seen, "page", "firing", "VideogenUpstreamCutOff", "shared").await;
+    notifications.expect_nothing(*seen, 5, "others reach it").await;
     shared[1] = gateway(shared_ports[1], folder);
-    inbox.expect(seen, "page", "resolved", "VideogenUpstreamCutOff", "shared").await;
+    notifications.expect(seen, "page", "resolved", "VideogenUpstreamCutOff", "shared").await;
 
     // A hundred tasks fail: one page, and not again when the burst is over.
     for id in &crowd_ids {
         crowd.script(id, vec![answer("FAILURE")]);
     }
-    inbox.expect(seen, "log", "firing", "VideogenTaskFailed", "crowd").await;
-    inbox.expect(seen, "page", "firing", "VideogenTaskErrorBudgetBurn", "crowd").await;
-    inbox.expect(seen, "page", "resolved", "VideogenTaskErrorBudgetBurn", "crowd").await;
-    inbox.expect_nothing(*seen, 20, "the burst is over").await;
+    notifications.expect(seen, "log", "firing", "VideogenTaskFailed", "crowd").await;
+    notifications.expect(seen, "page", "firing", "VideogenTaskErrorBudgetBurn", "crowd").await;
+    notifications.expect(seen, "page", "resolved", "VideogenTaskErrorBudgetBurn", "crowd").await;
+    notifications.expect_nothing(*seen, 20, "the burst is over").await;
     drop((dead, shared, exporter_a));
 }

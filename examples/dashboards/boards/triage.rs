@@ -90,7 +90,6 @@ fn incident() -> Vec<Panel> {
 }
 
 fn alert_table() -> Panel {
-    let labels = ALERT_LABELS;
     let selected = r#"upstream=~"$upstream|",severity=~"critical|warning""#;
     let firing = alerts(selected);
     let since = firing.replace("ALERTS{", "ALERTS_FOR_STATE{").replace(r#",alertstate="firing""#, "");
@@ -110,8 +109,8 @@ fn alert_table() -> Panel {
     }}]);
     Panel::table(
         "What fires",
-        "Alerts of severity critical and warning that fire now, and for how long. Most conditions were true before: an upstream is down after five minutes. It needs the \
-         bundled rules in this Prometheus.",
+        "Alerts of severity critical and warning that fire now, and for how long. Most conditions were true before: an upstream is down after \
+         five minutes. It needs the bundled rules in this Prometheus.",
     )
     .size(14, 8)
     .no_value("nothing fires")
@@ -132,8 +131,10 @@ fn alert_table() -> Panel {
         by_name("Firing for", &[("unit", json!("s")), ("decimals", json!(0)), ("custom.width", json!(90))]),
         by_name("Alerts", &[("decimals", json!(0)), ("custom.width", json!(70))]),
     ])
-    .rows(&format!("count by ({labels}) ({firing})"))
-    .rows(&format!("time() - min by ({labels}) ({since}) and on ({labels}) count by ({labels}) ({firing})"))
+    .rows(&format!("count by ({ALERT_LABELS}) ({firing})"))
+    .rows(&format!(
+        "time() - min by ({ALERT_LABELS}) ({since}) and on ({ALERT_LABELS}) count by ({ALERT_LABELS}) ({firing})"
+    ))
 }
 
 /// The tasks that somebody may have to look at.

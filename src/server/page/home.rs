@@ -315,7 +315,9 @@ mod tests {
             own_key: Arc::default(),
         };
         let mut health = UpstreamHealth::default();
-        (0..3).for_each(|_| health.on_request_ended(&failed));
+        for _ in 0..3 {
+            health.on_request_ended(&failed);
+        }
         let page = render(vec![task("a", Status::Running, 20_000)], "{}", health);
         for part in ["refuses requests", "1 min 10 s ago", "last error: unauthorized 401 (get): the &lt;key&gt;"] {
             assert!(page.contains(part), "no {part} in {page}");
