@@ -20,7 +20,7 @@ use crate::server::WebOptions;
 use crate::simulate::{self, Gateway, Settings};
 use crate::supervise::Tasks;
 use stack::Stack;
-use story::Gateways;
+use story::{Gateways, Story};
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -79,11 +79,13 @@ impl Demo {
             let base = format!("http://{exporter_address}");
             let stack = if self.stack { Some(Stack::start(folder.path(), exporter_address).await?) } else { None };
             print_line(greeting(&base, stack.as_ref(), addresses[0]))?;
+            let story = <[_; 3]>::try_from(gateways).ok();
+            let story = story.map(|[tokenhot, ark, sora]| Story::new(Gateways { tokenhot, ark, sora }, &base));
             let serving = app::Options { listeners: vec![exporter], web: WebOptions::default(), reload: None };
             let app = App::open(config, logging.counts.clone()).await?;
             tasks.start("the exporter".to_owned(), app.run(serving, stop.clone()));
-            if let Ok([tokenhot, ark, sora]) = <[_; 3]>::try_from(gateways) {
-                tasks.start("the story".to_owned(), story::tell(Gateways { tokenhot, ark, sora }, base, stop.clone()));
+            if let Some(story) = story {
+                tasks.start("the story".to_owned(), story.tell(stop.clone()));
             }
             if let Some(stack) = stack {
                 tasks.start("the stack".to_owned(), stack.run(stop.clone()));
