@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +14,7 @@ use crate::config::{self, Config, State};
 use crate::files;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
-use crate::server::{self, Handle, ReloadRequest, WebOptions};
+use crate::server::{self, Handle, Listener, ReloadRequest, WebOptions, WebSource};
 use crate::store::{Event, Location, Store};
 use crate::supervise::Tasks;
 use crate::telemetry::LogCounts;
@@ -31,8 +30,8 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Options of the exporter that are not in its configuration.
 pub struct Options {
-    /// Listening sockets.
-    pub listeners: Vec<TcpListener>,
+    /// Listening sockets, each with its web configuration.
+    pub listeners: Vec<(Listener, Arc<WebSource>)>,
     /// What the command line sets for the HTTP server.
     pub web: WebOptions,
     /// The configuration file to reload; `None` if there is none.
@@ -123,11 +122,11 @@ impl App {
         tracing::info!(upstreams = config.upstreams.len(), "exporter started");
         let server_stop = CancellationToken::new();
         let mut servers = Tasks::default();
-        for listener in listeners {
+        for (listener, web) in listeners {
             let (router, proxies) = (server::router(handle.clone()), handle.trusted_proxies.clone());
             servers.start(
                 "the HTTP server".to_owned(),
-                server::serve(listener, router, proxies, metrics.server.clone(), server_stop.clone()),
+                server::serve(listener, web, router, proxies, metrics.server.clone(), server_stop.clone()),
             );
         }
         // A disk that hangs must not take a thread for every reload.

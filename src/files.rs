@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
-use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setpriority_process, setrlimit};
 use tokio::sync::Semaphore;
 
 use crate::clock;
@@ -21,6 +21,9 @@ const RECHECK_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Most calls at a time that may hang. Fewer than there are threads for blocking calls.
 static SLOTS: Semaphore = Semaphore::const_new(8);
+
+/// The priority of threads whose work can wait, from -20 to 19; the lower ones go first.
+const LOW_PRIORITY: i32 = 10;
 
 /// Opens a file for reading: a regular one, after following links. A pipe or a device is refused without waiting for it.
 ///
@@ -89,6 +92,12 @@ pub async fn in_background<T: Send + 'static>(
 /// Whether the process runs as root.
 pub fn is_root() -> bool {
     geteuid().is_root()
+}
+
+/// Others go before the calling thread from now on.
+pub fn lower_thread_priority() {
+    // On Linux each thread has a priority of its own. Without this, only the others have to wait longer.
+    let _ = setpriority_process(None, LOW_PRIORITY);
 }
 
 /// Raises the soft limit of open files to the hard one, and returns it. Sockets count, too.

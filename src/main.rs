@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             report(format!("videogen-exporter: {failure}\n"));
             match failure {
                 Failure::Input(_) => ExitCode::from(1),
+                Failure::Usage(_) => ExitCode::from(2),
                 Failure::Other(_) => ExitCode::from(3),
             }
         }

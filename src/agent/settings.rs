@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{Config, CountSinceConfig, QuotaPerUnit, Upstream, UpstreamBilling};
 use crate::counters::LabelLimits;
+use crate::domain::label_set::exported_label;
 use crate::domain::outlook::StuckRules;
 use crate::domain::policy::{BillingRules, ChargeRate, CountSince, QuotaRate};
 use crate::domain::pricing::{CostSource, Unpriced};
@@ -81,7 +82,7 @@ pub fn label_limits(config: &Config) -> LabelLimits {
         max_sets: metrics.max_label_sets,
         models: metrics.models.iter().map(|name| name.0.as_str().into()).collect(),
         max_models: metrics.max_models,
-        labels: labels.into_iter().map(|label| (label.to_owned(), format!("label_{label}").into())).collect(),
+        labels: labels.into_iter().map(|label| (label.to_owned(), exported_label(label).into())).collect(),
     }
 }
 

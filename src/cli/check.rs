@@ -1,9 +1,10 @@
 //! `check`: checks the configuration and prints what would run.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
+use super::access_report::AccessReport;
 use super::failure::{Failure, print_line};
+use super::options::Options;
 use super::runtime::block_on;
 use crate::config::{self, Config, PerTask, State, TaskStatusForm, Upstream};
 use crate::domain::label_set::{OTHER, UNKNOWN_MODEL};
@@ -46,12 +47,14 @@ fn print_prices(config: &Config, upstream: &Upstream) -> Result<(), Failure> {
 }
 
 /// Checks the file and the files it names.
-pub fn run(path: &Path) -> Result<(), Failure> {
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let path = &options.config_file;
     let config = config::load(path)?;
+    let access = AccessReport::new(options, &config)?;
     let mut total = 0;
     let mut problems = Vec::new();
     print_line(format_args!("{}: the configuration is valid", path.display()))?;
-    for warning in &config.warnings {
+    for warning in config.warnings.iter().chain(&access.warnings) {
         print_line(format_args!("warning: {warning}"))?;
     }
     for upstream in &config.upstreams {
@@ -121,6 +124,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         "{total} tasks; up to {} series of their own",
         with_series * (status + SERIES_WITHOUT_STATUS)
     ))?;
+    access.print()?;
     if problems.is_empty() {
         return Ok(());
     }

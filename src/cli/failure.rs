@@ -11,6 +11,8 @@ use crate::domain::labels::escape_invisible;
 pub enum Failure {
     /// The configuration or the input is invalid.
     Input(String),
+    /// Options do not fit each other.
+    Usage(String),
     /// Any other error.
     Other(anyhow::Error),
 }
@@ -18,7 +20,7 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = match self {
-            Self::Input(message) => message.clone(),
+            Self::Input(message) | Self::Usage(message) => message.clone(),
             Self::Other(error) => format!("{error:#}"),
         };
         f.write_str(&escape_invisible(&message))

@@ -1,5 +1,6 @@
 //! The command line; one file for each subcommand.
 
+mod access_report;
 mod check;
 mod decode;
 mod demo;
@@ -13,6 +14,7 @@ mod runtime;
 mod saved_response;
 mod serve;
 mod simulate;
+mod web_files;
 
 use clap::{Parser, Subcommand};
 
@@ -67,7 +69,7 @@ impl Cli {
     pub fn run(self) -> Result<(), Failure> {
         match &self.command {
             None => serve::run(&self.options),
-            Some(Command::Check) => check::run(&self.options.config_file),
+            Some(Command::Check) => check::run(&self.options),
             Some(Command::Probe(probe)) => probe.run(&self.options.config_file),
             Some(Command::Decode(decode)) => decode.run(&self.options.config_file),
             Some(Command::Price(price)) => price.run(&self.options.config_file),

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::failure::Failure;
-use crate::server::{self, Network, WebOptions};
+use crate::server::{self, ExternalUrl, Network, WebOptions};
 use crate::telemetry::{self, LogFormat, Logging};
 
 /// Options of all commands.
@@ -15,18 +15,27 @@ pub struct Options {
     /// The configuration file.
     #[arg(long = "config.file", value_name = "FILE", default_value = "videogen-exporter.yml", global = true)]
     pub config_file: PathBuf,
-    /// An address to listen on; can be repeated.
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10470")]
+    /// An address to listen on, or `unix:PATH`; can be repeated.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10470", global = true)]
     pub listen_addresses: Vec<String>,
+    /// Listen on the sockets that systemd gives, instead of on addresses.
+    #[arg(long = "web.systemd-socket")]
+    pub systemd_socket: bool,
+    /// TLS, logins and headers of the port, in the format of Prometheus's exporter-toolkit; `ADDRESS=FILE` for one address.
+    #[arg(long = "web.config.file", value_name = "FILE", global = true)]
+    pub web_config_files: Vec<String>,
     /// The path of the metrics.
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = parse_telemetry_path)]
-    telemetry_path: String,
+    pub telemetry_path: String,
     /// Allow `POST /-/reload`; SIGHUP always reloads.
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
-    /// The URL under which people reach the exporter; its host may be used to read the pages.
+    /// The URL under which people reach the exporter: links begin with its path, and its host may be used to read the pages.
     #[arg(long = "web.external-url", value_name = "URL", value_parser = server::parse_external_url)]
-    external_host: Option<String>,
+    external_url: Option<ExternalUrl>,
+    /// What the path of every request begins with; by default the path of --web.external-url.
+    #[arg(long = "web.route-prefix", value_name = "PATH", value_parser = server::parse_prefix)]
+    route_prefix: Option<String>,
     /// A host name under which the pages may be read, besides IP addresses and private names; can be repeated.
     #[arg(long = "web.allowed-host", value_name = "HOST", value_delimiter = ',', value_parser = server::parse_host)]
     allowed_hosts: Vec<String>,
@@ -62,12 +71,17 @@ enum Format {
 impl Options {
     /// The options of the HTTP server.
     pub fn web(&self) -> WebOptions {
+        let external_path = self.external_url.as_ref().map(|url| url.path.clone());
+        let external_host = self.external_url.as_ref().map(|url| &url.host);
+        let route_prefix = self.route_prefix.clone().or_else(|| external_path.clone()).unwrap_or_default();
         WebOptions {
             telemetry_path: self.telemetry_path.clone(),
             enable_lifecycle: self.enable_lifecycle,
-            allowed_hosts: self.allowed_hosts.iter().chain(&self.external_host).cloned().collect(),
+            allowed_hosts: self.allowed_hosts.iter().chain(external_host).cloned().collect(),
             trusted_proxies: self.trusted_proxies.clone(),
             grafana_url: self.grafana_url.clone(),
+            link_prefix: external_path.unwrap_or_else(|| route_prefix.clone()),
+            route_prefix,
         }
     }
 

@@ -1,15 +1,17 @@
 //! The exporter itself, which runs without a subcommand.
 
-use anyhow::Context as _;
-use tokio::net::TcpListener;
+use std::sync::Arc;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::Failure;
 use super::options::Options;
 use super::runtime::{block_on, stop_on_signal};
+use super::web_files::{READABLE_BY_ALL, WebFiles, is_readable_by_all};
 use crate::app::{self, App, LOAD_TIMEOUT, Reload};
-use crate::config;
+use crate::config::{self, ApiKey};
 use crate::files;
+use crate::server::{Listener, WebSource};
 
 /// Runs the exporter until SIGTERM or SIGINT.
 pub fn run(options: &Options) -> Result<(), Failure> {
@@ -32,6 +34,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
+        let keys = config.api.clone();
         // Listens only after the state is loaded: a page without it would show counter resets.
         let Some(app) = stop.run_until_cancelled(App::open(config, logs)).await else { return Ok(()) };
         let app = app?;
@@ -44,24 +47,35 @@ pub fn run(options: &Options) -> Result<(), Failure> {
                 let _ = sender.try_send(None);
             }
         });
-        let listeners = listen(&options.listen_addresses).await?;
+        let listeners = listen(options, &keys).await?;
         let serving = app::Options { listeners, web: options.web(), reload: Some(reload) };
         Ok(app.run(serving, stop).await?)
     })
 }
 
-async fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, Failure> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        // As in Prometheus, `:10470` means all addresses of the machine.
-        let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.clone() };
-        let listener = TcpListener::bind(&full).await.with_context(|| format!("cannot listen on {address}"))?;
-        let bound = listener.local_addr().context("cannot read the address of the socket")?;
-        tracing::info!(address = %bound, "listening");
-        if !bound.ip().is_loopback() {
-            tracing::warn!(address = %bound, "anyone who can reach this address can read the metrics");
+/// The listening sockets, each with its web configuration.
+async fn listen(options: &Options, keys: &[ApiKey]) -> Result<Vec<(Listener, Arc<WebSource>)>, Failure> {
+    // The files are checked before a socket is made.
+    let files = WebFiles::load(&options.web_config_files, &options.listen_addresses)?;
+    let listeners = if options.systemd_socket {
+        Listener::from_systemd()?
+    } else {
+        let mut listeners = Vec::new();
+        for address in &options.listen_addresses {
+            listeners.push(Listener::bind(address).await?);
         }
-        listeners.push(listener);
+        listeners
+    };
+    let mut served = Vec::new();
+    for listener in listeners {
+        let source = files.of(&listener.name);
+        let web = source.current();
+        let address = listener.address().map_or_else(|| listener.name.clone(), |address| address.to_string());
+        tracing::info!(tls = web.tls.is_some(), address, "listening");
+        if !listener.is_local() && is_readable_by_all(&web, keys) {
+            tracing::warn!(address, "{READABLE_BY_ALL}");
+        }
+        served.push((listener, source));
     }
-    Ok(listeners)
+    Ok(served)
 }

@@ -1,5 +1,6 @@
-//! `api:` — keys of the API that registers and forgets tasks.
+//! `api:` — keys of the API, with what each may do.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +9,21 @@ use serde::Deserialize;
 use super::authorization::load_own_secret;
 use super::problem::Problems;
 use super::scalars::Text;
+use crate::domain::enum_words::enum_words;
+use crate::domain::label_set::{OTHER, exported_label};
+use crate::domain::labels::{LABEL_NAME_RULE, MAX_LABEL_CHARS, REDACTED, is_label_name, sanitize_source_label};
+use crate::domain::{LabelSet, Task};
 use crate::secret::{SecretSource, fingerprint};
+
+enum_words! {
+    /// What a key may do.
+    Scope {
+        /// Read pages, metrics, tasks and the configuration. While no key has it, everybody may read.
+        Read = "read",
+        /// Register and forget tasks.
+        Write = "write",
+    }
+}
 
 /// The section.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -28,13 +43,24 @@ pub struct ApiKeyConfig {
     pub credentials_env: Option<Text>,
     /// The upstreams that it may be used for; all if empty.
     pub upstreams: Vec<Text>,
+    /// What it may do.
+    pub scopes: Vec<Text>,
+    /// Labels of its tasks: it registers with them, and reads only tasks that have them.
+    pub labels: BTreeMap<String, Text>,
     /// Most tasks of the API that these upstreams may track at a time.
     pub max_tasks: usize,
 }
 
 impl Default for ApiKeyConfig {
     fn default() -> Self {
-        Self { credentials_file: None, credentials_env: None, upstreams: Vec::new(), max_tasks: 100_000 }
+        Self {
+            credentials_file: None,
+            credentials_env: None,
+            upstreams: Vec::new(),
+            scopes: vec![Text(Scope::Write.as_str().to_owned())],
+            labels: BTreeMap::new(),
+            max_tasks: 100_000,
+        }
     }
 }
 
@@ -47,6 +73,10 @@ pub struct ApiKey {
     pub key: Arc<SecretSource>,
     /// The upstreams that it may be used for; all if empty.
     pub upstreams: Vec<Arc<str>>,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Labels that its tasks have, as they are exported.
+    pub labels: BTreeMap<String, String>,
     /// Most tasks of the API that these upstreams may track at a time.
     pub max_tasks: usize,
 }
@@ -61,11 +91,72 @@ impl ApiKey {
     pub fn is_for(&self, upstream: &str) -> bool {
         self.upstreams.is_empty() || self.upstreams.iter().any(|name| **name == *upstream)
     }
+
+    /// Whether it may do this.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Whether it is for only some of what there is.
+    pub fn is_bound(&self) -> bool {
+        !self.labels.is_empty() || !self.upstreams.is_empty()
+    }
+
+    /// Whether a task is one of those that it is for.
+    pub fn has_task(&self, task: &Task) -> bool {
+        self.is_for(&task.origin.upstream)
+            && self.labels.iter().all(|(name, value)| task.origin.labels.get(name) == Some(value))
+    }
+
+    /// Whether a label set has only tasks that it is for: it carries all of the labels.
+    pub fn has_label_set(&self, set: &LabelSet) -> bool {
+        let carries = |name: &str, value: &str| {
+            let exported = exported_label(name);
+            set.labels.iter().any(|(name, carried)| **name == *exported && **carried == *value)
+        };
+        self.is_for(&set.upstream) && self.labels.iter().all(|(name, value)| carries(name, value))
+    }
 }
 
 impl std::fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ApiKey").field("name", &self.name).field("upstreams", &self.upstreams).finish_non_exhaustive()
+    }
+}
+
+/// Whether tasks of nobody else are exported with this value: those beyond a limit are exported as `other`, secrets as
+/// `redacted`, and long values are cut.
+fn is_own_value(value: &str) -> bool {
+    let is_exported = !value.is_empty() && sanitize_source_label(value) == value;
+    is_exported && value.chars().count() < MAX_LABEL_CHARS && value != OTHER && value != REDACTED
+}
+
+impl ApiKeyConfig {
+    fn check_scopes(&self, at: &str, problems: &mut Problems) -> Vec<Scope> {
+        let words = || Scope::WORDS.join(", ");
+        if self.scopes.is_empty() {
+            problems.add(format!("{at}.scopes"), format!("a key needs at least one of {}", words()));
+        }
+        let parse = |(n, Text(word)): (usize, &Text)| {
+            let scope = Scope::from_word(word);
+            if scope.is_none() {
+                problems.add(format!("{at}.scopes.{n}"), format!("unknown value; known values: {}", words()));
+            }
+            scope
+        };
+        self.scopes.iter().enumerate().filter_map(parse).collect()
+    }
+
+    fn check_labels(&self, at: &str, problems: &mut Problems) -> BTreeMap<String, String> {
+        for (name, Text(value)) in &self.labels {
+            let key = format!("{at}.labels.{name}");
+            if !is_label_name(name) {
+                problems.add(key, LABEL_NAME_RULE);
+            } else if !is_own_value(value) {
+                problems.add(key, format!("1 to 127 printable characters are allowed, and not {OTHER} or {REDACTED}"));
+            }
+        }
+        self.labels.iter().map(|(name, Text(value))| (name.clone(), value.clone())).collect()
     }
 }
 
@@ -79,6 +170,8 @@ impl ApiConfig {
                     problems.add(format!("{at}.upstreams.{m}"), "there is no upstream of this name");
                 }
             }
+            let scopes = entry.check_scopes(&at, problems);
+            let labels = entry.check_labels(&at, problems);
             if entry.max_tasks == 0 {
                 problems.add(format!("{at}.max_tasks"), "must be at least 1");
             }
@@ -87,7 +180,8 @@ impl ApiConfig {
             let name = entry.credentials_file.as_ref().or(entry.credentials_env.as_ref());
             let name = name.map_or_else(Default::default, |Text(name)| name.as_str().into());
             let upstreams = entry.upstreams.iter().map(|Text(name)| name.as_str().into()).collect();
-            keys.extend(key.map(|key| ApiKey { name, key: Arc::new(key), upstreams, max_tasks: entry.max_tasks }));
+            let max_tasks = entry.max_tasks;
+            keys.extend(key.map(|key| ApiKey { name, key: Arc::new(key), upstreams, scopes, labels, max_tasks }));
         }
         keys
     }

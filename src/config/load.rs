@@ -43,16 +43,20 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+impl ConfigError {
+    /// One problem of a whole file.
+    pub fn of_file(path: &Path, message: String) -> Self {
+        Self(vec![Problem { origin: Origin::File(path.to_owned(), None), key: String::new(), message }])
+    }
+}
+
 /// Reads the file at `path`, applies `VGX__…` variables, and checks the result, including the files it names.
 ///
 /// # Errors
 /// With every problem that was found.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let file_error = |message| {
-        ConfigError(vec![Problem { origin: Origin::File(path.to_owned(), None), key: String::new(), message }])
-    };
-    let text =
-        files::read_text(path, MAX_SIZE).map_err(|error| file_error(format!("cannot read the file: {error}")))?;
+    let text = files::read_text(path, MAX_SIZE)
+        .map_err(|error| ConfigError::of_file(path, format!("cannot read the file: {error}")))?;
     parse(&text, path)
 }
 

@@ -23,10 +23,11 @@ mod tasks;
 mod upstream;
 mod webhook;
 mod yaml;
+mod yaml_file;
 
 use serde::Deserialize;
 
-pub use api::ApiKey;
+pub use api::{ApiKey, Scope};
 pub use billing::{Balance, CustomBalance, QuotaPerUnit, UpstreamBilling};
 pub use discovery::{HttpSourceSettings, SqlSourceSettings};
 pub use list::ListSourceSettings;
@@ -43,6 +44,7 @@ pub use tasks::{CountSinceConfig, StuckConfig, TasksConfig};
 pub use upstream::{Upstream, UpstreamConfig};
 pub use webhook::Webhook;
 pub use yaml::from_text;
+pub use yaml_file::YamlFile;
 
 /// The file as written.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -29,6 +29,14 @@ impl ConfigDuration {
     }
 }
 
+impl std::str::FromStr for ConfigDuration {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        Self::parse(text)
+    }
+}
+
 impl fmt::Display for ConfigDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();

@@ -24,6 +24,9 @@ pub struct ShownConfig<'a> {
 struct ShownApiKey<'a> {
     /// Empty for all.
     upstreams: Vec<&'a str>,
+    scopes: Vec<&'static str>,
+    /// Names of the labels that its tasks have.
+    labels: Vec<&'a str>,
     max_tasks: usize,
 }
 
@@ -93,7 +96,12 @@ impl Config {
 
 impl<'a> ShownApiKey<'a> {
     fn new(key: &'a ApiKey) -> Self {
-        Self { upstreams: key.upstreams.iter().map(|name| &**name).collect(), max_tasks: key.max_tasks }
+        Self {
+            upstreams: key.upstreams.iter().map(|name| &**name).collect(),
+            scopes: key.scopes.iter().map(|scope| scope.as_str()).collect(),
+            labels: key.labels.keys().map(String::as_str).collect(),
+            max_tasks: key.max_tasks,
+        }
     }
 }
 

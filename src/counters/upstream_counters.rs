@@ -232,6 +232,14 @@ impl UpstreamCounters {
         self.sets.retain(|_, set| set.used() + UNUSED_FOR > now);
     }
 
+    /// Only the counters of some label sets, and nothing that is counted of the whole upstream.
+    #[must_use]
+    pub fn only(&self, has: impl Fn(&LabelSet) -> bool) -> Self {
+        let sets = self.sets.iter().filter(|(label_set, _)| has(label_set));
+        let sets = sets.map(|(label_set, set)| (label_set.clone(), set.clone())).collect();
+        Self { sets, ..Self::new(self.hold, self.labels.clone()) }
+    }
+
     /// The label sets, with their counters.
     pub fn sets(&self) -> impl Iterator<Item = (&LabelSet, &Arc<CounterSet>)> {
         self.sets.iter()

@@ -24,6 +24,11 @@ pub const UNKNOWN_MODEL: &str = "unknown";
 /// The value of a name or label beyond the limits.
 pub const OTHER: &str = "other";
 
+/// The exported name of a label of a source.
+pub fn exported_label(name: &str) -> String {
+    format!("label_{name}")
+}
+
 impl LabelSet {
     /// Label pairs in the order of the page, followed by `own`.
     pub fn with<'a>(&'a self, own: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {

@@ -12,9 +12,8 @@ use crate::domain::counter::CounterKind;
 use crate::domain::{Counter, CounterKey, LabelSet, Timestamp};
 use crate::view::UpstreamView;
 
-/// Adds every family of counters to a page. `started` is the creation time of counters that the state does not keep.
-pub fn add_to(head: &mut Head, views: &[Arc<UpstreamView>], started: Timestamp) {
-    add_upstream_counts(head, views, started);
+/// Adds every family of counters of tasks to a page.
+pub fn add_to(head: &mut Head, views: &[Arc<UpstreamView>]) {
     let sets = views.iter().flat_map(|view| view.counters.sets());
     let sets: Arc<[(LabelSet, Arc<CounterSet>)]> =
         sets.map(|(label_set, set)| (label_set.clone(), set.clone())).collect();
@@ -56,7 +55,8 @@ fn write_count(out: &mut Encoder, labels: &[(&str, &str)], (count, created): Exp
     out.row(labels, to_f64(count), Extra { created: Some(created), exemplar: None });
 }
 
-fn add_upstream_counts(head: &mut Head, views: &[Arc<UpstreamView>], started: Timestamp) {
+/// Adds what is counted of whole upstreams. `started` is the creation time of counters that the state does not keep.
+pub fn add_upstream_counts(head: &mut Head, views: &[Arc<UpstreamView>], started: Timestamp) {
     let exported = |count: &HeldCount| (count.exported(), count.created());
     let sources = views.iter().flat_map(|view| {
         let sources = view.counters.sources();
@@ -92,6 +92,7 @@ mod tests {
     use crate::counters::UpstreamCounters;
     use crate::domain::time::Now;
     use crate::domain::{NewTask, Status, Task, TaskId, Transition};
+    use crate::metrics::contents::Contents;
     use crate::metrics::format::Format;
     use crate::metrics::head::PIECE_SIZE;
     use crate::metrics::task_gauges::TaskGauges;
@@ -104,7 +105,9 @@ mod tests {
             let empty = UpstreamView::empty("u".into(), "new_api");
             let view = UpstreamView { counters: Arc::new(counters.clone()), ..empty };
             let mut head = Head::from(Encoder::new(Format::Text, false));
-            add_to(&mut head, &[Arc::new(view)], now.steady);
+            let views = [Arc::new(view)];
+            add_upstream_counts(&mut head, &views, now.steady);
+            add_to(&mut head, &views);
             String::from_utf8(head.collect::<Vec<_>>().concat()).unwrap()
         };
         let mut counters = UpstreamCounters::new(Duration::ZERO, Vec::new());
@@ -153,8 +156,9 @@ mod tests {
         let views = [Arc::new(view)];
         for format in Format::ALL {
             let mut head = Head::from(Encoder::new(format, true));
-            TaskGauges::default().add_to(&mut head, &views);
-            add_to(&mut head, &views, now.steady);
+            TaskGauges::default().add_to(&mut head, &views, Contents::Everything);
+            add_upstream_counts(&mut head, &views, now.steady);
+            add_to(&mut head, &views);
             let sizes: Vec<usize> = head.map(|piece| piece.len()).collect();
             assert!(sizes.iter().sum::<usize>() > 1_000_000, "{format:?}: {sizes:?}");
             assert!(sizes.iter().all(|size| *size < PIECE_SIZE * 3 / 2), "{format:?}: {sizes:?}");

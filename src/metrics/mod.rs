@@ -1,6 +1,7 @@
 //! Renders `/metrics` from published views and process counters, without waiting for an actor.
 
 mod compress;
+mod contents;
 mod costs;
 mod encoder;
 pub mod families;
@@ -37,6 +38,7 @@ use crate::domain::budget::Budget;
 use crate::telemetry::{LEVELS, LogCounts};
 use crate::view::{Spent, UpstreamView};
 
+use contents::Contents;
 use task_gauges::TaskGauges;
 pub use tasks::TaskContext;
 
@@ -217,32 +219,61 @@ impl Metrics {
 
     /// Renders a page of these views.
     pub fn page(&self, format: Format, views: &[Arc<UpstreamView>]) -> Page {
+        self.render(format, views, Contents::Everything)
+    }
+
+    /// Renders a page of only tasks and the counters of their label sets, with nothing about upstreams and the exporter.
+    pub fn page_of_tasks(&self, format: Format, views: &[Arc<UpstreamView>]) -> Page {
+        self.render(format, views, Contents::Tasks)
+    }
+
+    fn render(&self, format: Format, views: &[Arc<UpstreamView>], contents: Contents) -> Page {
         let selection = self.select_series(views);
-        let gathered = self.registry.gather();
         let wall_offset = self.clock.wall_offset();
         let now = wall_offset.apply(self.clock.now().steady);
         let context = |view: &Arc<UpstreamView>| TaskContext { outlook: view.outlook.clone(), now };
         let contexts: Vec<TaskContext> = views.iter().map(context).collect();
         let tasks =
             views.iter().zip(&contexts).flat_map(|(view, context)| view.tasks().map(move |task| (task, context)));
+        // Nothing is rendered under the lock, which actors take as well.
+        let settings = self.settings().clone();
+        let started = self.started.shifted(wall_offset.millis.saturating_neg());
+        let mut head = Head::from(Encoder::new(format, settings.created_lines).with_wall_offset(wall_offset));
+        if contents == Contents::Everything {
+            page::add_gathered(&mut head, self.registry.gather(), started);
+            self.add_own_families(&mut head, (views, &selection), &settings, started);
+            costs::add_to(&mut head, views, (&settings.budgets, &settings.other_spent), now);
+        }
+        TaskGauges::from_tasks(tasks, wall_offset).add_to(&mut head, views, contents);
+        if contents == Contents::Everything {
+            label_sets::add_upstream_counts(&mut head, views, started);
+        }
+        label_sets::add_to(&mut head, views);
+        let chunks = views.iter().zip(&contexts);
+        let chunks = chunks.flat_map(|(view, context)| view.chunks.iter().map(|chunk| (chunk, context.clone())));
+        Page::new(head, settings.status_form, chunks, &selection)
+    }
+
+    /// Adds the families of the exporter itself that the registry does not have.
+    fn add_own_families(
+        &self,
+        head: &mut Head,
+        (views, selection): (&[Arc<UpstreamView>], &SeriesSelection),
+        settings: &Settings,
+        started: Timestamp,
+    ) {
         let with_series = |view: &Arc<UpstreamView>| {
             let selected = selection.of(&view.upstream);
             view.tasks().filter(|task| selected.has(task)).count()
         };
         let with_series: usize = views.iter().map(with_series).sum();
-        // Nothing is rendered under the lock, which actors take as well.
-        let Settings { status_form, series, created_lines, max_label_sets, folded, refused, budgets, other_spent } =
-            self.settings().clone();
-        let started = self.started.shifted(wall_offset.millis.saturating_neg());
-        let mut head = Head::from(Encoder::new(format, created_lines).with_wall_offset(wall_offset));
-        page::add_gathered(&mut head, gathered, started);
         let since = Extra { created: Some(started), exemplar: None };
         for (family, value) in [
             (&families::SERIES_TASKS, with_series as u64),
-            (&families::SERIES_LIMIT, series.max as u64),
-            (&families::SERIES_REFUSED, refused),
+            (&families::SERIES_LIMIT, settings.series.max as u64),
+            (&families::SERIES_REFUSED, settings.refused),
             (&families::LOG_LINES_DROPPED, self.logs.dropped()),
-            (&families::LABEL_SETS_LIMIT, max_label_sets as u64),
+            (&families::LABEL_SETS_LIMIT, settings.max_label_sets as u64),
             (&families::STATE_ROWS_SKIPPED, views.iter().map(|view| view.skipped_rows as u64).sum()),
         ] {
             head.family(family, [value], move |out, value| out.row(&[], text::to_f64(*value), since));
@@ -251,7 +282,7 @@ impl Metrics {
         head.family(&families::LABEL_SETS, sets.collect::<Vec<_>>(), |out, (upstream, sets)| {
             out.row(&[("upstream", upstream)], text::to_f64(*sets), Extra::default());
         });
-        let folded: Vec<(String, u64)> = folded.into_iter().collect();
+        let folded: Vec<(String, u64)> = settings.folded.clone().into_iter().collect();
         head.family(&families::LABELS_FOLDED, folded, move |out, (label, count)| {
             out.row(&[("label", label)], text::to_f64(*count), since);
         });
@@ -259,11 +290,5 @@ impl Metrics {
         head.family(&families::LOG_MESSAGES, logged, move |out, (level, count)| {
             out.row(&[("level", level)], text::to_f64(*count), since);
         });
-        costs::add_to(&mut head, views, (&budgets, &other_spent), now);
-        TaskGauges::from_tasks(tasks, wall_offset).add_to(&mut head, views);
-        label_sets::add_to(&mut head, views, started);
-        let chunks = views.iter().zip(&contexts);
-        let chunks = chunks.flat_map(|(view, context)| view.chunks.iter().map(|chunk| (chunk, context.clone())));
-        Page::new(head, status_form, chunks, &selection)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::contents::Contents;
 use super::encoder::Extra;
 use super::families;
 use super::head::Head;
@@ -95,8 +96,12 @@ impl TaskGauges {
         gauges
     }
 
-    /// Adds them to a page, also for label sets without a task.
-    pub fn add_to(mut self, head: &mut Head, views: &[Arc<UpstreamView>]) {
+    /// Adds them to a page, also for label sets without a task. A page of only tasks has none of label sets that are not in
+    /// the counters of its views, and no gauges of the oldest task.
+    pub fn add_to(mut self, head: &mut Head, views: &[Arc<UpstreamView>], contents: Contents) {
+        if contents == Contents::Tasks {
+            self.groups.retain(|label_set, _| views.iter().any(|view| view.counters.has(label_set)));
+        }
         for (label_set, _) in views.iter().flat_map(|view| view.counters.sets()) {
             if !self.groups.contains_key(label_set) {
                 self.groups.insert(label_set.clone(), TaskGroup::default());
@@ -114,19 +119,23 @@ impl TaskGauges {
                 out.row(&labels, to_f64(group.counts[status.index()]), Extra::default());
             }
         });
-        head.family(&families::OLDEST_SUBMIT, groups.clone(), |out, (label_set, group)| {
-            let oldest = Status::ALL.iter().zip(group.oldest);
-            for (status, submit) in oldest.filter_map(|(status, submit)| Some((status, submit?))) {
-                let labels = label_set.with(&[("status", status.as_str())]);
-                out.row(&labels, submit.as_secs_f64(), Extra::default());
-            }
-        });
+        if contents == Contents::Everything {
+            head.family(&families::OLDEST_SUBMIT, groups.clone(), |out, (label_set, group)| {
+                let oldest = Status::ALL.iter().zip(group.oldest);
+                for (status, submit) in oldest.filter_map(|(status, submit)| Some((status, submit?))) {
+                    let labels = label_set.with(&[("status", status.as_str())]);
+                    out.row(&labels, submit.as_secs_f64(), Extra::default());
+                }
+            });
+        }
         head.family(&families::TASKS_STUCK, groups.clone(), |out, (label_set, group)| {
             out.row(&label_set.with(&[]), to_f64(group.stuck), Extra::default());
         });
-        head.family(&families::OLDEST_POLL, polled, |out, (upstream, poll)| {
-            out.row(&[("upstream", upstream)], poll.as_secs_f64(), Extra::default());
-        });
+        if contents == Contents::Everything {
+            head.family(&families::OLDEST_POLL, polled, |out, (upstream, poll)| {
+                out.row(&[("upstream", upstream)], poll.as_secs_f64(), Extra::default());
+            });
+        }
         head.family(&families::DISAGREEMENTS, groups, |out, (label_set, group)| {
             for ((gateway, upstream), count) in &group.disagreements {
                 let statuses = [("gateway_status", gateway.as_str()), ("upstream_status", upstream.as_str())];

@@ -8,6 +8,7 @@ use super::protobuf::Message;
 use super::text::{SampleValue, TextBuffer, write_escaped};
 use crate::config::TaskStatusForm;
 use crate::domain::label_set::UNKNOWN_MODEL;
+use crate::domain::label_set::exported_label;
 use crate::domain::number::Number;
 use crate::domain::outlook::{Outlook, StuckRules};
 use crate::domain::task::TaskCost;
@@ -237,7 +238,7 @@ fn write_info(task: &Task, rows: &mut impl RowWriter) {
     if source_labels.is_empty() {
         return rows.write_row(&labels, SampleValue::Integer(1));
     }
-    let names: Vec<String> = source_labels.keys().map(|name| format!("label_{name}")).collect();
+    let names: Vec<String> = source_labels.keys().map(|name| exported_label(name)).collect();
     let more = names.iter().zip(source_labels.values()).map(|(name, value)| (name.as_str(), value.as_str()));
     rows.write_row(&labels.into_iter().chain(more).collect::<Vec<_>>(), SampleValue::Integer(1));
 }

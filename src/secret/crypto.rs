@@ -1,6 +1,7 @@
 //! Hashes, signatures and their verification.
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::{digest, hmac, signature};
 
 /// HMAC-SHA256 of a text.
@@ -27,6 +28,19 @@ pub fn is_rs256((n, e): (&[u8], &[u8]), text: &[u8], tag: &[u8]) -> bool {
 /// The SHA-256 of a text, in hexadecimal digits.
 pub fn sha256_hex(text: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, text).as_ref())
+}
+
+/// A key that nobody else knows, for this process.
+pub fn random_key() -> [u8; 32] {
+    let mut key = [0; 32];
+    // Where the system gives none, the seed of the hash maps of the standard library has to do.
+    if SystemRandom::new().fill(&mut key).is_err() {
+        let state = std::hash::RandomState::new();
+        for (n, part) in key.chunks_mut(8).enumerate() {
+            part.copy_from_slice(&std::hash::BuildHasher::hash_one(&state, n).to_le_bytes());
+        }
+    }
+    key
 }
 
 /// Bytes as hexadecimal digits.

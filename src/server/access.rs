@@ -8,9 +8,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use super::client::Client;
 use super::error::HttpError;
 use super::log_interval::LogInterval;
+use super::login::{Busy, Logins, Memory};
 use super::rates::{Attempt, Rates};
+use super::web::Users;
 use crate::clock;
-use crate::config::ApiKey;
+use crate::config::{ApiKey, Scope};
 use crate::metrics::{AuthFailure, Metrics};
 use crate::secret::Secret;
 
@@ -27,6 +29,7 @@ const FAILURE_RATE: (u32, u32) = (10, 20);
 pub struct Access {
     keys: Rates<Arc<str>>,
     failures: Rates<Client>,
+    logins: Logins,
     log: LogInterval,
     metrics: Arc<Metrics>,
 }
@@ -35,9 +38,9 @@ pub struct Access {
 pub struct Permissions<'a>(Vec<&'a ApiKey>);
 
 impl Permissions<'_> {
-    /// Whether they include an upstream.
-    pub fn has_upstream(&self, upstream: &str) -> bool {
-        self.entries().any(|key| key.is_for(upstream))
+    /// The first that may change tasks of an upstream.
+    pub fn writer_for(&self, upstream: &str) -> Option<&ApiKey> {
+        self.entries().find(|key| key.may(Scope::Write) && key.is_for(upstream))
     }
 
     /// The entries.
@@ -50,7 +53,7 @@ impl Access {
     /// Nobody has failed yet.
     pub fn new(metrics: Arc<Metrics>) -> Self {
         let (keys, failures) = (Rates::new(KEY_RATE.0, KEY_RATE.1), Rates::new(FAILURE_RATE.0, FAILURE_RATE.1));
-        Self { keys, failures, log: LogInterval::default(), metrics }
+        Self { keys, failures, logins: Logins::new(), log: LogInterval::default(), metrics }
     }
 
     /// The permissions of a request, by its key.
@@ -89,12 +92,49 @@ impl Access {
     /// As [`Access::find_permissions`]; 429 also when the key is used too often.
     pub async fn admit(&self, keys: &[ApiKey], client: Client, headers: &HeaderMap) -> Result<(), HttpError> {
         let permissions = self.find_permissions(keys, client, headers).await?;
+        if !permissions.entries().any(|key| key.may(Scope::Write)) {
+            self.report(client, AuthFailure::Scope);
+            let message = "this API key may not change tasks: its entry in api.authorization lacks the scope write";
+            return Err(HttpError::new(StatusCode::FORBIDDEN, message));
+        }
         let names: BTreeSet<_> = permissions.entries().map(|key| &key.name).collect();
         if names.into_iter().all(|name| self.keys.take(name, clock::instant())) {
             return Ok(());
         }
         self.report(client, AuthFailure::RateLimited);
         Err(too_many_requests())
+    }
+
+    /// Checks a name and password.
+    ///
+    /// # Errors
+    /// 401 when they are wrong; 429 when the client has failed too often, unless it has logged in with them before: a flood of
+    /// somebody behind the same address must not lock it out; 503 when too many passwords wait for their check.
+    pub async fn check_login(&self, users: &Users, client: Client, login: (&str, &str)) -> Result<(), HttpError> {
+        let memory = self.logins.recall(users, client, login);
+        if memory == Memory::RightOfClient {
+            return Ok(());
+        }
+        // A check takes long: its failure is counted before, so that many at once do not exceed the rate.
+        if !self.failures.take(&client, clock::instant()) {
+            self.report(client, AuthFailure::RateLimited);
+            return Err(too_many_requests());
+        }
+        let is_right = match memory {
+            Memory::Right | Memory::RightOfClient => true,
+            Memory::Wrong => false,
+            Memory::Unknown => self.logins.check(users, client, login).await.map_err(|Busy| {
+                let message = "too many passwords are being checked; retry after one second";
+                HttpError::new(StatusCode::SERVICE_UNAVAILABLE, message).with_retry_after(1)
+            })?,
+        };
+        if !is_right {
+            self.report(client, AuthFailure::Wrong);
+            return Err(HttpError::new(StatusCode::UNAUTHORIZED, "wrong name or password"));
+        }
+        self.failures.give_back(&client);
+        self.logins.remember_client(users, client, login);
+        Ok(())
     }
 
     /// Compares a webhook secret; `None` where there is none.
@@ -157,6 +197,8 @@ fn too_many_requests() -> HttpError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::clock::Clock;
     use crate::config::MetricsConfig;
@@ -167,7 +209,14 @@ mod tests {
         let file = folder.join("key");
         std::fs::write(&file, "0123456789abcdef").unwrap();
         let key = Arc::new(SecretSource::from_file(&file).ok().unwrap());
-        ApiKey { name: "key".into(), key, upstreams: Vec::new(), max_tasks: 1 }
+        ApiKey {
+            name: "key".into(),
+            key,
+            upstreams: Vec::new(),
+            scopes: vec![Scope::Write],
+            labels: BTreeMap::new(),
+            max_tasks: 1,
+        }
     }
 
     fn access() -> Access {

@@ -40,40 +40,58 @@ pub enum Verdict {
     Drop,
 }
 
-/// The phase of a connection, and how many checks it has lasted.
+/// The phase of a connection.
 #[derive(Clone)]
-pub struct Activity(Arc<Mutex<(Phase, u32)>>);
+pub struct Activity(Arc<Mutex<State>>);
+
+struct State {
+    phase: Phase,
+    /// How many checks the phase has lasted.
+    checks: u32,
+    /// Requests in progress.
+    requests: usize,
+    /// It speaks HTTP/2, where bytes need not be of a request.
+    is_http2: bool,
+}
+
+impl State {
+    fn begin(&mut self, phase: Phase) {
+        (self.phase, self.checks) = (phase, 0);
+    }
+}
 
 impl Activity {
     /// Of a new connection: its first request must arrive soon.
-    pub fn new() -> Self {
-        Self(Arc::new(Mutex::new((Phase::Headers, 0))))
+    pub fn new(is_http2: bool) -> Self {
+        Self(Arc::new(Mutex::new(State { phase: Phase::Headers, checks: 0, requests: 0, is_http2 })))
     }
 
-    fn state(&self) -> MutexGuard<'_, (Phase, u32)> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes have arrived.
     fn on_bytes(&self) {
         let mut state = self.state();
-        if state.0 == Phase::Idle {
-            *state = (Phase::Headers, 0);
+        if state.phase == Phase::Idle && !state.is_http2 {
+            state.begin(Phase::Headers);
         }
     }
 
     /// The headers of a request are complete; the connection is busy until this is dropped.
     pub fn begin_request(&self) -> RequestGuard {
-        *self.state() = (Phase::Request, 0);
+        let mut state = self.state();
+        state.requests += 1;
+        state.begin(Phase::Request);
         RequestGuard(self.clone())
     }
 
     /// Checks the connection, once for each [`CHECK_INTERVAL`].
     pub fn check(&self, are_permits_short: bool) -> Verdict {
         let mut state = self.state();
-        state.1 += 1;
-        let lasted = CHECK_INTERVAL * state.1;
-        match state.0 {
+        state.checks += 1;
+        let lasted = CHECK_INTERVAL * state.checks;
+        match state.phase {
             Phase::Headers if lasted >= HEADER_TIMEOUT => Verdict::Drop,
             Phase::Idle if are_permits_short || lasted >= IDLE_TIMEOUT => Verdict::Finish,
             _ => Verdict::Keep,
@@ -86,7 +104,11 @@ pub struct RequestGuard(Activity);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        *self.0.state() = (Phase::Idle, 0);
+        let mut state = self.0.state();
+        state.requests -= 1;
+        if state.requests == 0 {
+            state.begin(Phase::Idle);
+        }
     }
 }
 
@@ -182,7 +204,7 @@ mod tests {
 
     #[test]
     fn only_a_connection_that_holds_a_permit_for_nothing_is_closed() {
-        let activity = Activity::new();
+        let activity = Activity::new(false);
         assert_eq!(checks(&activity, false), (10, Verdict::Drop), "nothing arrives");
         let request = activity.begin_request();
         activity.on_bytes();
@@ -196,5 +218,17 @@ mod tests {
         assert_eq!(activity.check(true), Verdict::Drop, "more bytes do not extend the time of the headers");
         drop(activity.begin_request());
         assert_eq!(checks(&activity, false), (150, Verdict::Finish));
+    }
+
+    #[test]
+    fn over_http2_several_requests_are_in_progress_and_pings_are_no_request() {
+        let activity = Activity::new(true);
+        let (first, second) = (activity.begin_request(), activity.begin_request());
+        drop(first);
+        assert_eq!(checks(&activity, true), (0, Verdict::Keep), "one is still in progress");
+        drop(second);
+        assert!((0..9).all(|_| activity.check(false) == Verdict::Keep));
+        activity.on_bytes();
+        assert_eq!(checks(&activity, false), (141, Verdict::Finish), "a ping neither closes nor extends it");
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use super::handle::Handle;
+use super::viewer::Viewer;
 use crate::clock;
 
 /// Reloads the configuration as SIGHUP does, and returns the result.
@@ -72,7 +73,10 @@ pub async fn ready(State(handle): State<Arc<Handle>>) -> Response {
 }
 
 /// Names, hosts, intervals and limits of the active configuration.
-pub async fn config(State(handle): State<Arc<Handle>>) -> Response {
+pub async fn config(State(handle): State<Arc<Handle>>, Extension(viewer): Extension<Viewer>) -> Response {
+    if let Err(error) = viewer.require_everything() {
+        return error.into_response();
+    }
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     match handle.active_config().map(|active| serde_json::to_string_pretty(&active.shown())) {

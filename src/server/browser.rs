@@ -58,14 +58,44 @@ pub fn parse_host(text: &str) -> Result<String, String> {
     host.ok_or_else(|| "expected a host name without a scheme, port or path".to_owned())
 }
 
-/// Parses `--web.external-url`; returns its host.
+/// The URL under which people reach the exporter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalUrl {
+    /// Its host.
+    pub host: String,
+    /// Its path, without the last slash.
+    pub path: String,
+}
+
+/// Parses `--web.external-url`.
 ///
 /// # Errors
-/// When it is no URL with `http` or `https`.
-pub fn parse_external_url(text: &str) -> Result<String, String> {
-    let uri = text.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
-    let host = uri.as_ref().and_then(Uri::host).map(normalize).filter(|host| !host.is_empty());
-    host.ok_or_else(|| "expected a URL such as https://exporter.example.com/".to_owned())
+/// When it is no URL with `http` or `https`, or has a query.
+pub fn parse_external_url(text: &str) -> Result<ExternalUrl, String> {
+    let url = parse_url(text).filter(|(uri, _)| uri.query().is_none());
+    let url = url.and_then(|(uri, host)| Some(ExternalUrl { host, path: parse_prefix(uri.path()).ok()? }));
+    url.ok_or_else(|| "expected a URL such as https://exporter.example.com/".to_owned())
+}
+
+/// A URL of a page, and its host.
+fn parse_url(text: &str) -> Option<(Uri, String)> {
+    let uri = text.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")))?;
+    let host = normalize(uri.host()?);
+    (!host.is_empty()).then_some((uri, host))
+}
+
+/// Parses `--web.route-prefix`: a path. Returns it without the last slash.
+///
+/// # Errors
+/// When it has characters that a path of a page does not need.
+pub fn parse_prefix(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
+    let path = text.trim_end_matches('/');
+    let is_path = path.is_empty() || path.starts_with('/') && !path.contains("//");
+    if is_path && path.bytes().all(is_plain) && !path.split('/').any(|part| matches!(part, "." | "..")) {
+        return Ok(path.to_owned());
+    }
+    Err("expected a path such as /videogen, of letters, digits and -_.~".to_owned())
 }
 
 /// Parses an address of Grafana, for links; also one below a path. Returns it without the last slash.
@@ -73,7 +103,7 @@ pub fn parse_external_url(text: &str) -> Result<String, String> {
 /// # Errors
 /// When it is no URL with `http` or `https`, or has characters that a link cannot have.
 pub fn parse_grafana_url(text: &str) -> Result<String, String> {
-    parse_external_url(text).map_err(|_| "expected a URL such as https://grafana.example.com".to_owned())?;
+    parse_url(text).ok_or_else(|| "expected a URL such as https://grafana.example.com".to_owned())?;
     if text.contains(['\'', '"', '<', '>', '{', '}', '#', '?', '\\']) {
         return Err("expected a URL without a query, and without quotes".to_owned());
     }
@@ -139,8 +169,13 @@ mod tests {
 
     #[test]
     fn flags_are_checked() {
-        assert_eq!(parse_external_url("https://X.example.com:8443/vgx").as_deref(), Ok("x.example.com"));
-        assert!(parse_external_url("x.example.com").is_err() && parse_external_url("ftp://x").is_err());
+        for (text, path) in [("https://X.example.com:8443/vgx/a/", "/vgx/a"), ("http://x.example.com", "")] {
+            let expected = ExternalUrl { host: "x.example.com".to_owned(), path: path.to_owned() };
+            assert_eq!(parse_external_url(text), Ok(expected), "{text}");
+        }
+        for text in ["x.example.com", "ftp://x", "https://x/?a=b", "https://x/a'b", "https://x//a", "https://x/a/.."] {
+            assert!(parse_external_url(text).is_err(), "{text}");
+        }
         assert_eq!(parse_host("X.example.com").as_deref(), Ok("x.example.com"));
         assert!(parse_host("http://x").is_err() && parse_host("x:80").is_err() && parse_host("").is_err());
     }

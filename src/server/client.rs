@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use ipnet::IpNet;
 
 /// Whom limits apply to: an IPv4 address, or an IPv6 network of 64 bits, because one client can use all of its addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client(IpAddr);
 
 impl Client {

@@ -11,11 +11,12 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::access::bearer_key;
 use super::activity::HoldingBody;
+use super::authentication::IsKnown;
 use super::browser::is_cross_site_write;
 use super::client::{Client, ClientAddress};
+use super::connection::Peer;
 use super::error::HttpError;
 use super::handle::Handle;
-use super::serve::Peer;
 
 /// Finds the client of a request, and refuses it while the client has too many others in progress.
 pub async fn limit_client(State(handle): State<Arc<Handle>>, mut request: Request, next: Next) -> Response {
@@ -43,7 +44,11 @@ pub async fn refuse_foreign_sites(State(handle): State<Arc<Handle>>, request: Re
             || path.starts_with("/tasks/")
             || (path.starts_with("/api/") && matches!(*request.method(), Method::GET | Method::HEAD)));
     let is_refused = is_for_people && !handle.allowed_hosts.allow(request.uri(), request.headers());
-    if is_refused && !has_key(&handle, request.extensions().get().copied(), request.headers().clone()).await {
+    let is_known = request.extensions().get().is_some_and(|IsKnown(known)| *known);
+    if is_refused
+        && !is_known
+        && !has_key(&handle, request.extensions().get().copied(), request.headers().clone()).await
+    {
         let message = "the exporter does not serve this host name; start it with --web.allowed-host or \
                        --web.external-url, or use an IP address";
         return HttpError::new(StatusCode::MISDIRECTED_REQUEST, message).into_response();

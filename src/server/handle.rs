@@ -13,7 +13,7 @@ use super::client::{Network, TrustedProxies};
 use super::client_permits::ClientPermits;
 use super::error::HttpError;
 use crate::agent::Agent;
-use crate::config::Config;
+use crate::config::{ApiKey, Config};
 use crate::liveness::Liveness;
 
 /// Most scrapes at a time: each holds memory until its page is sent.
@@ -41,6 +41,10 @@ pub struct WebOptions {
     pub trusted_proxies: Vec<Network>,
     /// The address of Grafana, for links.
     pub grafana_url: Option<String>,
+    /// What the path of every request begins with, such as `/videogen`; empty for nothing.
+    pub route_prefix: String,
+    /// What every link on a page begins with, in the same form.
+    pub link_prefix: String,
 }
 
 impl Default for WebOptions {
@@ -51,6 +55,8 @@ impl Default for WebOptions {
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             grafana_url: None,
+            route_prefix: String::new(),
+            link_prefix: String::new(),
         }
     }
 }
@@ -71,6 +77,10 @@ pub struct Handle {
     pub trusted_proxies: TrustedProxies,
     /// The address of Grafana, for links.
     pub grafana_url: Option<String>,
+    /// What the path of every request begins with.
+    pub route_prefix: String,
+    /// What every link on a page begins with.
+    pub link_prefix: String,
     /// Receives requests for a reload; `None` without a configuration file.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
     /// Held while a request reloads: a second one is refused.
@@ -80,6 +90,8 @@ pub struct Handle {
     /// Rates of keys and clients.
     pub access: Access,
     active: RwLock<Option<Arc<Config>>>,
+    /// Those of the last configuration, also while the program stops.
+    api_keys: RwLock<Arc<[ApiKey]>>,
     was_ready: AtomicBool,
     /// Permits for scrapes.
     pub scrape_permits: Arc<Semaphore>,
@@ -108,11 +120,14 @@ impl Handle {
             allowed_hosts: AllowedHosts::new(web.allowed_hosts),
             trusted_proxies: TrustedProxies::new(web.trusted_proxies),
             grafana_url: web.grafana_url,
+            route_prefix: web.route_prefix,
+            link_prefix: web.link_prefix,
             reload,
             reloading: tokio::sync::Mutex::default(),
             registering: tokio::sync::Mutex::default(),
             access,
             active: RwLock::new(None),
+            api_keys: RwLock::new(Arc::new([])),
             was_ready: AtomicBool::new(false),
             scrape_permits: Arc::new(Semaphore::new(MAX_SCRAPES)),
             client_scrapes: ClientPermits::new(MAX_SCRAPES_PER_CLIENT),
@@ -123,7 +138,15 @@ impl Handle {
 
     /// Replaces the active configuration; with `None` while the program stops.
     pub fn set_config(&self, config: Option<Arc<Config>>) {
+        if let Some(config) = &config {
+            *self.api_keys.write().unwrap_or_else(PoisonError::into_inner) = config.api.clone().into();
+        }
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// The keys of the API.
+    pub fn api_keys(&self) -> Arc<[ApiKey]> {
+        self.api_keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The active configuration; an error while the program stops.

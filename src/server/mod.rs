@@ -3,22 +3,28 @@
 mod access;
 mod activity;
 mod admin;
+mod authentication;
 mod body;
 mod browser;
 mod client;
 mod client_permits;
+mod connection;
 mod error;
 mod guards;
 mod handle;
+mod listener;
 mod log_interval;
+mod login;
 mod page;
+mod prefix;
 mod quota;
 mod rates;
 mod registration;
 mod scrape;
 mod serve;
-
 mod tasks;
+mod viewer;
+mod web;
 mod webhooks;
 
 use std::sync::Arc;
@@ -32,10 +38,12 @@ use axum::routing::{get, post};
 
 use error::HttpError;
 
-pub use browser::{parse_external_url, parse_grafana_url, parse_host};
+pub use browser::{ExternalUrl, parse_external_url, parse_grafana_url, parse_host, parse_prefix};
 pub use client::Network;
 pub use handle::{Handle, ReloadRequest, WebOptions};
+pub use listener::Listener;
 pub use serve::serve;
+pub use web::{WebConfig, WebSource};
 
 /// Every route.
 pub fn router(handle: Arc<Handle>) -> Router {
@@ -58,16 +66,20 @@ pub fn router(handle: Arc<Handle>) -> Router {
         HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not accept this method; see the Allow header")
     };
     let router = router.fallback(async || HttpError::unknown_path()).method_not_allowed_fallback(wrong_method);
+    let prefix = handle.route_prefix.clone();
     // The last layer is the outermost.
-    router
+    let router = router
         .with_state(handle.clone())
         .layer(middleware::from_fn_with_state(handle.clone(), guards::refuse_foreign_sites))
-        .layer(middleware::from_fn_with_state(handle, guards::limit_client))
-        .layer(middleware::from_fn(set_security_headers))
+        .layer(middleware::from_fn_with_state(handle.clone(), authentication::authenticate))
+        .layer(middleware::from_fn_with_state(handle, guards::limit_client));
+    let router = if prefix.is_empty() { router } else { prefix::below(prefix, router) };
+    router.layer(middleware::from_fn(set_security_headers))
 }
 
-/// Forbids framing, content sniffing, caching, and scripts of others for every response.
+/// Forbids framing, content sniffing, caching, and scripts of others for every response. Configured headers replace ours.
 async fn set_security_headers(request: Request, next: Next) -> Response {
+    let web = request.extensions().get::<Arc<WebConfig>>().cloned();
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
@@ -80,5 +92,8 @@ async fn set_security_headers(request: Request, next: Next) -> Response {
     // A page for people has a policy of its own, with its script.
     let none = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(none);
+    for (name, value) in web.iter().flat_map(|web| &web.headers) {
+        headers.insert(name, value.clone());
+    }
     response
 }

@@ -41,6 +41,14 @@ impl<K: Clone + Eq + Hash> Rates<K> {
         self.attempt(key, now, || None::<()>) == Attempt::Failed
     }
 
+    /// Takes back what [`Rates::take`] has counted.
+    pub fn give_back(&self, key: &K) {
+        let period = self.period;
+        if let Some(recovered) = self.recovered().get_mut(key) {
+            *recovered = recovered.checked_sub(period).unwrap_or(*recovered);
+        }
+    }
+
     /// Tries something while the rate of failures allows it. Concurrent attempts cannot exceed the rate, because `try_it` runs
     /// under the lock; it must be quick.
     pub fn attempt<T>(&self, key: &K, now: Instant, try_it: impl FnOnce() -> Option<T>) -> Attempt<T> {

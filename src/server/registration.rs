@@ -1,6 +1,6 @@
 //! Registers and forgets tasks for clients with an API key. Each change runs to its end under one configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +16,14 @@ use super::client::Client;
 use super::error::{HttpError, Item, JsonResult};
 use super::handle::Handle;
 use super::quota;
+use crate::agent::Registration;
 use crate::clock;
 use crate::config::{ApiKey, Config, Upstream};
 use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize_source_label};
 use crate::domain::{NewTask, TaskId, Timestamp};
 use crate::metrics::AuthFailure;
 use crate::provider::time_or_utc;
+use crate::view::UpstreamView;
 
 /// Most tasks of a registration.
 const MAX_ITEMS: usize = 1000;
@@ -72,6 +74,16 @@ pub async fn forget(
     handle.run_to_completion(work).await
 }
 
+/// The tasks of a registration that are of one upstream.
+struct Batch<'a> {
+    upstream: &'a Upstream,
+    /// What allows it.
+    key: &'a ApiKey,
+    /// Their positions in the request.
+    indexes: Vec<usize>,
+    tasks: Vec<NewTask>,
+}
+
 async fn read_items(body: Body) -> Result<Vec<Value>, HttpError> {
     let body = body::read(body).await?;
     let invalid_json = |error: serde_json::Error| {
@@ -93,20 +105,21 @@ async fn register_all(handle: &Handle, client: Client, headers: &HeaderMap, item
     let permissions = handle.access.find_permissions(&config.api, client, headers).await?;
     let mut errors = Vec::new();
     let mut is_forbidden = false;
-    let mut by_upstream: BTreeMap<&str, (&Upstream, Vec<usize>, Vec<NewTask>)> = BTreeMap::new();
+    let mut by_upstream: BTreeMap<&str, Batch<'_>> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
         match read_item(&config, item) {
-            Ok((upstream, _)) if !permissions.has_upstream(&upstream.name) => {
-                is_forbidden = true;
-                errors.push(Item { index, key: "upstream", message: NO_ACCESS.to_owned() });
-            }
             Ok((upstream, mut task)) => {
-                let key = permissions.entries().find(|key| key.is_for(&upstream.name));
-                task.key = key.map(ApiKey::identity);
-                let (_, indexes, tasks) =
-                    by_upstream.entry(&upstream.name).or_insert((upstream, Vec::new(), Vec::new()));
-                indexes.push(index);
-                tasks.push(task);
+                let Some(key) = permissions.writer_for(&upstream.name) else {
+                    is_forbidden = true;
+                    errors.push(Item { index, key: "upstream", message: NO_ACCESS.to_owned() });
+                    continue;
+                };
+                task.key = Some(key.identity());
+                Arc::make_mut(&mut task.labels).extend(key.labels.clone());
+                let batch = by_upstream.entry(&upstream.name);
+                let batch = batch.or_insert_with(|| Batch { upstream, key, indexes: Vec::new(), tasks: Vec::new() });
+                batch.indexes.push(index);
+                batch.tasks.push(task);
             }
             Err((key, message)) => errors.push(Item { index, key, message }),
         }
@@ -122,18 +135,44 @@ async fn register_all(handle: &Handle, client: Client, headers: &HeaderMap, item
     let registering = tokio::time::timeout(REGISTRATION_TIMEOUT, handle.registering.lock()).await;
     let _registering = registering.map_err(|_| busy())?;
     let views = handle.agent.views();
-    let new = by_upstream.iter().flat_map(|(name, (_, _, tasks))| tasks.iter().map(|task| (*name, task)));
+    let new = by_upstream.iter().flat_map(|(name, batch)| batch.tasks.iter().map(|task| (*name, task)));
     let new: Vec<_> = new.collect();
     permissions.entries().try_for_each(|key| quota::check(key, &views, &new))?;
     let mut results = vec![Value::Null; items.len()];
-    for (upstream, indexes, tasks) in by_upstream.into_values() {
-        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
-        let outcomes = handle.agent.register(&upstream.name, tasks).await?;
-        for ((index, id), outcome) in indexes.into_iter().zip(ids).zip(outcomes) {
+    for Batch { upstream, key, indexes, tasks } in by_upstream.into_values() {
+        let registered = register_tasks(handle, key, upstream, tasks, &views).await?;
+        for (index, (id, outcome)) in indexes.into_iter().zip(registered) {
             results[index] = result(&upstream.name, &id, outcome.as_str());
         }
     }
     Ok(Json(json!({ "tasks": results })))
+}
+
+/// Registers tasks of one upstream; returns the result of each. A key with labels is not told whether somebody else watches a
+/// task, or has watched it: the task looks new, and stays as it is.
+async fn register_tasks(
+    handle: &Handle,
+    key: &ApiKey,
+    upstream: &Upstream,
+    tasks: Vec<NewTask>,
+    views: &[Arc<UpstreamView>],
+) -> Result<Vec<(TaskId, Registration)>, HttpError> {
+    let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
+    if key.labels.is_empty() {
+        let outcomes = handle.agent.register(&upstream.name, tasks).await?;
+        return Ok(ids.into_iter().zip(outcomes).collect());
+    }
+    let new: HashSet<&TaskId> = ids.iter().collect();
+    let tracked = views.iter().filter(|view| view.upstream == upstream.name).flat_map(|view| view.tasks());
+    let tracked = tracked.filter(|task| new.contains(&task.id)).map(|task| (task.id.clone(), key.has_task(task)));
+    let is_own: HashMap<TaskId, bool> = tracked.collect();
+    let tasks = tasks.into_iter().filter(|task| is_own.get(&task.id) != Some(&false));
+    handle.agent.register(&upstream.name, tasks.collect()).await?;
+    let outcome = |id: TaskId| match is_own.get(&id) {
+        Some(true) => (id, Registration::Tracked),
+        _ => (id, Registration::New),
+    };
+    Ok(ids.into_iter().map(outcome).collect())
 }
 
 async fn forget_one(
@@ -142,12 +181,18 @@ async fn forget_one(
     (upstream, id): (&str, &str),
 ) -> JsonResult {
     let config = handle.active_config()?;
-    if !handle.access.find_permissions(&config.api, client, headers).await?.has_upstream(upstream) {
+    let permissions = handle.access.find_permissions(&config.api, client, headers).await?;
+    let Some(key) = permissions.writer_for(upstream) else {
         handle.access.report(client, AuthFailure::Scope);
         return Err(HttpError::new(StatusCode::FORBIDDEN, NO_ACCESS));
-    }
+    };
     let upstream = config.upstream(upstream).ok_or_else(HttpError::task_not_found)?;
     let id = TaskId::parse(id).map_err(|_| HttpError::task_not_found())?;
+    // A key with labels has only the tasks that it sees; others may have left the page, and still be known.
+    let is_own = || handle.agent.task(&upstream.name, &id).is_some_and(|task| key.has_task(&task));
+    if !key.labels.is_empty() && !is_own() {
+        return Err(HttpError::task_not_found());
+    }
     if !handle.agent.forget(&upstream.name, id.clone()).await? {
         return Err(HttpError::task_not_found());
     }

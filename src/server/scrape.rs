@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::client::{Client, ClientAddress};
 use super::client_permits::ClientPermit;
 use super::handle::Handle;
+use super::viewer::Viewer;
 use crate::agent::Agent;
 use crate::clock;
 use crate::metrics::{Coding, Compressor, Format, Page, Published};
@@ -90,6 +91,7 @@ pub async fn metrics(
     State(handle): State<Arc<Handle>>,
     Extension(client): Extension<Client>,
     Extension(ClientAddress(address)): Extension<ClientAddress>,
+    Extension(viewer): Extension<Viewer>,
     headers: HeaderMap,
 ) -> Response {
     // The client's own share comes first, so that only as many wait for the others.
@@ -112,14 +114,15 @@ pub async fn metrics(
     let coding = Coding::from_accept(&accepted(header::ACCEPT_ENCODING));
     let (compressor, token) = (Compressor::new(coding), coding.token());
     let agent = handle.agent.clone();
-    let views = agent.views();
+    let views = viewer.limit(agent.views());
     let scraper = headers.contains_key(PROMETHEUS_HEADER).then(|| {
-        let name = format!("{address} {}", accepted(header::USER_AGENT));
+        let name = format!("{address} {} {}", accepted(header::USER_AGENT), viewer.identity());
         agent.metrics().scrapes.begin(&name, begun);
         let published = views.iter().filter_map(|view| Some((view.upstream.clone(), view.published?)));
         (name, published.collect())
     });
-    let page = agent.metrics().page(format, &views);
+    let metrics = agent.metrics();
+    let page = if viewer.is_limited() { metrics.page_of_tasks(format, &views) } else { metrics.page(format, &views) };
     let took = clock::instant() - begun;
     let body = ScrapeBody {
         page,

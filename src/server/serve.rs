@@ -1,30 +1,21 @@
 //! Accepts connections, with limits on their number and on slow clients.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
-use tower_service::Service as _;
 
-use super::activity::{Activity, CHECK_INTERVAL, HoldingBody, Verdict, WatchedStream};
 use super::client::{Client, TrustedProxies};
 use super::client_permits::{ClientPermit, ClientPermits};
+use super::connection::{Connection, Port};
+use super::listener::Listener;
 use super::log_interval::LogInterval;
+use super::web::WebSource;
 use crate::clock;
 use crate::files;
 use crate::metrics::ServerMetrics;
@@ -42,24 +33,11 @@ const MAX_CONNECTIONS_PER_CLIENT: usize = 128;
 /// Idle connections are closed while fewer than this part of the permits is free.
 const FEW_FREE: usize = 8;
 
-/// Largest headers of a request, in bytes.
-const MAX_HEADER_BYTES: usize = 64 << 10;
-
-/// How long a write to a connection may make no progress. Prometheus aborts a scrape after 10 s by default.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Send buffer of a connection, in bytes. It is limited so that a client that stops reading soon blocks the writes.
-const SEND_BUFFER: usize = 256 << 10;
-
 /// How long responses may take to finish after `stop`.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long to wait after a connection could not be accepted, for example because no file descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(500);
-
-/// The address that a request came from. It may be a proxy's.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub IpAddr);
 
 /// The permits of one listener.
 struct ConnectionPermits {
@@ -77,7 +55,8 @@ struct ConnectionPermit {
 
 /// Serves `router` until `stop`, then finishes the responses that have begun. Stalled connections are dropped.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
+    web: Arc<WebSource>,
     router: Router,
     proxies: TrustedProxies,
     metrics: ServerMetrics,
@@ -88,6 +67,7 @@ pub async fn serve(
     let few = max / FEW_FREE;
     let max_of_client = MAX_CONNECTIONS_PER_CLIENT.min(max / FEW_FREE).max(1);
     let (all, of_clients) = (Arc::new(Semaphore::new(max)), ClientPermits::new(max_of_client));
+    let port = Port::new(web, router, stop.clone());
     let permits = ConnectionPermits { all, of_clients, proxies, refused: LogInterval::default() };
     let mut connections = JoinSet::new();
     let failed = LogInterval::default();
@@ -96,10 +76,14 @@ pub async fn serve(
         let Some((permit, accepted)) = stop.run_until_cancelled(next).await else { break };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer)) => {
-                if let Some(permit) = permits.take(permit?, peer) {
-                    let all = permits.all.clone();
-                    connections.spawn(serve_connection(stream, peer, router.clone(), (permit, all, few), stop.clone()));
+            Ok((stream, address)) => {
+                if let Some(permit) = permits.take(permit?, address) {
+                    let (port, all) = (port.clone(), permits.all.clone());
+                    connections.spawn(async move {
+                        let are_permits_short = || all.available_permits() < few;
+                        Connection { stream, address }.serve(&port, are_permits_short).await;
+                        drop(permit);
+                    });
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -128,10 +112,10 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 impl ConnectionPermits {
     /// The permit of a connection; `None` when its client has too many.
-    fn take(&self, permit: OwnedSemaphorePermit, peer: SocketAddr) -> Option<ConnectionPermit> {
-        let client = Client::new(peer.ip());
+    fn take(&self, permit: OwnedSemaphorePermit, address: IpAddr) -> Option<ConnectionPermit> {
+        let client = Client::new(address);
         let of_client = self.of_clients.take(client);
-        if of_client.is_none() && !self.proxies.has(peer.ip()) {
+        if of_client.is_none() && !self.proxies.has(address) {
             if self.refused.is_due(clock::instant()) {
                 tracing::warn!(
                     client.address = %client,
@@ -146,58 +130,6 @@ impl ConnectionPermits {
     }
 }
 
-/// Serves one connection until it ends, or is closed because it holds its permit for nothing.
-async fn serve_connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    (permit, all, few): (ConnectionPermit, Arc<Semaphore>, usize),
-    stop: CancellationToken,
-) {
-    // On failure the system's default size applies.
-    let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-    let mut stream = Box::pin(TimeoutStream::new(stream));
-    stream.as_mut().set_write_timeout_pinned(Some(WRITE_TIMEOUT));
-    let activity = Activity::new();
-    let stream = WatchedStream::new(stream, activity.clone());
-    let begun = activity.clone();
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let guard = begun.begin_request();
-        let mut router = router.clone();
-        async move {
-            let mut request: Request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(peer.ip().to_canonical()));
-            let response = router.call(request).await;
-            response.map(|response| response.map(|body| Body::new(HoldingBody::new(body, guard))))
-        }
-    });
-    let mut http = http1::Builder::new();
-    // hyper's own time-out also counts while a connection is idle.
-    http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEADER_BYTES);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-    let mut checks = tokio::time::interval(CHECK_INTERVAL);
-    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    checks.reset();
-    let mut is_stopping = false;
-    loop {
-        tokio::select! {
-            biased;
-            // It fails when the client disconnects, which needs no action.
-            _ = connection.as_mut() => break,
-            () = stop.cancelled(), if !is_stopping => {
-                is_stopping = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            _ = checks.tick() => match activity.check(all.available_permits() < few) {
-                Verdict::Keep => {}
-                Verdict::Finish => connection.as_mut().graceful_shutdown(),
-                Verdict::Drop => break,
-            }
-        }
-    }
-    drop(permit);
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -206,10 +138,16 @@ mod tests {
     use axum::routing::get;
     use futures_util::stream;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::server::connection::WRITE_TIMEOUT;
     use crate::supervise::Tasks;
+
+    async fn serve_all(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+        let (listener, web) = (Listener::from_tcp(listener), Arc::new(WebSource::none()));
+        serve(listener, web, router, TrustedProxies::default(), ServerMetrics::default(), stop).await
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_stops_reading_is_dropped() {
@@ -220,10 +158,7 @@ mod tests {
             || Body::from_stream(stream::iter(std::iter::repeat_with(|| io::Result::Ok(vec![b'x'; 1 << 16]))));
         let router = Router::new().route("/", get(async move || endless()));
         let mut tasks = Tasks::default();
-        tasks.start(
-            "server".to_owned(),
-            serve(listener, router, TrustedProxies::default(), ServerMetrics::default(), stop.clone()),
-        );
+        tasks.start("server".to_owned(), serve_all(listener, router, stop.clone()));
         let mut socket = TcpStream::connect(address).await.unwrap();
         socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         // The paused clock advances when every future waits, as the server does when its client stops reading.
@@ -251,10 +186,7 @@ mod tests {
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         let router = Router::new().route("/", get(|| async { "well" }));
-        tasks.start(
-            "server".to_owned(),
-            serve(listener, router, TrustedProxies::default(), ServerMetrics::default(), stop.clone()),
-        );
+        tasks.start("server".to_owned(), serve_all(listener, router, stop.clone()));
         let mut answers = Vec::new();
         for sent in ["GET / HTTP/1.1\r\nHost: x\r\nA: ", "", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
             let mut socket = TcpStream::connect(address).await.unwrap();
@@ -280,8 +212,7 @@ mod tests {
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         let router = Router::new().route("/", get(|| async { "well" }));
-        let proxies = TrustedProxies::default();
-        tasks.start("server".to_owned(), serve(listener, router, proxies, ServerMetrics::default(), stop.clone()));
+        tasks.start("server".to_owned(), serve_all(listener, router, stop.clone()));
         let mut socket = TcpStream::connect(address).await.unwrap();
         for _ in 0..3 {
             socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

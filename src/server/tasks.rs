@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::{HttpError, JsonResult, store_unavailable};
 use super::handle::Handle;
+use super::viewer::Viewer;
 use crate::domain::label_set::UNKNOWN_MODEL;
 use crate::domain::number::Number;
 use crate::domain::task::{FailedPoll, TaskCost, TaskError};
@@ -65,7 +66,11 @@ impl TaskFilter {
 }
 
 /// A page of tasks, sorted by upstream and id; `next` is the `after` of the following page.
-pub async fn list(State(handle): State<Arc<Handle>>, filter: Result<Query<TaskFilter>, QueryRejection>) -> JsonResult {
+pub async fn list(
+    State(handle): State<Arc<Handle>>,
+    Extension(viewer): Extension<Viewer>,
+    filter: Result<Query<TaskFilter>, QueryRejection>,
+) -> JsonResult {
     let Query(filter) = filter?;
     let bad = |message: &str| HttpError::new(StatusCode::BAD_REQUEST, message);
     let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
@@ -78,7 +83,7 @@ pub async fn list(State(handle): State<Arc<Handle>>, filter: Result<Query<TaskFi
         .as_deref()
         .map(|after| decode_cursor(after).ok_or_else(|| bad("after must be the `next` of another page")));
     let after = after.transpose()?;
-    let views = handle.agent.views();
+    let views = viewer.limit(handle.agent.views());
     let (tasks, has_more) = select_page(&views, after.as_ref(), limit, &filter);
     let clock = handle.agent.metrics().clock();
     let offset = clock.wall_offset();
@@ -131,15 +136,17 @@ fn decode_cursor(cursor: &str) -> Option<(Arc<str>, TaskId)> {
 /// One task, with its timeline.
 pub async fn get_one(
     State(handle): State<Arc<Handle>>,
+    Extension(viewer): Extension<Viewer>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> JsonResult {
     let Path((upstream, id)) = path?;
     let upstream: Arc<str> = upstream.into();
     let id = TaskId::parse(&id).map_err(|_| HttpError::task_not_found())?;
-    let task = handle.agent.task(&upstream, &id).ok_or_else(HttpError::task_not_found)?;
+    let task = handle.agent.task(&upstream, &id).filter(|task| viewer.sees(task));
+    let task = task.ok_or_else(HttpError::task_not_found)?;
     let steps = handle.agent.timeline(upstream, id).await.map_err(|error| store_unavailable(&error))?;
     let clock = handle.agent.metrics().clock();
-    let (offset, views) = (clock.wall_offset(), handle.agent.views());
+    let (offset, views) = (clock.wall_offset(), viewer.limit(handle.agent.views()));
     let now = offset.apply(clock.now().steady);
     let mut object = task_to_json(&task.by_wall(offset), view_of(&views, &task), now);
     object["timeline"] = steps.iter().map(|step| step_to_json(step, offset)).collect();

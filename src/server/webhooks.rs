@@ -44,7 +44,7 @@ pub async fn receive(
     let checked = handle.access.check_webhook(client, Some(&expected), &secret);
     checked.inspect_err(|_| count(CallbackResult::Unauthorized))?;
     let body = body::read(body).await.inspect_err(|_| count(CallbackResult::Invalid))?;
-    let is_signed = is_signed(webhook, &uri, &headers, &body).await;
+    let is_signed = is_signed(webhook, (&handle.link_prefix, &uri), &headers, &body).await;
     let checked = handle.access.check_signature(client, is_signed);
     checked.inspect_err(|_| count(CallbackResult::Unauthorized))?;
     let no_task = || {
@@ -72,12 +72,14 @@ pub async fn receive(
 }
 
 /// Whether a callback is signed by the provider, as far as that can be verified. Published keys that are not known yet are read.
-async fn is_signed(webhook: &Webhook, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> bool {
+async fn is_signed(webhook: &Webhook, (prefix, uri): (&str, &Uri), headers: &HeaderMap, body: &[u8]) -> bool {
     let Some(signature) = webhook.signature else { return true };
+    // The provider signs the path that it knows: that of the outside.
+    let path = format!("{prefix}{}", uri.path());
     let is_valid = |keys: &CallbackKeys<'_>| {
         let header = |name: &str| headers.get(name)?.to_str().ok();
-        let (path, query) = (uri.path(), uri.query().unwrap_or_default());
-        signature.is_valid(&SignedRequest { path, query, header: &header, body, now: clock::now().into() }, keys)
+        let query = uri.query().unwrap_or_default();
+        signature.is_valid(&SignedRequest { path: &path, query, header: &header, body, now: clock::now().into() }, keys)
     };
     if let Some(secret) = &webhook.signing_secret
         && is_valid(&CallbackKeys { secret: Some(secret.get().await.expose()), public: &[] })

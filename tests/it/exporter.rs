@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use videogen_exporter::app::{App, Options, Reload};
 use videogen_exporter::config::{self, Config};
 use videogen_exporter::http::{self, Client, Method, Request, Tls};
-use videogen_exporter::server::{ReloadRequest, WebOptions};
+use videogen_exporter::server::{Listener, ReloadRequest, WebOptions, WebSource};
 use videogen_exporter::telemetry::LogCounts;
 
 /// The time limit for a change to appear on the page.
@@ -57,7 +58,8 @@ impl Exporter {
         let stop = CancellationToken::new();
         let reload = file.map(Reload::new);
         let reload_sender = reload.as_ref().map(|reload| reload.sender.clone());
-        let options = Options { listeners: vec![listener], web, reload };
+        let listeners = vec![(Listener::from_tcp(listener), Arc::new(WebSource::none()))];
+        let options = Options { listeners, web, reload };
         let app = App::open(config, LogCounts::default()).await.unwrap_or_else(|error| panic!("{error:#}"));
         let running = tokio::spawn(app.run(options, stop.clone()));
         Self { address, stop, reload_sender, running }

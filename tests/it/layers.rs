@@ -31,7 +31,12 @@ const GROUND: &[(&str, &str)] = &[
 /// External crates and the only modules that may use them.
 const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest", &["http"]),
-    ("rustls", &["http"]),
+    ("rustls", &["http", "server"]),
+    ("tokio_rustls", &["server"]),
+    ("rustls_native_certs", &["server"]),
+    ("x509_cert", &["server"]),
+    ("bcrypt", &["server"]),
+    ("listenfd", &["server"]),
     ("figment", &["config"]),
     ("granit_parser", &["config"]),
     ("prometheus", &["metrics"]),
@@ -45,7 +50,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["telemetry", "cli"]),
     ("tracing_appender", &["telemetry"]),
-    ("governor", &["agent"]),
+    ("governor", &["agent", "server"]),
     ("ipnet", &["server"]),
     ("notify", &["source"]),
     ("glob", &["source", "config"]),

@@ -53,6 +53,7 @@ mod simulation;
 mod sources;
 mod state;
 mod tokens;
+mod toolkit;
 mod transport;
 mod truth;
 mod upstream;

@@ -5,6 +5,7 @@ mod story;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -16,7 +17,7 @@ use super::runtime::{GRACE, block_on, stop_on_signal};
 use super::simulate::SimulationArgs;
 use crate::app::{self, App};
 use crate::config;
-use crate::server::WebOptions;
+use crate::server::{Listener, WebOptions, WebSource};
 use crate::simulate::{self, Gateway, Settings};
 use crate::supervise::Tasks;
 use stack::Stack;
@@ -81,7 +82,11 @@ impl Demo {
             print_line(greeting(&base, stack.as_ref(), addresses[0]))?;
             let story = <[_; 3]>::try_from(gateways).ok();
             let story = story.map(|[tokenhot, ark, sora]| Story::new(Gateways { tokenhot, ark, sora }, &base));
-            let serving = app::Options { listeners: vec![exporter], web: WebOptions::default(), reload: None };
+            let serving = app::Options {
+                listeners: vec![(Listener::from_tcp(exporter), Arc::new(WebSource::none()))],
+                web: WebOptions::default(),
+                reload: None,
+            };
             let app = App::open(config, logging.counts.clone()).await?;
             tasks.start("the exporter".to_owned(), app.run(serving, stop.clone()));
             if let Some(story) = story {

@@ -18,9 +18,11 @@ const MAX_ROWS: usize = 500;
 
 /// What the page shows.
 pub struct Home<'a> {
+    /// What every link begins with.
+    pub prefix: &'a str,
     /// The upstreams with their tasks.
     pub views: &'a [Arc<UpstreamView>],
-    /// What requests to them have shown, in the same order.
+    /// What requests to them have shown, in the same order; empty if that is not to be seen.
     pub health: &'a [UpstreamHealth],
     /// The query, checked.
     pub query: &'a PageQuery,
@@ -135,8 +137,9 @@ impl Home<'_> {
         }
         let _ = write!(
             out,
-            "<label>id contains<input name=id type=search value='{}' size=20></label><button>Show</button> <a class=button href='/'>All</a></form>",
-            HtmlEscaped(self.query.id())
+            "<label>id contains<input name=id type=search value='{}' size=20></label><button>Show</button> <a class=button href='{}/'>All</a></form>",
+            HtmlEscaped(self.query.id()),
+            HtmlEscaped(self.prefix)
         );
     }
 
@@ -190,7 +193,7 @@ impl Home<'_> {
         let _ = write!(
             out,
             "<tr><td class=id data-label=Task><a href='{}' title='{}'><code>{}</code></a><td data-label=Status>{}",
-            task_path(task),
+            HtmlEscaped(&task_path(self.prefix, task)),
             HtmlEscaped(id),
             HtmlEscaped(&shorten(id)),
             Badge(task.status),
@@ -255,7 +258,8 @@ mod tests {
         let choices = Choices::of(&views);
         query.check(&choices).unwrap();
         let wall_offset = WallOffset::default();
-        Home { views: &views, health: &[health], query: &query, choices: &choices, now: NOW, wall_offset }.render()
+        Home { prefix: "", views: &views, health: &[health], query: &query, choices: &choices, now: NOW, wall_offset }
+            .render()
     }
 
     #[test]

@@ -24,6 +24,8 @@ const PERIOD: u32 = 5;
 pub struct Frame<'a> {
     /// Its title.
     pub title: &'a str,
+    /// What every link on the page begins with, without its last slash.
+    pub prefix: &'a str,
     /// The path of the metrics.
     pub telemetry_path: &'a str,
     /// The address of Grafana.
@@ -43,6 +45,7 @@ pub struct Pause {
 impl Frame<'_> {
     /// The whole page with this content.
     pub fn around(&self, content: &str) -> String {
+        let prefix = HtmlEscaped(self.prefix);
         let mut out = String::with_capacity(content.len() + STYLE.len() + 2000);
         let _ = write!(
             out,
@@ -55,8 +58,8 @@ impl Frame<'_> {
         }
         let _ = write!(
             out,
-            "<script src='{SCRIPT_PATH}' defer></script></head><body><header><h1><a href='/'>videogen-exporter</a> <small>{}</small>\
-             </h1><nav>",
+            "<script src='{prefix}{SCRIPT_PATH}' defer></script></head><body><header><h1><a href='{prefix}/'>videogen-exporter</a> \
+             <small>{}</small></h1><nav>",
             env!("CARGO_PKG_VERSION")
         );
         if let Some(url) = self.grafana_url {
@@ -64,8 +67,8 @@ impl Frame<'_> {
         }
         let _ = write!(
             out,
-            "<a href='{}'>Metrics</a><a href='/api/v1/tasks'>API</a><a href='/config'>Configuration</a>\
-             <a href='/-/ready'>Ready</a><a href='/-/healthy'>Healthy</a>",
+            "<a href='{prefix}{}'>Metrics</a><a href='{prefix}/api/v1/tasks'>API</a><a href='{prefix}/config'>Configuration</a>\
+             <a href='{prefix}/-/ready'>Ready</a><a href='{prefix}/-/healthy'>Healthy</a>",
             HtmlEscaped(self.telemetry_path)
         );
         if let Some(pause) = &self.pause {
@@ -136,9 +139,9 @@ pub fn utc(at: Timestamp) -> String {
         .map_or_else(|_| "out of range".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
-/// The path of a task's page.
-pub fn task_path(task: &Task) -> String {
-    format!("/tasks/{}/{}", encode_component(&task.origin.upstream), encode_component(task.id.as_str()))
+/// The path of a task's page, below the prefix of all links.
+pub fn task_path(prefix: &str, task: &Task) -> String {
+    format!("{prefix}/tasks/{}/{}", encode_component(&task.origin.upstream), encode_component(task.id.as_str()))
 }
 
 /// The progress of a task, as a bar.

@@ -15,6 +15,8 @@ use crate::view::UpstreamView;
 
 /// What the page shows; every time is of the wall clock.
 pub struct TaskPage<'a> {
+    /// What every link begins with.
+    pub prefix: &'a str,
     /// The task.
     pub task: &'a Task,
     /// Its upstream.
@@ -33,14 +35,15 @@ impl TaskPage<'_> {
         let task = self.task;
         let (upstream, id) = (&task.origin.upstream, task.id.as_str());
         let mut out = format!("<p class=dim>as of {}</p>", utc(self.now));
+        let prefix = HtmlEscaped(self.prefix);
         let (shown_id, shown_upstream) = (HtmlEscaped(id), HtmlEscaped(upstream));
         let (path_upstream, path_id) = (encode_component(upstream), encode_component(id));
         let _ = write!(
             out,
             "<h2><code>{shown_id}</code></h2><p><button data-copy='{shown_id}' hidden>Copy id</button> \
              <button data-copy='{shown_upstream} {shown_id}' hidden>Copy upstream and id</button> \
-             <a class=button href='/api/v1/tasks/{path_upstream}/{path_id}'>JSON</a> \
-             <a class=button href='/?upstream={path_upstream}'>Tasks of {shown_upstream}</a>",
+             <a class=button href='{prefix}/api/v1/tasks/{path_upstream}/{path_id}'>JSON</a> \
+             <a class=button href='{prefix}/?upstream={path_upstream}'>Tasks of {shown_upstream}</a>",
         );
         if let Some(url) = self.grafana_url {
             let _ = write!(

@@ -1,0 +1,151 @@
+//! Who sends a request: somebody with a login of the web configuration, with an API key, or anybody.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::access::bearer_key;
+use super::client::Client;
+use super::error::HttpError;
+use super::handle::Handle;
+use super::page::SCRIPT_PATH;
+use super::viewer::Viewer;
+use super::web::WebConfig;
+use crate::config::{ApiKey, Scope};
+use crate::metrics::AuthFailure;
+
+/// Longest name and password that are looked at, in bytes.
+const MAX_LOGIN: usize = 4096;
+
+/// The request comes from somebody who is known.
+#[derive(Debug, Clone, Copy)]
+pub struct IsKnown(pub bool);
+
+/// Lets a request pass when its login or key may do what it asks for. What it may see is passed on.
+pub async fn authenticate(State(handle): State<Arc<Handle>>, mut request: Request, next: Next) -> Response {
+    let none = || Arc::new(WebConfig::none());
+    let web = request.extensions().get::<Arc<WebConfig>>().cloned().unwrap_or_else(none);
+    if web.limiter.as_ref().is_some_and(|limiter| limiter.check().is_err()) {
+        let message = "too many requests: rate_limit of the web configuration is reached";
+        return HttpError::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(1).into_response();
+    }
+    let keys = handle.api_keys();
+    let asked = Asked {
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        client: request.extensions().get().copied(),
+        headers: request.headers().clone(),
+    };
+    let (known, viewer) = match find_viewer(&handle, &web, &keys, &asked).await {
+        Ok(found) => found,
+        Err(error) => return challenge(error.into_response(), &web, &keys),
+    };
+    request.extensions_mut().insert(IsKnown(known));
+    request.extensions_mut().insert(viewer);
+    next.run(request).await
+}
+
+/// What of a request decides. The request itself cannot be looked at by several threads.
+struct Asked {
+    method: Method,
+    path: String,
+    client: Option<Client>,
+    headers: HeaderMap,
+}
+
+/// Says how to log in, where somebody has to.
+fn challenge(mut response: Response, web: &WebConfig, keys: &[ApiKey]) -> Response {
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let headers = response.headers_mut();
+        headers.remove(header::WWW_AUTHENTICATE);
+        if !web.users.is_empty() {
+            let basic = HeaderValue::from_static("Basic realm=\"videogen-exporter\", charset=\"UTF-8\"");
+            headers.append(header::WWW_AUTHENTICATE, basic);
+        }
+        if !keys.is_empty() {
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+    }
+    response
+}
+
+async fn find_viewer(
+    handle: &Handle,
+    web: &WebConfig,
+    keys: &[ApiKey],
+    Asked { method, path, client, headers }: &Asked,
+) -> Result<(bool, Viewer), HttpError> {
+    let path = path.as_str();
+    let needs_login = !web.users.is_empty();
+    let needs_key = keys.iter().any(|key| key.may(Scope::Read));
+    let is_open = matches!(path, "/-/healthy" | "/-/ready") || path.starts_with("/webhooks/");
+    // The script has nothing to hide, and a reload is allowed by an option of its own.
+    let is_harmless = matches!(path, SCRIPT_PATH | "/-/reload");
+    if is_open || !needs_login && (!needs_key || is_harmless) {
+        return Ok((false, Viewer::EVERYTHING));
+    }
+    let no_client = || HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "the client of the request is not known");
+    let client = client.ok_or_else(no_client)?;
+    if needs_login && let Some((name, password)) = basic_login(headers) {
+        handle.access.check_login(&web.users, client, (&name, &password)).await?;
+        return Ok((true, Viewer::EVERYTHING));
+    }
+    if keys.is_empty() || bearer_key(headers).is_none() {
+        let message = match (needs_login, needs_key) {
+            (true, false) => "a login is needed: send a name and a password of the web configuration",
+            (true, true) => "a login of the web configuration is needed, or an API key with scope read",
+            (false, _) => "an API key with scope read is needed; send it as `Authorization: Bearer KEY`",
+        };
+        return Err(HttpError::new(StatusCode::UNAUTHORIZED, message));
+    }
+    let permissions = handle.access.find_permissions(keys, client, headers).await?;
+    let is_write = path.starts_with("/api/") && matches!(*method, Method::POST | Method::DELETE);
+    if is_write {
+        // Its route checks what may be changed.
+        return Ok((true, Viewer::EVERYTHING));
+    }
+    let readable: Vec<ApiKey> = permissions.entries().filter(|key| key.may(Scope::Read)).cloned().collect();
+    if readable.is_empty() || path == "/-/reload" {
+        handle.access.report(client, AuthFailure::Scope);
+        let message =
+            "this API key may not do this: its entry in api.authorization lacks the scope read, or a login is needed";
+        return Err(HttpError::new(StatusCode::FORBIDDEN, message));
+    }
+    Ok((true, Viewer::of_keys(readable)))
+}
+
+/// The name and password of a request (RFC 7617).
+fn basic_login(headers: &HeaderMap) -> Option<(String, String)> {
+    let (scheme, text) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") || text.len() > MAX_LOGIN {
+        return None;
+    }
+    let text = String::from_utf8(BASE64_STANDARD.decode(text.trim()).ok()?).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_read_from_its_header() {
+        let read = |value: &str| {
+            let headers = [(header::AUTHORIZATION, value.parse().unwrap())].into_iter().collect();
+            basic_login(&headers)
+        };
+        let login = |text: &str| Some((text.to_owned(), "a:b é".to_owned()));
+        assert_eq!(read(&format!("Basic {}", BASE64_STANDARD.encode("dave:a:b é"))), login("dave"));
+        assert_eq!(read(&format!("bASIC  {} ", BASE64_STANDARD.encode(":a:b é"))), login(""));
+        let long = format!("Basic {}", "A".repeat(5000));
+        for wrong in ["Basic", "Basic !!", "Basic ZGF2ZQ==", "Basic //79", "Bearer ZGF2ZTp4", &long] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}
