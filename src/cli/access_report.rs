@@ -87,7 +87,8 @@ fn write_scrape_configs(out: &mut String, (address, path): (&str, &str), web: &W
             let labels: Vec<String> = key.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let of =
                 if labels.is_empty() { String::new() } else { format!("  # only tasks with {}", labels.join(", ")) };
-            let _ = writeln!(out, "    authorization: {{ credentials_file: {} }}{of}", key.name);
+            let _ =
+                writeln!(out, "    authorization: {{ credentials_file: {} }}{of}", serde_json::Value::from(&*key.name));
         }
         // All addresses of the machine are written without a host.
         let target = if address.starts_with(':') { format!("localhost{address}") } else { address.to_owned() };

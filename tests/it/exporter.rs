@@ -41,25 +41,30 @@ impl Exporter {
 
     /// Runs with options of the HTTP server.
     pub async fn start_with(text: &str, folder: &Path, web: WebOptions) -> Self {
+        Self::start_port(text, folder, web, WebSource::none()).await
+    }
+
+    /// Runs with a web configuration.
+    pub async fn start_port(text: &str, folder: &Path, options: WebOptions, web: WebSource) -> Self {
         let config = config::parse(text, &folder.join("test.yml")).unwrap_or_else(|error| panic!("{error}"));
-        Self::run(config, None, web).await
+        Self::run(config, None, options, web).await
     }
 
     /// Runs with a file, which can be reloaded.
     pub async fn start_file(file: &Path) -> Self {
         let config = config::load(file).unwrap_or_else(|error| panic!("{error}"));
         let web = WebOptions { enable_lifecycle: true, ..WebOptions::default() };
-        Self::run(config, Some(file.to_owned()), web).await
+        Self::run(config, Some(file.to_owned()), web, WebSource::none()).await
     }
 
-    async fn run(config: Config, file: Option<PathBuf>, web: WebOptions) -> Self {
+    async fn run(config: Config, file: Option<PathBuf>, options: WebOptions, web: WebSource) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let reload = file.map(Reload::new);
         let reload_sender = reload.as_ref().map(|reload| reload.sender.clone());
-        let listeners = vec![(Listener::from_tcp(listener), Arc::new(WebSource::none()))];
-        let options = Options { listeners, web, reload };
+        let listeners = vec![(Listener::from_tcp(listener), Arc::new(web))];
+        let options = Options { listeners, web: options, reload };
         let app = App::open(config, LogCounts::default()).await.unwrap_or_else(|error| panic!("{error:#}"));
         let running = tokio::spawn(app.run(options, stop.clone()));
         Self { address, stop, reload_sender, running }

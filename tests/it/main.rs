@@ -7,10 +7,12 @@
     reason = "tests fail by panics and run in real time"
 )]
 
+mod access;
 mod aimock;
 mod allocations;
 mod api;
 mod batch;
+mod certificates;
 mod clients;
 mod config;
 mod costs;
@@ -34,6 +36,7 @@ mod known;
 mod layers;
 mod lists;
 mod pages;
+mod port;
 mod prices;
 mod program;
 mod prometheus;
@@ -52,6 +55,7 @@ mod server;
 mod simulation;
 mod sources;
 mod state;
+mod tenants;
 mod tokens;
 mod toolkit;
 mod transport;
