@@ -44,6 +44,7 @@ mod providers;
 mod readers;
 mod reasons;
 mod receivers;
+mod recipes;
 mod reload;
 mod restart;
 mod results;

@@ -94,7 +94,7 @@ async fn rustls(running: &Running, toolkit: &Path, request: &Value) -> Option<u1
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_file_is_read_as_exporter_toolkit_reads_it() {
+async fn real_files_of_exporter_toolkit_are_read_as_it_reads_them() {
     let Some(toolkit) = folder() else { return };
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.yml");
