@@ -30,17 +30,17 @@ impl Ca {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.sign(params, name);
+        self.sign(&params, name);
     }
 
     /// Signs a certificate for a client with this name.
     pub fn sign_client(&self, name: &str) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(params, name);
+        self.sign(&params, name);
     }
 
-    fn sign(&self, params: CertificateParams, name: &str) {
+    fn sign(&self, params: &CertificateParams, name: &str) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.folder.join(format!("{name}.crt")), certificate.pem()).unwrap();
