@@ -11,6 +11,7 @@ mod aimock;
 mod allocations;
 mod api;
 mod batch;
+mod client_auth;
 mod clients;
 mod config;
 mod costs;
