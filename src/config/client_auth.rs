@@ -74,154 +74,112 @@ impl ClientAuth<'_> {
 mod tests {
     use crate::config::parse;
 
-    /// What `check` says about upstreams with these keys; files `user`, `colon`, `pass` exist.
+    const BASIC: &str = "basic_auth: {username: u, password_file: pass}";
+
+    /// The begin of an `oauth2`.
+    const CLIENT: &str = "oauth2: {client_id: me, client_secret_file: pass, token_url: 'http://127.0.0.1:1/token'";
+
+    /// What `check` says about an upstream with these keys. `BASIC` and `CLIENT` stand for the texts above; the files `user`, `colon`,
+    /// `pass` and `empty` exist.
     fn problems(entry: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in [("user", "S3CRET-user"), ("colon", "S3CRET:x"), ("pass", "S3CRET-pass"), ("empty", " ")] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
+        let entry = entry.replace("BASIC", BASIC).replace("CLIENT", CLIENT);
+        let entry = if entry.starts_with("provider") { entry } else { format!("provider: tokenhot, {entry}") };
         let text = format!("state: {{memory: {{}}}}\nupstreams:\n- {{name: a, {entry}}}\n");
         parse(&text, &folder.path().join("c.yml")).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
-    const OAUTH2: &str = "client_id: me, client_secret_file: pass, token_url: 'http://127.0.0.1:1/token'";
-
-    #[test]
-    fn what_is_wrong_is_told_with_its_key() {
-        let upstream = |keys: &str| format!("provider: tokenhot, {keys}");
-        let oauth2 = |keys: &str| upstream(&format!("oauth2: {{client_id: me, {keys}}}"));
-        let basic = "basic_auth: {username: u, password_file: pass}";
-        let table = [
-            (
-                upstream(&format!("{basic}, oauth2: {{{OAUTH2}}}")),
-                "upstreams.0: set at most one of authorization, basic_auth and oauth2",
-            ),
-            (
-                upstream(&format!("{basic}, authorization: {{credentials_file: pass}}")),
-                "upstreams.0: set at most one of",
-            ),
-            (
-                upstream(&format!("http_sd_configs: [{{url: 'http://h', {basic}, oauth2: {{{OAUTH2}}}}}]")),
-                "upstreams.0.http_sd_configs.0: set at most one of",
-            ),
-            (
-                upstream(&format!("list_configs: [{{{basic}, oauth2: {{{OAUTH2}}}}}]")),
-                "upstreams.0.list_configs.0: set at most one of",
-            ),
-            (format!("provider: kling, {basic}"), "upstreams.0.basic_auth: this provider has keys that sign"),
-            (format!("provider: jimeng, oauth2: {{{OAUTH2}}}"), "upstreams.0.oauth2: this provider has keys that sign"),
-            (
-                format!("provider: kling, list_configs: [{{{basic}}}]"),
-                "upstreams.0.list_configs.0.basic_auth: this provider",
-            ),
-            (
-                upstream("basic_auth: {password_file: pass}"),
-                "upstreams.0.basic_auth: set exactly one of username, username_file and username_env",
-            ),
-            (
-                upstream("basic_auth: {username: u, username_file: user, password_file: pass}"),
-                "set exactly one of username,",
-            ),
-            (
-                upstream("basic_auth: {username: u}"),
-                "upstreams.0.basic_auth: set exactly one of password_file and password_env",
-            ),
-            (
-                upstream("basic_auth: {username: u, password_file: pass, password: S3CRET}"),
-                "upstreams.0.basic_auth.password: unknown key",
-            ),
-            (
-                upstream("basic_auth: {username: 'S3CRET:x', password_file: pass}"),
-                "upstreams.0.basic_auth.username: a user name must not",
-            ),
-            (
-                upstream("basic_auth: {username_file: colon, password_file: pass}"),
-                "upstreams.0.basic_auth.username_file: a user name must not",
-            ),
-            (
-                upstream("basic_auth: {username: u, password_file: empty}"),
-                "upstreams.0.basic_auth.password_file: the secret is empty",
-            ),
-            (
-                upstream("basic_auth: {username: u, password_env: VGX_NOT_SET}"),
-                "upstreams.0.basic_auth.password_env: environment variable VGX_NOT_SET is not set",
-            ),
-            (
-                oauth2("token_url: 'http://h'"),
-                "upstreams.0.oauth2: set exactly one of client_secret_file and client_secret_env",
-            ),
-            (
-                oauth2("client_secret_file: pass, client_secret: S3CRET, token_url: 'http://h'"),
-                "upstreams.0.oauth2.client_secret: unknown key",
-            ),
-            (oauth2("client_secret_file: pass"), "upstreams.0.oauth2: the key `token_url` is missing"),
-            (oauth2("client_secret_file: pass, token_url: h"), "upstreams.0.oauth2.token_url: not a URL"),
-            (
-                oauth2("client_secret_file: pass, token_url: 'http://h', scopes: ['a b']"),
-                "upstreams.0.oauth2.scopes.0: a scope is",
-            ),
-            (
-                oauth2("client_secret_file: pass, token_url: 'http://h', endpoint_params: {client_secret: S3CRET}"),
-                "upstreams.0.oauth2.endpoint_params.client_secret: set `client_secret_file`",
-            ),
-            (
-                oauth2("client_secret_file: pass, token_url: 'http://h', endpoint_params: {grant_type: password}"),
-                "endpoint_params.grant_type: is always client_credentials",
-            ),
-            (
-                oauth2("client_secret_file: pass, token_url: 'http://h', tls_config: {cert_file: x}"),
-                "upstreams.0.oauth2.tls_config: set both",
-            ),
-            (
-                oauth2("client_secret_file: pass, token_url: 'http://h', no_proxy: x"),
-                "upstreams.0.oauth2.no_proxy: needs proxy_url",
-            ),
-            (upstream("no_proxy: internal.example"), "upstreams.0.no_proxy: needs proxy_url"),
-            (
-                upstream("proxy_url: 'http://p', no_proxy: '10.0.0.0/33'"),
-                "upstreams.0.no_proxy: must be a list of host names",
-            ),
-            (
-                upstream("http_sd_configs: [{url: 'http://h', no_proxy: x}]"),
-                "upstreams.0.http_sd_configs.0.no_proxy: needs proxy_url",
-            ),
-            (
-                upstream("proxy_authorization: {username: u, password_file: pass}"),
-                "upstreams.0.proxy_authorization: needs proxy_url",
-            ),
-            (
-                upstream("proxy_url: 'http://p', proxy_authorization: {username: u}"),
-                "upstreams.0.proxy_authorization: set exactly one of password_file",
-            ),
-            (
-                upstream("proxy_url: 'http://u:S3CRET@p', proxy_authorization: {username: u, password_file: pass}"),
-                "upstreams.0.proxy_authorization: proxy_url has a user already",
-            ),
-        ];
+    /// Each entry has one problem, at this key of the upstream and with this message.
+    fn assert_problems(table: &[(&str, &str)]) {
         for (entry, message) in table {
-            let found = problems(&entry);
-            assert!(found.contains(message), "{entry}: no {message:?} in {found:?}");
+            let (found, message) = (problems(entry), format!("upstreams.0{message}"));
+            assert!(found.contains(&message), "{entry}: no {message:?} in {found:?}");
             assert_eq!(found.matches("c.yml:").count(), 1, "{entry}: only one problem: {found}");
             assert!(!found.contains("S3CRET"), "{found}");
         }
     }
 
     #[test]
+    fn a_place_has_one_way_and_a_provider_that_signs_has_only_its_own() {
+        assert_problems(&[
+            ("BASIC, CLIENT}", ": set at most one of authorization, basic_auth and oauth2"),
+            ("BASIC, authorization: {credentials_file: pass}", ": set at most one of"),
+            ("CLIENT}, authorization: {credentials_file: pass}", ": set at most one of"),
+            ("http_sd_configs: [{url: 'http://h', BASIC, CLIENT}}]", ".http_sd_configs.0: set at most one of"),
+            ("list_configs: [{BASIC, CLIENT}}]", ".list_configs.0: set at most one of"),
+            ("provider: kling, BASIC", ".basic_auth: this provider has keys that sign"),
+            ("provider: jimeng, CLIENT}", ".oauth2: this provider has keys that sign"),
+            ("provider: kling, list_configs: [{BASIC}]", ".list_configs.0.basic_auth: this provider"),
+        ]);
+    }
+
+    #[test]
+    fn a_user_and_a_reference_to_a_password_are_needed() {
+        assert_problems(&[
+            ("basic_auth: {password_file: pass}", ".basic_auth: set exactly one of username, username_file and"),
+            ("basic_auth: {username: u, username_file: user, password_file: pass}", ".basic_auth: set exactly one of"),
+            ("basic_auth: {username: u}", ".basic_auth: set exactly one of password_file and password_env"),
+            ("basic_auth: {username: u, password_file: pass, password: S3CRET}", ".basic_auth.password: unknown key"),
+            ("basic_auth: {username: 'S3CRET:x', password_file: pass}", ".basic_auth.username: a user name must not"),
+            ("basic_auth: {username_file: colon, password_file: pass}", ".basic_auth.username_file: a user name must"),
+            ("basic_auth: {username: u, password_file: empty}", ".basic_auth.password_file: the secret is empty"),
+            ("basic_auth: {username: u, password_env: VGX_NOT_SET}", ".basic_auth.password_env: environment variable"),
+        ]);
+    }
+
+    #[test]
+    fn a_client_and_its_token_endpoint_are_checked() {
+        assert_problems(&[
+            ("oauth2: {client_id: me, token_url: 'http://h'}", ".oauth2: set exactly one of client_secret_file and"),
+            ("CLIENT, client_secret: S3CRET}", ".oauth2.client_secret: unknown key"),
+            ("oauth2: {client_id: me, client_secret_file: pass}", ".oauth2: the key `token_url` is missing"),
+            ("oauth2: {client_id: me, client_secret_file: pass, token_url: h}", ".oauth2.token_url: not a URL"),
+            ("oauth2: {client_id: '', client_secret_file: pass, token_url: 'http://h'}", ".oauth2.client_id: must not"),
+            ("CLIENT, scopes: [a, 'a b']}", ".oauth2.scopes.1: a scope is"),
+            (
+                "CLIENT, endpoint_params: {client_secret: S3CRET}}",
+                ".oauth2.endpoint_params.client_secret: set `client_",
+            ),
+            ("CLIENT, endpoint_params: {grant_type: x}}", ".oauth2.endpoint_params.grant_type: is always client_cred"),
+            ("CLIENT, tls_config: {cert_file: x}}", ".oauth2.tls_config: set both cert_file and key_file"),
+            ("CLIENT, proxy_url: 'http://u:S3CRET@:::'}", ".oauth2.proxy_url: not a URL"),
+        ]);
+    }
+
+    #[test]
+    fn what_goes_with_a_proxy_needs_one() {
+        assert_problems(&[
+            ("no_proxy: internal.example", ".no_proxy: needs proxy_url"),
+            ("CLIENT, no_proxy: x}", ".oauth2.no_proxy: needs proxy_url"),
+            ("http_sd_configs: [{url: 'http://h', no_proxy: x}]", ".http_sd_configs.0.no_proxy: needs proxy_url"),
+            ("proxy_url: 'http://p', no_proxy: '10.0.0.0/33'", ".no_proxy: must be a list of host names"),
+            ("proxy_authorization: {username: u, password_file: pass}", ".proxy_authorization: needs proxy_url"),
+            ("proxy_url: 'http://p', proxy_authorization: {username: u}", ".proxy_authorization: set exactly one of"),
+            (
+                "proxy_url: 'http://u:S3CRET@p', proxy_authorization: {username: u, password_file: pass}",
+                ".proxy_authorization: proxy_url has a user already",
+            ),
+        ]);
+    }
+
+    #[test]
     fn each_way_is_accepted_at_each_place() {
         for auth in [
-            "authorization: {credentials_file: pass}".to_owned(),
-            "basic_auth: {username: '', password_file: pass}".to_owned(),
-            "basic_auth: {username_file: user, password_env: PATH}".to_owned(),
-            format!(
-                "oauth2: {{{OAUTH2}, scopes: [a, b], endpoint_params: {{audience: x}}, proxy_url: 'http://p', no_proxy: '*'}}"
-            ),
+            "authorization: {credentials_file: pass}",
+            "basic_auth: {username: '', password_file: pass}",
+            "basic_auth: {username_file: user, password_env: HOME}",
+            "CLIENT}",
+            "CLIENT, scopes: [a, b], endpoint_params: {audience: x}, proxy_url: 'http://p', no_proxy: '*'}",
         ] {
             for place in [
-                auth.clone(),
+                auth.to_owned(),
                 format!("list_configs: [{{{auth}}}]"),
                 format!("http_sd_configs: [{{url: 'http://h', {auth}}}]"),
             ] {
-                assert_eq!(problems(&format!("provider: tokenhot, {place}")), "", "{place}");
+                assert_eq!(problems(&place), "", "{place}");
             }
         }
     }

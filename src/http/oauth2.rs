@@ -179,8 +179,8 @@ fn no_token(cause: &str) -> SendError {
     at_endpoint(SendError::new(Reason::Unauthorized, cause))
 }
 
-fn at_endpoint(error: SendError) -> SendError {
-    SendError::new(error.reason, format!("token endpoint: {}", error.cause))
+fn at_endpoint(SendError { reason, cause }: SendError) -> SendError {
+    SendError { reason, cause: format!("token endpoint: {cause}") }
 }
 
 /// The token of a response to a request that was sent at `sent`.
