@@ -50,6 +50,13 @@ struct State {
     last: Option<Fetch>,
 }
 
+impl State {
+    /// Whether the last fetch failed with this error, which was logged then.
+    fn has_failed_with(&self, error: &SendError) -> bool {
+        self.last.as_ref().is_some_and(|last| last.result.as_ref().is_err_and(|failure| failure.error == *error))
+    }
+}
+
 /// How id and secret are sent. Not every server accepts both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
@@ -110,7 +117,9 @@ impl TokenClient {
         let now = clock::instant();
         if !state.last.as_ref().is_some_and(|last| last.is_current(&client_secret, now)) {
             let result = self.fetch(&mut state, &client_secret).await;
-            if let Err(failure) = &result {
+            if let Err(failure) = &result
+                && !state.has_failed_with(&failure.error)
+            {
                 let host = self.client.options().host().unwrap_or_default();
                 tracing::warn!(host, error = %failure.error, "no token from the token endpoint");
             }
@@ -151,7 +160,7 @@ impl TokenClient {
         };
         let sent = clock::instant();
         let response = self.client.send(&request, Some(&key)).await;
-        read_token(response.map_err(at_endpoint)?, sent)
+        read_token(response.map_err(connection_error)?, sent)
     }
 }
 
@@ -183,20 +192,21 @@ fn at_endpoint(SendError { reason, cause }: SendError) -> SendError {
     SendError { reason, cause: format!("token endpoint: {cause}") }
 }
 
+/// An error of the connection keeps its reason, one of the body does not.
+fn connection_error(error: SendError) -> SendError {
+    match error.reason {
+        Reason::Dns | Reason::Connect | Reason::Tls | Reason::Timeout | Reason::Reset => at_endpoint(error),
+        _ => no_token(&error.cause),
+    }
+}
+
 /// The token of a response to a request that was sent at `sent`.
 fn read_token(response: Response, sent: Instant) -> Result<Token, Failure> {
-    let body = match response.body {
-        Ok(body) => body,
-        Err(error) => {
-            let is_about_size = !matches!(error.reason, Reason::Timeout | Reason::Reset | Reason::Tls);
-            let reason = if is_about_size { Reason::Unauthorized } else { error.reason };
-            return Err(at_endpoint(SendError { reason, ..error }).into());
-        }
-    };
+    let body = response.body.map_err(connection_error)?;
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     let code = answer.get("error").and_then(Value::as_str);
     let code = ERROR_CODES.into_iter().find(|known| code == Some(known));
-    if response.status != 200 {
+    if !(200..300).contains(&response.status) {
         let reason = match response.status {
             429 => Reason::RateLimited,
             500.. => Reason::ServerError,
@@ -280,7 +290,12 @@ mod tests {
             assert_eq!((failure.error.to_string().as_str(), failure.is_refusal), (message, is_refusal), "{body}");
             assert!(!failure.error.reason.is_about_one_task());
         }
-        let token = read(200, r#"{"access_token":"t","token_type":"bearer"}"#).ok().unwrap();
+        for (reason, expected) in [(Reason::Reset, Reason::Reset), (Reason::BodyTooLarge, Reason::Unauthorized)] {
+            let body = Err(SendError::new(reason, "x"));
+            let failure = read_token(Response { body, ..response(200, "") }, clock::instant()).err().unwrap();
+            assert_eq!(failure.error, SendError::new(expected, "token endpoint: x"));
+        }
+        let token = read(201, r#"{"access_token":"t","token_type":"bearer"}"#).ok().unwrap();
         assert_eq!((token.text.expose(), token.valid_until), ("t", None));
     }
 

@@ -92,7 +92,7 @@ pub fn parse_url(text: &str) -> Result<Url, ClientError> {
         return Err(ClientError::BaseUrl("must begin with http:// or https:// and name a host"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(ClientError::BaseUrl("must not contain a user or password; set `authorization` instead"));
+        return Err(ClientError::BaseUrl("must not contain a user or password; they have keys of their own"));
     }
     if url.fragment().is_some() {
         return Err(ClientError::BaseUrl("must not have a fragment"));
