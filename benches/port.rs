@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use common::{Folder, start};
+use common::{Folder, start, usage};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -102,8 +102,8 @@ async fn polls() -> f64 {
 }
 
 /// Reads pages with a right login while something goes on; prints what that is like.
-async fn measure(label: &str, tls: &Tls, seconds: u64, load: impl Future<Output = String>) {
-    let (before, begun) = (polls().await, Instant::now());
+async fn measure(label: &str, (tls, pid): (&Tls, u32), seconds: u64, load: impl Future<Output = String>) {
+    let (before, (cpu, _), begun) = (polls().await, usage(pid), Instant::now());
     let is_done = Arc::new(AtomicBool::new(false));
     let reader = {
         let (tls, is_done) = (tls.clone(), is_done.clone());
@@ -113,9 +113,9 @@ async fn measure(label: &str, tls: &Tls, seconds: u64, load: impl Future<Output 
                 let begun = Instant::now();
                 let (status, _) = tls.ask(Ipv4Addr::LOCALHOST, "/", &basic("dave", "dave123")).await;
                 if status == 200 {
-                    took.push(begun.elapsed())
+                    took.push(begun.elapsed());
                 } else {
-                    refused += 1
+                    refused += 1;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -126,13 +126,15 @@ async fn measure(label: &str, tls: &Tls, seconds: u64, load: impl Future<Output 
     let said = tokio::join!(load, tokio::time::sleep(Duration::from_secs(seconds))).0;
     is_done.store(true, Ordering::Relaxed);
     let (took, refused) = reader.await.expect("the reader ends");
-    let rate = (polls().await - before) / begun.elapsed().as_secs_f64();
+    let elapsed = begun.elapsed().as_secs_f64();
+    let (rate, (cpu_after, memory)) = ((polls().await - before) / elapsed, usage(pid));
     let at = |part: usize| took.get(took.len() * part / 100).map_or(f64::NAN, |took| took.as_secs_f64() * 1e3);
     println!(
-        "{label:<28} {rate:>6.0} polls/s   pages: median {:>6.1} ms, p99 {:>6.1} ms, {refused} of {} refused   {said}",
+        "{label:<28} {rate:>6.0} polls/s   pages: median {:>6.1} ms, p99 {:>6.1} ms, {refused} of {} refused   {:>4.0} % of a core, {memory:.0} MiB   {said}",
         at(50),
         at(99),
-        took.len() + refused
+        took.len() + refused,
+        100.0 * (cpu_after - cpu) / elapsed
     );
 }
 
@@ -242,7 +244,7 @@ async fn timing(tls: &Tls) {
                 continue;
             }
             // An address each, so that none has failed too often.
-            let from = Ipv4Addr::new(127, 0, 2 + kind as u8, n + 1);
+            let from = Ipv4Addr::new(127, 0, [2, 3, 4][kind], n + 1);
             let (status, time) = tls.ask(from, "/-/page.js", &basic(name, &password)).await;
             assert_eq!(status, if kind == 2 { 200 } else { 401 }, "{name}");
             took[kind].push(time);
@@ -276,25 +278,26 @@ fn run(folder: &Folder, certificate: &str, seconds: u64) {
              upstreams: [{{name: sim, provider: new_api, base_url: 'http://{GATEWAY}', file_sd_configs: [{{files: [ids.json]}}]}}]\n"
         ),
     );
-    let _exporter = start(&[
+    let exporter = start(&[
         &format!("--config.file={}", config.display()),
         &format!("--web.listen-address={INSIDE}"),
         &format!("--web.listen-address={OUTSIDE}"),
         &format!("--web.config.file={OUTSIDE}={}", web.display()),
     ]);
+    let pid = exporter.0.id();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let tls = Tls::trusting(&folder.0.join(format!("{certificate}.crt")));
     runtime.block_on(async {
         tokio::time::sleep(Duration::from_secs(8)).await;
         println!("certificate: {certificate}");
-        measure("nothing else", &tls, seconds, async { String::new() }).await;
-        measure("handshakes", &tls, seconds, handshakes(&tls, seconds)).await;
-        measure("slow handshakes", &tls, seconds, slow_handshakes(seconds)).await;
+        measure("nothing else", (&tls, pid), seconds, async { String::new() }).await;
+        measure("handshakes", (&tls, pid), seconds, handshakes(&tls, seconds)).await;
+        measure("slow handshakes", (&tls, pid), seconds, slow_handshakes(seconds)).await;
         if Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok() {
-            measure("renegotiation", &tls, seconds, renegotiation(seconds)).await;
+            measure("renegotiation", (&tls, pid), seconds, renegotiation(seconds)).await;
         }
-        measure("wrong passwords", &tls, seconds, wrong_passwords(&tls)).await;
+        measure("wrong passwords", (&tls, pid), seconds, wrong_passwords(&tls)).await;
         timing(&tls).await;
     });
 }

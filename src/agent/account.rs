@@ -16,10 +16,9 @@ use crate::config::{Balance, CustomBalance, QuotaPerUnit, Upstream, UpstreamBill
 use crate::domain::policy::QuotaRate;
 use crate::domain::pricing::Currency;
 use crate::domain::{ApiError, Reason};
-use crate::http::{Request, Response};
+use crate::http::{Credentials, Request, Response};
 use crate::metrics::{Account, Operation, RequestOutcome, UpstreamMetrics};
 use crate::provider::{AccountAmounts, BalancePlace, balance};
-use crate::secret::Credentials;
 
 /// How often the gateway is asked for its units again.
 const RATE_INTERVAL: Duration = Duration::from_hours(1);
@@ -239,12 +238,12 @@ impl Reader {
         key: Option<&Credentials>,
         read: impl FnOnce(&Response) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        let key = match key {
-            Some(key) => Some(key.get(clock::now()).await),
-            None => None,
-        };
+        let key = Credentials::key(key, clock::now()).await;
         let sent = clock::instant();
-        let response = self.upstream.client.send(request, key.as_ref()).await;
+        let response = match key {
+            Ok(key) => self.upstream.client.send(request, key.as_ref()).await,
+            Err(error) => Err(error),
+        };
         let took = clock::instant() - sent;
         let (code, result) = match &response {
             Ok(response) => {

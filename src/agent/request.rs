@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use super::table::PollToken;
 use crate::clock;
 use crate::domain::{Answer, ApiError, Reading, Reason, TaskId, Timestamp};
-use crate::http::{Client, Request, Response};
+use crate::http::{Client, Credentials, Request, Response};
 use crate::metrics::{Operation, RequestOutcome};
 use crate::provider::Dialect;
-use crate::secret::Credentials;
 
 /// A response larger than this is decoded on a thread of its own: it must not delay the other upstreams of the actor's thread.
 const LARGE_BODY: usize = 64 << 10;
@@ -155,13 +154,13 @@ impl UpstreamClient {
             result: Err(ApiError::new(Reason::BadRequest)),
         };
         let Some(request) = self.request(&outcome.work) else { return outcome };
-        let key = match &self.key {
-            Some(key) => Some(key.get(clock::now()).await),
-            None => None,
-        };
-        // Reading the key file is not the upstream's time.
+        let key = Credentials::key(self.key.as_ref(), clock::now()).await;
+        // Reading the key file and fetching a token is not the upstream's time.
         outcome.sent = clock::instant();
-        let response = self.client.send(&request, key.as_ref()).await;
+        let response = match key {
+            Ok(key) => self.client.send(&request, key.as_ref()).await,
+            Err(error) => Err(error),
+        };
         outcome.received = clock::instant();
         match response {
             Err(error) => outcome.result = Err(error.into()),

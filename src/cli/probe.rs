@@ -13,9 +13,8 @@ use crate::config::{self, TaskStatusForm, Upstream};
 use crate::domain::labels::sanitize;
 use crate::domain::scrub::scrub;
 use crate::domain::{Answer, FailureClass, NewTask, Policy, Reading, Task, TaskId, Timestamp, advance};
-use crate::http::{Request, Response};
+use crate::http::{Credentials, Key, Request, Response};
 use crate::metrics::{Encoder, Format, Page, SeriesSelection, TaskContext};
-use crate::secret::Key;
 use crate::view::TaskRows;
 
 /// The arguments.
@@ -39,9 +38,9 @@ impl Probe {
 
 async fn probe_task(upstream: &Upstream, id: &TaskId) -> Result<(), Failure> {
     let dialect = &upstream.dialect;
-    let key = match &upstream.key {
-        Some(key) => Some(key.get(clock::now()).await),
-        None => None,
+    let key = match Credentials::key(upstream.key.as_ref(), clock::now()).await {
+        Ok(key) => key,
+        Err(error) => return Err(Failure::Other(anyhow::anyhow!("no key: {error}"))),
     };
     if dialect.is_new_api() {
         print_line(
@@ -88,6 +87,7 @@ async fn send(upstream: &Upstream, request: &Request, key: Option<&Key>) -> Resu
     print_line(format_args!("{} {}", request.method.as_str(), upstream.client.url(request)))?;
     match (key, request.signature) {
         (Some(_), Some(_)) => print_line("Authorization: <signature>")?,
+        (Some(Key::Header(header)), None) => print_line(format_args!("Authorization: {} <redacted>", header.scheme))?,
         (Some(_), None) => print_line(&request.key)?,
         (None, _) => {}
     }

@@ -6,8 +6,8 @@
 use serde_json::{Map, Value};
 
 use crate::domain::labels::{is_secret_like, is_trace_id};
+use crate::http::Key;
 use crate::provider::parse_json;
-use crate::secret::Key;
 
 /// What is printed instead.
 const REDACTED: &str = "<redacted>";

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
 use super::scalars::Text;
+use crate::http::Credentials;
 use crate::provider::{self, Signs};
-use crate::secret::{Credentials, SecretSource, Signer};
+use crate::secret::{SecretSource, Signer};
 
 /// The section: one key, or the two keys that sign tokens or requests.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]

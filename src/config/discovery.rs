@@ -7,12 +7,15 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::authorization::AuthorizationConfig;
-use super::http::{ClientConfig, ProxyUrl, TlsConfig};
+use super::basic_auth::BasicAuthConfig;
+use super::client_auth::ClientAuth;
+use super::http::{ClientConfig, ProxyConfig, ProxyUrl, TlsConfig};
+use super::oauth2::OAuth2Config;
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, Text};
 use super::sources::{check_max_targets, default_max_targets};
-use crate::http::Client;
-use crate::secret::{Credentials, SecretSource};
+use crate::http::{Client, Credentials};
+use crate::secret::SecretSource;
 
 /// Time-out of `http_sd` requests.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,12 +52,24 @@ pub struct HttpSdConfig {
     /// Its key.
     #[serde(default)]
     pub authorization: Option<AuthorizationConfig>,
+    /// A user name and a password, instead of `authorization`.
+    #[serde(default)]
+    pub basic_auth: Option<BasicAuthConfig>,
+    /// Tokens of a token endpoint, instead of `authorization`.
+    #[serde(default)]
+    pub oauth2: Option<OAuth2Config>,
     /// TLS settings.
     #[serde(default)]
     pub tls_config: Option<TlsConfig>,
     /// Proxy URL; it may contain a password.
     #[serde(default)]
     pub proxy_url: Option<ProxyUrl>,
+    /// Hosts that are reached without the proxy.
+    #[serde(default)]
+    pub no_proxy: Option<Text>,
+    /// User and password of the proxy.
+    #[serde(default)]
+    pub proxy_authorization: Option<BasicAuthConfig>,
 }
 
 /// A checked entry of `http_sd_configs:`.
@@ -74,13 +89,22 @@ impl HttpSdConfig {
     pub(super) fn check(&self, folder: &Path, at: &str, problems: &mut Problems) -> Option<HttpSourceSettings> {
         check_interval(self.refresh_interval, at, problems);
         check_max_targets(self.max_targets, at, problems);
-        let auth = self.authorization.as_ref();
-        let key = auth.and_then(|auth| auth.check(&format!("{at}.authorization"), None, folder, problems));
+        let auth = ClientAuth {
+            authorization: self.authorization.as_ref(),
+            basic_auth: self.basic_auth.as_ref(),
+            oauth2: self.oauth2.as_ref(),
+        };
+        let key = auth.check(at, None, folder, problems);
+        let proxy = ProxyConfig {
+            url: self.proxy_url.as_ref(),
+            no_proxy: self.no_proxy.as_ref(),
+            authorization: self.proxy_authorization.as_ref(),
+        };
         let client = ClientConfig {
             url: ("url", &self.url.0),
             build: Client::for_document,
             tls: self.tls_config.as_ref(),
-            proxy_url: self.proxy_url.as_ref(),
+            proxy: proxy.check(at, folder, problems),
             timeout: TIMEOUT,
             max_body_size: MAX_BODY_SIZE,
             has_large_bodies: false,

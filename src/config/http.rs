@@ -1,4 +1,4 @@
-//! `tls_config:` and `proxy_url:`, and the check that a client can be built from them.
+//! `tls_config:`, `proxy_url:`, `no_proxy:` and `proxy_authorization:`, and the check that a client can be built from them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::basic_auth::BasicAuthConfig;
 use super::problem::Problems;
 use super::scalars::Text;
-use crate::http::{self, Client, ClientError, Tls};
+use crate::http::{self, Client, ClientError, Proxy, Tls};
 
 /// `tls_config:`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -36,6 +37,38 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
+/// A proxy as written.
+#[derive(Clone, Copy)]
+pub(super) struct ProxyConfig<'a> {
+    pub url: Option<&'a ProxyUrl>,
+    pub no_proxy: Option<&'a Text>,
+    pub authorization: Option<&'a BasicAuthConfig>,
+}
+
+impl ProxyConfig<'_> {
+    /// Loads the password. URL and exceptions are checked when a client is built.
+    pub(super) fn check(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<Proxy> {
+        let Some(ProxyUrl(Text(url))) = self.url else {
+            for (key, is_set) in
+                [("no_proxy", self.no_proxy.is_some()), ("proxy_authorization", self.authorization.is_some())]
+            {
+                if is_set {
+                    problems.add(format!("{at}.{key}"), "needs proxy_url, which is missing");
+                }
+            }
+            return None;
+        };
+        let key = format!("{at}.proxy_authorization");
+        let authorization = self.authorization.and_then(|auth| auth.check(&key, folder, problems));
+        let proxy =
+            Proxy { url: url.clone(), no_proxy: self.no_proxy.map(|Text(text)| text.clone()), authorization: None };
+        if self.authorization.is_some() && proxy.has_user_in_url() {
+            problems.add(key, "proxy_url has a user already; remove one of them");
+        }
+        Some(Proxy { authorization, ..proxy })
+    }
+}
+
 /// Settings of an HTTP client, unchecked.
 pub(super) struct ClientConfig<'a> {
     /// The configuration key of the URL, and the URL.
@@ -43,7 +76,7 @@ pub(super) struct ClientConfig<'a> {
     /// The constructor of the client.
     pub build: fn(&http::Options) -> Result<Client, ClientError>,
     pub tls: Option<&'a TlsConfig>,
-    pub proxy_url: Option<&'a ProxyUrl>,
+    pub proxy: Option<Proxy>,
     pub timeout: Duration,
     pub max_body_size: u64,
     /// Responses repeat large inputs.
@@ -59,7 +92,7 @@ impl ClientConfig<'_> {
         if tls.cert_file.is_some() != tls.key_file.is_some() {
             problems.add(format!("{at}.tls_config"), "set both cert_file and key_file, or neither");
         }
-        if tls.server_name.is_some() && self.proxy_url.is_some() {
+        if tls.server_name.is_some() && self.proxy.is_some() {
             problems.add(format!("{at}.tls_config.server_name"), "cannot be used together with proxy_url");
         }
         let file = |text: Option<Text>| text.map(|text| folder.join(text.0));
@@ -75,7 +108,7 @@ impl ClientConfig<'_> {
                 key_file: file(tls.key_file),
                 server_name: tls.server_name.map(|name| name.0),
             },
-            proxy_url: self.proxy_url.map(|url| url.0.0.clone()),
+            proxy: self.proxy.clone(),
         };
         match (self.build)(&options) {
             Ok(client) => Some(Arc::new(client)),
@@ -84,11 +117,14 @@ impl ClientConfig<'_> {
                     ClientError::BaseUrl(_) => format!("{at}.{}", self.url.0),
                     ClientError::File(path, _) => format!("{at}.tls_config.{}", tls_file_key(&options.tls, path)),
                     ClientError::Part(
-                        part @ ("proxy_url" | "tls_config.ca_file" | "tls_config.cert_file" | "tls_config.server_name"),
+                        part @ ("proxy_url"
+                        | "proxy_authorization"
+                        | "no_proxy"
+                        | "tls_config.ca_file"
+                        | "tls_config.cert_file"
+                        | "tls_config.server_name"),
                         _,
-                    ) => {
-                        format!("{at}.{part}")
-                    }
+                    ) => format!("{at}.{part}"),
                     ClientError::Part(..) => at.to_owned(),
                 };
                 let message = match error {

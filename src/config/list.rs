@@ -8,14 +8,17 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::authorization::AuthorizationConfig;
+use super::basic_auth::BasicAuthConfig;
+use super::client_auth::ClientAuth;
 use super::discovery::{check_interval, one_minute};
+use super::oauth2::OAuth2Config;
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, ConfigNumber, Text};
 use super::sources::{check_max_targets, default_max_targets};
 use crate::domain::labels::{LABEL_NAME_RULE, MAX_LABELS, is_label_name, sanitize_source_label};
 use crate::domain::reading::RowField;
+use crate::http::Credentials;
 use crate::provider::{Dialect, ListScope};
-use crate::secret::Credentials;
 
 fn one_day() -> ConfigDuration {
     ConfigDuration::from_secs(86_400)
@@ -45,6 +48,12 @@ pub struct ListConfig {
     /// Its key; defaults to the upstream's.
     #[serde(default)]
     pub authorization: Option<AuthorizationConfig>,
+    /// A user name and a password, instead of `authorization`.
+    #[serde(default)]
+    pub basic_auth: Option<BasicAuthConfig>,
+    /// Tokens of a token endpoint, instead of `authorization`.
+    #[serde(default)]
+    pub oauth2: Option<OAuth2Config>,
     /// The user id, for gateways that require it.
     #[serde(default)]
     pub user_id: Option<Text>,
@@ -81,7 +90,7 @@ pub enum ScopeConfig {
 pub struct ListSourceSettings {
     /// Its key.
     pub key: Option<Credentials>,
-    /// The `authorization` of the entry as JSON; empty if it uses the upstream's key.
+    /// Where the entry's own key comes from, as JSON; empty if it uses the upstream's key.
     pub key_reference: String,
     /// Interval between reads for new tasks.
     pub refresh_interval: Duration,
@@ -144,12 +153,15 @@ impl ListConfig {
         if scope == ListScope::All && self.user_id.is_none() {
             problems.warn(format!("{at}.user_id"), "is missing: without it, no task of this list is ever polled alone");
         }
-        let own = self.authorization.as_ref();
-        let key = own.map(|auth| auth.check(&format!("{at}.authorization"), dialect.signs(), folder, problems));
-        let key_reference = own.map(|auth| serde_json::to_string(auth).unwrap_or_default());
+        let auth = ClientAuth {
+            authorization: self.authorization.as_ref(),
+            basic_auth: self.basic_auth.as_ref(),
+            oauth2: self.oauth2.as_ref(),
+        };
+        let key = auth.check(at, dialect.signs(), folder, problems);
         ListSourceSettings {
-            key: key.unwrap_or_else(|| upstream.cloned()),
-            key_reference: key_reference.unwrap_or_default(),
+            key: if auth.is_set() { key } else { upstream.cloned() },
+            key_reference: auth.reference(),
             refresh_interval: self.refresh_interval.0,
             max_targets: self.max_targets,
             lookback: self.lookback.0,

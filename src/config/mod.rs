@@ -2,13 +2,16 @@
 
 mod api;
 mod authorization;
+mod basic_auth;
 mod billing;
+mod client_auth;
 mod discovery;
 mod http;
 mod list;
 mod litellm;
 mod load;
 mod metrics;
+mod oauth2;
 mod polling;
 mod price_rule;
 mod price_scalars;

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::authorization::AuthorizationConfig;
+use super::basic_auth::BasicAuthConfig;
 use super::billing::{BalanceConfig, QuotaPerUnitConfig, UpstreamBilling, UpstreamTasksConfig};
+use super::client_auth::ClientAuth;
 use super::discovery::{HttpSdConfig, HttpSourceSettings, SqlSdConfig, SqlSourceSettings};
-use super::http::{ClientConfig, ProxyUrl, TlsConfig};
+use super::http::{ClientConfig, ProxyConfig, ProxyUrl, TlsConfig};
 use super::list::{ListConfig, ListSourceSettings};
+use super::oauth2::OAuth2Config;
 use super::polling::{BodyLimits, Polling, PollingConfig};
 use super::pricing::PriceList;
 use super::problem::Problems;
@@ -23,9 +26,8 @@ use super::webhook::{Webhook, WebhookConfig};
 use crate::domain::labels::sanitize;
 use crate::domain::{Answer, TaskId};
 use crate::files;
-use crate::http::Client;
+use crate::http::{Client, Credentials, Proxy};
 use crate::provider::{self, Dialect, Provider};
-use crate::secret::Credentials;
 
 /// An entry as written.
 #[derive(Debug, Clone, Deserialize)]
@@ -41,6 +43,12 @@ pub struct UpstreamConfig {
     /// The key for its API.
     #[serde(default)]
     pub authorization: Option<AuthorizationConfig>,
+    /// A user name and a password, instead of `authorization`.
+    #[serde(default)]
+    pub basic_auth: Option<BasicAuthConfig>,
+    /// Tokens of a token endpoint, instead of `authorization`.
+    #[serde(default)]
+    pub oauth2: Option<OAuth2Config>,
     /// The model of tasks whose responses name none.
     #[serde(default)]
     pub model: Text,
@@ -59,6 +67,12 @@ pub struct UpstreamConfig {
     /// Proxy URL; it may contain a password.
     #[serde(default)]
     pub proxy_url: Option<ProxyUrl>,
+    /// Hosts that are reached without the proxy.
+    #[serde(default)]
+    pub no_proxy: Option<Text>,
+    /// User and password of the proxy.
+    #[serde(default)]
+    pub proxy_authorization: Option<BasicAuthConfig>,
     /// Overrides of `polling:`.
     #[serde(default)]
     pub polling: PollingConfig,
@@ -213,10 +227,8 @@ impl UpstreamConfig {
         let limits = if has_large_bodies { BodyLimits::LARGE } else { BodyLimits::USUAL };
         let polling = self.polling.resolve(Some(defaults.polling_config), limits, &format!("{at}.polling"), problems);
         let polling = if problems.is_empty() { polling } else { *defaults.polling };
-        let key = self.authorization.as_ref();
-        let key = key.and_then(|auth| {
-            auth.check(&format!("{at}.authorization"), found.and_then(|provider| provider.signs), folder, problems)
-        });
+        let key = self.auth().check(at, found.and_then(|provider| provider.signs), folder, problems);
+        let proxy = self.proxy().check(at, folder, problems);
         let dialect = found.and_then(|provider| self.build_dialect(provider, at, problems));
         let entries = self.static_configs.iter().enumerate();
         let static_sources: Vec<StaticSourceSettings> =
@@ -238,7 +250,8 @@ impl UpstreamConfig {
                 "a model name has 1 to 128 printable characters and is neither a URL nor a key",
             );
         }
-        let client = found.and_then(|provider| self.check_http(at, provider, &polling, folder, max_idle, problems));
+        let client = found
+            .and_then(|provider| self.check_http(at, provider, (&polling, proxy.as_ref()), folder, max_idle, problems));
         let dialect = dialect?;
         let entries = self.list_configs.iter().enumerate();
         let list_sources = entries
@@ -247,7 +260,7 @@ impl UpstreamConfig {
         let webhook = self.webhook.as_ref().and_then(|webhook| {
             webhook.check(
                 &dialect,
-                (self.tls_config.as_ref(), self.proxy_url.as_ref()),
+                (self.tls_config.as_ref(), proxy.clone()),
                 &format!("{at}.webhook"),
                 folder,
                 problems,
@@ -286,6 +299,22 @@ impl UpstreamConfig {
         })
     }
 
+    fn auth(&self) -> ClientAuth<'_> {
+        ClientAuth {
+            authorization: self.authorization.as_ref(),
+            basic_auth: self.basic_auth.as_ref(),
+            oauth2: self.oauth2.as_ref(),
+        }
+    }
+
+    fn proxy(&self) -> ProxyConfig<'_> {
+        ProxyConfig {
+            url: self.proxy_url.as_ref(),
+            no_proxy: self.no_proxy.as_ref(),
+            authorization: self.proxy_authorization.as_ref(),
+        }
+    }
+
     fn build_dialect(&self, provider: &'static Provider, at: &str, problems: &mut Problems) -> Option<Dialect> {
         let before = problems.len();
         let mut overrides = self.request.clone().unwrap_or_default().check(&format!("{at}.request"), problems);
@@ -318,7 +347,7 @@ impl UpstreamConfig {
         &self,
         at: &str,
         provider: &Provider,
-        polling: &Polling,
+        (polling, proxy): (&Polling, Option<&Proxy>),
         folder: &Path,
         max_idle: usize,
         problems: &mut Problems,
@@ -332,7 +361,7 @@ impl UpstreamConfig {
             url: ("base_url", base_url),
             build: Client::new,
             tls: self.tls_config.as_ref(),
-            proxy_url: self.proxy_url.as_ref(),
+            proxy: proxy.cloned(),
             timeout: polling.timeout,
             max_body_size: polling.max_body_size,
             has_large_bodies: provider.repeats_inputs,

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::authorization::{load_own_secret, load_secret};
-use super::http::{ClientConfig, ProxyUrl, TlsConfig};
+use super::http::{ClientConfig, TlsConfig};
 use super::problem::Problems;
 use super::scalars::Text;
-use crate::http::{Client, KeySet};
+use crate::http::{Client, KeySet, Proxy};
 use crate::provider::{self, CallbackSignature, Dialect};
 use crate::secret::SecretSource;
 
@@ -50,7 +50,7 @@ impl WebhookConfig {
     pub(super) fn check(
         &self,
         dialect: &Dialect,
-        (tls, proxy_url): (Option<&TlsConfig>, Option<&ProxyUrl>),
+        (tls, proxy): (Option<&TlsConfig>, Option<Proxy>),
         at: &str,
         folder: &Path,
         problems: &mut Problems,
@@ -80,7 +80,7 @@ impl WebhookConfig {
                 url: ("jwks_url", url),
                 build: Client::for_document,
                 tls,
-                proxy_url,
+                proxy,
                 timeout: JWKS_LIMITS.1,
                 max_body_size: JWKS_LIMITS.0,
                 has_large_bodies: false,

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue,
-    RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, HOST, HeaderMap, HeaderName,
+    HeaderValue, RETRY_AFTER,
 };
 use rustls_platform_verifier::ConfigVerifierExt as _;
 
 use super::body::BodyReader;
 use super::byte_rate::ByteRate;
 use super::error::SendError;
+use super::key::Key;
 use super::options::{ClientError, Options, parse_base_url, parse_url};
 use super::pool::{Pool, override_server_name};
+use super::request::{Method, Request};
 use super::time_headers::{parse_date, parse_retry_after};
 use crate::clock;
 use crate::domain::{Reason, Timestamp};
-use crate::http::{Method, Request};
-use crate::secret::Key;
 
 /// A response of any status.
 #[derive(Debug, Clone)]
@@ -50,6 +50,9 @@ pub struct Client {
 
 /// How fast the large bodies of an upstream are read, in bytes per second: the other upstreams share the line and the threads.
 const LARGE_BODY_RATE: f64 = (8 << 20) as f64;
+
+/// The status of a request whose key is not accepted.
+const UNAUTHORIZED: u16 = 401;
 
 /// TLS configuration for protocols other than HTTP; trusts the system's certificates.
 ///
@@ -118,9 +121,14 @@ impl Client {
         builder = builder.headers(headers);
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
+        } else if !request.form.is_empty() {
+            builder = builder.body(encode_form(request, key));
         }
         let mut response = builder.send().await.map_err(|error| self.send_error(&error))?;
         let status = response.status().as_u16();
+        if let Some(key) = key.filter(|_| status == UNAUTHORIZED) {
+            key.set_refused();
+        }
         let text = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let (date, etag) = (text(DATE.as_str()).as_deref().and_then(parse_date), text(ETAG.as_str()));
         let sent_at = date.unwrap_or_else(|| clock::now().into());
@@ -165,6 +173,8 @@ impl Client {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding));
         if request.body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        } else if !request.form.is_empty() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         }
         if let Some(host) = &self.host {
             headers.insert(HOST, host.clone());
@@ -193,8 +203,19 @@ impl Client {
                 let header = &request.key;
                 add(&header.name, &format!("{}{}{}", header.prefix, key.expose(), header.suffix), true)?;
             }
+            (Some(Key::Header(header)), _) => add(AUTHORIZATION.as_str(), &header.value(), true)?,
             _ => {}
         }
         Ok(headers)
     }
+}
+
+/// The form of a request, with the client's id and secret where the key is sent in it.
+fn encode_form(request: &Request, key: Option<&Key>) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(&request.form);
+    if let Some(Key::Form(client_id, client_secret)) = key {
+        form.append_pair("client_id", client_id).append_pair("client_secret", client_secret.expose());
+    }
+    form.finish()
 }

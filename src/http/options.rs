@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use reqwest::Url;
 
+use super::proxy::Proxy;
+use crate::secret::BasicAuth;
+
 /// TLS settings.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
@@ -20,7 +23,7 @@ pub struct Tls {
 
 impl Tls {
     /// Whether it names files.
-    pub const fn has_files(&self) -> bool {
+    const fn has_files(&self) -> bool {
         self.ca_file.is_some() || self.cert_file.is_some()
     }
 }
@@ -40,11 +43,17 @@ pub struct Options {
     pub max_idle: usize,
     /// TLS settings.
     pub tls: Tls,
-    /// Proxy for all requests.
-    pub proxy_url: Option<String>,
+    /// Proxy of the requests.
+    pub proxy: Option<Proxy>,
 }
 
 impl Options {
+    /// Whether it names files that are read again.
+    pub fn has_files(&self) -> bool {
+        let authorization = self.proxy.as_ref().and_then(|proxy| proxy.authorization.as_ref());
+        self.tls.has_files() || authorization.is_some_and(BasicAuth::has_files)
+    }
+
     /// The host of the URL, with its port if that is written: the part that is safe to show.
     pub fn host(&self) -> Option<String> {
         let url = Url::parse(&self.base_url).ok()?;
@@ -83,7 +92,7 @@ pub fn parse_url(text: &str) -> Result<Url, ClientError> {
         return Err(ClientError::BaseUrl("must begin with http:// or https:// and name a host"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(ClientError::BaseUrl("must not contain a user or password; set `authorization` instead"));
+        return Err(ClientError::BaseUrl("must not contain a user or password; they have keys of their own"));
     }
     if url.fragment().is_some() {
         return Err(ClientError::BaseUrl("must not have a fragment"));

@@ -1,4 +1,4 @@
-//! A connection pool that is built anew when its certificate files change.
+//! A connection pool that is built anew when its files change: certificates, and the password of the proxy.
 
 use std::error::Error as _;
 use std::net::SocketAddr;
@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderValue;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity, Proxy, Url};
+use reqwest::{Certificate, Identity, Url};
 
-use super::options::{ClientError, Options, Tls, parse_url};
+use super::options::{ClientError, Options, parse_url};
 use crate::files::{self, Recheck};
+use crate::secret::fingerprint;
 
 /// Largest accepted certificate file, in bytes.
 const MAX_PEM_SIZE: u64 = 4 << 20;
@@ -26,17 +27,19 @@ pub struct Pool {
 /// The pool in use, and what it was built from.
 struct Current {
     http: reqwest::Client,
-    pem: Pem,
+    contents: Contents,
     /// That the files cannot be read was logged.
     is_unreadable: bool,
 }
 
-/// The contents of the certificate files.
+/// The contents of the files.
 #[derive(PartialEq, Eq)]
-struct Pem {
+struct Contents {
     ca: Option<Vec<u8>>,
     /// Certificate and key, one after the other.
     identity: Option<Vec<u8>>,
+    /// Fingerprint of the proxy's user and password.
+    proxy_authorization: Option<String>,
 }
 
 impl Pool {
@@ -45,8 +48,8 @@ impl Pool {
     /// # Errors
     /// When the URL, a certificate, a key or the proxy is invalid.
     pub fn new(options: &Options) -> Result<Self, ClientError> {
-        let pem = Pem::read(&options.tls)?;
-        let current = Mutex::new(Current { http: build(options, &pem)?, pem, is_unreadable: false });
+        let contents = Contents::read(options)?;
+        let current = Mutex::new(Current { http: build(options, &contents)?, contents, is_unreadable: false });
         Ok(Self { options: options.clone(), recheck: Recheck::default(), current })
     }
 
@@ -55,9 +58,9 @@ impl Pool {
         &self.options
     }
 
-    /// The pool; a new one when the certificate files have changed.
+    /// The pool; a new one when the files have changed.
     pub async fn get(self: &Arc<Self>) -> reqwest::Client {
-        if self.options.tls.has_files() {
+        if self.options.has_files() {
             let pool = self.clone();
             self.recheck.run(move || pool.reload()).await;
         }
@@ -68,11 +71,14 @@ impl Pool {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Builds a new pool when the certificate files have changed. Invalid ones change nothing, and are logged once.
+    /// Builds a new pool when the files have changed. Invalid ones change nothing, and are logged once.
     fn reload(&self) {
         let host = self.options.host().unwrap_or_default();
-        let pem = match Pem::read(&self.options.tls) {
-            Ok(pem) => pem,
+        if let Some(authorization) = self.options.proxy.as_ref().and_then(|proxy| proxy.authorization.as_ref()) {
+            authorization.reread();
+        }
+        let contents = match Contents::read(&self.options) {
+            Ok(contents) => contents,
             Err(error) => {
                 if !std::mem::replace(&mut self.current().is_unreadable, true) {
                     tracing::warn!(host, %error, "certificate files cannot be read; the last good ones stay in use");
@@ -80,16 +86,16 @@ impl Pool {
                 return;
             }
         };
-        let is_changed = self.current().pem != pem;
-        let built = is_changed.then(|| build(&self.options, &pem));
+        let is_changed = self.current().contents != contents;
+        let built = is_changed.then(|| build(&self.options, &contents));
         let mut current = self.current();
         current.is_unreadable = false;
         if let Some(built) = built {
-            current.pem = pem;
+            current.contents = contents;
             match built {
                 Ok(http) => {
                     current.http = http;
-                    tracing::info!(host, "certificate files changed; certificates reloaded");
+                    tracing::info!(host, "certificates or the proxy's password changed; connecting anew");
                 }
                 Err(error) => {
                     tracing::warn!(host, %error, "changed certificate files are not valid; the last good ones stay in use");
@@ -101,7 +107,7 @@ impl Pool {
 
 /// Builds a pool.
 #[expect(clippy::disallowed_methods, reason = "the only place where a client is built")]
-fn build(options: &Options, pem: &Pem) -> Result<reqwest::Client, ClientError> {
+fn build(options: &Options, contents: &Contents) -> Result<reqwest::Client, ClientError> {
     let base = parse_url(&options.base_url)?;
     // Fails when the provider is installed already; that is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -113,23 +119,21 @@ fn build(options: &Options, pem: &Pem) -> Result<reqwest::Client, ClientError> {
         .no_proxy()
         .user_agent(concat!("videogen-exporter/", env!("CARGO_PKG_VERSION")));
     let part_error = |name| move |error: reqwest::Error| ClientError::Part(name, root_cause(&error));
-    if let Some(ca) = &pem.ca {
+    if let Some(ca) = &contents.ca {
         let certificates = Certificate::from_pem_bundle(ca).map_err(part_error("tls_config.ca_file"))?;
         if certificates.is_empty() {
             return Err(ClientError::Part("tls_config.ca_file", "the file contains no certificate".to_owned()));
         }
         builder = builder.tls_certs_only(certificates);
-    } else if base.scheme() == "http" && options.proxy_url.is_none() {
+    } else if base.scheme() == "http" && options.proxy.is_none() {
         // Without TLS no certificates are needed. Loading none lets it run on a system that has none.
         builder = builder.tls_certs_only(Vec::<Certificate>::new());
     }
-    if let Some(identity) = &pem.identity {
+    if let Some(identity) = &contents.identity {
         builder = builder.identity(Identity::from_pem(identity).map_err(part_error("tls_config.cert_file"))?);
     }
-    if let Some(proxy) = &options.proxy_url {
-        // The message of reqwest contains the URL, which may contain a password.
-        let proxy = Proxy::all(proxy).map_err(|_| ClientError::Part("proxy_url", "not a URL".to_owned()))?;
-        builder = builder.proxy(proxy);
+    if let Some(proxy) = &options.proxy {
+        builder = builder.proxy(proxy.build().map_err(|(key, why)| ClientError::Part(key, why))?);
     }
     if let Some(name) = &options.tls.server_name {
         let (resolver, _) = override_server_name(&mut base.clone(), name)?;
@@ -138,15 +142,22 @@ fn build(options: &Options, pem: &Pem) -> Result<reqwest::Client, ClientError> {
     builder.build().map_err(part_error("the HTTP client"))
 }
 
-impl Pem {
-    fn read(tls: &Tls) -> Result<Self, ClientError> {
+impl Contents {
+    /// Reads the certificate files; the proxy's password is as it was read last.
+    fn read(options: &Options) -> Result<Self, ClientError> {
+        let Options { tls, proxy, .. } = options;
         let read =
             |path: &PathBuf| files::read(path, MAX_PEM_SIZE).map_err(|error| ClientError::File(path.clone(), error));
         let identity = match (&tls.cert_file, &tls.key_file) {
             (Some(cert), Some(key)) => Some([read(cert)?, read(key)?].join(&b'\n')),
             _ => None,
         };
-        Ok(Self { ca: tls.ca_file.as_ref().map(read).transpose()?, identity })
+        let proxy_authorization = proxy.as_ref().and_then(|proxy| proxy.authorization.as_ref());
+        Ok(Self {
+            ca: tls.ca_file.as_ref().map(read).transpose()?,
+            identity,
+            proxy_authorization: proxy_authorization.map(|auth| fingerprint(auth.current().encoded.expose())),
+        })
     }
 }
 

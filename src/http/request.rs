@@ -18,6 +18,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// A JSON body.
     pub body: Option<String>,
+    /// Names and values of a form, which is the body of a POST unless it is empty; the client encodes them.
+    pub form: Vec<(String, String)>,
     /// The header of the key.
     pub key: KeyHeader,
     /// The service that the request is signed for; then there is no header of the key.
@@ -74,6 +76,7 @@ impl Request {
             query: Vec::new(),
             headers: Vec::new(),
             body: None,
+            form: Vec::new(),
             key: KeyHeader::BEARER,
             signature: None,
             accepts_gzip: false,

@@ -1,6 +1,6 @@
 //! Secrets that cannot be printed, and the files and environment variables they are read from.
 
-mod credentials;
+mod basic;
 pub mod crypto;
 mod token;
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::files::{self, Recheck};
 
-pub use credentials::{Credentials, Key};
+pub use basic::{BasicAuth, BasicCredentials, Username, encode_basic};
 pub use token::Signer;
 
 /// Identifies a text that may contain a secret: the first 8 bytes of its SHA-256, in hex.
@@ -144,8 +144,9 @@ impl SecretSource {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the file, without holding the lock. Its time and size do not tell whether it has changed.
-    fn reread(&self) {
+    /// Reads the file again, if there is one. Blocks.
+    // Without holding the lock. Its time and size do not tell whether it has changed.
+    pub fn reread(&self) {
         let Some(path) = &self.file else { return };
         let is_long = |secret: &Secret| secret.expose().chars().count() >= self.min_chars;
         let found =

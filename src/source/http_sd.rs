@@ -12,7 +12,7 @@ use super::listing::Listing;
 use crate::clock;
 use crate::config;
 use crate::domain::NewTask;
-use crate::http::Request;
+use crate::http::{Credentials, Request};
 use crate::secret::fingerprint;
 
 /// Reads an `http_sd` server.
@@ -71,10 +71,7 @@ impl HttpSdSource {
         let seconds = self.config.refresh_interval.as_secs().to_string();
         request.headers.push(("X-Prometheus-Refresh-Interval-Seconds".to_owned(), seconds));
         request.headers.extend(self.last.etag.clone().map(|etag| ("If-None-Match".to_owned(), etag)));
-        let key = match &self.config.key {
-            Some(key) => Some(key.get(clock::now()).await),
-            None => None,
-        };
+        let key = Credentials::key(self.config.key.as_ref(), clock::now()).await.map_err(|error| error.to_string())?;
         let response = self.config.client.send(&request, key.as_ref()).await.map_err(|error| error.to_string())?;
         match response.status {
             304 if self.last.etag.is_some() => return Ok(false),

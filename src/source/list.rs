@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config;
 use crate::domain::labels::sanitize;
 use crate::domain::{Answer, ApiError, NewTask, Reason, TaskId, Timestamp};
-use crate::http::{Client, Request};
+use crate::http::{Client, Credentials, Request};
 use crate::provider::{Dialect, ListPage, ListScope, PageRequest, Zone};
 use crate::secret::fingerprint;
 
@@ -369,12 +369,12 @@ impl UpstreamList {
             let listed = Err(ApiError::new(Reason::BadRequest));
             return PageOutcome { request: sent_request, listed, retry_after: None };
         };
-        let key = match &self.config.key {
-            Some(key) => Some(key.get(clock::now()).await),
-            None => None,
-        };
+        let key = Credentials::key(self.config.key.as_ref(), clock::now()).await;
         sent_request.sent = clock::instant();
-        let result = self.client.send(&request, key.as_ref()).await;
+        let result = match key {
+            Ok(key) => self.client.send(&request, key.as_ref()).await,
+            Err(error) => Err(error),
+        };
         sent_request.took = clock::instant() - sent_request.sent;
         let interval = Duration::from_secs_f64(1.0 / self.config.requests_per_second);
         // A list that is slow is asked half as often.

@@ -122,7 +122,7 @@ pub fn client(address: SocketAddr) -> Client {
         timeout: Duration::from_secs(10),
         max_body_size: 1 << 30,
         tls: Tls::default(),
-        proxy_url: None,
+        proxy: None,
     };
     Client::new(&options).unwrap()
 }

@@ -63,7 +63,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("subtle", &["secret"]),
     ("base64", &["http", "provider", "secret", "server"]),
     ("serde_json_path", &["provider"]),
-    ("form_urlencoded", &["provider", "server", "simulate"]),
+    ("form_urlencoded", &["http", "provider", "server", "simulate"]),
     ("percent_encoding", &["http"]),
     ("data_encoding", &["secret"]),
     ("httpdate", &["http"]),

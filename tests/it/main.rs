@@ -13,6 +13,7 @@ mod allocations;
 mod api;
 mod batch;
 mod certificates;
+mod client_auth;
 mod clients;
 mod config;
 mod costs;

@@ -46,7 +46,7 @@ fn client(running: &Running, ca: &Path, own: Option<&str>, max_idle: usize) -> C
         has_large_bodies: false,
         max_idle,
         tls: Tls { ca_file: Some(ca.to_owned()), cert_file: own("crt"), key_file: own("key"), server_name: None },
-        proxy_url: None,
+        proxy: None,
     };
     Client::new(&options).unwrap()
 }

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use videogen_exporter::config;
 use videogen_exporter::domain::TaskId;
+use videogen_exporter::http::Credentials;
 
 /// A fake Kling server with a clock that the test sets.
 struct Kling {
@@ -96,12 +97,12 @@ async fn a_token_is_always_valid_and_is_reused_until_it_expires() {
     );
     let config = config::parse(&text, &folder.path().join("x.yml")).unwrap();
     let upstream = &config.upstreams[0];
-    let (client, key) = (&upstream.client, upstream.key.clone().unwrap());
+    let (client, key) = (&upstream.client, upstream.key.as_ref());
     let request = upstream.dialect.request(&TaskId::parse("866900000000000001").unwrap()).unwrap();
     let ask = async |now: u64| {
         kling.state.now.store(now, Ordering::SeqCst);
-        let token = key.get(UNIX_EPOCH + Duration::from_secs(now)).await;
-        let response = client.send(&request, Some(&token)).await.unwrap();
+        let token = Credentials::key(key, UNIX_EPOCH + Duration::from_secs(now)).await.unwrap();
+        let response = client.send(&request, token.as_ref()).await.unwrap();
         upstream.dialect.read(response.status, &response.body.unwrap()).map_err(|error| error.code)
     };
     let day = 1_795_132_800;

@@ -81,7 +81,7 @@ async fn rustls(running: &Running, toolkit: &Path, request: &Value) -> Option<u1
         has_large_bodies: false,
         max_idle: 0,
         tls,
-        proxy_url: None,
+        proxy: None,
     };
     let client = Client::new(&options).unwrap();
     let mut asked = http::Request::get(["metrics"]);

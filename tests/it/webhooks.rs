@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use videogen_exporter::secret::{Key, Secret};
 
 use serde_json::{Value, json};
+use videogen_exporter::http::Key;
+use videogen_exporter::secret::Secret;
 
 use crate::exporter::{Exporter, QUICK, get, post, value};
 use crate::known::now;

@@ -1,0 +1,68 @@
+//! `basic_auth:` and `proxy_authorization:` — a user name, and a reference to its password.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::authorization::load_secret;
+use super::problem::Problems;
+use super::scalars::Text;
+use crate::secret::{BasicAuth, Username};
+
+/// The section.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BasicAuthConfig {
+    /// The user name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<Text>,
+    /// A file that contains the user name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_file: Option<Text>,
+    /// An environment variable that contains it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_env: Option<Text>,
+    /// A file that contains the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<Text>,
+    /// An environment variable that contains it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<Text>,
+}
+
+/// RFC 7617, section 2.
+const USERNAME_RULE: &str = "a user name must not contain colons or control characters";
+
+impl BasicAuthConfig {
+    pub(super) fn check(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<BasicAuth> {
+        let username = self.check_username(at, folder, problems);
+        let password =
+            load_secret("password", (&self.password_file, &self.password_env), at, folder, problems).map(Arc::new);
+        Some(BasicAuth { username: username?, password: password? })
+    }
+
+    fn check_username(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<Username> {
+        let (key, username) = match (&self.username, &self.username_file, &self.username_env) {
+            (Some(Text(name)), None, None) => ("username", Username::Fixed(name.as_str().into())),
+            (None, Some(_), None) | (None, None, Some(_)) => {
+                let reference = (&self.username_file, &self.username_env);
+                let key = if reference.0.is_some() { "username_file" } else { "username_env" };
+                (key, Username::Read(Arc::new(load_secret("username", reference, at, folder, problems)?)))
+            }
+            _ => {
+                problems.add(at, "set exactly one of username, username_file and username_env");
+                return None;
+            }
+        };
+        let is_valid = |name: &str| !name.contains(|c: char| c == ':' || c.is_control());
+        let is_fine = match &username {
+            Username::Fixed(name) => is_valid(name),
+            Username::Read(source) => is_valid(source.current().expose()),
+        };
+        if !is_fine {
+            problems.add(format!("{at}.{key}"), USERNAME_RULE);
+        }
+        Some(username)
+    }
+}
