@@ -124,6 +124,7 @@ impl Access {
             Memory::Right | Memory::RightOfClient => true,
             Memory::Wrong => false,
             Memory::Unknown => self.logins.check(users, client, login).await.map_err(|Busy| {
+                self.failures.give_back(&client);
                 let message = "too many passwords are being checked; retry after one second";
                 HttpError::new(StatusCode::SERVICE_UNAVAILABLE, message).with_retry_after(1)
             })?,

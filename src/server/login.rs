@@ -34,8 +34,15 @@ type Digest = Vec<u8>;
 pub struct Logins {
     key: [u8; 32],
     known: Mutex<Known>,
+    /// For usual costs, and for high ones, so that neither delays the other.
+    lanes: [Lane; 2],
+}
+
+/// Checks of one kind.
+struct Lane {
+    name: &'static str,
     waiting: Arc<ClientPermits>,
-    threads: [OnceLock<mpsc::SyncSender<Check>>; 2],
+    thread: OnceLock<mpsc::SyncSender<Check>>,
 }
 
 /// What was found.
@@ -72,12 +79,7 @@ pub struct Busy;
 impl Logins {
     /// Nobody has logged in yet.
     pub fn new() -> Self {
-        Self {
-            key: random_key(),
-            known: Mutex::default(),
-            waiting: ClientPermits::new(MAX_WAITING_OF_CLIENT),
-            threads: [OnceLock::new(), OnceLock::new()],
-        }
+        Self { key: random_key(), known: Mutex::default(), lanes: ["logins", "slow logins"].map(Lane::new) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -112,11 +114,11 @@ impl Logins {
     /// When too many checks are waiting.
     pub async fn check(&self, users: &Users, client: Client, login: (&str, &str)) -> Result<bool, Busy> {
         let (hash, exists) = users.hash_of(login.0);
-        let _waiting = self.waiting.take(client).ok_or(Busy)?;
-        let is_slow = hash.cost() >= SLOW_COST;
+        let lane = &self.lanes[usize::from(hash.cost() >= SLOW_COST)];
+        let _waiting = lane.waiting.take(client).ok_or(Busy)?;
         let (reply, replied) = oneshot::channel();
         let check = Check { password: login.1.to_owned(), hash: hash.clone(), reply };
-        self.thread(is_slow).ok_or(Busy)?.try_send(check).map_err(|_| Busy)?;
+        lane.thread().ok_or(Busy)?.try_send(check).map_err(|_| Busy)?;
         let is_right = replied.await.map_err(|_| Busy)? && exists;
         self.remember(client, login, self.digest(login, hash), is_right);
         Ok(is_right)
@@ -145,17 +147,22 @@ impl Logins {
         }
         clients.insert(client);
     }
+}
 
-    /// The thread for checks of this kind; `None` when it cannot be started.
-    fn thread(&self, is_slow: bool) -> Option<&mpsc::SyncSender<Check>> {
-        let place = &self.threads[usize::from(is_slow)];
-        if place.get().is_none() {
-            let started = start_thread(if is_slow { "slow logins" } else { "logins" });
+impl Lane {
+    fn new(name: &'static str) -> Self {
+        Self { name, waiting: ClientPermits::new(MAX_WAITING_OF_CLIENT), thread: OnceLock::new() }
+    }
+
+    /// Its thread; `None` when it cannot be started.
+    fn thread(&self) -> Option<&mpsc::SyncSender<Check>> {
+        if self.thread.get().is_none() {
+            let started = start_thread(self.name);
             let sender = started.inspect_err(|error| tracing::error!(%error, "passwords cannot be checked")).ok()?;
             // Another request may have started one at the same time: the first stays, and this one ends.
-            let _ = place.set(sender);
+            let _ = self.thread.set(sender);
         }
-        place.get()
+        self.thread.get()
     }
 }
 
@@ -230,6 +237,6 @@ mod tests {
             assert!(futures_util::poll!(check).is_pending());
         }
         assert!(logins.check(&slow, client(1), ("bob", "x")).await.is_err(), "the client has too many");
-        assert!(logins.check(&users, client(2), ("dave", "right")).await.unwrap(), "slow ones delay no others");
+        assert!(logins.check(&users, client(1), ("dave", "right")).await.unwrap(), "slow ones delay no others");
     }
 }
