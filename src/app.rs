@@ -14,7 +14,7 @@ use crate::config::{self, Config, State};
 use crate::files;
 use crate::liveness::Liveness;
 use crate::metrics::Metrics;
-use crate::server::{self, Handle, Listener, ReloadRequest, WebOptions, WebSource};
+use crate::server::{self, Exposure, Handle, Listener, ReloadRequest, WebOptions, WebSource};
 use crate::store::{Event, Location, Store};
 use crate::supervise::Tasks;
 use crate::telemetry::LogCounts;
@@ -117,8 +117,11 @@ impl App {
         let Self { mut config, mut supervisor, metrics, liveness, mut store_ended } = self;
         let Options { listeners, web, mut reload } = options;
         let sender = reload.as_ref().map(|reload| reload.sender.clone());
-        let handle = Arc::new(Handle::new(supervisor.agent().clone(), liveness, web, sender));
+        let sources = listeners.iter().map(|(_, source)| source.clone()).collect();
+        let handle = Arc::new(Handle::new(supervisor.agent().clone(), liveness, web, sources, sender));
         handle.set_config(Some(config.clone()));
+        let mut exposure = Exposure::of(&listeners);
+        exposure.log(&config.api);
         tracing::info!(upstreams = config.upstreams.len(), "exporter started");
         let server_stop = CancellationToken::new();
         let mut servers = Tasks::default();
@@ -147,6 +150,7 @@ impl App {
                         Ok((loaded, notes)) => {
                             config = loaded;
                             handle.set_config(Some(config.clone()));
+                            exposure.log(&config.api);
                             tracing::info!(upstreams = config.upstreams.len(), "configuration reloaded");
                             Ok(notes)
                         }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -87,6 +87,11 @@ pub async fn in_background<T: Send + 'static>(
             Err(io::Error::new(io::ErrorKind::TimedOut, message))
         }
     }
+}
+
+/// Whether every user of this machine can read a file.
+pub fn is_readable_by_others(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 /// Whether the process runs as root.

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use super::failure::{Failure, print_line};
 use super::options::Options;
-use super::web_files::{READABLE_BY_ALL, WebFiles, is_readable_by_all};
+use super::web_files::WebFiles;
 use crate::config::{ApiKey, Config, Scope};
-use crate::server::WebConfig;
+use crate::server::{WebConfig, is_readable_by_all, warnings_of_address};
 
 /// The report.
 pub struct AccessReport {
@@ -26,14 +26,11 @@ impl AccessReport {
         let mut scrapes = String::new();
         for address in &options.listen_addresses {
             let web = files.of(address).current();
-            let is_open = is_readable_by_all(&web, &config.api);
-            if is_open && !is_local(address) {
-                warnings.push(format!("--web.listen-address: {address}: {READABLE_BY_ALL}"));
-            }
+            let found = warnings_of_address(&web, &config.api).filter(|_| !is_local(address));
+            warnings.extend(found.map(|warning| format!("--web.listen-address: {address}: {warning}")));
             let protocol = if web.tls.is_some() { "HTTPS" } else { "HTTP" };
-            let readers = if is_open { "read by everybody" } else { "read with credentials" };
-            lines.push(format!("listens on {address}: {protocol}, {readers}"));
-            if !(is_open || address.starts_with("unix:")) {
+            lines.push(format!("listens on {address}: {protocol}, read by {}", readers(&web, &config.api)));
+            if !(is_readable_by_all(&web, &config.api) || address.starts_with("unix:")) {
                 let path = format!("{}{}", options.web().route_prefix, options.telemetry_path);
                 write_scrape_configs(&mut scrapes, (address, &path), &web, &config.api);
             }
@@ -61,14 +58,33 @@ fn is_local(address: &str) -> bool {
     address.starts_with("unix:") || host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback())
 }
 
+/// Who may read.
+fn readers(web: &WebConfig, keys: &[ApiKey]) -> String {
+    let keys = keys.iter().filter(|key| key.may(Scope::Read)).count();
+    let count = |count: usize, name: &str| (count > 0).then(|| format!("{count} {name}"));
+    let who = [count(web.users.count(), "users"), count(keys, "keys")];
+    let who: Vec<String> = who.into_iter().flatten().collect();
+    let who = if who.is_empty() { "everybody".to_owned() } else { who.join(" and ") };
+    if web.client_certs.are_required { format!("{who} with a client certificate") } else { who }
+}
+
+/// A job for a login, and one for each key that may read.
 fn write_scrape_configs(out: &mut String, (address, path): (&str, &str), web: &WebConfig, keys: &[ApiKey]) {
-    let readers: Vec<Option<&ApiKey>> = if web.users.is_empty() {
-        let readers: Vec<_> = keys.iter().filter(|key| key.may(Scope::Read)).map(Some).collect();
-        if readers.is_empty() { vec![None] } else { readers }
-    } else {
-        vec![None]
-    };
-    for key in readers {
+    let mut credentials: Vec<String> = Vec::new();
+    if let Some(name) = web.users.first_name() {
+        let name = serde_json::Value::from(name);
+        credentials.push(format!("    basic_auth: {{ username: {name}, password_file: videogen-password }}\n"));
+    }
+    for key in keys.iter().filter(|key| key.may(Scope::Read)) {
+        let labels: Vec<String> = key.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let of = if labels.is_empty() { String::new() } else { format!("  # only tasks with {}", labels.join(", ")) };
+        let file = serde_json::Value::from(&*key.name);
+        credentials.push(format!("    authorization: {{ credentials_file: {file} }}{of}\n"));
+    }
+    if credentials.is_empty() {
+        credentials.push(String::new());
+    }
+    for credentials in credentials {
         let number = out.matches("job_name").count();
         let suffix = if number == 0 { String::new() } else { format!("-{}", number + 1) };
         let _ = writeln!(out, "  - job_name: videogen-exporter{suffix}");
@@ -76,22 +92,17 @@ fn write_scrape_configs(out: &mut String, (address, path): (&str, &str), web: &W
             let _ = writeln!(out, "    metrics_path: {path}");
         }
         if web.tls.is_some() {
-            let own = if web.requires_client_certs { ", cert_file: client.crt, key_file: client.key" } else { "" };
+            let own = if web.client_certs.are_required { ", cert_file: client.crt, key_file: client.key" } else { "" };
             let _ = writeln!(out, "    scheme: https\n    tls_config: {{ ca_file: ca.crt{own} }}");
         }
-        if let Some(name) = web.users.first_name() {
-            let name = serde_json::Value::from(name);
-            let _ = writeln!(out, "    basic_auth: {{ username: {name}, password_file: videogen-password }}");
-        }
-        if let Some(key) = key {
-            let labels: Vec<String> = key.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let of =
-                if labels.is_empty() { String::new() } else { format!("  # only tasks with {}", labels.join(", ")) };
-            let _ =
-                writeln!(out, "    authorization: {{ credentials_file: {} }}{of}", serde_json::Value::from(&*key.name));
-        }
-        // All addresses of the machine are written without a host.
-        let target = if address.starts_with(':') { format!("localhost{address}") } else { address.to_owned() };
-        let _ = writeln!(out, "    static_configs: [{{ targets: ['{target}'] }}]");
+        let _ = writeln!(out, "{credentials}    static_configs: [{{ targets: ['{}'] }}]", target(address));
     }
+}
+
+/// What Prometheus scrapes. Of all addresses of the machine, it has to know one.
+fn target(address: &str) -> String {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let is_every =
+        host.is_empty() || host.trim_matches(['[', ']']).parse().is_ok_and(|host: IpAddr| host.is_unspecified());
+    if is_every { format!("HOST_OF_THE_EXPORTER:{port}") } else { address.to_owned() }
 }

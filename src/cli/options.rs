@@ -25,16 +25,16 @@ pub struct Options {
     #[arg(long = "web.config.file", value_name = "FILE", global = true)]
     pub web_config_files: Vec<String>,
     /// The path of the metrics.
-    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = parse_telemetry_path)]
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = parse_telemetry_path, global = true)]
     pub telemetry_path: String,
     /// Allow `POST /-/reload`; SIGHUP always reloads.
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
     /// The URL under which people reach the exporter: links begin with its path, and its host may be used to read the pages.
-    #[arg(long = "web.external-url", value_name = "URL", value_parser = server::parse_external_url)]
+    #[arg(long = "web.external-url", value_name = "URL", value_parser = server::parse_external_url, global = true)]
     external_url: Option<ExternalUrl>,
     /// What the path of every request begins with; by default the path of --web.external-url.
-    #[arg(long = "web.route-prefix", value_name = "PATH", value_parser = server::parse_prefix)]
+    #[arg(long = "web.route-prefix", value_name = "PATH", value_parser = server::parse_prefix, global = true)]
     route_prefix: Option<String>,
     /// A host name under which the pages may be read, besides IP addresses and private names; can be repeated.
     #[arg(long = "web.allowed-host", value_name = "HOST", value_delimiter = ',', value_parser = server::parse_host)]

@@ -7,9 +7,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::failure::Failure;
 use super::options::Options;
 use super::runtime::{block_on, stop_on_signal};
-use super::web_files::{READABLE_BY_ALL, WebFiles, is_readable_by_all};
+use super::web_files::WebFiles;
 use crate::app::{self, App, LOAD_TIMEOUT, Reload};
-use crate::config::{self, ApiKey};
+use crate::config;
 use crate::files;
 use crate::server::{Listener, WebSource};
 
@@ -34,7 +34,6 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let keys = config.api.clone();
         // Listens only after the state is loaded: a page without it would show counter resets.
         let Some(app) = stop.run_until_cancelled(App::open(config, logs)).await else { return Ok(()) };
         let app = app?;
@@ -47,16 +46,21 @@ pub fn run(options: &Options) -> Result<(), Failure> {
                 let _ = sender.try_send(None);
             }
         });
-        let listeners = listen(options, &keys).await?;
+        let listeners = listen(options).await?;
         let serving = app::Options { listeners, web: options.web(), reload: Some(reload) };
         Ok(app.run(serving, stop).await?)
     })
 }
 
 /// The listening sockets, each with its web configuration.
-async fn listen(options: &Options, keys: &[ApiKey]) -> Result<Vec<(Listener, Arc<WebSource>)>, Failure> {
+async fn listen(options: &Options) -> Result<Vec<(Listener, Arc<WebSource>)>, Failure> {
     // The files are checked before a socket is made.
-    let files = WebFiles::load(&options.web_config_files, &options.listen_addresses)?;
+    // Sockets of systemd have no address that an option could name.
+    let addresses = if options.systemd_socket { &[] } else { options.listen_addresses.as_slice() };
+    let files = WebFiles::load(&options.web_config_files, addresses)?;
+    for warning in files.warnings() {
+        tracing::warn!("web configuration: {warning}");
+    }
     let listeners = if options.systemd_socket {
         Listener::from_systemd()?
     } else {
@@ -70,11 +74,7 @@ async fn listen(options: &Options, keys: &[ApiKey]) -> Result<Vec<(Listener, Arc
     for listener in listeners {
         let source = files.of(&listener.name);
         let web = source.current();
-        let address = listener.address().map_or_else(|| listener.name.clone(), |address| address.to_string());
-        tracing::info!(tls = web.tls.is_some(), address, "listening");
-        if !listener.is_local() && is_readable_by_all(&web, keys) {
-            tracing::warn!(address, "{READABLE_BY_ALL}");
-        }
+        tracing::info!(tls = web.tls.is_some(), address = %listener, "listening");
         served.push((listener, source));
     }
     Ok(served)

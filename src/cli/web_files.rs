@@ -4,16 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::failure::Failure;
-use crate::config::{ApiKey, Scope};
-use crate::server::{WebConfig, WebSource};
-
-/// What is said once when the port is for everybody.
-pub const READABLE_BY_ALL: &str = "anyone who can reach this address can read tasks, metrics and the configuration; give it logins with --web.config.file, or an API key with scope read (docs/security.md)";
-
-/// Whether somebody who is not known can read.
-pub fn is_readable_by_all(web: &WebConfig, keys: &[ApiKey]) -> bool {
-    web.is_open() && !keys.iter().any(|key| key.may(Scope::Read))
-}
+use crate::server::WebSource;
 
 /// The files, read.
 pub struct WebFiles {
@@ -31,8 +22,9 @@ impl WebFiles {
             let (address, path) = match value.split_once('=') {
                 Some((address, path)) if addresses.iter().any(|known| known == address) => (Some(address), path),
                 Some((address, _)) if is_address(address) => {
+                    let known = if addresses.is_empty() { "none".to_owned() } else { addresses.join(", ") };
                     return Err(Failure::Usage(format!(
-                        "--web.config.file={value}: there is no --web.listen-address={address}"
+                        "--web.config.file={value}: there is no --web.listen-address={address}; there is {known}"
                     )));
                 }
                 _ => (None, value.as_str()),

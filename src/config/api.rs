@@ -153,7 +153,11 @@ impl ApiKeyConfig {
             if !is_label_name(name) {
                 problems.add(key, LABEL_NAME_RULE);
             } else if !is_own_value(value) {
-                problems.add(key, format!("1 to 127 printable characters are allowed, and not {OTHER} or {REDACTED}"));
+                let message = format!(
+                    "a value has 1 to 127 printable characters; {OTHER} and {REDACTED} are reserved: values of anybody are \
+                     exported as them"
+                );
+                problems.add(key, message);
             }
         }
         self.labels.iter().map(|(name, Text(value))| (name.clone(), value.clone())).collect()
@@ -161,7 +165,13 @@ impl ApiKeyConfig {
 }
 
 impl ApiConfig {
-    pub(super) fn check(&self, upstreams: &[&str], folder: &Path, problems: &mut Problems) -> Vec<ApiKey> {
+    pub(super) fn check(
+        &self,
+        upstreams: &[&str],
+        aggregate_labels: &[Text],
+        folder: &Path,
+        problems: &mut Problems,
+    ) -> Vec<ApiKey> {
         let mut keys = Vec::new();
         for (n, entry) in self.authorization.iter().enumerate() {
             let at = format!("api.authorization.{n}");
@@ -172,6 +182,11 @@ impl ApiConfig {
             }
             let scopes = entry.check_scopes(&at, problems);
             let labels = entry.check_labels(&at, problems);
+            let missing = labels.keys().find(|name| !aggregate_labels.iter().any(|Text(label)| label == *name));
+            if let Some(name) = missing.filter(|_| scopes.contains(&Scope::Read)) {
+                let message = format!("this key reads no counters: metrics.aggregate_labels lacks {name}");
+                problems.warn(format!("{at}.labels"), message);
+            }
             if entry.max_tasks == 0 {
                 problems.add(format!("{at}.max_tasks"), "must be at least 1");
             }

@@ -1,6 +1,5 @@
 //! `authorization:` — references to keys; the configuration never contains a key.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
 use super::scalars::Text;
+use crate::files;
 use crate::http::Credentials;
 use crate::provider::{self, Signs};
 use crate::secret::{SecretSource, Signer};
@@ -105,7 +105,7 @@ pub(super) fn load_secret(
     let (key, source) = match (file, variable) {
         (Some(file), None) => {
             let path = folder.join(&file.0);
-            if is_readable_by_others(&path) {
+            if files::is_readable_by_others(&path) {
                 let message = "every user of this machine can read the file; give it mode 0600, or 0440 in Kubernetes (defaultMode)";
                 problems.warn(format!("{at}.{name}_file"), message);
             }
@@ -118,8 +118,4 @@ pub(super) fn load_secret(
         }
     };
     source.map_err(|error| problems.add(format!("{at}.{name}_{key}"), error.to_string())).ok()
-}
-
-fn is_readable_by_others(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }

@@ -1,6 +1,6 @@
 //! Loads and checks a configuration from a file and the environment; reports all problems at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use figment::providers::Env;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use super::lenient::{self, RemovedItems};
 use super::polling::BodyLimits;
 use super::problem::{Origin, Problem, Problems, describe};
 use super::yaml::{self, Document};
@@ -26,9 +27,6 @@ const MAX_MEMORY: usize = 128 << 20;
 
 /// Sections of the file.
 const SECTIONS: [&str; 7] = ["polling", "tasks", "metrics", "state", "api", "pricing", "upstreams"];
-
-/// Maximum number of type errors that are reported.
-const MAX_PROBLEMS: usize = 200;
 
 /// All problems of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +103,7 @@ impl File {
         self.metrics.check("metrics", problems);
         let state = self.state.check(folder, problems);
         let names: Vec<&str> = self.upstreams.iter().map(|entry| entry.name.0.as_str()).collect();
-        let api = self.api.check(&names, folder, problems);
+        let api = self.api.check(&names, &self.metrics.aggregate_labels, folder, problems);
         let pricing = self.pricing.as_ref().and_then(|pricing| pricing.check(folder, problems));
         let defaults = upstream::Defaults {
             polling: &polling,
@@ -160,16 +158,16 @@ impl Provider for &ConfigInput {
 impl ConfigInput {
     /// Deserializes the file. Removes each value that does not fit and tries again, to find all problems.
     fn extract(&self, problems: &mut Problems) -> (File, RemovedItems) {
-        let mut removed = RemovedItems::default();
+        let nothing = || (File::default(), RemovedItems::default());
         if !matches!(self.document.value, None | Some(Value::Dict(..))) {
             problems.add("", "the file must be a mapping of sections such as `upstreams:`");
-            return (File::default(), removed);
+            return nothing();
         }
         let mut value: Value = match Figment::new().merge(self).extract() {
             Ok(value) => value,
             Err(error) => {
                 problems.add("", describe(&error.kind));
-                return (File::default(), removed);
+                return nothing();
             }
         };
         for (key, text) in Env::prefixed(ENV_PREFIX).split("__").iter() {
@@ -179,20 +177,7 @@ impl ConfigInput {
                 problems.add(key.as_str(), "the list in the file has no such entry");
             }
         }
-        for _ in 0..MAX_PROBLEMS {
-            match value.deserialize() {
-                Ok(file) => return (file, removed),
-                Err(error) => {
-                    let key = error.path.join(".");
-                    problems.add(removed.original_key(&key), describe(&error.kind));
-                    if !remove_at(&mut value, &error.path) {
-                        break;
-                    }
-                    removed.record(&key);
-                }
-            }
-        }
-        (File::default(), removed)
+        lenient::deserialize(value, problems)
     }
 
     fn origin_of(&self, key: &str) -> Origin {
@@ -231,57 +216,4 @@ fn set_at(value: &mut Value, path: &[&str], new: Value) -> bool {
     }
     let Value::Dict(_, dict) = value else { return false };
     set_at(dict.entry((*key).to_owned()).or_insert_with(|| Value::from(Dict::new())), rest, new)
-}
-
-/// List items that were removed, so that messages can use the original indexes of the others.
-#[derive(Default)]
-struct RemovedItems(BTreeMap<String, BTreeSet<usize>>);
-
-impl RemovedItems {
-    /// Records that `key` was removed, if it is a list item.
-    fn record(&mut self, key: &str) {
-        let original = self.original_key(key);
-        if let Some((list, n)) = original.rsplit_once('.')
-            && let Ok(n) = n.parse()
-        {
-            self.0.entry(list.to_owned()).or_default().insert(n);
-        }
-    }
-
-    /// The key with the original indexes.
-    fn original_key(&self, key: &str) -> String {
-        let mut original = String::new();
-        for part in key.split('.') {
-            let number = part.parse::<usize>().ok().zip(self.0.get(&original));
-            let part = number.map_or(part.to_owned(), |(n, gone)| {
-                (0..).filter(|at| !gone.contains(at)).nth(n).unwrap_or(n).to_string()
-            });
-            if !original.is_empty() {
-                original.push('.');
-            }
-            original.push_str(&part);
-        }
-        original
-    }
-}
-
-/// Removes the value at `path`; false when there is none.
-fn remove_at(value: &mut Value, path: &[String]) -> bool {
-    let Some((key, rest)) = path.split_first() else { return false };
-    match value {
-        Value::Dict(_, dict) => match dict.get_mut(key) {
-            Some(inner) if !rest.is_empty() => remove_at(inner, rest),
-            _ => dict.remove(key).is_some(),
-        },
-        Value::Array(_, items) => {
-            let Some(at) = key.parse::<usize>().ok().filter(|at| *at < items.len()) else { return false };
-            if rest.is_empty() {
-                items.remove(at);
-                true
-            } else {
-                remove_at(&mut items[at], rest)
-            }
-        }
-        _ => false,
-    }
 }

@@ -7,6 +7,7 @@ mod billing;
 mod client_auth;
 mod discovery;
 mod http;
+mod lenient;
 mod list;
 mod litellm;
 mod load;

@@ -59,7 +59,10 @@ impl Problems {
 
     /// The warnings, each with its key.
     pub fn warnings(&self) -> Vec<String> {
-        self.warnings.iter().map(|(key, message)| format!("{key}: {message}")).collect()
+        let line = |(key, message): &(String, String)| {
+            if key.is_empty() { message.clone() } else { format!("{key}: {message}") }
+        };
+        self.warnings.iter().map(line).collect()
     }
 
     /// Adds all of `others`; `rename` maps their keys.

@@ -6,48 +6,46 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
+use super::lenient::{self, RemovedItems};
 use super::load::ConfigError;
-use super::problem::{Origin, Problem, Problems, describe};
+use super::problem::{Origin, Problem, Problems};
 use super::yaml::{self, LineColumn};
 
 /// A file that was read, with the place of each key.
 pub struct YamlFile<T> {
-    /// Its value.
+    /// Its value, without what does not fit.
     pub value: T,
     path: PathBuf,
     positions: HashMap<String, LineColumn>,
+    removed: RemovedItems,
 }
 
-impl<T: DeserializeOwned> YamlFile<T> {
-    /// Parses `text`, a mapping or nothing; `path` is for messages.
+impl<T: DeserializeOwned + Default> YamlFile<T> {
+    /// Parses `text`, a mapping or nothing; `path` is for messages. Returns the file, and what does not fit the type.
     ///
     /// # Errors
-    /// When it is not YAML, or does not fit the type. The message contains no value of the text.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let error = |at, key: &str, message| {
+    /// When it is not YAML. No message contains a value of the text.
+    pub fn parse(text: &str, path: &Path) -> Result<(Self, Problems), ConfigError> {
+        let error = |at, message| {
             let origin = Origin::File(path.to_owned(), at);
-            ConfigError(vec![Problem { origin, key: key.to_owned(), message }])
+            ConfigError(vec![Problem { origin, key: String::new(), message }])
         };
-        let document = yaml::parse(text).map_err(|wrong| error(wrong.at, "", wrong.message))?;
+        let document = yaml::parse(text).map_err(|wrong| error(wrong.at, wrong.message))?;
         let value = match document.value {
             None | Some(Value::Empty(..)) => Value::from(Dict::new()),
             Some(value @ Value::Dict(..)) => value,
-            Some(_) => return Err(error(None, "", "the file must be a YAML mapping".to_owned())),
+            Some(_) => return Err(error(None, "the file must be a YAML mapping".to_owned())),
         };
-        let positions = document.positions;
-        match value.deserialize() {
-            Ok(value) => Ok(Self { value, path: path.to_owned(), positions }),
-            Err(wrong) => {
-                let key = wrong.path.join(".");
-                Err(error(position(&positions, &key), &key, describe(&wrong.kind)))
-            }
-        }
+        let mut problems = Problems::default();
+        let (value, removed) = lenient::deserialize(value, &mut problems);
+        Ok((Self { value, path: path.to_owned(), positions: document.positions, removed }, problems))
     }
 }
 
 impl<T> YamlFile<T> {
-    /// These problems, each with its line.
-    pub fn error(&self, problems: Problems) -> ConfigError {
+    /// What does not fit the type, and what was found later, each with its line.
+    pub fn error(&self, mut problems: Problems, later: Problems) -> ConfigError {
+        problems.extend(later, |key| self.removed.original_key(key));
         let origin = |key: &str| Origin::File(self.path.clone(), position(&self.positions, key));
         ConfigError(problems.with_origins(origin))
     }

@@ -136,6 +136,7 @@ families! { BEFORE_COUNTERS
     STATE_ROWS_SKIPPED: Gauge "videogen_exporter_state_rows_skipped" [] "Rows of the state that could not be read and were set aside, since the start.";
     LOG_LINES_DROPPED: Counter "videogen_exporter_log_lines_dropped_total" [] "Log lines that were dropped because nobody read standard error in time.";
     ACCEPT_ERRORS: Counter "videogen_exporter_accept_errors_total" [] "Connections that could not be accepted, for example because too many files are open.";
+    WEB_CONFIG_RELOAD_SUCCESSFUL: Gauge "videogen_exporter_web_config_last_reload_successful" [] "1 if every file of --web.config.file is in force as it is now, 0 if an older one is. Absent without such a file.";
     AUTH_FAILURES: Counter "videogen_exporter_auth_failures_total" ["reason"] "Requests that were not authorized: missing (no key), wrong, rate_limited, scope (a key of other upstreams).";
     LOG_MESSAGES: Counter "videogen_exporter_log_messages_total" ["level"] "Log messages.";
 

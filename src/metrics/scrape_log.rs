@@ -23,6 +23,8 @@ pub struct ScrapeLog(Arc<Mutex<HashMap<String, Scraper>>>);
 #[derive(Debug)]
 struct Scraper {
     seen: Instant,
+    /// Its pages have only some upstreams.
+    is_limited: bool,
     /// Pages that it has read to their end.
     pages: u32,
     /// The last page.
@@ -44,15 +46,15 @@ impl ScrapeLog {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A Prometheus asks for a page.
-    pub fn begin(&self, scraper: &str, now: Instant) {
+    /// A Prometheus asks for a page; a limited one has only some upstreams.
+    pub fn begin(&self, scraper: &str, is_limited: bool, now: Instant) {
         let mut scrapers = self.scrapers();
         scrapers.retain(|_, scraper| now.saturating_duration_since(scraper.seen) < SEEN_FOR);
         if let Some(scraper) = scrapers.get_mut(scraper) {
             scraper.seen = now;
         } else if scrapers.len() < MAX_SCRAPERS {
             let (last, earlier) = (Published::new(), Published::new());
-            scrapers.insert(scraper.to_owned(), Scraper { seen: now, pages: 0, last, earlier });
+            scrapers.insert(scraper.to_owned(), Scraper { seen: now, is_limited, pages: 0, last, earlier });
         }
     }
 
@@ -69,6 +71,10 @@ impl ScrapeLog {
     pub fn read_by_all(&self, upstream: &str, now: Instant) -> Option<Instant> {
         let scrapers = self.scrapers();
         let seen = scrapers.values().filter(|scraper| now.saturating_duration_since(scraper.seen) < SEEN_FOR);
+        // Who never reads this upstream is not waited for.
+        let reads =
+            |scraper: &&Scraper| !scraper.is_limited || scraper.pages == 0 || scraper.last.contains_key(upstream);
+        let seen = seen.filter(reads);
         seen.map(|scraper| scraper.has_read(upstream)).min().flatten()
     }
 }
@@ -88,7 +94,7 @@ mod tests {
         let read = |second| log.read_by_all("u", at(second)).map(|read| (read - begun).as_secs());
         assert_eq!(read(0), None, "nobody scrapes");
         for second in [10, 25, 40, 55] {
-            log.begin("a", at(second));
+            log.begin("a", false, at(second));
             log.complete("a", page(second, begun));
         }
         assert_eq!(read(56), Some(55));
@@ -96,12 +102,12 @@ mod tests {
         // Another Prometheus has to read two pages first.
         let mut seen = Vec::new();
         for second in [60, 75, 90] {
-            log.begin("b", at(second));
+            log.begin("b", false, at(second));
             log.complete("b", page(second, begun));
             seen.push(read(second));
         }
         assert_eq!(seen, [None, Some(55), Some(55)]);
-        log.begin("a", at(100));
+        log.begin("a", false, at(100));
         log.complete("a", page(100, begun));
         assert_eq!(read(101), Some(90), "b has not read the last one");
         assert_eq!(read(395), Some(100), "b is gone");
@@ -111,7 +117,7 @@ mod tests {
     fn a_page_that_was_not_read_to_its_end_counts_for_nothing() {
         let (log, begun) = (ScrapeLog::default(), crate::clock::instant());
         for second in 0..9 {
-            log.begin("a", begun + Duration::from_secs(second));
+            log.begin("a", false, begun + Duration::from_secs(second));
         }
         assert_eq!(log.read_by_all("u", begun), None);
     }
@@ -120,7 +126,7 @@ mod tests {
     fn pretended_scrapers_use_little_memory() {
         let (log, begun) = (ScrapeLog::default(), crate::clock::instant());
         for n in 0..1000 {
-            log.begin(&n.to_string(), begun);
+            log.begin(&n.to_string(), false, begun);
         }
         assert_eq!(log.scrapers().len(), MAX_SCRAPERS);
     }

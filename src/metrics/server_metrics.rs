@@ -1,6 +1,6 @@
 //! The metrics of the HTTP server.
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::families;
 use crate::domain::enum_words::enum_words;
@@ -24,6 +24,8 @@ enum_words! {
 pub struct ServerMetrics {
     auth_failures: IntCounterVec,
     accept_errors: IntCounter,
+    /// Without a value until there is a web configuration.
+    web_config: IntGaugeVec,
 }
 
 impl Default for ServerMetrics {
@@ -45,12 +47,20 @@ impl ServerMetrics {
         let family = &families::ACCEPT_ERRORS;
         let accept_errors = IntCounter::new(family.name, family.help)?;
         registry.register(Box::new(accept_errors.clone()))?;
-        Ok(Self { auth_failures, accept_errors })
+        let family = &families::WEB_CONFIG_RELOAD_SUCCESSFUL;
+        let web_config = IntGaugeVec::new(Opts::new(family.name, family.help), &family.label_names())?;
+        registry.register(Box::new(web_config.clone()))?;
+        Ok(Self { auth_failures, accept_errors, web_config })
     }
 
     /// A connection could not be accepted.
     pub fn accept_failed(&self) {
         self.accept_errors.inc();
+    }
+
+    /// Whether the web configuration is in force as its files are now.
+    pub fn web_config_checked(&self, is_current: bool) {
+        self.web_config.with_label_values::<&str>(&[]).set(is_current.into());
     }
 
     /// A request was not authorized.

@@ -43,6 +43,11 @@ impl Permissions<'_> {
         self.entries().find(|key| key.may(Scope::Write) && key.is_for(upstream))
     }
 
+    /// Whether some entry is for every upstream.
+    pub fn have_every_upstream(&self) -> bool {
+        self.entries().any(|key| key.upstreams.is_empty())
+    }
+
     /// The entries.
     pub fn entries(&self) -> impl Iterator<Item = &ApiKey> {
         self.0.iter().copied()

@@ -1,5 +1,6 @@
 //! What a connection is doing, so that only those are closed that hold a permit for nothing.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,15 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection may wait for its next request: longer than usual scrape intervals.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// How long a client may take nothing of a response. Over HTTP/2 the connection itself can go on meanwhile.
+const STALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a connection may take to close once it is told to: over HTTP/2 its client has to confirm that.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Most of a response that is handed over at once, in bytes: over HTTP/2 all of it waits for the client in memory.
+const MAX_FRAME: usize = 16 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -50,6 +60,11 @@ struct State {
     checks: u32,
     /// Requests in progress.
     requests: usize,
+    /// Responses that are being sent, and for how many checks their clients have taken nothing.
+    sending: BTreeMap<u64, u32>,
+    next_response: u64,
+    /// How many checks ago it was told to close.
+    finishing: Option<u32>,
     /// It speaks HTTP/2, where bytes need not be of a request.
     is_http2: bool,
 }
@@ -60,10 +75,23 @@ impl State {
     }
 }
 
+/// Whether so many checks have lasted so long.
+fn have_lasted(checks: u32, limit: Duration) -> bool {
+    CHECK_INTERVAL * checks >= limit
+}
+
 impl Activity {
     /// Of a new connection: its first request must arrive soon.
     pub fn new(is_http2: bool) -> Self {
-        Self(Arc::new(Mutex::new(State { phase: Phase::Headers, checks: 0, requests: 0, is_http2 })))
+        Self(Arc::new(Mutex::new(State {
+            phase: Phase::Headers,
+            checks: 0,
+            requests: 0,
+            sending: BTreeMap::new(),
+            next_response: 0,
+            finishing: None,
+            is_http2,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -90,10 +118,19 @@ impl Activity {
     pub fn check(&self, are_permits_short: bool) -> Verdict {
         let mut state = self.state();
         state.checks += 1;
-        let lasted = CHECK_INTERVAL * state.checks;
+        for stalled in state.sending.values_mut() {
+            *stalled += 1;
+        }
+        if state.sending.values().any(|stalled| have_lasted(*stalled, STALL_TIMEOUT)) {
+            return Verdict::Drop;
+        }
         match state.phase {
-            Phase::Headers if lasted >= HEADER_TIMEOUT => Verdict::Drop,
-            Phase::Idle if are_permits_short || lasted >= IDLE_TIMEOUT => Verdict::Finish,
+            Phase::Headers if have_lasted(state.checks, HEADER_TIMEOUT) => Verdict::Drop,
+            Phase::Idle if are_permits_short || have_lasted(state.checks, IDLE_TIMEOUT) => {
+                let finishing = state.finishing.map_or(0, |checks| checks + 1);
+                state.finishing = Some(finishing);
+                if have_lasted(finishing, FINISH_TIMEOUT) { Verdict::Drop } else { Verdict::Finish }
+            }
             _ => Verdict::Keep,
         }
     }
@@ -109,6 +146,76 @@ impl Drop for RequestGuard {
         if state.requests == 0 {
             state.begin(Phase::Idle);
         }
+    }
+}
+
+/// The body of a response while it is sent: what its client does not take is noticed.
+pub struct ResponseBody {
+    body: Body,
+    /// What is to be handed over next.
+    rest: Bytes,
+    id: u64,
+    guard: RequestGuard,
+}
+
+impl ResponseBody {
+    /// Of the response to a request.
+    pub fn new(body: Body, guard: RequestGuard) -> Self {
+        let id = {
+            let mut state = guard.0.state();
+            state.next_response += 1;
+            let id = state.next_response;
+            state.sending.insert(id, 0);
+            id
+        };
+        Self { body, rest: Bytes::new(), id, guard }
+    }
+
+    fn next_part(&mut self) -> Frame<Bytes> {
+        let length = self.rest.len().min(MAX_FRAME);
+        Frame::data(self.rest.split_to(length))
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.guard.0.state().sending.remove(&self.id);
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // It is asked for more when the last part was taken.
+        self.guard.0.state().sending.insert(self.id, 0);
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.next_part())));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Poll::Ready(Some(Ok(frame))) = polled else { return polled };
+        match frame.into_data() {
+            Ok(data) => {
+                self.rest = data;
+                Poll::Ready(Some(Ok(self.next_part())))
+            }
+            Err(other) => Poll::Ready(Some(Ok(other))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut own = SizeHint::new();
+        own.set_lower(hint.lower() + rest);
+        if let Some(upper) = hint.upper() {
+            own.set_upper(upper + rest);
+        }
+        own
     }
 }
 
@@ -230,5 +337,30 @@ mod tests {
         assert!((0..9).all(|_| activity.check(false) == Verdict::Keep));
         activity.on_bytes();
         assert_eq!(checks(&activity, false), (141, Verdict::Finish), "a ping neither closes nor extends it");
+    }
+
+    #[test]
+    fn a_client_that_neither_takes_a_response_nor_closes_is_dropped() {
+        let activity = Activity::new(true);
+        let handled = activity.begin_request();
+        assert_eq!(checks(&activity, true), (0, Verdict::Keep), "a request may take long to handle");
+        drop(activity.begin_request());
+        let mut body = ResponseBody::new(Body::from(vec![b'x'; 3 * MAX_FRAME + 1]), handled);
+        let mut take = || {
+            let polled = Pin::new(&mut body).poll_frame(&mut Context::from_waker(std::task::Waker::noop()));
+            let Poll::Ready(Some(Ok(frame))) = polled else { return 0 };
+            frame.into_data().unwrap().len()
+        };
+        let mut taken = 0;
+        for expected in [MAX_FRAME, MAX_FRAME, MAX_FRAME, 1] {
+            assert!((0..14).all(|_| activity.check(true) == Verdict::Keep), "it is slow");
+            assert_eq!(take(), expected);
+            taken += expected;
+        }
+        assert_eq!(taken as u64 + body.size_hint().exact().unwrap(), 3 * MAX_FRAME as u64 + 1);
+        assert_eq!(checks(&activity, false), (15, Verdict::Drop), "nothing more is taken");
+        drop(body);
+        assert!((0..5).all(|_| activity.check(true) == Verdict::Finish));
+        assert_eq!(activity.check(true), Verdict::Drop, "it does not close");
     }
 }

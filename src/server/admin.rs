@@ -108,7 +108,7 @@ mod tests {
         let agent = Arc::new(Agent::new(Arc::new(store), metrics));
         let (sender, mut requests) = mpsc::channel(1);
         let web = WebOptions { enable_lifecycle: true, ..WebOptions::default() };
-        let handle = Arc::new(Handle::new(agent, Liveness::default(), web, Some(sender)));
+        let handle = Arc::new(Handle::new(agent, Liveness::default(), web, Vec::new(), Some(sender)));
         let ask = || reload(State(handle.clone()), HeaderMap::new());
         let (first, ()) = tokio::join!(ask(), async {
             let reply = requests.recv().await.unwrap().unwrap();

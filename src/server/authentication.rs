@@ -19,6 +19,8 @@ use super::web::WebConfig;
 use crate::config::{ApiKey, Scope};
 use crate::metrics::AuthFailure;
 
+const RELOAD_PATH: &str = "/-/reload";
+
 /// Longest name and password that are looked at, in bytes.
 const MAX_LOGIN: usize = 4096;
 
@@ -85,38 +87,45 @@ async fn find_viewer(
     let needs_key = keys.iter().any(|key| key.may(Scope::Read));
     let is_open = matches!(path, "/-/healthy" | "/-/ready") || path.starts_with("/webhooks/");
     // The script has nothing to hide, and a reload is allowed by an option of its own.
-    let is_harmless = matches!(path, SCRIPT_PATH | "/-/reload");
+    let is_harmless = matches!(path, SCRIPT_PATH | RELOAD_PATH);
     if is_open || !needs_login && (!needs_key || is_harmless) {
         return Ok((false, Viewer::EVERYTHING));
     }
     let no_client = || HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "the client of the request is not known");
     let client = client.ok_or_else(no_client)?;
+    let is_write = path.starts_with("/api/") && matches!(*method, Method::POST | Method::DELETE);
     if needs_login && let Some((name, password)) = basic_login(headers) {
+        if is_write {
+            let message =
+                "a login only reads; to change tasks, send an API key with scope write as `Authorization: Bearer KEY`";
+            return Err(HttpError::new(StatusCode::FORBIDDEN, message));
+        }
         handle.access.check_login(&web.users, client, (&name, &password)).await?;
         return Ok((true, Viewer::EVERYTHING));
     }
     if keys.is_empty() || bearer_key(headers).is_none() {
         let message = match (needs_login, needs_key) {
-            (true, false) => "a login is needed: send a name and a password of the web configuration",
+            _ if is_write => "an API key with scope write is needed; send it as `Authorization: Bearer KEY`",
+            _ if path == RELOAD_PATH => "a login of the web configuration is needed",
+            (true, false) => "a login of the web configuration is needed; send it as `Authorization: Basic …`",
             (true, true) => "a login of the web configuration is needed, or an API key with scope read",
             (false, _) => "an API key with scope read is needed; send it as `Authorization: Bearer KEY`",
         };
         return Err(HttpError::new(StatusCode::UNAUTHORIZED, message));
     }
     let permissions = handle.access.find_permissions(keys, client, headers).await?;
-    let is_write = path.starts_with("/api/") && matches!(*method, Method::POST | Method::DELETE);
     if is_write {
         // Its route checks what may be changed.
         return Ok((true, Viewer::EVERYTHING));
     }
     let readable: Vec<ApiKey> = permissions.entries().filter(|key| key.may(Scope::Read)).cloned().collect();
-    if readable.is_empty() || path == "/-/reload" {
-        handle.access.report(client, AuthFailure::Scope);
-        let message =
-            "this API key may not do this: its entry in api.authorization lacks the scope read, or a login is needed";
-        return Err(HttpError::new(StatusCode::FORBIDDEN, message));
-    }
-    Ok((true, Viewer::of_keys(readable)))
+    let refused = match (path, readable.is_empty()) {
+        (RELOAD_PATH, _) => "an API key may not reload the configuration; a login of the web configuration may",
+        (_, true) => "this API key may not read: its entry in api.authorization lacks the scope read",
+        _ => return Ok((true, Viewer::of_keys(readable))),
+    };
+    handle.access.report(client, AuthFailure::Scope);
+    Err(HttpError::new(StatusCode::FORBIDDEN, refused))
 }
 
 /// The name and password of a request (RFC 7617).

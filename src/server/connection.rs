@@ -1,9 +1,11 @@
 //! One connection: its TLS, its requests, and when it is closed.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::ready;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,12 +20,15 @@ use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, PollSemaphore};
 use tower_service::Service as _;
 
-use super::activity::{Activity, CHECK_INTERVAL, HoldingBody, Verdict, WatchedStream};
+use super::activity::{Activity, CHECK_INTERVAL, ResponseBody, Verdict, WatchedStream};
 use super::listener::Stream;
+use super::log_interval::LogInterval;
+use super::unread::SharedBody;
 use super::web::WebSource;
+use crate::clock;
 
 /// Largest headers of a request, in bytes.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -48,13 +53,14 @@ pub struct Port {
     router: Router,
     /// Held while a handshake computes: one at a time, so that very many leave time to those who are connected.
     handshake: Arc<Semaphore>,
+    failed: Arc<LogInterval>,
     stop: CancellationToken,
 }
 
 impl Port {
     /// Serves `router` until `stop`.
     pub fn new(web: Arc<WebSource>, router: Router, stop: CancellationToken) -> Self {
-        Self { web, router, handshake: Arc::new(Semaphore::new(1)), stop }
+        Self { web, router, handshake: Arc::new(Semaphore::new(1)), failed: Arc::default(), stop }
     }
 }
 
@@ -77,8 +83,17 @@ impl Connection {
         };
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, accept_tls(stream, tls, &port.handshake));
         // A client that does not finish it, or speaks plain HTTP, gets no answer.
-        let Some(Ok(Ok((stream, is_http2)))) = port.stop.run_until_cancelled(handshake).await else { return };
-        serve_requests(stream, is_http2, (address, port), are_permits_short).await;
+        let error = match port.stop.run_until_cancelled(handshake).await {
+            Some(Ok(Ok((stream, is_http2)))) => {
+                return serve_requests(stream, is_http2, (address, port), are_permits_short).await;
+            }
+            Some(Ok(Err(error))) => error.to_string(),
+            Some(Err(_)) => format!("it has not ended within {} s", HANDSHAKE_TIMEOUT.as_secs()),
+            None => return,
+        };
+        if port.failed.is_due(clock::instant()) {
+            tracing::warn!(client.address = %address, error, "TLS handshake failed; more of them are not logged for a minute");
+        }
     }
 }
 
@@ -86,19 +101,20 @@ impl Connection {
 async fn accept_tls(
     stream: impl Stream,
     config: Arc<ServerConfig>,
-    turn: &Semaphore,
+    turn: &Arc<Semaphore>,
 ) -> io::Result<(impl Stream, bool)> {
     // A slow client is waited for before it takes a turn.
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
     let mut accepting = pin!(hello.into_stream(config));
-    let permit = turn.acquire().await;
-    // The first step has what is costly: the key exchange and the signature.
-    let first = futures_util::poll!(accepting.as_mut());
-    drop(permit);
-    let stream = match first {
-        std::task::Poll::Ready(accepted) => accepted?,
-        std::task::Poll::Pending => accepting.await?,
-    };
+    // Each step may have what is costly: a key exchange, a signature, the certificate of a client.
+    let mut turn = PollSemaphore::new(turn.clone());
+    let stream = poll_fn(|cx| {
+        let permit = ready!(turn.poll_acquire(cx));
+        let polled = accepting.as_mut().poll(cx);
+        drop(permit);
+        polled
+    })
+    .await?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok((stream, is_http2))
 }
@@ -117,12 +133,16 @@ async fn serve_requests(
         let guard = begun.begin_request();
         let (mut router, web) = (router.clone(), web.clone());
         async move {
-            let mut request: Request = request.map(Body::new);
+            let (parts, body) = request.into_parts();
+            let is_continue_expected = parts.headers.contains_key(header::EXPECT);
+            let body = SharedBody::new(body);
+            let mut request = Request::from_parts(parts, Body::new(body.clone()));
             request.extensions_mut().insert(Peer(address.to_canonical()));
             request.extensions_mut().insert(web.get().await);
             name_host(&mut request);
             let response = router.call(request).await;
-            response.map(|response| response.map(|body| Body::new(HoldingBody::new(body, guard))))
+            body.discard(is_continue_expected).await;
+            response.map(|response| response.map(|body| Body::new(ResponseBody::new(body, guard))))
         }
     });
     let builder = builder(is_http2);

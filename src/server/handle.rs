@@ -12,6 +12,7 @@ use super::browser::AllowedHosts;
 use super::client::{Network, TrustedProxies};
 use super::client_permits::ClientPermits;
 use super::error::HttpError;
+use super::web::WebSource;
 use crate::agent::Agent;
 use crate::config::{ApiKey, Config};
 use crate::liveness::Liveness;
@@ -81,6 +82,8 @@ pub struct Handle {
     pub route_prefix: String,
     /// What every link on a page begins with.
     pub link_prefix: String,
+    /// The web configuration of each listener.
+    web_sources: Vec<Arc<WebSource>>,
     /// Receives requests for a reload; `None` without a configuration file.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
     /// Held while a request reloads: a second one is refused.
@@ -109,6 +112,7 @@ impl Handle {
         agent: Arc<Agent>,
         liveness: Liveness,
         web: WebOptions,
+        web_sources: Vec<Arc<WebSource>>,
         reload: Option<mpsc::Sender<ReloadRequest>>,
     ) -> Self {
         let access = Access::new(agent.metrics().clone());
@@ -122,6 +126,7 @@ impl Handle {
             grafana_url: web.grafana_url,
             route_prefix: web.route_prefix,
             link_prefix: web.link_prefix,
+            web_sources,
             reload,
             reloading: tokio::sync::Mutex::default(),
             registering: tokio::sync::Mutex::default(),
@@ -142,6 +147,14 @@ impl Handle {
             *self.api_keys.write().unwrap_or_else(PoisonError::into_inner) = config.api.clone().into();
         }
         *self.active.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// Exports whether the web configurations are in force as their files are now.
+    pub fn export_web_config(&self) {
+        let states: Vec<bool> = self.web_sources.iter().filter_map(|source| source.is_stale()).collect();
+        if !states.is_empty() {
+            self.agent.metrics().server.web_config_checked(!states.contains(&true));
+        }
     }
 
     /// The keys of the API.

@@ -1,8 +1,9 @@
 //! Sockets that the port listens on: of TCP, of a path, or from systemd.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -105,7 +106,8 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // On failure the system's default size applies.
+                // On failure the system's defaults apply. Without delay, because a handshake and headers are small.
+                let _ = stream.set_nodelay(true);
                 let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
                 Ok((Box::new(stream), peer.ip()))
             }
@@ -114,6 +116,16 @@ impl Listener {
                 let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
                 Ok((Box::new(stream), Ipv4Addr::LOCALHOST.into()))
             }
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    /// Where it listens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address() {
+            Some(address) => write!(f, "{address}"),
+            None => f.write_str(&self.name),
         }
     }
 }
@@ -136,7 +148,13 @@ async fn bind_path(path: &Path) -> anyhow::Result<UnixListener> {
             Err(_) => {}
         }
     }
-    Ok(UnixListener::bind(path)?)
+    let listener = UnixListener::bind(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => anyhow::anyhow!("the folder does not exist; create it first"),
+        _ => error.into(),
+    })?;
+    // Connecting needs the right to write: the permissions of the folder decide who may, as they do for other users' proxies.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
 }
 
 #[cfg(test)]
@@ -150,6 +168,7 @@ mod tests {
         let name = format!("unix:{}", path.display());
         let first = Listener::bind(&name).await.unwrap();
         assert!(first.is_local() && first.address().is_none());
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o666, "the folder decides");
         let error = format!("{:#}", Listener::bind(&name).await.unwrap_err());
         assert!(error.contains("another process listens there") && error.contains(&name), "{error}");
         drop(first);

@@ -10,6 +10,7 @@ mod client;
 mod client_permits;
 mod connection;
 mod error;
+mod exposure;
 mod guards;
 mod handle;
 mod listener;
@@ -23,6 +24,7 @@ mod registration;
 mod scrape;
 mod serve;
 mod tasks;
+mod unread;
 mod viewer;
 mod web;
 mod webhooks;
@@ -40,6 +42,7 @@ use error::HttpError;
 
 pub use browser::{ExternalUrl, parse_external_url, parse_grafana_url, parse_host, parse_prefix};
 pub use client::Network;
+pub use exposure::{Exposure, is_readable_by_all, warnings_of_address};
 pub use handle::{Handle, ReloadRequest, WebOptions};
 pub use listener::Listener;
 pub use serve::serve;
@@ -66,14 +69,14 @@ pub fn router(handle: Arc<Handle>) -> Router {
         HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not accept this method; see the Allow header")
     };
     let router = router.fallback(async || HttpError::unknown_path()).method_not_allowed_fallback(wrong_method);
-    let prefix = handle.route_prefix.clone();
+    let prefixes = (handle.route_prefix.clone(), handle.link_prefix.clone());
     // The last layer is the outermost.
     let router = router
         .with_state(handle.clone())
         .layer(middleware::from_fn_with_state(handle.clone(), guards::refuse_foreign_sites))
         .layer(middleware::from_fn_with_state(handle.clone(), authentication::authenticate))
         .layer(middleware::from_fn_with_state(handle, guards::limit_client));
-    let router = if prefix.is_empty() { router } else { prefix::below(prefix, router) };
+    let router = if prefixes.0.is_empty() { router } else { prefix::below(prefixes, router) };
     router.layer(middleware::from_fn(set_security_headers))
 }
 

@@ -8,10 +8,10 @@ use tower_service::Service as _;
 
 use super::error::HttpError;
 
-/// Serves `inner` below the prefix, which begins with a slash and does not end with one.
-pub fn below(prefix: String, inner: Router) -> Router {
+/// Serves `inner` below the prefix, which begins with a slash and does not end with one; its links are below another one.
+pub fn below((prefix, link): (String, String), inner: Router) -> Router {
     Router::new().fallback(move |mut request: Request| {
-        let (prefix, mut inner) = (prefix.clone(), inner.clone());
+        let (prefix, link, mut inner) = (prefix.clone(), link.clone(), inner.clone());
         async move {
             match strip(request.uri(), &prefix) {
                 Stripped::Uri(uri) => {
@@ -19,7 +19,7 @@ pub fn below(prefix: String, inner: Router) -> Router {
                     let Ok(response) = inner.call(request).await;
                     response
                 }
-                Stripped::Start => Redirect::to(&format!("{prefix}/")).into_response(),
+                Stripped::Start => Redirect::to(&format!("{link}/")).into_response(),
                 Stripped::Other => outside(&prefix),
             }
         }

@@ -121,6 +121,11 @@ async fn register_all(handle: &Handle, client: Client, headers: &HeaderMap, item
                 batch.indexes.push(index);
                 batch.tasks.push(task);
             }
+            // A key for some upstreams is not told which others there are.
+            Err(("upstream", _)) if !permissions.have_every_upstream() => {
+                is_forbidden = true;
+                errors.push(Item { index, key: "upstream", message: NO_ACCESS.to_owned() });
+            }
             Err((key, message)) => errors.push(Item { index, key, message }),
         }
     }

@@ -104,6 +104,7 @@ pub async fn metrics(
         let text = "too many scrapes are in progress; retry after 5 seconds\n";
         return (StatusCode::SERVICE_UNAVAILABLE, retry_after, text).into_response();
     };
+    handle.export_web_config();
     let begun = clock::instant();
     // HTTP allows a list to be split over several headers of one name.
     let accepted = |name: HeaderName| {
@@ -117,7 +118,7 @@ pub async fn metrics(
     let views = viewer.limit(agent.views());
     let scraper = headers.contains_key(PROMETHEUS_HEADER).then(|| {
         let name = format!("{address} {} {}", accepted(header::USER_AGENT), viewer.identity());
-        agent.metrics().scrapes.begin(&name, begun);
+        agent.metrics().scrapes.begin(&name, viewer.is_limited(), begun);
         let published = views.iter().filter_map(|view| Some((view.upstream.clone(), view.published?)));
         (name, published.collect())
     });

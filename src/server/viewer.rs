@@ -37,7 +37,10 @@ impl Viewer {
     pub fn limit(&self, views: Vec<Arc<UpstreamView>>) -> Vec<Arc<UpstreamView>> {
         let Some(keys) = &self.0 else { return views };
         let may_see = |view: &&Arc<UpstreamView>| keys.iter().any(|key| key.is_for(&view.upstream));
-        views.iter().filter(may_see).map(|view| Arc::new(only(view, keys))).collect()
+        let own = views.iter().filter(may_see).map(|view| Arc::new(only(view, keys)));
+        // Which other upstreams there are is not told, either.
+        let has_something = |view: &Arc<UpstreamView>| view.task_count > 0 || view.counters.sets().next().is_some();
+        own.filter(has_something).collect()
     }
 
     /// Tells apart what different keys see.

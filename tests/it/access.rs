@@ -150,6 +150,8 @@ async fn a_login_sees_everything_and_a_key_stands_in_for_it() {
     assert_ne!(ask(at, "POST /-/reload", &basic("dave", "dave123"), "").await.status, 401);
     assert_eq!(ask(at, "POST /api/v1/tasks", &bearer("writer-0123456789"), TASK).await.status, 200);
     assert_eq!(ask(at, "POST /api/v1/tasks", &bearer("reader-0123456789"), TASK).await.status, 403);
+    let by_login = ask(at, "POST /api/v1/tasks", &basic("dave", "dave123"), TASK).await;
+    assert!(by_login.status == 403 && by_login.body.contains("API key with scope write"), "{}", by_login.body);
     assert_eq!(ask(at, "GET /-/healthy", "", "").await.status, 200);
     assert_eq!(ask(at, "GET /-/page.js", "", "").await.status, 401);
     assert_eq!(ask(at, "POST /webhooks/red/secret", "", "{}").await.status, 404);
@@ -232,19 +234,37 @@ fn check_says_who_may_read_and_how_prometheus_scrapes_then() {
     assert!(!said.contains("warning: --web") && !said.contains("scrape_configs"), "{said}");
     for address in ["0.0.0.0:10470", ":10470", "[::]:10470", "exporter.example.com:1"] {
         let (_, said) = check(WRITER, &[&format!("--web.listen-address={address}")]);
-        assert_eq!(said.matches("warning: --web.listen-address").count(), 1, "{said}");
+        assert_eq!(said.matches("anyone who can reach this address can read").count(), 1, "{said}");
+        assert_eq!(said.matches("are sent to this address without TLS").count(), 1, "{said}");
     }
     let (_, said) = check(&[READER, GROWTH].join(", "), &["--web.listen-address=:10470"]);
-    assert!(!said.contains("warning: --web.listen"), "{said}");
+    assert!(!said.contains("anyone who can reach") && said.contains("HTTP, read by 2 keys"), "{said}");
+    assert!(said.contains("warning: api.authorization.1.labels: this key reads no counters"), "{said}");
     let expected = "scrape_configs:\n  - job_name: videogen-exporter\n    authorization: { credentials_file: \"reader.key\" }\n    \
-        static_configs: [{ targets: ['localhost:10470'] }]\n  - job_name: videogen-exporter-2\n    \
+        static_configs: [{ targets: ['HOST_OF_THE_EXPORTER:10470'] }]\n  - job_name: videogen-exporter-2\n    \
         authorization: { credentials_file: \"growth.key\" }  # only tasks with team=growth\n";
     assert!(said.contains(expected), "{said}");
     let web = users(folder.path(), &[("prometheus", "x")]);
-    let (code, said) = check("", &[&format!("--web.config.file={}", web.display())]);
+    let prefix = "--web.external-url=https://exporter.example.com/videogen/";
+    let (code, said) = check(READER, &[&format!("--web.config.file={}", web.display()), prefix]);
     let expected = "    basic_auth: { username: \"prometheus\", password_file: videogen-password }\n";
     assert!(code == Some(0) && said.contains(expected), "{said}");
-    assert!(said.contains("warning: --web.config.file: basic_auth_users: passwords are sent without TLS"), "{said}");
+    assert!(said.contains("HTTP, read by 1 users and 1 keys") && said.contains("\"reader.key\""), "{said}");
+    assert_eq!(said.matches("metrics_path: /videogen/metrics\n").count(), 2, "{said}");
+    fs::write(
+        at("wrong.yml"),
+        "a: 1\ntls_server_config: {b: 2, min_version: TLS1, cert_file: x}\nbasic_auth_users: {c: d}\n",
+    )
+    .unwrap();
+    let (_, said) = check("", &[&format!("--web.config.file={}", at("wrong.yml"))]);
+    for part in [
+        ":1:1: a: unknown key",
+        ":2:21: tls_server_config.b: unknown key",
+        ":2:27: tls_server_config.min_version: unknown TLS version",
+        ":3:20: basic_auth_users.c: not a bcrypt",
+    ] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
     for (value, expected, message) in [
         ("127.0.0.1:1=x.yml", 2, "there is no --web.listen-address=127.0.0.1:1"),
         ("no/such.yml", 1, "no/such.yml: cannot read the file"),

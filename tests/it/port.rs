@@ -173,7 +173,53 @@ async fn client_certificates_are_checked_as_the_kinds_say() {
             let answer = client(&running, &ca.file, own, 0).send(&get("metrics", None), None).await;
             assert_eq!(answer.is_ok(), accepted.contains(&name), "{kind} with {name}: {answer:?}");
         }
+        if kind == "RequireAndVerifyClientCert" {
+            // A file that is half written, as it may be for a moment, does not let everybody in.
+            fs::write(at("web.yml"), "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n").unwrap();
+            tokio::time::sleep(Duration::from_millis(1300)).await;
+            for _ in 0..3 {
+                assert!(client(&running, &ca.file, None, 0).send(&get("metrics", None), None).await.is_err());
+            }
+            let page = client(&running, &ca.file, Some("prometheus"), 0).send(&get("metrics", None), None).await;
+            let page = String::from_utf8(page.unwrap().body.unwrap()).unwrap();
+            assert!(page.contains("videogen_exporter_web_config_last_reload_successful 0\n"), "{page}");
+        }
     }
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http2_a_client_that_takes_nothing_is_closed() {
+    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+    let folder = tempfile::tempdir().unwrap();
+    let ca = Ca::new(folder.path(), "ca");
+    ca.sign_server("server");
+    let web = folder.path().join("web.yml");
+    fs::write(&web, "tls_server_config: {cert_file: server.crt, key_file: server.key}\n").unwrap();
+    let running = start(folder.path(), &[format!("--web.config.file={}", web.display())]);
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&ca.file).unwrap()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+    // The window of each stream is 0: a response has headers and no body.
+    let settings = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let request = frame(1, 5, 1, b"\x82\x87\x01\x01x\x04\x08/metrics");
+    let preface: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    stream.write_all(&[preface, &settings, &request].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    assert!(closed.is_ok() && answer.windows(5).any(|bytes| bytes[3] == 1), "no headers came, or it is still open");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,6 +255,28 @@ async fn http2_is_spoken_over_tls_and_a_slow_or_plain_client_gets_nothing() {
     // It is closed after ten seconds, without a word.
     let _ = tokio::time::timeout(PATIENCE, slow.read_to_end(&mut answer)).await.unwrap();
     assert!(answer.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_arrives_although_the_body_was_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let ca = Ca::new(folder.path(), "ca");
+    ca.sign_server("server");
+    let tls = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n";
+    for (http2, size) in [(true, 60), (true, 40_000), (false, 60), (false, 40_000), (false, 900_000)] {
+        fs::write(at("web.yml"), format!("{tls}http_server_config: {{http2: {http2}}}\n")).unwrap();
+        let running = start(folder.path(), &[format!("--web.config.file={}", at("web.yml").display())]);
+        for n in 0..15 {
+            let client = client(&running, &ca.file, None, 0);
+            for path in ["api/v1/tasks", "webhooks/a/wrong", "-/reload", "nothing"] {
+                let body = Some("x".repeat(size));
+                let request = Request { method: http::Method::Post, body, ..Request::get(path.split('/')) };
+                let status = client.send(&request, None).await.map(|response| response.status);
+                assert!(matches!(status, Ok(403..=405)), "{n}: HTTP/2 {http2}, {size} bytes to {path}: {status:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,7 +361,7 @@ async fn below_a_prefix_every_link_and_redirect_is_right() {
             for path in ["/", route] {
                 let answer = ask(exporter.address, &format!("GET {path}"), "", "").await;
                 assert!(
-                    answer.status == 303 && answer.head.contains(&format!("location: {route}/")),
+                    answer.status == 303 && answer.head.contains(&format!("location: {link}/\r")),
                     "{}",
                     answer.head
                 );

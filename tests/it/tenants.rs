@@ -293,5 +293,11 @@ async fn a_bound_key_registers_with_its_labels_and_its_limit_tells_nothing() {
     for id in ["c", "theirs"] {
         assert_eq!(register(json!({"upstream": "red", "task_id": id})).await.0, 429, "{id}");
     }
+    let answer = async |upstream: &str| {
+        let item = json!({"upstream": upstream, "task_id": "x"});
+        let answer = ask(exporter.address, "POST /api/v1/tasks", &bearer(&key("growth-red")), &item.to_string()).await;
+        (answer.status, answer.body)
+    };
+    assert_eq!(answer("blue").await, answer("nothing").await, "which other upstreams there are is not told");
     exporter.stop().await;
 }

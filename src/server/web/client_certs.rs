@@ -60,19 +60,24 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// Accepts certificates by the CAs in `trusted`; with `allowed_sans`, only those that have one of these names.
+    /// Accepts certificates by the CAs in `trusted`, which are of the file itself or of the system; with `allowed_sans`, only those that have one of these names.
     ///
     /// # Errors
     /// When one of `trusted` is no certificate.
     pub fn new(
         policy: Policy,
-        trusted: Vec<CertificateDer<'static>>,
+        (trusted, is_own): (Vec<CertificateDer<'static>>, bool),
         allowed_sans: Vec<String>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
-        for certificate in &trusted {
-            roots.add(certificate.clone()).map_err(|error| error.to_string())?;
+        if is_own {
+            for certificate in &trusted {
+                roots.add(certificate.clone()).map_err(|error| error.to_string())?;
+            }
+        } else {
+            // Those of the system that cannot be read are not the fault of the file.
+            roots.add_parsable_certificates(trusted.iter().cloned());
         }
         let chains = if roots.is_empty() || !policy.verifies {
             None

@@ -30,9 +30,9 @@ impl Files {
         (path, read)
     }
 
-    /// Whether every file is still what it was.
+    /// Whether every file is still what it was; false when none was read.
     pub fn are_unchanged(&self) -> bool {
-        self.seen.iter().all(|(path, seen)| *seen == state(&files::read(path, MAX_SIZE)))
+        !self.seen.is_empty() && self.seen.iter().all(|(path, seen)| *seen == state(&files::read(path, MAX_SIZE)))
     }
 }
 

@@ -10,4 +10,4 @@ mod users;
 
 pub use settings::WebConfig;
 pub use source::WebSource;
-pub use users::{PasswordHash, Users};
+pub use users::{PasswordHash, SLOW_COST, Users};

@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use serde::Deserialize;
 
 use super::files::Files;
-use super::tls::TlsServerConfig;
+use super::tls::{ClientCerts, TlsServerConfig};
 use super::users::Users;
 use crate::config::{ConfigDuration, ConfigError, Problems, Text, YamlFile};
 
@@ -59,8 +59,8 @@ struct RateLimitConfig {
 pub struct WebConfig {
     /// TLS; without it, the port speaks plain HTTP.
     pub tls: Option<Arc<ServerConfig>>,
-    /// Whether every client has to send a certificate.
-    pub requires_client_certs: bool,
+    /// What clients have to prove with certificates.
+    pub client_certs: ClientCerts,
     /// Who may log in; if there is somebody, everybody has to.
     pub users: Users,
     /// Headers of every answer.
@@ -76,7 +76,7 @@ impl WebConfig {
     pub fn none() -> Self {
         Self {
             tls: None,
-            requires_client_certs: false,
+            client_certs: ClientCerts::default(),
             users: Users::none(),
             headers: Vec::new(),
             limiter: None,
@@ -94,7 +94,18 @@ impl WebConfig {
 
     /// Whether somebody who is not known can ask for something.
     pub fn is_open(&self) -> bool {
-        self.users.is_empty() && !self.requires_client_certs
+        self.users.is_empty() && !(self.client_certs.are_required && self.client_certs.are_verified)
+    }
+
+    /// What protects the port, and whether it does.
+    pub fn protections(&self) -> [(&'static str, bool); 5] {
+        [
+            ("basic_auth_users", !self.users.is_empty()),
+            ("TLS", self.tls.is_some()),
+            ("client_auth_type that requires a certificate", self.client_certs.are_required),
+            ("client_auth_type that verifies certificates", self.client_certs.are_verified),
+            ("client_allowed_sans", self.client_certs.have_allowed_names),
+        ]
     }
 }
 
@@ -108,33 +119,34 @@ pub fn load(path: &Path) -> (Files, Result<WebConfig, ConfigError>) {
         String::from_utf8(bytes).map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8"))
     });
     let checked = match text {
-        Ok(text) => YamlFile::parse(&text, path).and_then(|file| check(&file, &mut files)),
+        Ok(text) => YamlFile::parse(&text, path).and_then(|(file, misfits)| check(&file, misfits, &mut files)),
         Err(error) => Err(ConfigError::of_file(path, format!("cannot read the file: {error}"))),
     };
     (files, checked)
 }
 
-fn check(file: &YamlFile<WebFile>, files: &mut Files) -> Result<WebConfig, ConfigError> {
+fn check(file: &YamlFile<WebFile>, misfits: Problems, files: &mut Files) -> Result<WebConfig, ConfigError> {
     let mut problems = Problems::default();
     let WebFile { tls_server_config, http_server_config, basic_auth_users, rate_limit } = &file.value;
     let default = HttpServerConfig::default();
     let http = http_server_config.as_ref().unwrap_or(&default);
     let tls = tls_server_config.as_ref();
-    let requires_client_certs = tls.is_some_and(TlsServerConfig::requires_client_certs);
+    let client_certs = tls.map(TlsServerConfig::client_certs).unwrap_or_default();
     let tls = tls.and_then(|tls| tls.check(http.http2, files, &mut problems));
     let users = basic_auth_users
         .as_ref()
         .map_or_else(Users::none, |users| Users::check(users, "basic_auth_users", &mut problems));
     let headers = check_headers(http, &mut problems);
     let limiter = rate_limit.as_ref().and_then(|limit| limit.check(&mut problems));
-    if !users.is_empty() && tls.is_none() && problems.is_empty() {
-        problems.warn("basic_auth_users", "passwords are sent without TLS: whoever can read the traffic can read them");
+    if tls_server_config.is_none() && http_server_config.is_none() && basic_auth_users.is_none() && rate_limit.is_none()
+    {
+        problems.warn("", "the file sets nothing");
     }
-    if problems.is_empty() {
+    if problems.is_empty() && misfits.is_empty() {
         let warnings = problems.warnings();
-        return Ok(WebConfig { tls, requires_client_certs, users, headers, limiter, warnings });
+        return Ok(WebConfig { tls, client_certs, users, headers, limiter, warnings });
     }
-    Err(file.error(problems))
+    Err(file.error(misfits, problems))
 }
 
 fn check_headers(http: &HttpServerConfig, problems: &mut Problems) -> Vec<(HeaderName, HeaderValue)> {

@@ -20,10 +20,9 @@ struct Current {
     config: Arc<WebConfig>,
     /// What it was read from.
     files: Files,
+    /// The files are not valid now: an older configuration is in force.
+    is_stale: bool,
 }
-
-/// Why a changed file is not used although it is valid.
-const LESS: &str = "the file has no logins or no TLS any more; restart the exporter if that is meant";
 
 impl WebSource {
     /// Plain HTTP for everybody.
@@ -41,7 +40,11 @@ impl WebSource {
     }
 
     fn new(file: Option<PathBuf>, config: WebConfig, files: Files) -> Self {
-        Self { file, recheck: Recheck::default(), current: Mutex::new(Current { config: Arc::new(config), files }) }
+        Self {
+            file,
+            recheck: Recheck::default(),
+            current: Mutex::new(Current { config: Arc::new(config), files, is_stale: false }),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
@@ -62,6 +65,11 @@ impl WebSource {
         self.lock().config.clone()
     }
 
+    /// Whether a file is not valid now; `None` without a file.
+    pub fn is_stale(&self) -> Option<bool> {
+        self.file.as_ref().map(|_| self.lock().is_stale)
+    }
+
     /// Reads the files again. A file that is being written may be empty for a moment: it must not open the port to everybody.
     fn reload(&self) {
         let Some(path) = &self.file else { return };
@@ -74,11 +82,15 @@ impl WebSource {
         let (files, loaded) = load(path);
         let loaded = loaded.map_err(|error| error.to_string()).and_then(|new| {
             let old = self.current();
-            let is_less = new.users.is_empty() && !old.users.is_empty() || new.tls.is_none() && old.tls.is_some();
-            if is_less { Err(LESS.to_owned()) } else { Ok(new) }
+            let (old, now) = (old.protections(), new.protections());
+            let lost = old.iter().zip(now).find(|((_, was), (_, is))| *was && !is).map(|((name, _), _)| *name);
+            lost.map_or(Ok(new), |lost| {
+                Err(format!("the file has no {lost} any more; restart the exporter if that is meant"))
+            })
         });
         let mut current = self.lock();
         current.files = files;
+        current.is_stale = loaded.is_err();
         match loaded {
             Ok(config) => {
                 for warning in &config.warnings {

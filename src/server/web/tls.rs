@@ -7,13 +7,14 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{ProtocolVersion, ServerConfig, SupportedProtocolVersion};
 use serde::Deserialize;
 
 use super::client_certs::{POLICIES, Policy, Verifier};
 use super::files::Files;
 use super::tls_names::{CIPHER_SUITES, CURVES, Named, VERSIONS, supported};
 use crate::config::{Problems, Text};
+use crate::files::is_readable_by_others;
 
 const AT: &str = "tls_server_config";
 
@@ -36,6 +37,17 @@ pub struct TlsServerConfig {
     curve_preferences: Option<Vec<Text>>,
 }
 
+/// What clients have to prove with certificates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientCerts {
+    /// Each has to send one.
+    pub are_required: bool,
+    /// Those that are sent have to be by a CA that is trusted.
+    pub are_verified: bool,
+    /// They have to have one of some names.
+    pub have_allowed_names: bool,
+}
+
 impl TlsServerConfig {
     /// Whether nothing is set that TLS needs: then there is none.
     fn is_empty(&self) -> bool {
@@ -51,9 +63,14 @@ impl TlsServerConfig {
         texts.iter().all(|Text(text)| text.is_empty())
     }
 
-    /// Whether every client has to send a certificate.
-    pub fn requires_client_certs(&self) -> bool {
-        POLICIES.iter().any(|(name, policy)| *name == self.client_auth_type.0 && policy.requires)
+    /// What clients have to prove.
+    pub fn client_certs(&self) -> ClientCerts {
+        let policy = POLICIES.iter().find(|(name, _)| *name == self.client_auth_type.0).map(|(_, policy)| *policy);
+        ClientCerts {
+            are_required: policy.is_some_and(|policy| policy.requires),
+            are_verified: policy.is_some_and(|policy| policy.verifies),
+            have_allowed_names: self.client_allowed_sans.is_some(),
+        }
     }
 
     /// Builds the TLS of a listener; `None` without any, and when there are problems.
@@ -65,6 +82,13 @@ impl TlsServerConfig {
         let mut provider = default_provider();
         self.limit(&mut provider, problems);
         let versions = self.versions(problems);
+        if versions.iter().all(|version| version.version == ProtocolVersion::TLSv1_2)
+            && provider.cipher_suites.iter().all(|suite| suite.tls13().is_some())
+            && problems.len() == before
+        {
+            let message = "no cipher suite is left: TLS is limited to TLS12, and the list has none for it";
+            problems.add(format!("{AT}.cipher_suites"), message);
+        }
         let provider = Arc::new(provider);
         let verifier = self.verifier(&provider, files, problems);
         let chain = read_required("cert", (&self.cert, &self.cert_file), files, problems);
@@ -106,8 +130,8 @@ impl TlsServerConfig {
             }
             let found = VERSIONS.iter().position(|(known, _)| known == name);
             if found.is_none() {
-                let names = VERSIONS.map(|(name, _)| name).join(", ");
-                problems.add(format!("{AT}.{key}"), format!("unknown TLS version; known versions: {names}"));
+                let message = format!("unknown TLS version; this exporter has {}", supported(&VERSIONS));
+                problems.add(format!("{AT}.{key}"), message);
             }
             found.unwrap_or(default)
         };
@@ -169,6 +193,9 @@ impl TlsServerConfig {
             problems.add(AT, "client_ca needs a client_auth_type: without one, no client is asked for a certificate");
         }
         let sans: Vec<String> = self.client_allowed_sans.iter().flatten().map(|Text(name)| name.clone()).collect();
+        if sans.is_empty() && self.client_allowed_sans.is_some() {
+            problems.add(format!("{AT}.client_allowed_sans"), "has no name: no certificate could be accepted");
+        }
         if !sans.is_empty() && !policy.asks {
             problems.add(AT, "client_allowed_sans needs a client_auth_type: no client is asked for a certificate");
         }
@@ -180,7 +207,7 @@ impl TlsServerConfig {
         if !policy.asks {
             return None;
         }
-        let verifier = Verifier::new(policy, trusted, sans, provider.clone());
+        let verifier = Verifier::new(policy, (trusted, has_ca), sans, provider.clone());
         verifier.map_err(|message| problems.add(key, message)).ok()
     }
 }
@@ -223,6 +250,9 @@ fn read_either(
         return Some(inline.0.clone().into_bytes());
     }
     let (path, read) = files.read(&file.0);
+    if name == "key" && is_readable_by_others(&path) {
+        problems.warn(format!("{AT}.key_file"), "every user of this machine can read the file; give it mode 0600");
+    }
     let message = |error| format!("cannot read {}: {error}", path.display());
     read.map_err(|error| problems.add(format!("{AT}.{name}_file"), message(error))).ok()
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::config::{Problems, Text};
 
-/// Costs of which one check takes seconds.
-const SLOW_COST: u32 = 14;
+/// From this cost on a check takes a second or longer.
+pub const SLOW_COST: u32 = 14;
 
 /// Cost of the hash that a password of an unknown user is compared with, where there is no user.
 const DEFAULT_COST: u32 = 10;
@@ -93,6 +93,11 @@ impl Users {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_name.len()
     }
 
     /// The first name; `None` if there is none.
