@@ -116,6 +116,30 @@ async fn real_prometheus_accepts_the_scrape_config_that_check_prints() {
     assert_scrapes(folder.path(), &(config.join("\n") + "\n")).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn real_openssl_makes_the_certificates_that_the_documentation_says() {
+    assert_is_real_test();
+    let (folder, _) = folder();
+    let at = |name: &str| folder.path().join(name);
+    let docs = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let begin = docs.find("openssl req -x509").unwrap();
+    let commands = docs[begin..].split("\n```").next().unwrap();
+    for name in ["ca.crt", "server.crt", "server.key"] {
+        fs::remove_file(at(name)).unwrap();
+    }
+    let output = Command::new("sh").args(["-ec", commands]).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::write(at("web.yml"), "tls_server_config: {cert_file: server.crt, key_file: server.key}\n").unwrap();
+    let options =
+        ["--web.listen-address=127.0.0.1:0".to_owned(), format!("--web.config.file={}", at("web.yml").display())];
+    let running = exporter(folder.path(), &options);
+    for host in ["localhost", "127.0.0.1"] {
+        let url = format!("https://{host}:{}/-/healthy", running.address.port());
+        let curl = Command::new("curl").args(["--silent", "--cacert"]).arg(at("ca.crt")).arg(url).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&curl.stdout), "videogen-exporter is healthy.\n", "{host}");
+    }
+}
+
 /// Asks with curl, which trusts the CA; the status and the body.
 fn ask(ca: &Ca, port: u16, path: &str, more: &[&str]) -> (u16, String) {
     let mut curl = Command::new("curl");
