@@ -87,6 +87,8 @@ impl Connection {
             Some(Ok(Ok((stream, is_http2)))) => {
                 return serve_requests(stream, is_http2, (address, port), are_permits_short).await;
             }
+            // It was closed without a word, as by probes of the port.
+            Some(Ok(Err(error))) if error.kind() == io::ErrorKind::UnexpectedEof => return,
             Some(Ok(Err(error))) => error.to_string(),
             Some(Err(_)) => format!("it has not ended within {} s", HANDSHAKE_TIMEOUT.as_secs()),
             None => return,
