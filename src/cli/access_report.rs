@@ -61,8 +61,9 @@ fn is_local(address: &str) -> bool {
 /// Who may read.
 fn readers(web: &WebConfig, keys: &[ApiKey]) -> String {
     let keys = keys.iter().filter(|key| key.may(Scope::Read)).count();
-    let count = |count: usize, name: &str| (count > 0).then(|| format!("{count} {name}"));
-    let who = [count(web.users.count(), "users"), count(keys, "keys")];
+    let count =
+        |count: usize, name: &str| (count > 0).then(|| format!("{count} {name}{}", if count == 1 { "" } else { "s" }));
+    let who = [count(web.users.count(), "user"), count(keys, "key")];
     let who: Vec<String> = who.into_iter().flatten().collect();
     let who = if who.is_empty() { "everybody".to_owned() } else { who.join(" and ") };
     if web.client_certs.are_required { format!("{who} with a client certificate") } else { who }

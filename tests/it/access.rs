@@ -249,7 +249,7 @@ fn check_says_who_may_read_and_how_prometheus_scrapes_then() {
     let (code, said) = check(READER, &[&format!("--web.config.file={}", web.display()), prefix]);
     let expected = "    basic_auth: { username: \"prometheus\", password_file: videogen-password }\n";
     assert!(code == Some(0) && said.contains(expected), "{said}");
-    assert!(said.contains("HTTP, read by 1 users and 1 keys") && said.contains("\"reader.key\""), "{said}");
+    assert!(said.contains("HTTP, read by 1 user and 1 key") && said.contains("\"reader.key\""), "{said}");
     assert_eq!(said.matches("metrics_path: /videogen/metrics\n").count(), 2, "{said}");
     fs::write(
         at("wrong.yml"),

@@ -84,14 +84,6 @@ impl WebConfig {
         }
     }
 
-    /// Reads a file, and the files it names.
-    ///
-    /// # Errors
-    /// With every problem that was found, with its line.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        load(path).1
-    }
-
     /// Whether somebody who is not known can ask for something.
     pub fn is_open(&self) -> bool {
         self.users.is_empty() && !(self.client_certs.are_required && self.client_certs.are_verified)
@@ -109,7 +101,7 @@ impl WebConfig {
     }
 }
 
-/// The files that were read, and the checked configuration.
+/// Reads a file, and the files it names. Returns what was read, and the checked configuration or every problem with its line.
 pub fn load(path: &Path) -> (Files, Result<WebConfig, ConfigError>) {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = Files::new(folder);
