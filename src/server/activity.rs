@@ -23,8 +23,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
 /// How long a client may take nothing of a response. Over HTTP/2 the connection itself can go on meanwhile.
 const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a connection may take to close once it is told to: over HTTP/2 its client has to confirm that.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection that is told to close may write nothing: over HTTP/2 its client has to confirm that.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// How long it may take to close in all, to take the rest of a response.
+const MAX_FINISH: Duration = Duration::from_secs(30);
 
 /// Most of a response that is handed over at once, in bytes: over HTTP/2 all of it waits for the client in memory.
 const MAX_FRAME: usize = 16 << 10;
@@ -63,8 +66,9 @@ struct State {
     /// Responses that are being sent, and for how many checks their clients have taken nothing.
     sending: BTreeMap<u64, u32>,
     next_response: u64,
-    /// How many checks ago it was told to close.
-    finishing: Option<u32>,
+    /// For how many checks it has been told to close, and for how many of them nothing was written.
+    finishing: u32,
+    unwritten: u32,
     /// It speaks HTTP/2, where bytes need not be of a request.
     is_http2: bool,
 }
@@ -72,6 +76,20 @@ struct State {
 impl State {
     fn begin(&mut self, phase: Phase) {
         (self.phase, self.checks) = (phase, 0);
+    }
+}
+
+impl State {
+    /// A stalled response closes its connection, but not before the other responses on it have had time to end.
+    fn check_responses(&self) -> Verdict {
+        let stalled = |limit| self.sending.values().filter(|checks| have_lasted(**checks, limit)).count();
+        if stalled(STALL_TIMEOUT) == 0 {
+            Verdict::Keep
+        } else if stalled(STALL_TIMEOUT) == self.requests || stalled(2 * STALL_TIMEOUT) > 0 {
+            Verdict::Drop
+        } else {
+            Verdict::Finish
+        }
     }
 }
 
@@ -89,7 +107,8 @@ impl Activity {
             requests: 0,
             sending: BTreeMap::new(),
             next_response: 0,
-            finishing: None,
+            finishing: 0,
+            unwritten: 0,
             is_http2,
         })))
     }
@@ -121,18 +140,21 @@ impl Activity {
         for stalled in state.sending.values_mut() {
             *stalled += 1;
         }
-        if state.sending.values().any(|stalled| have_lasted(*stalled, STALL_TIMEOUT)) {
-            return Verdict::Drop;
-        }
         match state.phase {
             Phase::Headers if have_lasted(state.checks, HEADER_TIMEOUT) => Verdict::Drop,
+            Phase::Request => state.check_responses(),
             Phase::Idle if are_permits_short || have_lasted(state.checks, IDLE_TIMEOUT) => {
-                let finishing = state.finishing.map_or(0, |checks| checks + 1);
-                state.finishing = Some(finishing);
-                if have_lasted(finishing, FINISH_TIMEOUT) { Verdict::Drop } else { Verdict::Finish }
+                (state.finishing, state.unwritten) = (state.finishing + 1, state.unwritten + 1);
+                let is_over = have_lasted(state.unwritten, FINISH_TIMEOUT) || have_lasted(state.finishing, MAX_FINISH);
+                if is_over { Verdict::Drop } else { Verdict::Finish }
             }
             _ => Verdict::Keep,
         }
+    }
+
+    /// Bytes were written.
+    fn on_written(&self) {
+        self.state().unwritten = 0;
     }
 }
 
@@ -245,7 +267,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        if matches!(polled, Poll::Ready(Ok(1..))) {
+            self.activity.on_written();
+        }
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -261,7 +287,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        if matches!(polled, Poll::Ready(Ok(1..))) {
+            self.activity.on_written();
+        }
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -307,6 +337,10 @@ mod tests {
     fn checks(activity: &Activity, are_permits_short: bool) -> (usize, Verdict) {
         let verdicts = (1..500).map(|n| (n, activity.check(are_permits_short)));
         verdicts.into_iter().find(|(_, verdict)| *verdict != Verdict::Keep).unwrap_or((0, Verdict::Keep))
+    }
+
+    fn checks_until_drop(activity: &Activity) -> usize {
+        (1..500).find(|_| activity.check(false) == Verdict::Drop).unwrap_or(0)
     }
 
     #[test]
@@ -359,8 +393,19 @@ mod tests {
         }
         assert_eq!(taken as u64 + body.size_hint().exact().unwrap(), 3 * MAX_FRAME as u64 + 1);
         assert_eq!(checks(&activity, false), (15, Verdict::Drop), "nothing more is taken");
+        let other = activity.begin_request();
+        assert_eq!(activity.check(false), Verdict::Finish, "another request goes on");
+        assert_eq!(checks_until_drop(&activity), 14, "but not for ever");
+        drop(other);
         drop(body);
         assert!((0..5).all(|_| activity.check(true) == Verdict::Finish));
         assert_eq!(activity.check(true), Verdict::Drop, "it does not close");
+        activity.on_written();
+        assert_eq!(activity.check(true), Verdict::Finish, "the rest of a response is being taken");
+        let dropped = (0..100).find(|_| {
+            activity.on_written();
+            activity.check(true) == Verdict::Drop
+        });
+        assert_eq!(dropped, Some(22), "but not for ever");
     }
 }

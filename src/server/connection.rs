@@ -36,6 +36,9 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 /// Requests of one HTTP/2 connection at a time.
 const MAX_STREAMS: u32 = 100;
 
+/// Most of a response that waits in memory for an HTTP/2 client, in bytes.
+const MAX_SEND_BUFFER: usize = 64 << 10;
+
 /// How long a write to a connection may make no progress. Prometheus aborts a scrape after 10 s by default.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -176,7 +179,7 @@ fn builder(is_http2: bool) -> auto::Builder<TokioExecutor> {
     if is_http2 {
         builder = builder.http2_only();
         let mut http2 = builder.http2();
-        http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
+        http2.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_send_buf_size(MAX_SEND_BUFFER);
         http2.max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX));
     } else {
         builder = builder.http1_only();

@@ -127,7 +127,7 @@ impl Logins {
             digest: self.digest(users, login),
             client,
             reply,
-            _permit: lane.of_clients.take(client).ok_or(Busy)?,
+            _permit: lane.permit(client).ok_or(Busy)?,
         };
         lane.queue(&self.known).ok_or(Busy)?.push(check)?;
         replied.await.map_err(|_| Busy)
@@ -199,6 +199,15 @@ impl Lane {
         Self { name, of_clients: ClientPermits::new(MAX_WAITING_OF_CLIENT), queue: OnceLock::new() }
     }
 
+    /// A place of a client. Its checks that nobody waits for any more leave when it has no other.
+    fn permit(&self, client: Client) -> Option<ClientPermit> {
+        let take = || self.of_clients.take(client);
+        take().or_else(|| {
+            self.queue.get()?.forget_the_gone();
+            take()
+        })
+    }
+
     /// Its queue, with its thread; `None` when that cannot be started.
     fn queue(&self, known: &Arc<Mutex<Known>>) -> Option<&Queue> {
         if self.queue.get().is_none() {
@@ -214,16 +223,20 @@ impl Lane {
 impl Queue {
     /// Puts a check at the end; those whose clients have gone leave when there is no place.
     fn push(&self, check: Check) -> Result<(), Busy> {
-        let mut waiting = lock(&self.waiting);
-        if waiting.len() >= MAX_WAITING {
-            waiting.retain(|check| !check.reply.is_closed());
+        if lock(&self.waiting).len() >= MAX_WAITING {
+            self.forget_the_gone();
         }
+        let mut waiting = lock(&self.waiting);
         if waiting.len() >= MAX_WAITING {
             return Err(Busy);
         }
         waiting.push_back(check);
         self.is_filled.notify_one();
         Ok(())
+    }
+
+    fn forget_the_gone(&self) {
+        lock(&self.waiting).retain(|check| !check.reply.is_closed());
     }
 
     fn next(&self) -> Check {
@@ -336,7 +349,7 @@ mod tests {
         }
         drop(first);
         for n in 0..u8::try_from(3 * MAX_WAITING).unwrap() {
-            let mut gone = Box::pin(logins.check(&users, client(2 + n / 8), ("bob", "gone")));
+            let mut gone = Box::pin(logins.check(&users, client(2 + n / 100), ("bob", "gone")));
             assert!(futures_util::poll!(&mut gone).is_pending(), "{n} of clients that have gone take the places");
         }
         assert!(!logins.check(&users, client(100), ("bob", "last")).await.unwrap());

@@ -2,7 +2,8 @@
 //! connection or stream is closed may lose its answer.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,21 +18,32 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A request body that can be read to its end when its reader has dropped it.
 #[derive(Clone)]
-pub struct SharedBody(Arc<Mutex<Incoming>>);
+pub struct SharedBody {
+    body: Arc<Mutex<Incoming>>,
+    /// Somebody has begun to read it.
+    is_begun: Arc<AtomicBool>,
+}
 
 impl SharedBody {
     /// Of a request.
     pub fn new(body: Incoming) -> Self {
-        Self(Arc::new(Mutex::new(body)))
+        Self { body: Arc::new(Mutex::new(body)), is_begun: Arc::default() }
+    }
+
+    fn body(&self) -> MutexGuard<'_, Incoming> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).poll_frame(cx)
+        self.is_begun.store(true, Ordering::Relaxed);
+        Pin::new(&mut *self.body()).poll_frame(cx)
     }
 
     /// Reads and drops the rest. A client that waits for a `100 Continue` sends nothing before the answer.
     pub async fn discard(self, is_continue_expected: bool) {
-        if self.is_end_stream() || is_continue_expected {
+        // It was told to go on when somebody began to read.
+        let is_held_back = is_continue_expected && !self.is_begun.load(Ordering::Relaxed);
+        if self.is_end_stream() || is_held_back {
             return;
         }
         let mut left = MAX_BYTES;
@@ -55,10 +67,10 @@ impl HttpBody for SharedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+        self.body().is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+        self.body().size_hint()
     }
 }

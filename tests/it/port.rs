@@ -174,15 +174,25 @@ async fn client_certificates_are_checked_as_the_kinds_say() {
             assert_eq!(answer.is_ok(), accepted.contains(&name), "{kind} with {name}: {answer:?}");
         }
         if kind == "RequireAndVerifyClientCert" {
-            // A file that is half written, as it may be for a moment, does not let everybody in.
-            fs::write(at("web.yml"), "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n").unwrap();
-            tokio::time::sleep(Duration::from_millis(1300)).await;
-            for _ in 0..3 {
-                assert!(client(&running, &ca.file, None, 0).send(&get("metrics", None), None).await.is_err());
+            // A file that is half written, as it may be for a moment, does not let others in.
+            let head = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
+            for rest in [
+                "",
+                "  client_auth_type: RequireAndVerifyClientCert\n",
+                "  client_auth_type: VerifyClientCertIfGiven\n",
+            ] {
+                fs::write(at("web.yml"), format!("{head}{rest}")).unwrap();
+                tokio::time::sleep(Duration::from_millis(1300)).await;
+                for _ in 0..3 {
+                    assert!(
+                        client(&running, &ca.file, None, 0).send(&get("metrics", None), None).await.is_err(),
+                        "{rest}"
+                    );
+                }
+                let page = client(&running, &ca.file, Some("prometheus"), 0).send(&get("metrics", None), None).await;
+                let page = String::from_utf8(page.unwrap().body.unwrap()).unwrap();
+                assert!(page.contains("videogen_exporter_web_config_last_reload_successful 0\n"), "{rest}: {page}");
             }
-            let page = client(&running, &ca.file, Some("prometheus"), 0).send(&get("metrics", None), None).await;
-            let page = String::from_utf8(page.unwrap().body.unwrap()).unwrap();
-            assert!(page.contains("videogen_exporter_web_config_last_reload_successful 0\n"), "{page}");
         }
     }
 }

@@ -90,13 +90,15 @@ impl WebConfig {
     }
 
     /// What protects the port, and whether it does.
-    pub fn protections(&self) -> [(&'static str, bool); 5] {
+    pub fn protections(&self) -> [(&'static str, bool); 7] {
         [
             ("basic_auth_users", !self.users.is_empty()),
             ("TLS", self.tls.is_some()),
             ("client_auth_type that requires a certificate", self.client_certs.are_required),
             ("client_auth_type that verifies certificates", self.client_certs.are_verified),
+            ("client_ca", self.client_certs.have_own_ca),
             ("client_allowed_sans", self.client_certs.have_allowed_names),
+            ("rate_limit", self.limiter.is_some()),
         ]
     }
 }

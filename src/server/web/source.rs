@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::files::Files;
 use super::settings::{WebConfig, load};
 use crate::config::ConfigError;
 use crate::files::Recheck;
+
+/// How long changed files have to stay as they are before they are taken. A request waits for it.
+const SETTLE_TIME: Duration = Duration::from_millis(50);
 
 /// The configuration of one listener.
 pub struct WebSource {
@@ -79,7 +83,14 @@ impl WebSource {
             self.lock().files = files;
             return;
         }
-        let (files, loaded) = load(path);
+        let (new, loaded) = load(path);
+        // A file that is being written may be valid, and say less than it will.
+        std::thread::sleep(SETTLE_TIME);
+        if !new.are_unchanged() {
+            self.lock().files = files;
+            return;
+        }
+        let files = new;
         let loaded = loaded.map_err(|error| error.to_string()).and_then(|new| {
             let old = self.current();
             let (old, now) = (old.protections(), new.protections());

@@ -44,6 +44,8 @@ pub struct ClientCerts {
     pub are_required: bool,
     /// Those that are sent have to be by a CA that is trusted.
     pub are_verified: bool,
+    /// The CAs are those of the file, not those of the system.
+    pub have_own_ca: bool,
     /// They have to have one of some names.
     pub have_allowed_names: bool,
 }
@@ -63,12 +65,17 @@ impl TlsServerConfig {
         texts.iter().all(|Text(text)| text.is_empty())
     }
 
+    fn has_client_ca(&self) -> bool {
+        !self.client_ca.0.is_empty() || !self.client_ca_file.0.is_empty()
+    }
+
     /// What clients have to prove.
     pub fn client_certs(&self) -> ClientCerts {
         let policy = POLICIES.iter().find(|(name, _)| *name == self.client_auth_type.0).map(|(_, policy)| *policy);
         ClientCerts {
             are_required: policy.is_some_and(|policy| policy.requires),
             are_verified: policy.is_some_and(|policy| policy.verifies),
+            have_own_ca: self.has_client_ca(),
             have_allowed_names: self.client_allowed_sans.is_some(),
         }
     }
@@ -172,7 +179,7 @@ impl TlsServerConfig {
     /// Who checks the certificates of clients; `None` if nobody asks for one, and when there are problems.
     fn verifier(&self, provider: &Arc<CryptoProvider>, files: &mut Files, problems: &mut Problems) -> Option<Verifier> {
         let Text(name) = &self.client_auth_type;
-        let has_ca = !self.client_ca.0.is_empty() || !self.client_ca_file.0.is_empty();
+        let has_ca = self.has_client_ca();
         let policy = POLICIES.iter().find(|(known, _)| known == name).map(|(_, policy)| *policy);
         let policy = match policy {
             Some(policy) => policy,
