@@ -1,7 +1,6 @@
 //! What a connection is doing, so that only those are closed that hold a permit for nothing.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -9,7 +8,6 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Interval between checks of a connection.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -118,7 +116,7 @@ impl Activity {
     }
 
     /// Bytes have arrived.
-    fn on_bytes(&self) {
+    pub fn on_bytes(&self) {
         let mut state = self.state();
         if state.phase == Phase::Idle && !state.is_http2 {
             state.begin(Phase::Headers);
@@ -153,7 +151,7 @@ impl Activity {
     }
 
     /// Bytes were written.
-    fn on_written(&self) {
+    pub fn on_written(&self) {
         self.state().unwritten = 0;
     }
 }
@@ -238,64 +236,6 @@ impl HttpBody for ResponseBody {
             own.set_upper(upper + rest);
         }
         own
-    }
-}
-
-/// A stream that reports what arrives.
-pub struct WatchedStream<S> {
-    inner: S,
-    activity: Activity,
-}
-
-impl<S> WatchedStream<S> {
-    /// Reports to `activity`.
-    pub const fn new(inner: S, activity: Activity) -> Self {
-        Self { inner, activity }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.on_bytes();
-        }
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
-        if matches!(polled, Poll::Ready(Ok(1..))) {
-            self.activity.on_written();
-        }
-        polled
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        if matches!(polled, Poll::Ready(Ok(1..))) {
-            self.activity.on_written();
-        }
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
     }
 }
 

@@ -23,10 +23,11 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::{CancellationToken, PollSemaphore};
 use tower_service::Service as _;
 
-use super::activity::{Activity, CHECK_INTERVAL, ResponseBody, Verdict, WatchedStream};
+use super::activity::{Activity, CHECK_INTERVAL, ResponseBody, Verdict};
 use super::listener::Stream;
 use super::log_interval::LogInterval;
 use super::unread::SharedBody;
+use super::watched_stream::WatchedStream;
 use super::web::WebSource;
 use crate::clock;
 

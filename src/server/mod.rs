@@ -26,6 +26,7 @@ mod serve;
 mod tasks;
 mod unread;
 mod viewer;
+mod watched_stream;
 mod web;
 mod webhooks;
 
