@@ -119,7 +119,7 @@ impl App {
         let sender = reload.as_ref().map(|reload| reload.sender.clone());
         let sources = listeners.iter().map(|(_, source)| source.clone()).collect();
         let handle = Arc::new(Handle::new(supervisor.agent().clone(), liveness, web, sources, sender));
-        handle.set_config(Some(config.clone()));
+        handle.set_config(config.clone());
         let mut exposure = Exposure::of(&listeners);
         exposure.log(&config.api);
         tracing::info!(upstreams = config.upstreams.len(), "exporter started");
@@ -149,7 +149,7 @@ impl App {
                     let result = match reloaded {
                         Ok((loaded, notes)) => {
                             config = loaded;
-                            handle.set_config(Some(config.clone()));
+                            handle.set_config(config.clone());
                             exposure.log(&config.api);
                             tracing::info!(upstreams = config.upstreams.len(), "configuration reloaded");
                             Ok(notes)
@@ -166,7 +166,7 @@ impl App {
                 }
             }
         };
-        handle.set_config(None);
+        handle.stop();
         // The actors stop first, so that their last values can still be scraped.
         let stopped = supervisor.stop().await;
         server_stop.cancel();

@@ -63,7 +63,8 @@ impl ClientAuth<'_> {
             (_, Some(basic), _) => json!({ "basic_auth": basic }).to_string(),
             (_, _, Some(oauth2)) => {
                 let OAuth2Config { client_id, client_secret_file, client_secret_env, token_url, .. } = oauth2;
-                json!({ "oauth2": [client_id, client_secret_file, client_secret_env, token_url] }).to_string()
+                let access = (&oauth2.scopes, &oauth2.endpoint_params);
+                json!({ "oauth2": [client_id, client_secret_file, client_secret_env, token_url, access] }).to_string()
             }
             _ => String::new(),
         }

@@ -130,4 +130,26 @@ mod tests {
         }
         assert_eq!(log.scrapers().len(), MAX_SCRAPERS);
     }
+
+    #[test]
+    fn a_limited_scraper_is_waited_for_only_where_it_reads() {
+        let (log, begun) = (ScrapeLog::default(), crate::clock::instant());
+        let at = |second| begun + Duration::from_secs(second);
+        let page =
+            |second, names: &[&str]| names.iter().map(|name| ((*name).into(), at(second))).collect::<Published>();
+        for second in [10, 25, 40] {
+            log.begin("all", false, at(second));
+            log.complete("all", page(second, &["mine", "other"]));
+        }
+        let read = |upstream| log.read_by_all(upstream, at(50)).map(|read| (read - begun).as_secs());
+        log.begin("limited", true, at(41));
+        assert_eq!((read("mine"), read("other")), (None, None), "what it reads is not known yet");
+        for second in [42, 44] {
+            log.complete("limited", page(second, &["mine"]));
+        }
+        assert_eq!((read("mine"), read("other")), (Some(40), Some(40)));
+        log.begin("unlimited", false, at(45));
+        log.complete("unlimited", page(45, &["mine"]));
+        assert_eq!(read("other"), None, "it will read an upstream that is new");
+    }
 }

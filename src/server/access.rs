@@ -126,7 +126,10 @@ impl Access {
             return Err(too_many_requests());
         }
         let is_right = match memory {
-            Memory::Right | Memory::RightOfClient => true,
+            Memory::Right | Memory::RightOfClient => {
+                self.logins.remember_client(users, client, login);
+                true
+            }
             Memory::Wrong => false,
             Memory::Unknown => self.logins.check(users, client, login).await.map_err(|Busy| {
                 self.failures.give_back(&client);
@@ -139,7 +142,6 @@ impl Access {
             return Err(HttpError::new(StatusCode::UNAUTHORIZED, "wrong name or password"));
         }
         self.failures.give_back(&client);
-        self.logins.remember_client(users, client, login);
         Ok(())
     }
 

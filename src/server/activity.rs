@@ -27,7 +27,7 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long it may take to close in all, to take the rest of a response.
 const MAX_FINISH: Duration = Duration::from_secs(30);
 
-/// Most of a response that is handed over at once, in bytes: over HTTP/2 all of it waits for the client in memory.
+/// Most of a response that is handed over to HTTP/2 at once, in bytes: all of it waits for the client in memory.
 const MAX_FRAME: usize = 16 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,9 +75,7 @@ impl State {
     fn begin(&mut self, phase: Phase) {
         (self.phase, self.checks) = (phase, 0);
     }
-}
 
-impl State {
     /// A stalled response closes its connection, but not before the other responses on it have had time to end.
     fn check_responses(&self) -> Verdict {
         let stalled = |limit| self.sending.values().filter(|checks| have_lasted(**checks, limit)).count();
@@ -174,6 +172,8 @@ pub struct ResponseBody {
     body: Body,
     /// What is to be handed over next.
     rest: Bytes,
+    /// Most that is handed over at once, in bytes.
+    max_part: usize,
     id: u64,
     guard: RequestGuard,
 }
@@ -181,18 +181,18 @@ pub struct ResponseBody {
 impl ResponseBody {
     /// Of the response to a request.
     pub fn new(body: Body, guard: RequestGuard) -> Self {
-        let id = {
+        let (id, max_part) = {
             let mut state = guard.0.state();
             state.next_response += 1;
             let id = state.next_response;
             state.sending.insert(id, 0);
-            id
+            (id, if state.is_http2 { MAX_FRAME } else { usize::MAX })
         };
-        Self { body, rest: Bytes::new(), id, guard }
+        Self { body, rest: Bytes::new(), max_part, id, guard }
     }
 
     fn next_part(&mut self) -> Frame<Bytes> {
-        let length = self.rest.len().min(MAX_FRAME);
+        let length = self.rest.len().min(self.max_part);
         Frame::data(self.rest.split_to(length))
     }
 }

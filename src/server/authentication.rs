@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -29,35 +30,23 @@ const MAX_LOGIN: usize = 4096;
 pub struct IsKnown(pub bool);
 
 /// Lets a request pass when its login or key may do what it asks for. What it may see is passed on.
-pub async fn authenticate(State(handle): State<Arc<Handle>>, mut request: Request, next: Next) -> Response {
+pub async fn authenticate(State(handle): State<Arc<Handle>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
     let none = || Arc::new(WebConfig::none());
-    let web = request.extensions().get::<Arc<WebConfig>>().cloned().unwrap_or_else(none);
+    let web = parts.extensions.get::<Arc<WebConfig>>().cloned().unwrap_or_else(none);
     if web.limiter.as_ref().is_some_and(|limiter| limiter.check().is_err()) {
         let message = "too many requests: rate_limit of the web configuration is reached";
         return HttpError::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(1).into_response();
     }
-    let keys = handle.api_keys();
-    let asked = Asked {
-        method: request.method().clone(),
-        path: request.uri().path().to_owned(),
-        client: request.extensions().get().copied(),
-        headers: request.headers().clone(),
-    };
-    let (known, viewer) = match find_viewer(&handle, &web, &keys, &asked).await {
+    let config = handle.last_config();
+    let keys = config.as_ref().map_or(&[] as &[ApiKey], |config| &config.api);
+    let (known, viewer) = match find_viewer(&handle, &web, keys, &parts).await {
         Ok(found) => found,
-        Err(error) => return challenge(error.into_response(), &web, &keys),
+        Err(error) => return challenge(error.into_response(), &web, keys),
     };
-    request.extensions_mut().insert(IsKnown(known));
-    request.extensions_mut().insert(viewer);
-    next.run(request).await
-}
-
-/// What of a request decides. The request itself cannot be looked at by several threads.
-struct Asked {
-    method: Method,
-    path: String,
-    client: Option<Client>,
-    headers: HeaderMap,
+    parts.extensions.insert(IsKnown(known));
+    parts.extensions.insert(viewer);
+    next.run(Request::from_parts(parts, body)).await
 }
 
 /// Says how to log in, where somebody has to.
@@ -80,9 +69,9 @@ async fn find_viewer(
     handle: &Handle,
     web: &WebConfig,
     keys: &[ApiKey],
-    Asked { method, path, client, headers }: &Asked,
+    Parts { method, uri, headers, extensions, .. }: &Parts,
 ) -> Result<(bool, Viewer), HttpError> {
-    let path = path.as_str();
+    let path = uri.path();
     let needs_login = !web.users.is_empty();
     let needs_key = keys.iter().any(|key| key.may(Scope::Read));
     let is_open = matches!(path, "/-/healthy" | "/-/ready") || path.starts_with("/webhooks/");
@@ -92,7 +81,7 @@ async fn find_viewer(
         return Ok((false, Viewer::EVERYTHING));
     }
     let no_client = || HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, "the client of the request is not known");
-    let client = client.ok_or_else(no_client)?;
+    let client = *extensions.get::<Client>().ok_or_else(no_client)?;
     let is_write = path.starts_with("/api/") && matches!(*method, Method::POST | Method::DELETE);
     if needs_login && let Some((name, password)) = basic_login(headers) {
         if is_write {

@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
@@ -26,6 +26,7 @@ use tower_service::Service as _;
 use super::activity::{Activity, CHECK_INTERVAL, ResponseBody, Verdict};
 use super::listener::Stream;
 use super::log_interval::LogInterval;
+use super::streams::Streams;
 use super::unread::SharedBody;
 use super::watched_stream::WatchedStream;
 use super::web::WebSource;
@@ -175,8 +176,8 @@ async fn serve_requests(
     }
 }
 
-fn builder(is_http2: bool) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(is_http2: bool) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams::default());
     if is_http2 {
         builder = builder.http2_only();
         let mut http2 = builder.http2();

@@ -14,7 +14,7 @@ use super::client_permits::ClientPermits;
 use super::error::HttpError;
 use super::web::WebSource;
 use crate::agent::Agent;
-use crate::config::{ApiKey, Config};
+use crate::config::Config;
 use crate::liveness::Liveness;
 
 /// Most scrapes at a time: each holds memory until its page is sent.
@@ -92,9 +92,9 @@ pub struct Handle {
     pub registering: tokio::sync::Mutex<()>,
     /// Rates of keys and clients.
     pub access: Access,
-    active: RwLock<Option<Arc<Config>>>,
-    /// Those of the last configuration, also while the program stops.
-    api_keys: RwLock<Arc<[ApiKey]>>,
+    /// The last one that was loaded, also while the program stops.
+    config: RwLock<Option<Arc<Config>>>,
+    is_stopping: AtomicBool,
     was_ready: AtomicBool,
     /// Permits for scrapes.
     pub scrape_permits: Arc<Semaphore>,
@@ -131,8 +131,8 @@ impl Handle {
             reloading: tokio::sync::Mutex::default(),
             registering: tokio::sync::Mutex::default(),
             access,
-            active: RwLock::new(None),
-            api_keys: RwLock::new(Arc::new([])),
+            config: RwLock::new(None),
+            is_stopping: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),
             scrape_permits: Arc::new(Semaphore::new(MAX_SCRAPES)),
             client_scrapes: ClientPermits::new(MAX_SCRAPES_PER_CLIENT),
@@ -141,12 +141,14 @@ impl Handle {
         }
     }
 
-    /// Replaces the active configuration; with `None` while the program stops.
-    pub fn set_config(&self, config: Option<Arc<Config>>) {
-        if let Some(config) = &config {
-            *self.api_keys.write().unwrap_or_else(PoisonError::into_inner) = config.api.clone().into();
-        }
-        *self.active.write().unwrap_or_else(PoisonError::into_inner) = config;
+    /// Replaces the active configuration.
+    pub fn set_config(&self, config: Arc<Config>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+    }
+
+    /// The program stops: there is no active configuration any more.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// Exports whether the web configurations are in force as their files are now.
@@ -157,14 +159,14 @@ impl Handle {
         }
     }
 
-    /// The keys of the API.
-    pub fn api_keys(&self) -> Arc<[ApiKey]> {
-        self.api_keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The last configuration, whose keys hold also while the program stops.
+    pub fn last_config(&self) -> Option<Arc<Config>> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The active configuration; an error while the program stops.
     pub fn active_config(&self) -> Result<Arc<Config>, HttpError> {
-        let active = self.active.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let active = self.last_config().filter(|_| !self.is_stopping.load(Ordering::Relaxed));
         let stopping = || HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "the exporter is stopping");
         active.ok_or_else(|| stopping().with_retry_after(1))
     }

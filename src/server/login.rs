@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::sync::oneshot;
@@ -78,7 +78,8 @@ struct Check {
 struct Lane {
     name: &'static str,
     of_clients: Arc<ClientPermits>,
-    queue: OnceLock<Arc<Queue>>,
+    /// With its thread, which is started for the first check.
+    queue: Mutex<Option<Arc<Queue>>>,
 }
 
 #[derive(Default)]
@@ -196,27 +197,26 @@ impl Check {
 
 impl Lane {
     fn new(name: &'static str) -> Self {
-        Self { name, of_clients: ClientPermits::new(MAX_WAITING_OF_CLIENT), queue: OnceLock::new() }
+        Self { name, of_clients: ClientPermits::new(MAX_WAITING_OF_CLIENT), queue: Mutex::default() }
     }
 
     /// A place of a client. Its checks that nobody waits for any more leave when it has no other.
     fn permit(&self, client: Client) -> Option<ClientPermit> {
         let take = || self.of_clients.take(client);
         take().or_else(|| {
-            self.queue.get()?.forget_the_gone();
+            lock(&self.queue).clone()?.forget_the_gone();
             take()
         })
     }
 
-    /// Its queue, with its thread; `None` when that cannot be started.
-    fn queue(&self, known: &Arc<Mutex<Known>>) -> Option<&Queue> {
-        if self.queue.get().is_none() {
+    /// Its queue; `None` when its thread cannot be started.
+    fn queue(&self, known: &Arc<Mutex<Known>>) -> Option<Arc<Queue>> {
+        let mut queue = lock(&self.queue);
+        if queue.is_none() {
             let started = start_thread(self.name, known.clone());
-            let queue = started.inspect_err(|error| tracing::error!(%error, "passwords cannot be checked")).ok()?;
-            // Another request may have started one at the same time: the first is used, and this one waits for ever.
-            let _ = self.queue.set(queue);
+            *queue = started.inspect_err(|error| tracing::error!(%error, "passwords cannot be checked")).ok();
         }
-        self.queue.get().map(|queue| &**queue)
+        queue.clone()
     }
 }
 
@@ -344,7 +344,7 @@ mod tests {
         let mut first = Box::pin(logins.check(&users, client(1), ("bob", "first")));
         assert!(futures_util::poll!(&mut first).is_pending());
         // The thread has begun with it when the queue is empty.
-        while !lock(&logins.lanes[0].queue.get().unwrap().waiting).is_empty() {
+        while !lock(&lock(&logins.lanes[0].queue).as_ref().unwrap().waiting).is_empty() {
             tokio::task::yield_now().await;
         }
         drop(first);

@@ -23,6 +23,7 @@ mod rates;
 mod registration;
 mod scrape;
 mod serve;
+mod streams;
 mod tasks;
 mod unread;
 mod viewer;

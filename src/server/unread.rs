@@ -2,7 +2,6 @@
 //! connection or stream is closed may lose its answer.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,31 +17,34 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A request body that can be read to its end when its reader has dropped it.
 #[derive(Clone)]
-pub struct SharedBody {
-    body: Arc<Mutex<Incoming>>,
+pub struct SharedBody(Arc<Mutex<State>>);
+
+struct State {
+    body: Incoming,
     /// Somebody has begun to read it.
-    is_begun: Arc<AtomicBool>,
+    is_begun: bool,
 }
 
 impl SharedBody {
     /// Of a request.
     pub fn new(body: Incoming) -> Self {
-        Self { body: Arc::new(Mutex::new(body)), is_begun: Arc::default() }
+        Self(Arc::new(Mutex::new(State { body, is_begun: false })))
     }
 
-    fn body(&self) -> MutexGuard<'_, Incoming> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.is_begun.store(true, Ordering::Relaxed);
-        Pin::new(&mut *self.body()).poll_frame(cx)
+        let mut state = self.state();
+        state.is_begun = true;
+        Pin::new(&mut state.body).poll_frame(cx)
     }
 
     /// Reads and drops the rest. A client that waits for a `100 Continue` sends nothing before the answer.
     pub async fn discard(self, is_continue_expected: bool) {
         // It was told to go on when somebody began to read.
-        let is_held_back = is_continue_expected && !self.is_begun.load(Ordering::Relaxed);
+        let is_held_back = is_continue_expected && !self.state().is_begun;
         if self.is_end_stream() || is_held_back {
             return;
         }
@@ -67,10 +69,10 @@ impl HttpBody for SharedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body().is_end_stream()
+        self.state().body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body().size_hint()
+        self.state().body.size_hint()
     }
 }

@@ -1,8 +1,10 @@
 //! Who may read and change what: logins of the web configuration, API keys with scopes, and everybody.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -284,4 +286,42 @@ fn check_says_who_may_read_and_how_prometheus_scrapes_then() {
     ] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
+}
+
+#[test]
+fn what_is_unsafe_is_logged_once_also_when_a_reload_opens_the_port() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yml");
+    let write = |keys: &str| fs::write(&file, config(folder.path(), keys)).unwrap();
+    write(READER);
+    let mut command = program();
+    command.args(["--web.listen-address=0.0.0.0:0", &format!("--config.file={}", file.display())]);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let open = "anyone who can reach this address can read";
+    let mut until = |last: &str| {
+        let mut warnings = Vec::new();
+        loop {
+            let line = lines.next().unwrap_or_else(|| panic!("no {last:?} after {warnings:?}"));
+            if line.contains(last) {
+                return warnings;
+            }
+            warnings.extend(line.contains("level=warn").then_some(line));
+        }
+    };
+    let hang_up = |child: &Child| {
+        assert!(Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap().success());
+    };
+    let at_start = until("exporter started");
+    assert!(at_start.iter().any(|line| line.contains("without TLS")), "{at_start:?}");
+    assert!(!at_start.iter().any(|line| line.contains(open)), "{at_start:?}");
+    for (keys, expected) in [(WRITER, 1), (WRITER, 0), (READER, 0), (WRITER, 1)] {
+        write(keys);
+        hang_up(&child);
+        let warnings = until("configuration reloaded");
+        assert_eq!(warnings.iter().filter(|line| line.contains(open)).count(), expected, "{warnings:?}");
+        assert!(!warnings.iter().any(|line| line.contains("without TLS")), "said before: {warnings:?}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

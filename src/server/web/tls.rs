@@ -65,13 +65,19 @@ impl TlsServerConfig {
         texts.iter().all(|Text(text)| text.is_empty())
     }
 
+    /// `client_auth_type`, by default that nobody is asked; `None` if it is not one of the kinds.
+    fn policy(&self) -> Option<Policy> {
+        let name = Some(self.client_auth_type.0.as_str()).filter(|name| !name.is_empty()).unwrap_or(POLICIES[0].0);
+        POLICIES.iter().find(|(known, _)| *known == name).map(|(_, policy)| *policy)
+    }
+
     fn has_client_ca(&self) -> bool {
         !self.client_ca.0.is_empty() || !self.client_ca_file.0.is_empty()
     }
 
     /// What clients have to prove.
     pub fn client_certs(&self) -> ClientCerts {
-        let policy = POLICIES.iter().find(|(name, _)| *name == self.client_auth_type.0).map(|(_, policy)| *policy);
+        let policy = self.policy();
         ClientCerts {
             are_required: policy.is_some_and(|policy| policy.requires),
             are_verified: policy.is_some_and(|policy| policy.verifies),
@@ -178,17 +184,11 @@ impl TlsServerConfig {
 
     /// Who checks the certificates of clients; `None` if nobody asks for one, and when there are problems.
     fn verifier(&self, provider: &Arc<CryptoProvider>, files: &mut Files, problems: &mut Problems) -> Option<Verifier> {
-        let Text(name) = &self.client_auth_type;
         let has_ca = self.has_client_ca();
-        let policy = POLICIES.iter().find(|(known, _)| known == name).map(|(_, policy)| *policy);
-        let policy = match policy {
-            Some(policy) => policy,
-            None if name.is_empty() => POLICIES[0].1,
-            None => {
-                let names = POLICIES.map(|(name, _)| name).join(", ");
-                problems.add(format!("{AT}.client_auth_type"), format!("unknown value; known values: {names}"));
-                return None;
-            }
+        let Some(policy) = self.policy() else {
+            let names = POLICIES.map(|(name, _)| name).join(", ");
+            problems.add(format!("{AT}.client_auth_type"), format!("unknown value; known values: {names}"));
+            return None;
         };
         let key = key_of("client_ca", &self.client_ca);
         let pem = if has_ca {
