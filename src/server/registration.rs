@@ -1,6 +1,6 @@
 //! Registers and forgets tasks for clients with an API key. Each change runs to its end under one configuration.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,7 +154,7 @@ async fn register_all(handle: &Handle, client: Client, headers: &HeaderMap, item
 }
 
 /// Registers tasks of one upstream; returns the result of each. A key with labels is not told whether somebody else watches a
-/// task, or has watched it: the task looks new, and stays as it is.
+/// task, or has watched it: whatever it does not see looks new. The agent leaves such a task as it is.
 async fn register_tasks(
     handle: &Handle,
     key: &ApiKey,
@@ -163,21 +163,14 @@ async fn register_tasks(
     views: &[Arc<UpstreamView>],
 ) -> Result<Vec<(TaskId, Registration)>, HttpError> {
     let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
+    let outcomes = handle.agent.register(&upstream.name, tasks).await?;
     if key.labels.is_empty() {
-        let outcomes = handle.agent.register(&upstream.name, tasks).await?;
         return Ok(ids.into_iter().zip(outcomes).collect());
     }
-    let new: HashSet<&TaskId> = ids.iter().collect();
     let tracked = views.iter().filter(|view| view.upstream == upstream.name).flat_map(|view| view.tasks());
-    let tracked = tracked.filter(|task| new.contains(&task.id)).map(|task| (task.id.clone(), key.has_task(task)));
-    let is_own: HashMap<TaskId, bool> = tracked.collect();
-    let tasks = tasks.into_iter().filter(|task| is_own.get(&task.id) != Some(&false));
-    handle.agent.register(&upstream.name, tasks.collect()).await?;
-    let outcome = |id: TaskId| match is_own.get(&id) {
-        Some(true) => (id, Registration::Tracked),
-        _ => (id, Registration::New),
-    };
-    Ok(ids.into_iter().map(outcome).collect())
+    let own: HashSet<&TaskId> = tracked.filter(|task| key.has_task(task)).map(|task| &task.id).collect();
+    let outcome = |id: &TaskId| if own.contains(id) { Registration::Tracked } else { Registration::New };
+    Ok(ids.into_iter().map(|id| (id.clone(), outcome(&id))).collect())
 }
 
 async fn forget_one(

@@ -142,6 +142,7 @@ async fn certificates_and_users_are_changed_under_load_without_a_lost_request() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_certificates_are_checked_as_the_kinds_say() {
+    const ALL: [&str; 6] = ["none", "prometheus", "stranger", "listed", "expired", "for-servers"];
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let (ca, strangers) = (Ca::new(folder.path(), "ca"), Ca::new(folder.path(), "strangers"));
@@ -152,13 +153,14 @@ async fn client_certificates_are_checked_as_the_kinds_say() {
     strangers.sign_client("stranger");
     // A certificate that stands in client_ca itself, of a client and of a CA.
     strangers.sign_client("listed");
-    fs::copy(at("ca.crt"), at("root.crt")).unwrap();
-    let trusted = fs::read_to_string(&ca.file).unwrap() + &fs::read_to_string(at("listed.crt")).unwrap();
-    fs::write(at("clients.crt"), trusted).unwrap();
+    strangers.sign_expired("expired");
+    let listed =
+        ["ca", "listed", "expired", "for-servers"].map(|name| fs::read_to_string(at(&format!("{name}.crt"))).unwrap());
+    fs::write(at("clients.crt"), listed.concat()).unwrap();
     for (kind, with_ca, accepted) in [
-        ("NoClientCert", false, ["none", "prometheus", "stranger", "listed", "for-servers"].as_slice()),
-        ("RequestClientCert", true, &["none", "prometheus", "stranger", "listed", "for-servers"]),
-        ("RequireAnyClientCert", true, &["prometheus", "stranger", "listed", "for-servers"]),
+        ("NoClientCert", false, ALL.as_slice()),
+        ("RequestClientCert", true, &ALL),
+        ("RequireAnyClientCert", true, &ALL[1..]),
         ("VerifyClientCertIfGiven", true, &["none", "prometheus", "listed"]),
         ("RequireAndVerifyClientCert", true, &["prometheus", "listed"]),
     ] {
@@ -168,7 +170,7 @@ async fn client_certificates_are_checked_as_the_kinds_say() {
         );
         fs::write(at("web.yml"), text).unwrap();
         let running = start(folder.path(), &[format!("--web.config.file={}", at("web.yml").display())]);
-        for name in ["none", "prometheus", "stranger", "listed", "for-servers"] {
+        for name in ALL {
             let own = Some(name).filter(|name| *name != "none");
             let answer = client(&running, &ca.file, own, 0).send(&get("metrics", None), None).await;
             assert_eq!(answer.is_ok(), accepted.contains(&name), "{kind} with {name}: {answer:?}");
