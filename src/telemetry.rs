@@ -1,16 +1,17 @@
 //! Logging: output, formats and counts of messages.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
@@ -22,7 +23,7 @@ use crate::domain::labels::{escape_invisible, is_invisible};
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// `level=… msg` with `key=value` fields.
+    /// `key=value` pairs: <https://brandur.org/logfmt>.
     Logfmt,
     /// One JSON object per line.
     Json,
@@ -76,67 +77,81 @@ impl<S: Subscriber> Layer<S> for LogCounts {
     }
 }
 
-/// `time=… level=info msg="…" key=value`: <https://brandur.org/logfmt>.
-struct Logfmt;
+/// Writes an event as one line. Both formats have the same fields in the same order: `time` (RFC 3339, UTC), `level`, `msg`, and
+/// those of the event.
+struct Line(LogFormat);
 
-impl<S, N> FormatEvent<S, N> for Logfmt
+impl<S, N> FormatEvent<S, N> for Line
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        out.write_str("time=")?;
-        SystemTime.format_time(&mut out)?;
-        write!(out, " level={}", event.metadata().level().as_str().to_ascii_lowercase())?;
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
         let mut fields = Fields::default();
         event.record(&mut fields);
-        writeln!(out, " msg={}{}", fields.message, fields.others)
+        let level = event.metadata().level().as_str().to_ascii_lowercase();
+        let head = [("time", time.into()), ("level", level.into()), ("msg", fields.message)];
+        let all = head.into_iter().chain(fields.others);
+        let line: Vec<String> = match self.0 {
+            LogFormat::Logfmt => all.map(|(name, value)| format!("{name}={}", logfmt_value(&value))).collect(),
+            LogFormat::Json => all.map(|(name, value)| format!("\"{name}\":{value}")).collect(),
+        };
+        match self.0 {
+            LogFormat::Logfmt => writeln!(out, "{}", line.join(" ")),
+            // Those that read the log in a terminal must see what is there. In logfmt, such values are quoted already.
+            LogFormat::Json => writeln!(out, "{{{}}}", escape_invisible(&line.join(","))),
+        }
     }
 }
 
-/// Escapes invisible characters in the lines of another format: who reads the log in a terminal must see what is there.
-struct Escaped<F>(F);
-
-impl<S, N, F> FormatEvent<S, N> for Escaped<F>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-    F: FormatEvent<S, N>,
-{
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        out.write_str(&escape_invisible(&line))
-    }
+/// A value, quoted where necessary.
+fn logfmt_value(value: &Value) -> String {
+    let Value::String(text) = value else { return value.to_string() };
+    let is_special = |c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '"' | '=');
+    if text.is_empty() || text.contains(is_special) { format!("{text:?}") } else { text.clone() }
 }
 
-/// The message of an event and its other fields, quoted where necessary.
+/// The message of an event and its other fields.
 #[derive(Default)]
 struct Fields {
-    message: String,
-    others: String,
+    message: Value,
+    others: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
-    fn add(&mut self, name: &str, text: &str) {
-        let is_special = |c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '"' | '=');
-        let is_plain = !text.is_empty() && !text.contains(is_special);
-        let text = if is_plain { text.to_owned() } else { format!("{text:?}") };
-        if name == "message" {
-            self.message = text;
-        } else {
-            let _ = write!(self.others, " {name}={text}");
+    fn add(&mut self, field: &Field, value: Value) {
+        match field.name() {
+            "message" => self.message = value,
+            name => self.others.push((name, value)),
         }
     }
 }
 
 impl Visit for Fields {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value.into());
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field.name(), value);
+        self.add(field, value.into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field.name(), &format!("{value:?}"));
+        self.add(field, format!("{value:?}").into());
     }
 }
 
@@ -148,14 +163,7 @@ fn lines_in<S>(
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_target(false);
-    match format {
-        LogFormat::Logfmt => lines.event_format(Escaped(Logfmt)).boxed(),
-        LogFormat::Json => {
-            let json = tracing_subscriber::fmt::format().json().flatten_event(true).with_target(false);
-            lines.event_format(Escaped(json)).fmt_fields(JsonFields::new()).boxed()
-        }
-    }
+    tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).event_format(Line(format)).boxed()
 }
 
 /// Starts logging to standard error. Only the program calls it, once.
@@ -189,8 +197,8 @@ mod tests {
 
     use super::*;
 
-    /// What a subscriber with this layer writes for a hostile text.
-    fn written(format: LogFormat) -> String {
+    /// What a subscriber with this layer writes.
+    fn written(format: LogFormat, log: impl FnOnce()) -> String {
         #[derive(Clone, Default)]
         struct Lines(Arc<Mutex<Vec<u8>>>);
         impl Write for Lines {
@@ -204,21 +212,42 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::registry().with(lines_in(format, move || writer.clone()));
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(word = "a\u{202e}b\u{200b}\u{85}", plain = "x", "status \u{1b}[31m");
-        });
+        tracing::subscriber::with_default(subscriber, log);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
     #[test]
+    fn both_formats_have_the_same_fields() {
+        let log = || {
+            let (failed, path) = (anyhow::anyhow!("no \"luck\""), std::path::Path::new("a b"));
+            tracing::warn!(count = 3, ratio = 0.5, is_late = true, error = %failed, file = %path.display(), "it ended");
+        };
+        let logfmt = written(LogFormat::Logfmt, log);
+        let (time, rest) = logfmt.split_once(' ').unwrap();
+        let expected =
+            "level=warn msg=\"it ended\" count=3 ratio=0.5 is_late=true error=\"no \\\"luck\\\"\" file=\"a b\"\n";
+        assert_eq!(rest, expected);
+        assert!(time.starts_with("time=20") && time.ends_with('Z'), "{time}");
+        let json = written(LogFormat::Json, log);
+        let (time, rest) = json.split_once(',').unwrap();
+        let expected = r#""level":"warn","msg":"it ended","count":3,"ratio":0.5,"is_late":true,"error":"no \"luck\"","file":"a b"}"#;
+        assert_eq!(rest, format!("{expected}\n"));
+        assert!(time.starts_with(r#"{"time":"20"#), "{time}");
+    }
+
+    #[test]
     fn invisible_characters_are_escaped_in_every_format() {
         for format in [LogFormat::Logfmt, LogFormat::Json] {
-            let line = written(format);
+            let line = written(format, || {
+                tracing::info!(word = "a\u{202e}b\u{200b}\u{85}", plain = "x", "status \u{1b}[31m");
+            });
             assert!(line.ends_with('\n') && !line.trim_end().contains(is_invisible), "{line:?}");
             assert!(line.to_lowercase().contains("202e") && line.contains("200b") && line.contains("plain"), "{line}");
+            if format == LogFormat::Json {
+                let json: Value = serde_json::from_str(&line).unwrap();
+                assert_eq!(json["word"], "a\u{202e}b\u{200b}\u{85}");
+            }
         }
-        let json: serde_json::Value = serde_json::from_str(&written(LogFormat::Json)).unwrap();
-        assert_eq!(json["word"], "a\u{202e}b\u{200b}\u{85}");
     }
 }

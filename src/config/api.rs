@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::authorization::load_own_secret;
 use super::problem::Problems;
 use super::scalars::Text;
+use super::secret_reference::SecretReference;
 use crate::domain::enum_words::enum_words;
 use crate::domain::label_set::{OTHER, exported_label};
 use crate::domain::labels::{LABEL_NAME_RULE, MAX_LABEL_CHARS, REDACTED, is_label_name, sanitize_source_label};
@@ -41,6 +41,8 @@ pub struct ApiKeyConfig {
     pub credentials_file: Option<Text>,
     /// An environment variable that contains the key.
     pub credentials_env: Option<Text>,
+    /// A credential of systemd that contains the key.
+    pub credentials_credential: Option<Text>,
     /// The upstreams that it may be used for; all if empty.
     pub upstreams: Vec<Text>,
     /// What it may do.
@@ -56,6 +58,7 @@ impl Default for ApiKeyConfig {
         Self {
             credentials_file: None,
             credentials_env: None,
+            credentials_credential: None,
             upstreams: Vec::new(),
             scopes: vec![Text(Scope::Write.as_str().to_owned())],
             labels: BTreeMap::new(),
@@ -67,7 +70,7 @@ impl Default for ApiKeyConfig {
 /// A checked key.
 #[derive(Clone)]
 pub struct ApiKey {
-    /// The file or environment variable that contains the key. It identifies the key over reloads.
+    /// The file, environment variable or credential that contains the key. It identifies the key over reloads.
     pub name: Arc<str>,
     /// The key.
     pub key: Arc<SecretSource>,
@@ -190,10 +193,12 @@ impl ApiConfig {
             if entry.max_tasks == 0 {
                 problems.add(format!("{at}.max_tasks"), "must be at least 1");
             }
-            let reference = (&entry.credentials_file, &entry.credentials_env);
-            let key = load_own_secret("credentials", reference, &at, folder, problems);
-            let name = entry.credentials_file.as_ref().or(entry.credentials_env.as_ref());
-            let name = name.map_or_else(Default::default, |Text(name)| name.as_str().into());
+            let reference = SecretReference::new(
+                "credentials",
+                [&entry.credentials_file, &entry.credentials_env, &entry.credentials_credential],
+            );
+            let key = reference.load_own(&at, folder, problems);
+            let name = reference.value().into();
             let upstreams = entry.upstreams.iter().map(|Text(name)| name.as_str().into()).collect();
             let max_tasks = entry.max_tasks;
             keys.extend(key.map(|key| ApiKey { name, key: Arc::new(key), upstreams, scopes, labels, max_tasks }));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::authorization::load_secret;
 use super::problem::Problems;
 use super::scalars::Text;
+use super::secret_reference::SecretReference;
 use crate::secret::{BasicAuth, Username};
 
 /// The section.
@@ -23,12 +23,18 @@ pub struct BasicAuthConfig {
     /// An environment variable that contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_env: Option<Text>,
+    /// A credential of systemd that contains it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username_credential: Option<Text>,
     /// A file that contains the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<Text>,
     /// An environment variable that contains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_env: Option<Text>,
+    /// A credential of systemd that contains it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_credential: Option<Text>,
 }
 
 /// RFC 7617, section 2.
@@ -38,20 +44,21 @@ impl BasicAuthConfig {
     pub(super) fn check(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<BasicAuth> {
         let username = self.check_username(at, folder, problems);
         let password =
-            load_secret("password", (&self.password_file, &self.password_env), at, folder, problems).map(Arc::new);
+            SecretReference::new("password", [&self.password_file, &self.password_env, &self.password_credential]);
+        let password = password.load(at, folder, problems).map(Arc::new);
         Some(BasicAuth { username: username?, password: password? })
     }
 
     fn check_username(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<Username> {
-        let (key, username) = match (&self.username, &self.username_file, &self.username_env) {
-            (Some(Text(name)), None, None) => ("username", Username::Fixed(name.as_str().into())),
-            (None, Some(_), None) | (None, None, Some(_)) => {
-                let reference = (&self.username_file, &self.username_env);
-                let key = if reference.0.is_some() { "username_file" } else { "username_env" };
-                (key, Username::Read(Arc::new(load_secret("username", reference, at, folder, problems)?)))
+        let reference =
+            SecretReference::new("username", [&self.username_file, &self.username_env, &self.username_credential]);
+        let (key, username) = match &self.username {
+            Some(Text(name)) if !reference.is_set() => ("username".to_owned(), Username::Fixed(name.as_str().into())),
+            None if reference.is_single() => {
+                (reference.key(), Username::Read(Arc::new(reference.load(at, folder, problems)?)))
             }
             _ => {
-                problems.add(at, "set exactly one of username, username_file and username_env");
+                problems.add(at, "set exactly one of username, username_file, username_env and username_credential");
                 return None;
             }
         };

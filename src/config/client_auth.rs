@@ -120,9 +120,12 @@ mod tests {
     #[test]
     fn a_user_and_a_reference_to_a_password_are_needed() {
         assert_problems(&[
-            ("basic_auth: {password_file: pass}", ".basic_auth: set exactly one of username, username_file and"),
+            (
+                "basic_auth: {password_file: pass}",
+                ".basic_auth: set exactly one of username, username_file, username_env and",
+            ),
             ("basic_auth: {username: u, username_file: user, password_file: pass}", ".basic_auth: set exactly one of"),
-            ("basic_auth: {username: u}", ".basic_auth: set exactly one of password_file and password_env"),
+            ("basic_auth: {username: u}", ".basic_auth: set exactly one of password_file, password_env and"),
             ("basic_auth: {username: u, password_file: pass, password: S3CRET}", ".basic_auth.password: unknown key"),
             ("basic_auth: {username: 'S3CRET:x', password_file: pass}", ".basic_auth.username: a user name must not"),
             ("basic_auth: {username_file: colon, password_file: pass}", ".basic_auth.username_file: a user name must"),
@@ -134,7 +137,10 @@ mod tests {
     #[test]
     fn a_client_and_its_token_endpoint_are_checked() {
         assert_problems(&[
-            ("oauth2: {client_id: me, token_url: 'http://h'}", ".oauth2: set exactly one of client_secret_file and"),
+            (
+                "oauth2: {client_id: me, token_url: 'http://h'}",
+                ".oauth2: set exactly one of client_secret_file, client_secret_env and",
+            ),
             ("CLIENT, client_secret: S3CRET}", ".oauth2.client_secret: unknown key"),
             ("oauth2: {client_id: me, client_secret_file: pass}", ".oauth2: the key `token_url` is missing"),
             ("oauth2: {client_id: me, client_secret_file: pass, token_url: h}", ".oauth2.token_url: not a URL"),

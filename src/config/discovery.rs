@@ -13,6 +13,7 @@ use super::http::{ClientConfig, ProxyConfig, ProxyUrl, TlsConfig};
 use super::oauth2::OAuth2Config;
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, Text};
+use super::secret_reference::SecretReference;
 use super::sources::{check_max_targets, default_max_targets};
 use crate::http::{Client, Credentials};
 use crate::secret::SecretSource;
@@ -130,6 +131,9 @@ pub struct SqlSdConfig {
     /// An environment variable that contains it.
     #[serde(default)]
     pub url_env: Option<Text>,
+    /// A credential of systemd that contains it.
+    #[serde(default)]
+    pub url_credential: Option<Text>,
     /// A SELECT statement. Its column `task_id` is the id, `submit_time` is the submit time; other columns are labels.
     pub query: Text,
     /// Interval between reads.
@@ -171,12 +175,12 @@ impl SqlSdConfig {
         if query.is_empty() {
             problems.add(format!("{at}.query"), "must be a SELECT statement");
         }
-        let url = super::authorization::load_secret("url", (&self.url_file, &self.url_env), at, folder, problems)?;
+        let reference = SecretReference::new("url", [&self.url_file, &self.url_env, &self.url_credential]);
+        let url = reference.load(at, folder, problems)?;
         let has_tls_mode = url.current().expose().contains("sslmode=");
         if url.current().expose().starts_with("postgres") && !has_tls_mode {
-            let key = if self.url_file.is_some() { "url_file" } else { "url_env" };
             problems.warn(
-                format!("{at}.{key}"),
+                format!("{at}.{}", reference.key()),
                 "the URL has no sslmode: TLS is required (sslmode=require), unless the host is this machine",
             );
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use figment::providers::Env;
-use figment::value::{Dict, Map, Value};
+use figment::value::{Dict, Empty, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::lenient::{self, RemovedItems};
@@ -116,16 +116,16 @@ impl File {
     }
 }
 
+/// The keys that variables override, with the texts of their values. A key comes before those below it.
+fn overrides() -> BTreeMap<String, String> {
+    let env = Env::prefixed(ENV_PREFIX).split("__");
+    env.iter().map(|(key, text)| (key.into_string(), text)).collect()
+}
+
 /// Override variables, by the key that they set.
 fn override_variables() -> BTreeMap<String, String> {
-    let env = Env::prefixed(ENV_PREFIX).split("__");
-    env.iter()
-        .map(|(key, _)| {
-            let key = key.into_string();
-            let name = format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase());
-            (key, name)
-        })
-        .collect()
+    let name_of = |key: &str| format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase());
+    overrides().into_keys().map(|key| (key.clone(), name_of(&key))).collect()
 }
 
 /// The file and the environment.
@@ -170,22 +170,32 @@ impl ConfigInput {
                 return nothing();
             }
         };
-        for (key, text) in Env::prefixed(ENV_PREFIX).split("__").iter() {
-            let path: Vec<&str> = key.as_str().split('.').collect();
-            let Ok(new) = text.parse::<Value>();
-            if !set_at(&mut value, &path, new) {
-                problems.add(key.as_str(), "the list in the file has no such entry");
+        for (key, text) in overrides() {
+            let path: Vec<&str> = key.split('.').collect();
+            match yaml::parse(&text) {
+                Err(error) => problems.add(key.as_str(), error.message),
+                Ok(new) => {
+                    let new = new.value.unwrap_or_else(|| Value::from(Empty::Unit));
+                    if !set_at(&mut value, &path, new) {
+                        problems.add(key.as_str(), "the list in the file has no such entry");
+                    }
+                }
             }
         }
         lenient::deserialize(value, problems)
     }
 
     fn origin_of(&self, key: &str) -> Origin {
-        let mut part = key;
-        loop {
+        // A variable replaces all that the file has below its key.
+        let mut above = Some(key);
+        while let Some(part) = above {
             if let Some(name) = self.variables.get(part) {
                 return Origin::Variable(name.clone());
             }
+            above = part.rsplit_once('.').map(|(parent, _)| parent);
+        }
+        let mut part = key;
+        loop {
             if let Some(at) = self.document.positions.get(part) {
                 return Origin::File(self.path.clone(), Some(*at));
             }

@@ -20,6 +20,7 @@ mod pricing;
 mod problem;
 mod request;
 mod scalars;
+mod secret_reference;
 mod shown;
 mod sources;
 mod state;

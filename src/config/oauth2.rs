@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::authorization::load_secret;
 use super::basic_auth::BasicAuthConfig;
 use super::http::{ClientConfig, ProxyConfig, ProxyUrl, TlsConfig};
 use super::problem::Problems;
 use super::scalars::Text;
+use super::secret_reference::SecretReference;
 use crate::http::{Client, TokenClient};
 
 /// The section.
@@ -26,6 +26,9 @@ pub struct OAuth2Config {
     /// An environment variable that contains it.
     #[serde(default)]
     pub client_secret_env: Option<Text>,
+    /// A credential of systemd that contains it.
+    #[serde(default)]
+    pub client_secret_credential: Option<Text>,
     /// URL of the token endpoint.
     pub token_url: Text,
     /// Scopes of the token; the server's default without them.
@@ -57,7 +60,10 @@ const MAX_BODY_SIZE: u64 = 256 << 10;
 /// Parameters that have keys of their own, or are always the same.
 const OWN_PARAMS: [(&str, &str); 4] = [
     ("client_id", "set `client_id` of `oauth2` instead"),
-    ("client_secret", "set `client_secret_file` or `client_secret_env` of `oauth2` instead"),
+    (
+        "client_secret",
+        "set `client_secret_file`, `client_secret_env` or `client_secret_credential` of `oauth2` instead",
+    ),
     ("grant_type", "is always client_credentials"),
     ("scope", "set `scopes` of `oauth2` instead"),
 ];
@@ -81,8 +87,11 @@ impl OAuth2Config {
                 );
             }
         }
-        let reference = (&self.client_secret_file, &self.client_secret_env);
-        let secret = load_secret("client_secret", reference, at, folder, problems);
+        let secret = SecretReference::new(
+            "client_secret",
+            [&self.client_secret_file, &self.client_secret_env, &self.client_secret_credential],
+        );
+        let secret = secret.load(at, folder, problems);
         let proxy = ProxyConfig {
             url: self.proxy_url.as_ref(),
             no_proxy: self.no_proxy.as_ref(),

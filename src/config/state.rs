@@ -29,7 +29,8 @@ impl Default for StateConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SqliteConfig {
-    /// The database file; created if it does not exist.
+    /// The database file; created if it does not exist. A relative path is relative to `$STATE_DIRECTORY` of systemd where that
+    /// is set, and to the configuration file elsewhere.
     pub path: Text,
 }
 
@@ -53,6 +54,12 @@ pub enum State {
     Memory,
 }
 
+/// The first folder of `$STATE_DIRECTORY`, which systemd sets for `StateDirectory=` (systemd.exec(5)).
+fn state_directory() -> Option<PathBuf> {
+    let folders = std::env::var_os("STATE_DIRECTORY")?;
+    std::env::split_paths(&folders).next().filter(|folder| folder.is_absolute())
+}
+
 impl StateConfig {
     pub(super) fn check(&self, folder: &Path, problems: &mut Problems) -> State {
         match (&self.sqlite, &self.memory) {
@@ -63,7 +70,8 @@ impl StateConfig {
             (None, Some(_)) => State::Memory,
             (sqlite, None) => {
                 let sqlite = sqlite.clone().unwrap_or_default();
-                let path = folder.join(&sqlite.path.0);
+                let state_folder = state_directory();
+                let path = state_folder.as_deref().unwrap_or(folder).join(&sqlite.path.0);
                 if sqlite.path.0.is_empty() || path.is_dir() {
                     problems.add("state.sqlite.path", "must be the name of a file");
                 } else if !path.parent().is_some_and(|parent| parent.as_os_str().is_empty() || parent.is_dir()) {

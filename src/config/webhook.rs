@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::authorization::{load_own_secret, load_secret};
 use super::http::{ClientConfig, TlsConfig};
 use super::problem::Problems;
 use super::scalars::Text;
+use super::secret_reference::SecretReference;
 use crate::http::{Client, KeySet, Proxy};
 use crate::provider::{self, CallbackSignature, Dialect};
 use crate::secret::SecretSource;
@@ -22,10 +22,14 @@ pub struct WebhookConfig {
     pub secret_file: Option<Text>,
     /// An environment variable that contains this secret.
     pub secret_env: Option<Text>,
+    /// A credential of systemd that contains this secret.
+    pub secret_credential: Option<Text>,
     /// A file that contains the secret with which the provider signs callbacks.
     pub signing_secret_file: Option<Text>,
     /// An environment variable that contains it.
     pub signing_secret_env: Option<Text>,
+    /// A credential of systemd that contains it.
+    pub signing_secret_credential: Option<Text>,
     /// Where the provider publishes the keys with which it signs callbacks; defaults to the provider's address.
     pub jwks_url: Option<Text>,
 }
@@ -59,20 +63,23 @@ impl WebhookConfig {
             let others = provider::names_of(|provider| provider.read_callback.is_some());
             problems.add(at, format!("provider {} has no callbacks; these have: {others}", dialect.name()));
         }
-        let secret = load_own_secret("secret", (&self.secret_file, &self.secret_env), at, folder, problems);
+        let secret = SecretReference::new("secret", [&self.secret_file, &self.secret_env, &self.secret_credential]);
+        let secret = secret.load_own(at, folder, problems);
         let kind = dialect.webhook_signature();
-        let signing = (&self.signing_secret_file, &self.signing_secret_env);
-        let has_signing_secret = signing.0.is_some() || signing.1.is_some();
+        let signing = SecretReference::new(
+            "signing_secret",
+            [&self.signing_secret_file, &self.signing_secret_env, &self.signing_secret_credential],
+        );
+        let has_signing_secret = signing.is_set();
         if has_signing_secret && !kind.is_some_and(CallbackSignature::has_secret) {
             let message = format!("provider {} does not sign callbacks with a secret; remove the key", dialect.name());
-            problems.add(format!("{at}.signing_secret_file"), message);
+            problems.add(format!("{at}.{}", signing.key()), message);
         }
         if self.jwks_url.is_some() && kind.and_then(CallbackSignature::jwks_url).is_none() {
             let message = format!("provider {} does not publish keys for callbacks; remove the key", dialect.name());
             problems.add(format!("{at}.jwks_url"), message);
         }
-        let signing_secret =
-            has_signing_secret.then(|| load_secret("signing_secret", signing, at, folder, problems)).flatten();
+        let signing_secret = has_signing_secret.then(|| signing.load(at, folder, problems)).flatten();
         let default_url = kind.and_then(CallbackSignature::jwks_url).filter(|_| !has_signing_secret);
         let url = self.jwks_url.as_ref().map(|url| url.0.as_str()).or(default_url);
         let client = url.and_then(|url| {

@@ -59,6 +59,14 @@ pub enum SecretError {
     /// The variable is not set.
     #[error("environment variable {0} is not set")]
     Unset(String),
+    /// There are no credentials of systemd.
+    #[error(
+        "$CREDENTIALS_DIRECTORY is not set; start the exporter with systemd, and set LoadCredential={0}:PATH in its unit"
+    )]
+    NoCredentials(String),
+    /// Not a name of a credential.
+    #[error("a credential's name is the name of a file, without a folder")]
+    CredentialName,
     /// The secret is too short.
     #[error("the secret is too short, and could be guessed")]
     Short,
@@ -114,6 +122,17 @@ impl SecretSource {
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
         let text = std::env::var(name).map_err(|_| SecretError::Unset(name.to_owned()))?;
         Ok(Self::new(None, Secret::new(&text)?))
+    }
+
+    /// Reads a credential that systemd passes to the service (`LoadCredential=`, systemd.exec(5)): a file in
+    /// `$CREDENTIALS_DIRECTORY`.
+    pub fn from_credential(name: &str) -> Result<Self, SecretError> {
+        if matches!(name, "" | "." | "..") || name.contains('/') {
+            return Err(SecretError::CredentialName);
+        }
+        let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+        let folder = folder.ok_or_else(|| SecretError::NoCredentials(name.to_owned()))?;
+        Self::from_file(&Path::new(&folder).join(name))
     }
 
     /// The file that it is read from.

@@ -219,6 +219,98 @@ fn an_environment_variable_overrides_a_value_and_is_named_in_errors() {
     );
     let output = check("VIDEOGEN_EXPORTER_PORT", "tcp://10.0.0.1:80");
     assert!(output.status.success(), "variables of a Kubernetes Service are ignored");
+    // A value is YAML, as in the file: mappings, lists, quotes, and texts that look like numbers.
+    for (name, value, expected) in [
+        ("VGX__STATE", "{memory: {}}", "state: in memory"),
+        ("VGX__STATE", "memory:\n  {}\n", "state: in memory"),
+        (
+            "VGX__POLLING",
+            "{interval: '44s', max_in_flight: 3}",
+            "polled every 44s, at most 10 requests per second and 3",
+        ),
+        ("VGX__UPSTREAMS__0__STATIC_CONFIGS", "[{targets: [0123, 1e5, \"yes\"]}]", "source static/0: 3 tasks"),
+        ("VGX__UPSTREAMS__0__NAME", "'0x10'", "upstream 0x10:"),
+        ("VGX__UPSTREAMS", "[{name: other, provider: ark}]", "upstream other:"),
+        ("VGX__POLLING", "", "polled every 15s"),
+    ] {
+        let output = check(name, value);
+        assert!(stdout(&output).contains(expected), "{name}={value}: {}{}", stdout(&output), stderr(&output));
+    }
+    for (name, value, expected) in [
+        ("VGX__STATE", "{memory: {}", "variable VGX__STATE: state: not valid YAML: "),
+        ("VGX__STATE", "{memory: {x: S3CRET}}", "variable VGX__STATE: state.memory.x: unknown key"),
+        ("VGX__UPSTREAMS", "[{name: gw, provider: S3CRET}]", "variable VGX__UPSTREAMS: upstreams.0.provider: "),
+        ("VGX__POLLING__INTERVAL", "[S3CRET]", "variable VGX__POLLING__INTERVAL: polling.interval: found a list"),
+        ("VGX__POLLING__INTERVAL", "", "variable VGX__POLLING__INTERVAL: polling.interval: found nothing"),
+    ] {
+        let output = check(name, value);
+        let shown = stderr(&output);
+        assert!(output.status.code() == Some(1) && shown.contains(expected), "{name}={value}: {shown}");
+        assert!(!shown.contains("S3CRET"), "{shown}");
+    }
+}
+
+#[test]
+fn folders_of_systemd_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    fs::create_dir(folder.path().join("credentials")).unwrap();
+    write("credentials/gateway", "sk-of-the-gateway\n");
+    write("credentials/short", "short\n");
+    let check = |config: &str, variables: &[(&str, String)]| {
+        write("c.yml", config);
+        let path = format!("--config.file={}", folder.path().join("c.yml").display());
+        program().args(["check", &path]).envs(variables.iter().cloned()).output().unwrap()
+    };
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (upstreams, state) = ("upstreams: [{name: gw, provider: tokenhot}]\n", ("STATE_DIRECTORY", at("state")));
+    for (config, state, expected) in [
+        ("", None, at("videogen-exporter.db")),
+        ("", Some(state.1.clone()), at("state/videogen-exporter.db")),
+        ("", Some(format!("{}:/elsewhere", state.1)), at("state/videogen-exporter.db")),
+        ("", Some(String::new()), at("videogen-exporter.db")),
+        ("state: {sqlite: {path: x.db}}\n", Some(state.1.clone()), at("state/x.db")),
+        ("state: {sqlite: {path: /tmp/x.db}}\n", Some(state.1.clone()), "/tmp/x.db".to_owned()),
+    ] {
+        let variables: Vec<_> = state.iter().map(|folder| ("STATE_DIRECTORY", folder.clone())).collect();
+        let output = check(&format!("{config}{upstreams}"), &variables);
+        let line = format!("\nstate: {expected}\n");
+        assert!(stdout(&output).contains(&line), "{config}, {state:?}: {}{}", stdout(&output), stderr(&output));
+    }
+    // Wherever a secret can be referred to, it can be a credential.
+    let credentials = [("CREDENTIALS_DIRECTORY", at("credentials"))];
+    let upstream = |rest: &str| format!("upstreams: [{{name: gw, {rest}}}]\n");
+    let http = |auth: &str| upstream(&format!("provider: tokenhot, http_sd_configs: [{{url: 'http://h', {auth}}}]"));
+    for config in [
+        upstream("provider: tokenhot, authorization: {credentials_credential: gateway}"),
+        upstream("provider: kling, authorization: {access_key_credential: gateway, secret_key_credential: gateway}"),
+        upstream("provider: tokenhot, basic_auth: {username_credential: gateway, password_credential: gateway}"),
+        upstream("provider: ark, webhook: {secret_credential: gateway}"),
+        upstream("provider: replicate, webhook: {secret_credential: gateway, signing_secret_credential: gateway}"),
+        upstream("provider: ark, sql_sd_configs: [{url_credential: gateway, query: select 1}]"),
+        http("authorization: {credentials_credential: gateway}"),
+        http("oauth2: {client_id: x, client_secret_credential: gateway, token_url: 'http://h'}"),
+        http("proxy_url: 'http://p', proxy_authorization: {username: x, password_credential: gateway}"),
+        format!("api: {{authorization: [{{credentials_credential: gateway}}]}}\n{upstreams}"),
+    ] {
+        let output = check(&config, &credentials);
+        assert!(output.status.success(), "{config}: {}", stderr(&output));
+        let shown = stderr(&check(&config, &[]));
+        assert!(shown.contains("_credential: $CREDENTIALS_DIRECTORY is not set; start"), "{config}: {shown}");
+        let shown = stderr(&check(&config.replace("_credential: gateway", "_credential: none"), &credentials));
+        assert!(shown.contains("_credential: cannot read "), "{config}: {shown}");
+        let shown = stderr(&check(&config.replace("_credential: gateway", "_credential: ../c.yml"), &credentials));
+        assert!(shown.contains("_credential: a credential's name is the name of a file"), "{config}: {shown}");
+    }
+    let shown = stderr(&check(
+        &format!("api: {{authorization: [{{credentials_credential: short}}]}}\n{upstreams}"),
+        &credentials,
+    ));
+    assert!(shown.contains("credentials_credential: the secret has less than 16 characters"), "{shown}");
+    let both = upstream("provider: ark, authorization: {credentials_credential: gateway, credentials_env: HOME}");
+    let shown = stderr(&check(&both, &credentials));
+    assert!(shown.contains("set exactly one of credentials_file, credentials_env and credentials_cred"), "{shown}");
 }
 
 #[test]
