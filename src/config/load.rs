@@ -142,13 +142,7 @@ impl Provider for &ConfigInput {
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
         let dict = match &self.document.value {
-            // An empty section means its defaults.
-            Some(Value::Dict(_, dict)) => {
-                let empty = |(key, value): &(&String, &Value)| {
-                    SECTIONS.contains(&key.as_str()) && matches!(value, Value::Empty(..))
-                };
-                dict.iter().filter(|entry| !empty(entry)).map(|(key, value)| (key.clone(), value.clone())).collect()
-            }
+            Some(Value::Dict(_, dict)) => dict.clone(),
             _ => Dict::new(),
         };
         Ok(Map::from([(Profile::Default, dict)]))
@@ -181,6 +175,10 @@ impl ConfigInput {
                     }
                 }
             }
+        }
+        if let Value::Dict(_, sections) = &mut value {
+            // An empty section means its defaults.
+            sections.retain(|key, value| !(SECTIONS.contains(&key.as_str()) && matches!(value, Value::Empty(..))));
         }
         lenient::deserialize(value, problems)
     }
