@@ -241,7 +241,6 @@ fn an_environment_variable_overrides_a_value_and_is_named_in_errors() {
         ("VGX__STATE", "{memory: {x: S3CRET}}", "variable VGX__STATE: state.memory.x: unknown key"),
         ("VGX__UPSTREAMS", "[{name: gw, provider: S3CRET}]", "variable VGX__UPSTREAMS: upstreams.0.provider: "),
         ("VGX__POLLING__INTERVAL", "[S3CRET]", "variable VGX__POLLING__INTERVAL: polling.interval: found a list"),
-        ("VGX__POLLING__INTERVAL", "", "variable VGX__POLLING__INTERVAL: polling.interval: found nothing"),
     ] {
         let output = check(name, value);
         let shown = stderr(&output);
