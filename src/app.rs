@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::Supervisor;
+use crate::agent::{Agent, Supervisor};
 use crate::clock::Clock;
 use crate::config::{self, Config, State};
 use crate::files;
@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::server::{self, Exposure, Handle, Listener, ReloadRequest, WebOptions, WebSource};
 use crate::store::{Event, Location, Store};
 use crate::supervise::Tasks;
+use crate::systemd;
 use crate::telemetry::LogCounts;
 
 /// How long the state store may take for what it does at once. It looks for work every ten seconds.
@@ -118,7 +119,7 @@ impl App {
         let Options { listeners, web, mut reload } = options;
         let sender = reload.as_ref().map(|reload| reload.sender.clone());
         let sources = listeners.iter().map(|(_, source)| source.clone()).collect();
-        let handle = Arc::new(Handle::new(supervisor.agent().clone(), liveness, web, sources, sender));
+        let handle = Arc::new(Handle::new(supervisor.agent().clone(), liveness.clone(), web, sources, sender));
         handle.set_config(config.clone());
         let mut exposure = Exposure::of(&listeners);
         exposure.log(&config.api);
@@ -132,6 +133,13 @@ impl App {
                 server::serve(listener, web, router, proxies, metrics.server.clone(), server_stop.clone()),
             );
         }
+        systemd::ready(&status(&handle.agent));
+        let (reported, reports_stop) = (handle.clone(), server_stop.clone());
+        servers.start("the report to systemd".to_owned(), async move {
+            let report = systemd::report(liveness, || status(&reported.agent));
+            reports_stop.run_until_cancelled(report).await;
+            Ok(())
+        });
         // A disk that hangs must not take a thread for every reload.
         let gate = Arc::new(Semaphore::new(1));
         let serving = servers.run(server_stop.clone(), GRACE);
@@ -144,6 +152,7 @@ impl App {
                 ended = &mut serving => return ended.and(supervisor.stop().await),
                 _ = &mut store_ended => return Err(anyhow!("the state store stopped unexpectedly")),
                 (file, request) = Reload::next_request(&mut reload) => {
+                    systemd::reloading();
                     let reloading = reload_config(file, gate.clone(), &config.state, &mut supervisor);
                     let Some(reloaded) = stop.run_until_cancelled(reloading).await else { break Ok(()) };
                     let result = match reloaded {
@@ -161,11 +170,13 @@ impl App {
                             Err(error)
                         }
                     };
+                    systemd::ready(&status(&handle.agent));
                     // The requester may have disconnected.
                     let _ = request.map(|reply| reply.send(result));
                 }
             }
         };
+        systemd::stopping();
         handle.stop();
         // The actors stop first, so that their last values can still be scraped.
         let stopped = supervisor.stop().await;
@@ -182,6 +193,15 @@ impl App {
         }
         outcome
     }
+}
+
+/// What `systemctl status` shows.
+fn status(agent: &Agent) -> String {
+    let views = agent.views();
+    let tasks: usize = views.iter().map(|view| view.task_count).sum();
+    let count = |count: usize, name: &str| format!("{count} {name}{}", if count == 1 { "" } else { "s" });
+    let failing = if agent.metrics().store.is_failing() { "; the state cannot be written" } else { "" };
+    format!("{} at {}{failing}", count(tasks, "task"), count(views.len(), "upstream"))
 }
 
 /// Loads the file and applies it; returns messages about changes that need a restart.

@@ -41,5 +41,6 @@ pub mod simulate;
 pub mod source;
 pub mod store;
 pub mod supervise;
+pub mod systemd;
 pub mod telemetry;
 pub mod view;

@@ -41,7 +41,12 @@ impl From<ConfigError> for Failure {
 
 /// Prints a line to standard output, with its invisible characters escaped: it may have texts of an upstream. A closed pipe, for example by `head`, is not a failure.
 pub fn print_line(line: impl fmt::Display) -> Result<(), Failure> {
-    match writeln!(io::stdout(), "{}", escape_invisible(&line.to_string())) {
+    print_text(format!("{}\n", escape_invisible(&line.to_string())).as_bytes())
+}
+
+/// Prints a text of our own as it is.
+pub fn print_text(text: &[u8]) -> Result<(), Failure> {
+    match io::stdout().write_all(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Other(anyhow::Error::new(error).context("cannot write to standard output")))
         }

@@ -1,10 +1,13 @@
 //! The command line; one file for each subcommand.
 
 mod access_report;
+mod backup;
 mod check;
 mod decode;
 mod demo;
 mod failure;
+mod health;
+mod manual;
 mod options;
 mod price;
 mod probe;
@@ -16,7 +19,7 @@ mod serve;
 mod simulate;
 mod web_files;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use decode::{answer_json, list_json};
 pub use failure::Failure;
@@ -55,6 +58,17 @@ enum Command {
     Price(price::Price),
     /// Print the alerts and recording rules with your addresses: for Prometheus, its Operator, or Grafana.
     Rules(rules::Rules),
+    /// Ask the exporter on this machine whether it is healthy; exit code 0 or 1.
+    ///
+    /// It asks the address of --web.listen-address over HTTP, or HTTPS if --web.config.file has TLS. An address that wants a client
+    /// certificate cannot be asked: name one that does not, such as a loopback address or unix:PATH.
+    Health,
+    /// Copy the state to a file, also while the exporter runs.
+    Backup(backup::Backup),
+    /// Print completions for a shell.
+    Completions(manual::Completions),
+    /// Write man pages to a folder.
+    Man(manual::Man),
     /// Run a fake gateway whose tasks queue, run and end in every way.
     Simulate(simulate::Simulate),
     /// Run a fake gateway and the exporter together; needs no configuration, key or network.
@@ -74,6 +88,10 @@ impl Cli {
             Some(Command::Decode(decode)) => decode.run(&self.options.config_file),
             Some(Command::Price(price)) => price.run(&self.options.config_file),
             Some(Command::Rules(rules)) => rules.run(),
+            Some(Command::Health) => health::run(&self.options),
+            Some(Command::Backup(backup)) => backup.run(&self.options.config_file),
+            Some(Command::Completions(completions)) => completions.run(Self::command()),
+            Some(Command::Man(man)) => man.run(Self::command()),
             Some(Command::Simulate(simulate)) => simulate.run(&self.options),
             Some(Command::Demo(demo)) => demo.run(&self.options),
         }

@@ -59,6 +59,12 @@ pub fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T
     outcome
 }
 
+/// Runs a short future on this thread.
+pub fn block_on_one_thread<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(anyhow::Error::from)?.block_on(future)
+}
+
 /// Returns a token that the first SIGTERM or SIGINT cancels. The second signal exits at once.
 pub fn stop_on_signal() -> Result<CancellationToken, Failure> {
     use tokio::signal::unix::{SignalKind, signal};

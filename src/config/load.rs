@@ -53,9 +53,32 @@ impl ConfigError {
 /// # Errors
 /// With every problem that was found.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = files::read_text(path, MAX_SIZE)
-        .map_err(|error| ConfigError::of_file(path, format!("cannot read the file: {error}")))?;
-    parse(&text, path)
+    parse(&read(path)?, path)
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    files::read_text(path, MAX_SIZE)
+        .map_err(|error| ConfigError::of_file(path, format!("cannot read the file: {error}")))
+}
+
+/// What relative paths are relative to.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// Reads where the state lies. Other sections are not checked: the files and variables that they name may be those of a service.
+///
+/// # Errors
+/// When the file cannot be read, or `state` is not valid.
+pub fn load_state(path: &Path) -> Result<State, ConfigError> {
+    let input = ConfigInput::parse(&read(path)?, path)?;
+    let mut problems = Problems::default();
+    let (file, _) = input.extract(&mut problems);
+    let state = file.state.check(folder_of(path), &mut problems);
+    if problems.has_at_or_below("state") || problems.has_at_or_below("") {
+        return Err(ConfigError(problems.with_origins(|key| input.origin_of(key))));
+    }
+    Ok(state)
 }
 
 /// Like [`load`], for a text; `path` is for messages and relative paths.
@@ -63,17 +86,10 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// # Errors
 /// With every problem that was found.
 pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-    let document = yaml::parse_within(text, MAX_MEMORY).map_err(|error| {
-        ConfigError(vec![Problem {
-            origin: Origin::File(path.to_owned(), error.at),
-            key: String::new(),
-            message: error.message,
-        }])
-    })?;
-    let input = ConfigInput { path: path.to_owned(), variables: override_variables(), document };
+    let input = ConfigInput::parse(text, path)?;
     let mut problems = Problems::default();
     let (file, removed) = input.extract(&mut problems);
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let mut check_problems = Problems::default();
     let Checked { upstreams, api, state, pricing } = file.check(folder, &mut check_problems);
     problems.extend(check_problems, |key| removed.original_key(key));
@@ -150,6 +166,17 @@ impl Provider for &ConfigInput {
 }
 
 impl ConfigInput {
+    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let document = yaml::parse_within(text, MAX_MEMORY).map_err(|error| {
+            ConfigError(vec![Problem {
+                origin: Origin::File(path.to_owned(), error.at),
+                key: String::new(),
+                message: error.message,
+            }])
+        })?;
+        Ok(Self { path: path.to_owned(), variables: override_variables(), document })
+    }
+
     /// Deserializes the file. Removes each value that does not fit and tries again, to find all problems.
     fn extract(&self, problems: &mut Problems) -> (File, RemovedItems) {
         let nothing = || (File::default(), RemovedItems::default());

@@ -145,7 +145,12 @@ impl FileSdConfig {
             } else if let Err(error) = glob::Pattern::new(file) {
                 problems.add(format!("{at}.files.{n}"), format!("not a valid pattern: {}", error.msg));
             }
-            patterns.push(folder.join(file));
+            let pattern = folder.join(file);
+            let mut found = pattern.to_str().and_then(|pattern| glob::glob(pattern).ok()).into_iter().flatten();
+            if found.next().is_none() {
+                problems.warn(format!("{at}.files.{n}"), "matches no file; tasks appear once there is one");
+            }
+            patterns.push(pattern);
         }
         check_max_targets(self.max_targets, at, problems);
         FileSourceSettings { patterns, refresh_interval: self.refresh_interval.0, max_targets: self.max_targets }

@@ -13,6 +13,7 @@ use super::billing::{BalanceConfig, QuotaPerUnitConfig, UpstreamBilling, Upstrea
 use super::client_auth::ClientAuth;
 use super::discovery::{HttpSdConfig, HttpSourceSettings, SqlSdConfig, SqlSourceSettings};
 use super::http::{ClientConfig, ProxyConfig, ProxyUrl, TlsConfig};
+use super::likely_mistakes::UpstreamParts;
 use super::list::{ListConfig, ListSourceSettings};
 use super::oauth2::OAuth2Config;
 use super::polling::{BodyLimits, Polling, PollingConfig};
@@ -250,6 +251,9 @@ impl UpstreamConfig {
                 "a model name has 1 to 128 printable characters and is neither a URL nor a key",
             );
         }
+        if let Some(provider) = found {
+            self.parts(provider).warn_of_likely_mistakes(at, problems);
+        }
         let client = found
             .and_then(|provider| self.check_http(at, provider, (&polling, proxy.as_ref()), folder, max_idle, problems));
         let dialect = dialect?;
@@ -297,6 +301,17 @@ impl UpstreamConfig {
             list_sources,
             sql_sources,
         })
+    }
+
+    fn parts<'a>(&'a self, provider: &'a Provider) -> UpstreamParts<'a> {
+        let request = self.request.as_ref();
+        let has_auth = self.authorization.is_some() || self.basic_auth.is_some() || self.oauth2.is_some();
+        UpstreamParts {
+            provider,
+            base_url: self.base_url.as_ref().map(|url| url.0.as_str()),
+            path: request.and_then(|request| request.path.as_ref()).map(|path| path.0.as_str()),
+            has_key: has_auth || request.is_some_and(|request| !request.headers.is_empty()),
+        }
     }
 
     fn auth(&self) -> ClientAuth<'_> {

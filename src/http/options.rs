@@ -1,5 +1,6 @@
 //! What a client is built from.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -74,6 +75,13 @@ pub enum ClientError {
     /// Another option is invalid; its key and why.
     #[error("{0}: {1}")]
     Part(&'static str, String),
+}
+
+/// Whether a URL leads to this machine.
+pub fn is_local_url(text: &str) -> bool {
+    let url = Url::parse(text).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|host: IpAddr| host.is_loopback())
 }
 
 /// Parses the URL of an API.

@@ -54,3 +54,20 @@ pub enum OpenError {
     )]
     Damaged(PathBuf, String),
 }
+
+/// Why a state cannot be copied.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// There is none.
+    #[error("there is no state at {0}: the exporter has not run with this configuration")]
+    Missing(PathBuf),
+    /// It cannot be read.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// The copy cannot be written.
+    #[error("the copy {0} cannot be written: {1}")]
+    Target(PathBuf, String),
+    /// There is something else at its place.
+    #[error("{0} is no backup of a state, and is not replaced; name another file")]
+    Foreign(PathBuf),
+}

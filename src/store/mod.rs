@@ -15,8 +15,8 @@ mod sqlite;
 mod writer;
 
 pub use command::{Command, Cursor, Discovery, KnownId, KnownIdsPage, Loaded, Output, Reply, Step, UpstreamKey};
-pub use error::{OpenError, StoreError};
+pub use error::{BackupError, OpenError, StoreError};
 pub use event::Event;
 pub use handle::{Location, Settled, Store};
-pub use sqlite::counted_models;
+pub use sqlite::{backup, counted_models};
 pub use writer::MAX_WAITING;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// From the lowest layer up; a module imports only from lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["domain", "clock", "files", "liveness", "secret", "supervise", "telemetry"],
+    &["domain", "clock", "files", "liveness", "secret", "supervise", "systemd", "telemetry"],
     &["counters", "http"],
     &["view", "provider"],
     &["config"],
@@ -25,6 +25,8 @@ const GROUND: &[(&str, &str)] = &[
     ("files", "clock"),
     ("secret", "files"),
     ("liveness", "clock"),
+    ("systemd", "clock"),
+    ("systemd", "liveness"),
     ("telemetry", "domain"),
 ];
 
@@ -48,6 +50,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("flate2", &["http", "metrics"]),
     ("hyper_util", &["server"]),
     ("clap", &["cli", "main"]),
+    ("clap_complete", &["cli"]),
+    ("clap_mangen", &["cli"]),
+    ("sd_notify", &["systemd"]),
     ("tracing_subscriber", &["telemetry", "cli"]),
     ("tracing_appender", &["telemetry"]),
     ("governor", &["agent", "server"]),

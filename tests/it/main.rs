@@ -36,6 +36,7 @@ mod kill;
 mod known;
 mod layers;
 mod lists;
+mod operating;
 mod pages;
 mod port;
 mod prices;

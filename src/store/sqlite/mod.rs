@@ -1,5 +1,6 @@
 //! The SQLite engine: executes commands.
 
+mod backup;
 mod costs;
 mod counters;
 mod known_ids;
@@ -21,6 +22,7 @@ use statement::execute;
 use tasks::AddOutcome;
 use volume::Volume;
 
+pub use backup::backup;
 pub use models::counted_models;
 pub use open::{Opened, open};
 

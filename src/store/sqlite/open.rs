@@ -141,7 +141,7 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Checks an existing file without writing to it.
-fn inspect(path: &Path) -> Result<(), OpenError> {
+pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(OpenError::Io(path.to_owned(), error.to_string())),
@@ -170,7 +170,7 @@ fn inspect(path: &Path) -> Result<(), OpenError> {
     if whole == "ok" { Ok(()) } else { Err(OpenError::Damaged(path.to_owned(), whole)) }
 }
 
-fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn open_error(path: &Path, error: &rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => {
