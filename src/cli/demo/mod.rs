@@ -75,10 +75,14 @@ impl Demo {
                 addresses.push(address);
                 gateways.push(gateway);
             }
-            let folder = TempFolder::new()?;
-            let config = config::parse(&demo_config(&addresses), &folder.path().join("demo.yml"))?;
+            let config = config::parse(&demo_config(&addresses), Path::new("demo.yml"))?;
             let base = format!("http://{exporter_address}");
-            let stack = if self.stack { Some(Stack::start(folder.path(), exporter_address).await?) } else { None };
+            // Only the stack needs a folder: an image of the program alone has none.
+            let folder = self.stack.then(TempFolder::new).transpose()?;
+            let stack = match &folder {
+                Some(folder) => Some(Stack::start(folder.path(), exporter_address).await?),
+                None => None,
+            };
             print_line(greeting(&base, stack.as_ref(), addresses[0]))?;
             let story = <[_; 3]>::try_from(gateways).ok();
             let story = story.map(|[tokenhot, ark, sora]| Story::new(Gateways { tokenhot, ark, sora }, &base));
