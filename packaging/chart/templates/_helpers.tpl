@@ -75,6 +75,9 @@ exec:
     - /usr/bin/videogen-exporter
     - health
     - --web.listen-address={{ include "videogen-exporter.healthSocket" .root }}
+    {{- with include "videogen-exporter.prefix" .root }}
+    - --web.route-prefix={{ . }}
+    {{- end }}
 {{- else -}}
 httpGet:
   path: {{ include "videogen-exporter.prefix" .root }}{{ .path }}
