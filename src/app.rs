@@ -200,8 +200,10 @@ fn status(agent: &Agent) -> String {
     let views = agent.views();
     let tasks: usize = views.iter().map(|view| view.task_count).sum();
     let count = |count: usize, name: &str| format!("{count} {name}{}", if count == 1 { "" } else { "s" });
-    let failing = if agent.metrics().store.is_failing() { "; the state cannot be written" } else { "" };
-    format!("{} at {}{failing}", count(tasks, "task"), count(views.len(), "upstream"))
+    let metrics = agent.metrics();
+    let failing = if metrics.store.is_failing() { "; the state cannot be written" } else { "" };
+    let refused = if metrics.has_failed_reload() { "; the last reload failed, see the log" } else { "" };
+    format!("{} at {}{failing}{refused}", count(tasks, "task"), count(views.len(), "upstream"))
 }
 
 /// Loads the file and applies it; returns messages about changes that need a restart.

@@ -14,6 +14,7 @@ use super::problem::{Origin, Problem, Problems, describe};
 use super::yaml::{self, Document};
 use super::{ApiKey, Config, File, PriceList, State, upstream};
 use crate::files;
+use crate::secret::HIDDEN_CREDENTIALS;
 
 /// Prefix of override variables. It differs from the program's name: Kubernetes sets `VIDEOGEN_EXPORTER_PORT` for a
 /// Service of that name.
@@ -42,6 +43,11 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
+    /// Whether all of it is that credentials of systemd cannot be seen, which is no mistake in the configuration.
+    pub fn is_only_hidden_credentials(&self) -> bool {
+        self.0.iter().all(|problem| problem.message == HIDDEN_CREDENTIALS)
+    }
+
     /// One problem of a whole file.
     pub fn of_file(path: &Path, message: String) -> Self {
         Self(vec![Problem { origin: Origin::File(path.to_owned(), None), key: String::new(), message }])

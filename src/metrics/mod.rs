@@ -186,6 +186,11 @@ impl Metrics {
         self.reload_successful.set(0.0);
     }
 
+    /// Whether the last reload of the configuration failed.
+    pub fn has_failed_reload(&self) -> bool {
+        self.reload_successful.get() == 0.0
+    }
+
     /// Label values were replaced by `other`, counted by label.
     pub fn labels_folded(&self, folded: BTreeMap<String, u64>) {
         let mut settings = self.settings();

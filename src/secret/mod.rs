@@ -4,6 +4,7 @@ mod basic;
 pub mod crypto;
 mod token;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,12 +51,16 @@ impl Secret {
     }
 }
 
+/// The message of [`SecretError::HiddenCredentials`].
+pub const HIDDEN_CREDENTIALS: &str =
+    "systemd hides the credential from this command (ExecReload= before systemd 254); it is not checked";
+
 /// Why a secret cannot be used; never contains the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
     #[error("cannot read {0}: {1}")]
-    Unreadable(PathBuf, std::io::Error),
+    Unreadable(PathBuf, io::Error),
     /// The variable is not set.
     #[error("environment variable {0} is not set")]
     Unset(String),
@@ -64,6 +69,9 @@ pub enum SecretError {
         "$CREDENTIALS_DIRECTORY is not set; start the exporter with systemd, and set LoadCredential={0}:PATH in its unit"
     )]
     NoCredentials(String),
+    /// systemd does not let this process see the credentials of its service.
+    #[error("{HIDDEN_CREDENTIALS}")]
+    HiddenCredentials,
     /// Not a name of a credential.
     #[error("a credential's name is the name of a file, without a folder")]
     CredentialName,
@@ -132,7 +140,11 @@ impl SecretSource {
         }
         let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
         let folder = folder.ok_or_else(|| SecretError::NoCredentials(name.to_owned()))?;
-        Self::from_file(&Path::new(&folder).join(name))
+        let folder = Path::new(&folder);
+        match folder.read_dir() {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(SecretError::HiddenCredentials),
+            _ => Self::from_file(&folder.join(name)),
+        }
     }
 
     /// The file that it is read from.
