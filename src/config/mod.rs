@@ -25,6 +25,7 @@ mod secret_reference;
 mod shown;
 mod sources;
 mod state;
+mod strict;
 mod tasks;
 mod upstream;
 mod webhook;
