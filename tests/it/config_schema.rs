@@ -319,7 +319,15 @@ fn every_key_of_the_loader_is_one_of_the_schema() {
     let mut compare = |node: &'static Value, place: &Place<'_>| {
         let mut objects = vec![resolve(node)];
         objects.extend(alternatives(resolve(node)).map(resolve));
-        for object in objects.into_iter().filter(|node| node["additionalProperties"] == false) {
+        for object in
+            objects.into_iter().filter(|node| node["additionalProperties"] == false || node.get("properties").is_some())
+        {
+            for key in object["required"].as_array().into_iter().flatten() {
+                let mut without = sample(object);
+                without.as_object_mut().unwrap().remove(key.as_str().unwrap());
+                let document = (place.embed)(without);
+                assert!(type_problem(&document).is_some(), "{}: the loader does not need {key}", place.key());
+            }
             let mut with_unknown = sample(object);
             let known = object["properties"].as_object().into_iter().flatten().next();
             with_unknown["unknown_key"] = known.map_or(json!(1), |(_, value)| sample(value));
@@ -342,6 +350,35 @@ fn every_key_of_the_loader_is_one_of_the_schema() {
     assert!(compared > 60, "{compared}");
 }
 
+/// The words of a schema that accepts nothing else.
+fn words(node: &'static Value) -> Option<BTreeSet<&'static str>> {
+    let node = resolve(node);
+    let own = node["enum"].as_array().into_iter().flatten().chain(node.get("const")).filter_map(Value::as_str);
+    let mut found: BTreeSet<_> = own.collect();
+    for alternative in alternatives(node) {
+        if resolve(alternative)["type"] != "null" {
+            found.extend(words(alternative)?);
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+/// The loader tells all words that it knows when it meets another one.
+#[test]
+fn every_word_of_the_loader_is_one_of_the_schema() {
+    let mut compared = 0;
+    for_each_place(|node, place| {
+        let Some(words) = words(node) else { return };
+        let problems = problems(&(place.embed)(json!("unknown_word")));
+        let message = problems.iter().find(|(key, _)| *key == place.key()).map(|(_, message)| message);
+        let message = message.unwrap_or_else(|| panic!("{}: any word is accepted", place.key()));
+        let known = message.rsplit(": ").next().unwrap().split(", ").collect();
+        assert_eq!(words, known, "{}: {message}", place.key());
+        compared += 1;
+    });
+    assert!(compared >= 15, "{compared}");
+}
+
 #[test]
 fn the_loader_and_the_schema_agree_about_every_type() {
     let probes = json!([
@@ -358,8 +395,12 @@ fn the_loader_and_the_schema_agree_about_every_type() {
                 accepted += 1;
             } else {
                 let below = format!("{}.", place.key());
-                let is_here = |key: &str| key == place.key() || key.starts_with(&below);
-                let is_refused = type_problem.is_some() || problems(&document).iter().any(|(key, _)| is_here(key));
+                // Words that the types take for texts.
+                let is_word = |message: &str| message.starts_with("unknown ") || message.contains("number of seconds");
+                let is_here = |(key, message): &(String, String)| {
+                    (*key == place.key() || key.starts_with(&below)) && is_word(message)
+                };
+                let is_refused = type_problem.is_some() || problems(&document).iter().any(is_here);
                 assert!(is_refused, "{}: the loader accepts {probe}: {refusals:?}", place.key());
                 refused += 1;
             }
@@ -553,6 +594,7 @@ fn texts_in_unusual_forms_are_accepted() {
         "-0s",
         "0y15s",
         "0mo",
+        "0 years, 3h",
         "15\u{b5}s",
         "0s ago",
         "P0Y",
@@ -565,6 +607,7 @@ fn texts_in_unusual_forms_are_accepted() {
         "5.k",
         "1_000",
         "-0",
+        "0.5",
         "1e-7",
         "+3",
         "5.",
@@ -587,12 +630,15 @@ fn texts_in_unusual_forms_are_accepted() {
 }
 
 #[test]
-fn empty_sections_and_keys_are_accepted() {
+fn empty_sections_and_other_forms_of_keys_are_accepted() {
     let sections: Map<String, Value> = keys(&SCHEMA).into_iter().map(|key| (key.to_owned(), Value::Null)).collect();
     assert_accepted("empty sections", &Value::Object(sections));
     let empty_key = json!({ "polling": null, "upstreams": [{ "name": 7, "provider": "tokenhot", "polling": { "interval": null }, "oauth2": null }] });
     assert_accepted("empty keys", &empty_key);
     assert_eq!(problems(&empty_key), []);
+    let fixed = json!({ "upstreams": [{ "name": "a", "provider": "tokenhot", "quota_per_unit": { "value": 5e5, "currency": "usd" } }] });
+    assert_accepted("a value and a currency", &fixed);
+    assert_eq!(problems(&fixed), []);
 }
 
 #[test]
