@@ -3,6 +3,7 @@
 mod access_report;
 mod backup;
 mod check;
+mod config;
 mod decode;
 mod demo;
 mod failure;
@@ -50,6 +51,8 @@ const VERSION: &str =
 enum Command {
     /// Check the configuration and the files it names, and print what would run.
     Check,
+    /// Print the JSON Schema of the configuration file.
+    Config(config::ConfigCommand),
     /// Poll one task once, and print the request, the response, its interpretation and the resulting metrics.
     Probe(probe::Probe),
     /// Read a saved response and print its interpretation as one line of JSON.
@@ -84,6 +87,7 @@ impl Cli {
         match &self.command {
             None => serve::run(&self.options),
             Some(Command::Check) => check::run(&self.options),
+            Some(Command::Config(config)) => config.run(),
             Some(Command::Probe(probe)) => probe.run(&self.options.config_file),
             Some(Command::Decode(decode)) => decode.run(&self.options.config_file),
             Some(Command::Price(price)) => price.run(&self.options.config_file),

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::problem::Problems;
 use super::scalars::Text;
+use super::schema_parts::words;
 use super::secret_reference::SecretReference;
 use crate::domain::enum_words::enum_words;
 use crate::domain::label_set::{OTHER, exported_label};
@@ -25,16 +27,16 @@ enum_words! {
     }
 }
 
-/// The section.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// `api:` — keys of the HTTP API.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiConfig {
-    /// The keys; without any, the API is disabled.
+    /// The keys; without any, the API is read-only.
     pub authorization: Vec<ApiKeyConfig>,
 }
 
-/// An entry of `authorization:`.
-#[derive(Debug, Clone, Deserialize)]
+/// A key of the HTTP API, and what it may do.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiKeyConfig {
     /// A file that contains the key.
@@ -45,12 +47,17 @@ pub struct ApiKeyConfig {
     pub credentials_credential: Option<Text>,
     /// The upstreams that it may be used for; all if empty.
     pub upstreams: Vec<Text>,
-    /// What it may do.
+    /// What it may do. While no key has `read`, everybody may read.
+    #[schemars(schema_with = "scopes")]
     pub scopes: Vec<Text>,
     /// Labels of its tasks: it registers with them, and reads only tasks that have them.
     pub labels: BTreeMap<String, Text>,
-    /// Most tasks of the API that these upstreams may track at a time.
+    /// Most tasks that it has registered at a time.
     pub max_tasks: usize,
+}
+
+fn scopes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": words(Scope::WORDS.iter().copied()) })
 }
 
 impl Default for ApiKeyConfig {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
@@ -12,35 +13,35 @@ use crate::http::Credentials;
 use crate::provider::{self, Signs};
 use crate::secret::Signer;
 
-/// The section: one key, or the two keys that sign tokens or requests.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+/// One key, or the two keys that sign tokens or requests. Each is in a file, an environment variable or a credential of systemd.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthorizationConfig {
     /// A file that contains the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_file: Option<Text>,
-    /// An environment variable that contains it.
+    /// An environment variable that contains the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_env: Option<Text>,
-    /// A credential of systemd that contains it.
+    /// A credential of systemd that contains the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_credential: Option<Text>,
     /// A file that contains the access key, for providers that require signatures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_file: Option<Text>,
-    /// An environment variable that contains it.
+    /// An environment variable that contains the access key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_env: Option<Text>,
-    /// A credential of systemd that contains it.
+    /// A credential of systemd that contains the access key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_credential: Option<Text>,
     /// A file that contains the secret key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_key_file: Option<Text>,
-    /// An environment variable that contains it.
+    /// An environment variable that contains the secret key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_key_env: Option<Text>,
-    /// A credential of systemd that contains it.
+    /// A credential of systemd that contains the secret key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_key_credential: Option<Text>,
 }

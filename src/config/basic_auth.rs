@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
@@ -10,8 +11,8 @@ use super::scalars::Text;
 use super::secret_reference::SecretReference;
 use crate::secret::{BasicAuth, Username};
 
-/// The section.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+/// A user name, and where its password is.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BasicAuthConfig {
     /// The user name.
@@ -20,19 +21,19 @@ pub struct BasicAuthConfig {
     /// A file that contains the user name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_file: Option<Text>,
-    /// An environment variable that contains it.
+    /// An environment variable that contains the user name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_env: Option<Text>,
-    /// A credential of systemd that contains it.
+    /// A credential of systemd that contains the user name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_credential: Option<Text>,
     /// A file that contains the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<Text>,
-    /// An environment variable that contains it.
+    /// An environment variable that contains the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_env: Option<Text>,
-    /// A credential of systemd that contains it.
+    /// A credential of systemd that contains the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_credential: Option<Text>,
 }

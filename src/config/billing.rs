@@ -1,13 +1,15 @@
 //! `quota_per_unit:` and `balance:` of an upstream, and what its tasks cost.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
 use super::price_rule::check_currency;
-use super::price_scalars::ConfigDecimal;
+use super::price_scalars::{ConfigDecimal, CurrencyCode};
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, ConfigNumber, Text};
 use super::tasks::StuckConfig;
@@ -16,7 +18,7 @@ use crate::domain::policy::QuotaRate;
 use crate::domain::pricing::{Currency, Pricing};
 use crate::provider::Dialect;
 
-/// `quota_per_unit:`.
+/// How many units of a gateway are one unit of money.
 #[derive(Debug, Clone)]
 pub enum QuotaPerUnitConfig {
     /// The gateway tells it.
@@ -25,11 +27,14 @@ pub enum QuotaPerUnitConfig {
     Fixed(FixedQuotaConfig),
 }
 
-/// The form with a value.
-#[derive(Debug, Clone, Deserialize)]
+/// How many units of a gateway are one unit of a currency.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixedQuotaConfig {
+    /// So many units.
     value: ConfigDecimal,
+    /// The currency of the unit of money.
+    #[schemars(with = "CurrencyCode")]
     currency: Text,
 }
 
@@ -52,13 +57,25 @@ impl<'de> Deserialize<'de> for QuotaPerUnitConfig {
     }
 }
 
-/// `balance:`.
-#[derive(Debug, Clone, Deserialize)]
+impl JsonSchema for QuotaPerUnitConfig {
+    fn schema_name() -> Cow<'static, str> {
+        "QuotaPerUnit".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let auto =
+            json_schema!({ "type": "string", "const": "auto", "description": "As the gateway's /api/status tells." });
+        json_schema!({ "anyOf": [auto, generator.subschema_for::<FixedQuotaConfig>()] })
+    }
+}
+
+/// How the balance of an account is read.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BalanceConfig {
-    /// How often it is read.
+    /// Interval between reads.
     pub refresh_interval: ConfigDuration,
-    /// Where another API has it.
+    /// Where an API that is not new-api's has the balance.
     pub custom: Option<CustomBalanceConfig>,
 }
 
@@ -68,22 +85,30 @@ impl Default for BalanceConfig {
     }
 }
 
-/// `balance.custom:`.
-#[derive(Debug, Clone, Deserialize)]
+/// Where an API that is not new-api's has the balance.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomBalanceConfig {
+    /// Path below `base_url`.
     path: Text,
+    /// The fields of the response; at least one of them.
     fields: BalanceFieldsConfig,
+    /// The currency of the balance.
+    #[schemars(with = "CurrencyCode")]
     currency: Text,
+    /// So many are one unit of the currency.
     #[serde(default)]
+    #[schemars(extend("default" = 1))]
     each: Option<ConfigDecimal>,
 }
 
-/// `balance.custom.fields:`.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// JSON Pointers of the balance.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BalanceFieldsConfig {
+    /// JSON Pointer of what is left, such as /data/left.
     balance: Option<Text>,
+    /// JSON Pointer of what was used.
     used: Option<Text>,
 }
 
@@ -202,19 +227,21 @@ impl CustomBalanceConfig {
     }
 }
 
-/// `tasks:` of an upstream.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+/// Overrides of `tasks:` for an upstream.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTasksConfig {
-    /// When its tasks are stuck.
+    /// When a task is stuck; a missing key is as in `tasks.stuck`.
     pub stuck: StuckOverride,
 }
 
-/// `tasks.stuck:` of an upstream; what is not given is as in `tasks:`.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+/// When a task of an upstream is stuck. A missing key is as in `tasks.stuck`.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StuckOverride {
+    /// An active task is stuck when it is this many times older than the 95th percentile of its model.
     factor: Option<ConfigNumber>,
+    /// A task is not stuck before this age.
     floor: Option<ConfigDuration>,
 }
 

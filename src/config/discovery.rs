@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::authorization::AuthorizationConfig;
@@ -38,8 +39,8 @@ pub(super) fn check_interval(interval: ConfigDuration, at: &str, problems: &mut 
     }
 }
 
-/// An entry of `http_sd_configs:`.
-#[derive(Debug, Clone, Deserialize)]
+/// A server that returns task ids as JSON, in Prometheus's `http_sd` format.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSdConfig {
     /// URL of a JSON list of target groups.
@@ -47,10 +48,10 @@ pub struct HttpSdConfig {
     /// Interval between reads.
     #[serde(default = "one_minute")]
     pub refresh_interval: ConfigDuration,
-    /// Most task ids.
+    /// Most task ids; more are an error, and the last list is kept.
     #[serde(default = "default_max_targets")]
     pub max_targets: usize,
-    /// Its key.
+    /// The key for this server.
     #[serde(default)]
     pub authorization: Option<AuthorizationConfig>,
     /// A user name and a password, instead of `authorization`.
@@ -121,17 +122,17 @@ impl HttpSdConfig {
     }
 }
 
-/// An entry of `sql_sd_configs:`.
-#[derive(Debug, Clone, Deserialize)]
+/// A SELECT statement in PostgreSQL or SQLite that returns task ids.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SqlSdConfig {
-    /// A file that contains the database URL.
+    /// A file that contains the database URL: `postgres://…` or `sqlite:FILE`.
     #[serde(default)]
     pub url_file: Option<Text>,
-    /// An environment variable that contains it.
+    /// An environment variable that contains the database URL.
     #[serde(default)]
     pub url_env: Option<Text>,
-    /// A credential of systemd that contains it.
+    /// A credential of systemd that contains the database URL.
     #[serde(default)]
     pub url_credential: Option<Text>,
     /// A SELECT statement. Its column `task_id` is the id, `submit_time` is the submit time; other columns are labels.
@@ -139,7 +140,7 @@ pub struct SqlSdConfig {
     /// Interval between reads.
     #[serde(default = "one_minute")]
     pub refresh_interval: ConfigDuration,
-    /// Most task ids.
+    /// Most task ids; more are an error, and the last list is kept.
     #[serde(default = "default_max_targets")]
     pub max_targets: usize,
     /// Time-out of the query.

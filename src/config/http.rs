@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::basic_auth::BasicAuthConfig;
@@ -12,22 +13,22 @@ use super::problem::Problems;
 use super::scalars::Text;
 use crate::http::{self, Client, ClientError, Proxy, Tls};
 
-/// `tls_config:`.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// Certificates of a connection.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
-    /// Trusted certificates, instead of the system's.
+    /// A file with the trusted certificates, instead of the system's.
     pub ca_file: Option<Text>,
-    /// Client certificate.
+    /// A file with the client certificate.
     pub cert_file: Option<Text>,
-    /// Key of the client certificate.
+    /// A file with the key of the client certificate.
     pub key_file: Option<Text>,
-    /// Expected name in the server's certificate.
+    /// Expected name in the server's certificate, if it is another than in the URL.
     pub server_name: Option<Text>,
 }
 
 /// The URL of a proxy. It is never printed, because it may contain a password.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ProxyUrl(Text);
 

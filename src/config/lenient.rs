@@ -6,6 +6,7 @@ use figment::value::Value;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Problems, describe};
+use super::strict;
 
 /// Maximum number of type errors that are reported.
 const MAX_PROBLEMS: usize = 200;
@@ -14,7 +15,7 @@ const MAX_PROBLEMS: usize = 200;
 pub fn deserialize<T: DeserializeOwned + Default>(mut value: Value, problems: &mut Problems) -> (T, RemovedItems) {
     let mut removed = RemovedItems::default();
     for _ in 0..MAX_PROBLEMS {
-        match value.deserialize() {
+        match strict::from_value(&value) {
             Ok(value) => return (value, removed),
             Err(error) => {
                 let key = error.path.join(".");

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 
 use super::authorization::AuthorizationConfig;
 use super::basic_auth::BasicAuthConfig;
@@ -14,6 +15,7 @@ use super::discovery::{check_interval, one_minute};
 use super::oauth2::OAuth2Config;
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, ConfigNumber, Text};
+use super::schema_parts::words;
 use super::sources::{check_max_targets, default_max_targets};
 use crate::domain::labels::{LABEL_NAME_RULE, MAX_LABELS, is_label_name, sanitize_source_label};
 use crate::domain::reading::RowField;
@@ -32,20 +34,20 @@ const fn yes() -> bool {
     true
 }
 
-/// An entry of `list_configs:`.
-#[derive(Debug, Clone, Deserialize)]
+/// The provider's own list of tasks.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListConfig {
     /// Interval between reads for new tasks.
     #[serde(default = "one_minute")]
     pub refresh_interval: ConfigDuration,
-    /// Most task ids.
+    /// Most task ids; more are an error, and the last list is kept.
     #[serde(default = "default_max_targets")]
     pub max_targets: usize,
     /// Age of the oldest tasks to read.
     #[serde(default = "one_day")]
     pub lookback: ConfigDuration,
-    /// Its key; defaults to the upstream's.
+    /// The key for the list, such as new-api's dashboard token; the upstream's by default.
     #[serde(default)]
     pub authorization: Option<AuthorizationConfig>,
     /// A user name and a password, instead of `authorization`.
@@ -54,7 +56,7 @@ pub struct ListConfig {
     /// Tokens of a token endpoint, instead of `authorization`.
     #[serde(default)]
     pub oauth2: Option<OAuth2Config>,
-    /// The user id, for gateways that require it.
+    /// Numeric id of the user with that token at new-api.
     #[serde(default)]
     pub user_id: Option<Text>,
     /// Whose tasks are read.
@@ -62,26 +64,31 @@ pub struct ListConfig {
     pub scope: ScopeConfig,
     /// Labels of tasks, and the fields of their rows that they come from.
     #[serde(default)]
+    #[schemars(schema_with = "labels")]
     pub labels: BTreeMap<String, Text>,
-    /// Names of channels by id.
+    /// Names of channels by id, for the label of `channel_id`.
     #[serde(default)]
     pub channel_names: BTreeMap<String, Text>,
-    /// Rate of its own token bucket, which has no burst.
+    /// Rate limit of the list, without a burst.
     #[serde(default = "half")]
     pub requests_per_second: ConfigNumber,
-    /// Tasks that it names are added.
+    /// Whether tasks of the list are added; `false` only reads the tasks of other sources.
     #[serde(default = "yes")]
     pub discover: bool,
 }
 
-/// `scope:`.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "additionalProperties": words(RowField::WORDS.iter().copied()) })
+}
+
+/// Whose tasks a list has.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ScopeConfig {
-    /// Those of the key's user.
+    /// Tasks of the key's user.
     #[default]
     Own,
-    /// Those of every user.
+    /// Tasks of every user, with an administrator's token.
     All,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
@@ -9,7 +10,7 @@ use super::scalars::{ConfigDuration, Text};
 use crate::domain::labels::{LABEL_NAME_RULE, is_label_name, sanitize};
 
 /// Which tasks have series of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PerTask {
     /// All tasks; ended ones until their retention is over.
@@ -21,7 +22,7 @@ pub enum PerTask {
 }
 
 /// How a task's status is exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatusForm {
     /// Eight series, one for each status; the current one has the value 1.
@@ -30,8 +31,8 @@ pub enum TaskStatusForm {
     Code,
 }
 
-/// The section.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+/// `metrics:` — which series are exported, and their limits.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
     /// Which tasks have series of their own.
@@ -40,16 +41,17 @@ pub struct MetricsConfig {
     pub task_status: TaskStatusForm,
     /// Maximum number of tasks with series of their own.
     pub max_task_series: usize,
-    /// Labels of sources that aggregates have, too.
+    /// Labels of tasks that aggregates also have, as `label_<name>`.
     pub aggregate_labels: Vec<Text>,
-    /// Allowed model names; if empty, the first [`Self::max_models`] names.
+    /// Model names to keep, all others become `other`; if empty, the first `max_models` of each upstream.
     pub models: Vec<Text>,
     /// Maximum number of model names for each upstream.
     pub max_models: usize,
-    /// Maximum number of label sets for each upstream; further ones become `other`, label by label from the last of
-    /// [`Self::aggregate_labels`].
+    /// Maximum number of combinations of model and `aggregate_labels` for each upstream; further ones become `other`, first in the
+    /// last of `aggregate_labels`, at last in the model.
     pub max_label_sets: usize,
-    /// How long new series stay at 0, so that `increase()` sees their first count.
+    /// A new series stays at 0 until every Prometheus has read that, and at most this long, so that `increase()` sees the first event;
+    /// 0s disables it.
     pub zero_hold: ConfigDuration,
     /// Whether OpenMetrics output has `_created` lines.
     pub created_lines: bool,

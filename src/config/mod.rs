@@ -21,16 +21,20 @@ mod pricing;
 mod problem;
 mod request;
 mod scalars;
+mod schema;
+mod schema_parts;
 mod secret_reference;
 mod shown;
 mod sources;
 mod state;
+mod strict;
 mod tasks;
 mod upstream;
 mod webhook;
 mod yaml;
 mod yaml_file;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use api::{ApiKey, Scope};
@@ -43,6 +47,7 @@ pub use polling::{ByList, Polling};
 pub use pricing::{PriceList, rules_of_model};
 pub use problem::{Origin, Problem, Problems};
 pub use scalars::{ConfigDuration, Text};
+pub use schema::json_schema;
 pub use shown::ShownConfig;
 pub use sources::{FileSourceSettings, StaticSourceSettings, TargetGroup, group_label_problem};
 pub use state::State;
@@ -52,23 +57,23 @@ pub use webhook::Webhook;
 pub use yaml::from_text;
 pub use yaml_file::YamlFile;
 
-/// The file as written.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// Configuration of videogen-exporter. A missing key has its default.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    /// Poll intervals and rate limits; each upstream may override them.
+    /// Poll intervals, rate limits and time-outs; an upstream can override each of them.
     pub polling: polling::PollingConfig,
     /// How long tasks are kept, and which tasks are counted.
     pub tasks: TasksConfig,
     /// Which series are exported.
     pub metrics: MetricsConfig,
-    /// The state store.
+    /// Where counters, tasks and known ids are kept over a restart: exactly one of `sqlite` and `memory`. The default is `sqlite`.
     pub state: state::StateConfig,
-    /// Keys of the registration API.
+    /// Keys of the HTTP API.
     pub api: api::ApiConfig,
-    /// What tasks cost.
+    /// What tasks cost. Without it, only costs that answers report are counted.
     pub pricing: Option<pricing::PricingConfig>,
-    /// The upstreams.
+    /// The gateways and providers whose tasks are polled.
     pub upstreams: Vec<UpstreamConfig>,
 }
 

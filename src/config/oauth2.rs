@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::basic_auth::BasicAuthConfig;
@@ -14,8 +15,8 @@ use super::scalars::Text;
 use super::secret_reference::SecretReference;
 use crate::http::{Client, TokenClient};
 
-/// The section.
-#[derive(Debug, Clone, Deserialize)]
+/// A client at a token endpoint (client credentials grant).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OAuth2Config {
     /// The client's id.
@@ -23,15 +24,15 @@ pub struct OAuth2Config {
     /// A file that contains the client's secret.
     #[serde(default)]
     pub client_secret_file: Option<Text>,
-    /// An environment variable that contains it.
+    /// An environment variable that contains the client's secret.
     #[serde(default)]
     pub client_secret_env: Option<Text>,
-    /// A credential of systemd that contains it.
+    /// A credential of systemd that contains the client's secret.
     #[serde(default)]
     pub client_secret_credential: Option<Text>,
     /// URL of the token endpoint.
     pub token_url: Text,
-    /// Scopes of the token; the server's default without them.
+    /// Scopes of the token; without them, the server's default.
     #[serde(default)]
     pub scopes: Vec<Text>,
     /// More parameters of the request for a token.

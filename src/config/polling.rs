@@ -1,20 +1,24 @@
 //! `polling:` — poll intervals, rate limits and time-outs.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problems;
 use super::scalars::{ConfigDuration, ConfigNumber};
+use super::schema_parts::set_default;
 use crate::domain::schedule::Pace;
 
 /// Longest accepted interval and time-out.
 const MAX_INTERVAL: Duration = Duration::from_hours(24);
 
-/// The section as written; missing keys are inherited.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+/// Poll intervals, rate limits and time-outs. An upstream inherits the keys that it does not have.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(transform = show_defaults)]
 pub struct PollingConfig {
     /// Usual interval between polls of a task.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,10 +32,10 @@ pub struct PollingConfig {
     /// Time-out from connecting to the last byte of a response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<ConfigDuration>,
-    /// Maximum number of concurrent requests.
+    /// Maximum number of concurrent requests to an upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
-    /// Rate of the token bucket.
+    /// Rate limit of an upstream (token bucket).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<ConfigNumber>,
     /// Size of the token bucket.
@@ -39,14 +43,15 @@ pub struct PollingConfig {
     pub burst: Option<u32>,
     /// Largest accepted response body.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Size>")]
     pub max_body_size: Option<ByteSize>,
-    /// Whether the upstream's lists read tasks, too.
+    /// Whether the upstream's own lists (`list_configs`) read tasks, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_list: Option<ByList>,
 }
 
-/// `by_list:`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+/// Whether lists read tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ByList {
     /// Where that takes fewer requests, and where reading a task alone changes it.
@@ -54,6 +59,35 @@ pub enum ByList {
     Auto,
     /// Every task is read alone.
     Never,
+}
+
+/// A size; in the schema only.
+struct Size;
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A size with its unit, such as 4MiB or 500kB; without a unit, in bytes.",
+            "type": ["string", "integer"],
+            "minimum": 0,
+            "pattern": r"^(\+?[0-9]+|([0-9]+\.?[0-9]*|\.[0-9]+)\s*([Bb]|[KkMmGgTtPpEe][Ii]?[Bb]?))$",
+            "examples": ["4MiB", "500kB"],
+        })
+    }
+}
+
+/// The defaults of an upstream with a usual provider, where `polling:` is empty.
+fn show_defaults(schema: &mut Schema) {
+    let usual = PollingConfig::default().resolve(None, BodyLimits::USUAL, "polling", &mut Problems::default());
+    let size = format!("{}MiB", usual.max_body_size >> 20);
+    let defaults = serde_json::to_value(PollingConfig::from(usual)).unwrap_or_default();
+    for (key, default) in defaults.as_object().into_iter().flatten() {
+        set_default(schema, key, if key == "max_body_size" { size.as_str().into() } else { default.clone() });
+    }
 }
 
 /// The section with all values.

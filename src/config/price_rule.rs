@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use super::price_scalars::{ConfigDecimal, ConfigTime, Texts};
+use super::price_scalars::{ConfigDecimal, ConfigTime, CurrencyCode, Texts};
 use super::problem::Problems;
 use super::scalars::Text;
 use crate::domain::Status;
@@ -14,40 +15,40 @@ use crate::domain::pricing::{
 };
 use crate::provider;
 
-/// `match:` of a rule. What is not given asks nothing.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// Which tasks a rule is for. A missing key matches every task.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MatchConfig {
-    /// Patterns of providers.
+    /// Patterns of providers, with * and ?.
     pub provider: Texts,
-    /// Patterns of upstreams.
+    /// Patterns of upstreams, with * and ?.
     pub upstream: Texts,
-    /// Patterns of models.
+    /// Patterns of models, with * and ?.
     pub model: Texts,
-    /// Resolutions.
+    /// Resolutions, such as 720p.
     pub resolution: Texts,
     /// Service tiers.
     pub service_tier: Texts,
     /// Whether the video has a sound track.
     pub audio: Option<bool>,
-    /// Whether a video was given.
+    /// Whether a video is an input.
     pub input_video: Option<bool>,
-    /// Whether an image was given.
+    /// Whether an image is an input.
     pub input_image: Option<bool>,
 }
 
-/// `valid:`.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+/// When a price is valid, by the submit time of a task.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValidConfig {
-    /// From then on.
+    /// The first time when it is valid.
     pub from: Option<ConfigTime>,
-    /// Until just before then.
+    /// The time from which it is no longer valid.
     pub until: Option<ConfigTime>,
 }
 
-/// `per:` of a price.
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// What a price is for.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PerConfig {
     /// Tokens.
@@ -66,55 +67,68 @@ pub enum PerConfig {
     Task,
 }
 
-/// `of:` of a price per image.
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// Which images a price is for.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OfConfig {
-    /// Images that were given.
+    /// Images that are inputs.
     Input,
 }
 
-/// A price.
-#[derive(Debug, Clone, Deserialize)]
+/// The price of something.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceConfig {
-    /// What it is for.
+    /// What the amount is for.
     pub per: PerConfig,
-    /// How much.
+    /// How much; or `by_seconds`.
     #[serde(default)]
     pub amount: Option<ConfigDecimal>,
-    /// How much for a video of so many seconds.
+    /// How much for a video of so many seconds; only per clip or task.
     #[serde(default)]
+    #[schemars(schema_with = "by_seconds")]
     pub by_seconds: BTreeMap<String, ConfigDecimal>,
-    /// For so many.
+    /// The amount is for so many.
     #[serde(default)]
+    #[schemars(extend("default" = 1))]
     pub each: Option<ConfigDecimal>,
-    /// Which images.
+    /// Which images; only per image.
     #[serde(default)]
     pub of: Option<OfConfig>,
     /// So many are free.
     #[serde(default)]
+    #[schemars(extend("default" = 0))]
     pub after: Option<ConfigDecimal>,
 }
 
-/// `minimum:`.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+fn by_seconds(generator: &mut SchemaGenerator) -> Schema {
+    let amount = generator.subschema_for::<ConfigDecimal>();
+    json_schema!({ "type": "object", "patternProperties": { r"^\+?[0-9]+$": amount }, "additionalProperties": false })
+}
+
+/// What is charged at least.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MinimumConfig {
-    /// Tokens.
+    /// Least number of tokens.
     pub tokens: Option<ConfigDecimal>,
-    /// Money.
+    /// Least amount of money.
     pub amount: Option<ConfigDecimal>,
 }
 
-/// `charge_on:`; what is not given stays as it is.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+/// Which ends are charged. In a rule, a missing key is as in `pricing.charge_on`; there, only succeeded tasks are charged.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChargeOnConfig {
+    /// Whether succeeded tasks are charged.
     succeeded: Option<bool>,
+    /// Whether failed tasks are charged.
     failed: Option<bool>,
+    /// Whether cancelled tasks are charged.
     cancelled: Option<bool>,
+    /// Whether expired tasks are charged.
     expired: Option<bool>,
+    /// Whether lost tasks are charged.
     lost: Option<bool>,
 }
 
@@ -133,22 +147,23 @@ impl ChargeOnConfig {
     }
 }
 
-/// An entry of `rules:`.
-#[derive(Debug, Clone, Deserialize)]
+/// A price, and which tasks it is for.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleConfig {
     /// Which tasks it is for.
     #[serde(rename = "match")]
     pub condition: MatchConfig,
-    /// When.
+    /// When it is valid.
     #[serde(default)]
     pub valid: ValidConfig,
     /// The currency of its amounts; defaults to `pricing.currency`.
     #[serde(default)]
+    #[schemars(with = "Option<CurrencyCode>")]
     pub currency: Option<Text>,
-    /// The price.
+    /// The price of a task that matches.
     pub price: PriceConfig,
-    /// What is added.
+    /// More prices that are added.
     #[serde(default)]
     pub plus: Vec<PriceConfig>,
     /// What is charged at least.

@@ -1,14 +1,16 @@
 //! Scalar types of prices: exact amounts, days, and one text or many.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use rust_decimal::Decimal;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::scalars::Text;
+use super::scalars::{TIME_PATTERN, Text};
 use crate::domain::Timestamp;
-use crate::domain::pricing::Glob;
+use crate::domain::pricing::{CURRENCIES, Glob};
 
 /// One text or a list of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +48,20 @@ impl<'de> Deserialize<'de> for Texts {
     }
 }
 
+impl JsonSchema for Texts {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Texts".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "array"], "items": generator.subschema_for::<Text>() })
+    }
+}
+
 impl Texts {
     /// As patterns.
     pub fn globs(&self) -> Vec<Glob> {
@@ -73,6 +89,22 @@ impl<'de> Deserialize<'de> for ConfigDecimal {
     }
 }
 
+impl JsonSchema for ConfigDecimal {
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An amount that is not negative, such as 0.28; as exact as it is written.",
+            "type": ["number", "string"],
+            "minimum": 0,
+            "pattern": r"^\s*(\+?([0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)|-[0_.]*0[0_.]*)([Ee][-+]?[0-9]+)?\s*$",
+            "examples": [0.28],
+        })
+    }
+}
+
 /// A day or a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConfigTime(pub Timestamp);
@@ -88,6 +120,44 @@ impl<'de> Deserialize<'de> for ConfigTime {
             .or_else(|error| if is_day { text.parse().and_then(day) } else { Err(error) });
         time.map(|time| Self(Timestamp::from_millis(time.as_millisecond()))).map_err(|_| {
             de::Error::custom("expected a day such as 2026-04-02 (UTC) or a time such as 2026-04-02T08:00:00Z")
+        })
+    }
+}
+
+impl JsonSchema for ConfigTime {
+    fn schema_name() -> Cow<'static, str> {
+        "DayOrTime".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A day (UTC) such as 2026-04-02, or a time such as 2026-04-02T08:00:00Z.",
+            "type": "string",
+            "pattern": format!("^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$|{TIME_PATTERN}"),
+            "examples": ["2026-04-02", "2026-04-02T08:00:00Z"],
+        })
+    }
+}
+
+/// The code of a currency; in the schema only.
+pub struct CurrencyCode;
+
+impl JsonSchema for CurrencyCode {
+    fn schema_name() -> Cow<'static, str> {
+        "Currency".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // Editors complete the codes; the loader accepts them in any case.
+        let any_case =
+            |letter: char| ["[".to_owned(), letter.into(), letter.to_ascii_lowercase().into(), "]".to_owned()];
+        let any_case = |code: &&str| code.chars().flat_map(any_case).collect::<String>();
+        let codes: Vec<String> = CURRENCIES.iter().map(any_case).collect();
+        json_schema!({
+            "description": "The code of a currency (ISO 4217), such as USD.",
+            "type": "string",
+            "anyOf": [{ "enum": CURRENCIES }, { "pattern": format!("^({})$", codes.join("|")) }],
+            "examples": ["USD"],
         })
     }
 }

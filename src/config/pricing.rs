@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rust_decimal::Decimal;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::litellm;
 use super::price_rule::{ChargeOnConfig, RuleConfig, RuleScope, ScopedRule, check_currency, check_providers};
-use super::price_scalars::{ConfigDecimal, Texts};
+use super::price_scalars::{ConfigDecimal, CurrencyCode, Texts};
 use super::problem::Problems;
 use super::scalars::Text;
 use super::yaml::from_text;
@@ -22,21 +23,23 @@ use crate::provider::Dialect;
 /// Largest table of prices, in bytes.
 const MAX_TABLE: u64 = 32 << 20;
 
-/// The section.
-#[derive(Debug, Clone, Deserialize)]
+/// What tasks cost.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PricingConfig {
-    /// The currency in which costs are shown.
+    /// The currency of every cost.
+    #[schemars(with = "CurrencyCode")]
     pub currency: Text,
     /// What one unit of another currency is in it.
+    #[schemars(schema_with = "rates")]
     pub rates: BTreeMap<String, ConfigDecimal>,
-    /// Tables with more rules.
+    /// Files with more rules, after `rules`; `LiteLLM`'s table of prices as it is.
     pub files: Vec<Text>,
-    /// Which ends are charged.
+    /// Which ends are charged; by default only succeeded tasks.
     pub charge_on: ChargeOnConfig,
-    /// Budgets.
+    /// Budgets for the costs of tasks.
     pub budgets: Vec<BudgetConfig>,
-    /// The first one that matches a task is used.
+    /// Prices; the first rule that matches a task is used.
     pub rules: Vec<RuleConfig>,
 }
 
@@ -53,29 +56,37 @@ impl Default for PricingConfig {
     }
 }
 
-/// An entry of `budgets:`.
-#[derive(Debug, Clone, Deserialize)]
+/// A budget, and which tasks it is for.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetConfig {
+    /// The `budget` label; unique.
     name: Text,
+    /// Which tasks it is for.
     #[serde(default, rename = "match")]
     condition: BudgetMatchConfig,
+    /// The period, in UTC.
     per: PeriodConfig,
+    /// The most that these tasks should cost in a period.
     amount: ConfigDecimal,
 }
 
-/// `match:` of a budget.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// Which tasks a budget is for. A missing key matches every task.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetMatchConfig {
+    /// Patterns of providers, with * and ?.
     provider: Texts,
+    /// Patterns of upstreams, with * and ?.
     upstream: Texts,
+    /// Patterns of models, with * and ?.
     model: Texts,
+    /// Patterns of the tasks' labels.
     labels: BTreeMap<String, Text>,
 }
 
-/// `per:` of a budget.
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// The period of a budget.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PeriodConfig {
     /// A day.
@@ -84,6 +95,11 @@ pub enum PeriodConfig {
     Week,
     /// A month.
     Month,
+}
+
+fn rates(generator: &mut SchemaGenerator) -> Schema {
+    let (code, rate) = (generator.subschema_for::<CurrencyCode>(), generator.subschema_for::<ConfigDecimal>());
+    json_schema!({ "type": "object", "propertyNames": code, "additionalProperties": rate })
 }
 
 /// A file of rules as written: `rules:`, or a list of them.

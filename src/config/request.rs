@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::problem::Problems;
 use super::scalars::Text;
+use super::schema_parts::{closed_map, optional_words};
 use crate::domain::{FailureClass, Status};
 use crate::http::Method;
 use crate::provider::Place;
@@ -13,11 +15,12 @@ use crate::provider::ProgressUnit;
 use crate::provider::custom::{FIELDS, ResponseSpec, TimeUnit, WHEN_ORDER};
 use crate::provider::{Overrides, SHAPES, Zone};
 
-/// `request:`; missing keys keep the provider's values.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// Overrides of the provider's requests. A missing key is as the provider has it.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestConfig {
-    /// The method, GET or POST.
+    /// The HTTP method.
+    #[schemars(schema_with = "methods")]
     pub method: Option<Text>,
     /// Path and query below `base_url`, with the placeholder `{task_id}` or, for operation names, `{operation}`.
     pub path: Option<Text>,
@@ -25,14 +28,15 @@ pub struct RequestConfig {
     pub body: Option<Text>,
     /// Headers; `{credentials}` in a value is replaced by the key. Values are not shown, because they may be secrets.
     pub headers: BTreeMap<String, Text>,
-    /// Format of the response.
+    /// Format of the answers; `auto` recognizes it.
+    #[schemars(schema_with = "shapes")]
     pub shape: Option<Text>,
-    /// Offset of times that have no time zone.
+    /// Zone of times without a zone, such as +08:00.
     pub time_offset: Option<Text>,
 }
 
 /// A JSON Pointer or a `JSONPath`; or several, each for the JSON in the text that the one before gives.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PlaceConfig {
     /// One path.
@@ -54,23 +58,30 @@ impl PlaceConfig {
     }
 }
 
-/// `response:`. Most of it is only for provider `custom`.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// How answers are read. Provider `custom` has all keys, others only `failures`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResponseConfig {
-    /// Place of each field.
+    /// Place of each field in the answer.
+    #[schemars(schema_with = "fields")]
     pub fields: BTreeMap<String, PlaceConfig>,
-    /// The API's status words by the exporter's status, in addition to common ones.
+    /// The API's status words by the exporter's status, in addition to the usual ones.
+    #[schemars(schema_with = "statuses")]
     pub statuses: BTreeMap<String, Vec<Text>>,
-    /// Places by the status that a value there means.
+    /// Places by status: a value in one of them decides, before the status word.
+    #[schemars(schema_with = "when")]
     pub when: BTreeMap<String, Vec<PlaceConfig>>,
     /// The status of an answer with neither such a value nor a status word.
+    #[schemars(schema_with = "otherwise")]
     pub otherwise: Option<Text>,
     /// The API's error codes by failure class; for any provider.
+    #[schemars(schema_with = "failures")]
     pub failures: BTreeMap<String, Vec<Text>>,
-    /// Unit of numeric times: auto, s, ms or us.
+    /// Unit of numeric times; `auto` tells it by the size of the number.
+    #[schemars(schema_with = "time_units")]
     pub time_unit: Option<Text>,
-    /// Unit of the progress: auto, ratio or percent.
+    /// Unit of the progress.
+    #[schemars(schema_with = "progress_units")]
     pub progress_unit: Option<Text>,
 }
 
@@ -85,6 +96,52 @@ const PROGRESS_UNITS: &[(&str, ProgressUnit)] =
     &[("auto", ProgressUnit::Auto), ("ratio", ProgressUnit::Ratio), ("percent", ProgressUnit::Percent)];
 
 const METHODS: &[(&str, Method)] = &[("GET", Method::Get), ("POST", Method::Post)];
+
+fn names<T>(table: &'static [(&'static str, T)]) -> impl Iterator<Item = &'static str> {
+    table.iter().map(|(name, _)| *name)
+}
+
+fn methods(_: &mut SchemaGenerator) -> Schema {
+    optional_words(names(METHODS))
+}
+
+fn shapes(_: &mut SchemaGenerator) -> Schema {
+    optional_words(names(SHAPES))
+}
+
+fn time_units(_: &mut SchemaGenerator) -> Schema {
+    optional_words(names(TIME_UNITS))
+}
+
+fn progress_units(_: &mut SchemaGenerator) -> Schema {
+    optional_words(names(PROGRESS_UNITS))
+}
+
+fn otherwise(_: &mut SchemaGenerator) -> Schema {
+    optional_words(WHEN_ORDER.map(Status::as_str))
+}
+
+fn fields(generator: &mut SchemaGenerator) -> Schema {
+    closed_map::<PlaceConfig>(names(FIELDS), generator)
+}
+
+fn statuses(generator: &mut SchemaGenerator) -> Schema {
+    closed_map::<Vec<Text>>(told_statuses().map(Status::as_str), generator)
+}
+
+fn when(generator: &mut SchemaGenerator) -> Schema {
+    closed_map::<Vec<PlaceConfig>>(WHEN_ORDER.map(Status::as_str), generator)
+}
+
+fn failures(generator: &mut SchemaGenerator) -> Schema {
+    let classes = FailureClass::possible(Status::Failed).iter();
+    closed_map::<Vec<Text>>(classes.map(|class| class.as_str()), generator)
+}
+
+/// The statuses that an answer can tell.
+fn told_statuses() -> impl Iterator<Item = Status> {
+    Status::ALL.into_iter().filter(|status| *status != Status::Lost)
+}
 
 impl RequestConfig {
     pub(super) fn check(&self, at: &str, problems: &mut Problems) -> Overrides {
@@ -150,8 +207,7 @@ impl ResponseConfig {
             response.when.push((status, checked.collect()));
         }
         response.otherwise = parse_word(&known, self.otherwise.as_ref(), || format!("{at}.otherwise"), problems);
-        let statuses = Status::ALL.into_iter().filter(|status| *status != Status::Lost);
-        let statuses: Vec<_> = statuses.map(|status| (status.as_str(), status)).collect();
+        let statuses: Vec<_> = told_statuses().map(|status| (status.as_str(), status)).collect();
         response.statuses = invert_table(&self.statuses, &statuses, &format!("{at}.statuses"), problems);
         response
     }

@@ -1,9 +1,11 @@
 //! Scalar types: durations with a unit, numbers, and strings that may look like numbers.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use jiff::SpanRelativeTo;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
@@ -62,6 +64,41 @@ impl<'de> Deserialize<'de> for ConfigDuration {
     }
 }
 
+/// What jiff reads as a duration, as far as a pattern can tell: its own format, such as `1h 30m`, and ISO 8601. Signs are left to the
+/// parser, which accepts a zero with each of them.
+const DURATION_PATTERN: &str = concat!(
+    r"^\s*(",
+    r"[-+]?(([0-9]+\s*([.,][0-9]+\s*)?(",
+    "weeks|week|wks|wk|w|days|day|d|hours|hour|hrs|hr|h|minutes|minute|mins|min|m|seconds|second|secs|sec|s|",
+    "milliseconds|millisecond|millis|milli|msecs|msec|ms|",
+    "microseconds|microsecond|micros|micro|usecs|usec|us|\u{b5}secs|\u{b5}sec|\u{b5}s|",
+    "nanoseconds|nanosecond|nanos|nano|nsecs|nsec|ns",
+    // Without a date, years and months have a length only where they are zero.
+    r")|0+\s*(years|year|yrs|yr|y|months|month|mos|mo)),?\s*)+([0-9]+:[0-9]+:[0-9]+([.,][0-9]+)?)?(ago)?",
+    r"|[-+]?[0-9]+:[0-9]+:[0-9]+([.,][0-9]+)?",
+    r"|[-+]?[Pp]([0-9]+[WwDd]|0+[YyMm])*([Tt]([0-9]+([.,][0-9]+)?[HhMmSs])+)?",
+    r")\s*$",
+);
+
+impl JsonSchema for ConfigDuration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A duration with its unit, such as 15s, 2m, 1h30m or 30d.",
+            "type": "string",
+            "pattern": DURATION_PATTERN,
+            "examples": ["15s", "2m", "1h30m", "30d"],
+        })
+    }
+}
+
+/// What jiff reads as a time with a zone, as far as a pattern can tell.
+pub const TIME_PATTERN: &str =
+    r"^([0-9]{4}|[-+][0-9]{6})-?[0-9]{2}-?[0-9]{2}[Tt ][0-9]{2}[0-9:.,]*([Zz]|[-+][0-9]{2}[0-9:.,]*)(\[.*\])*$";
+
 /// A string. YAML numbers and booleans are accepted as their text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Text(pub String);
@@ -100,6 +137,20 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+impl JsonSchema for Text {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
 /// A finite number, in any notation such as `1.50`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -110,6 +161,21 @@ impl<'de> Deserialize<'de> for ConfigNumber {
         let Text(text) = Text::deserialize(deserializer)?;
         let number = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
         number.map(Self).ok_or_else(|| de::Error::custom("expected a number"))
+    }
+}
+
+impl JsonSchema for ConfigNumber {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Number".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let pattern = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([Ee][-+]?[0-9]+)?\s*$";
+        json_schema!({ "type": ["number", "string"], "pattern": pattern })
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::problem::Problems;
@@ -13,27 +14,27 @@ use crate::domain::labels::{LABEL_NAME_RULE, MAX_LABEL_BYTES, MAX_LABELS, is_lab
 use crate::domain::{NewTask, TaskId};
 use crate::provider::Dialect;
 
-/// Task ids with labels: an entry of `static_configs:`, or of a file in Prometheus's `file_sd` format.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// Task ids with labels.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetGroup {
-    /// Task ids.
+    /// The ids of the tasks.
     pub targets: Vec<Text>,
     /// Labels of all these tasks.
     #[serde(default)]
     pub labels: BTreeMap<String, Text>,
 }
 
-/// An entry of `file_sd_configs:`.
-#[derive(Debug, Clone, Deserialize)]
+/// Files of task ids in Prometheus's `file_sd` format, YAML or JSON.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSdConfig {
     /// Paths or glob patterns, relative to the configuration file.
     pub files: Vec<Text>,
-    /// How often the files are read when no change is noticed.
+    /// Interval between reads; a file that changes is also read at once.
     #[serde(default = "thirty_seconds")]
     pub refresh_interval: ConfigDuration,
-    /// Most task ids of all these files.
+    /// Most task ids of all these files; more are an error, and the last list is kept.
     #[serde(default = "default_max_targets")]
     pub max_targets: usize,
 }

@@ -2,19 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::problem::Problems;
 use super::scalars::Text;
 
-/// The section. It has one key, which is the kind of store; the default is `sqlite`.
-#[derive(Debug, Clone, Deserialize)]
+/// The state store: exactly one of these.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateConfig {
-    /// `sqlite: {path: …}`.
+    /// An SQLite database, which survives a restart.
     #[serde(default)]
     pub sqlite: Option<SqliteConfig>,
-    /// `memory: {}`.
+    /// Nothing survives a restart. It has no keys: `memory: {}`.
     #[serde(default)]
     pub memory: Option<MemoryConfig>,
 }
@@ -25,8 +26,8 @@ impl Default for StateConfig {
     }
 }
 
-/// `state.sqlite:`.
-#[derive(Debug, Clone, Deserialize)]
+/// An SQLite database.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SqliteConfig {
     /// The database file; created if it does not exist. A relative path is relative to `$STATE_DIRECTORY` of systemd where that
@@ -40,8 +41,8 @@ impl Default for SqliteConfig {
     }
 }
 
-/// `state.memory:` has no keys.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+/// Nothing survives a restart.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemoryConfig {}
 

@@ -1,16 +1,18 @@
 //! `tasks:` — how long tasks are kept, and which tasks are counted.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::problem::Problems;
-use super::scalars::{ConfigDuration, ConfigNumber, Text};
+use super::scalars::{ConfigDuration, ConfigNumber, TIME_PATTERN, Text};
 use crate::domain::Timestamp;
 
-/// The section.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+/// How long tasks are kept, and which tasks are counted.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TasksConfig {
     /// How long the series of an ended task are exported.
@@ -19,9 +21,10 @@ pub struct TasksConfig {
     pub forget_after: ConfigDuration,
     /// How long an ended task is polled again, after 1, 2, 4, … minutes; at most its retention.
     pub recheck_ended: ConfigDuration,
-    /// Tasks that had ended before their discovery are counted if they ended after this time.
+    /// Tasks that had ended before their discovery are counted if they ended after this time: `first_start`, when the state was
+    /// created; `always`; or a time (RFC 3339).
     pub count_since: CountSinceConfig,
-    /// When to stop polling a task that does not end.
+    /// A task that has not ended after this time becomes lost, and is no longer polled.
     pub give_up_after: ConfigDuration,
     /// Whether error messages of upstreams are kept, without URLs, keys and amounts.
     pub error_messages: bool,
@@ -29,13 +32,13 @@ pub struct TasksConfig {
     pub stuck: StuckConfig,
 }
 
-/// `tasks.stuck:`.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+/// When a task is stuck.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StuckConfig {
-    /// Multiple of the 95th percentile of the model's latency.
+    /// An active task is stuck when it is this many times older than the 95th percentile of its model.
     pub factor: ConfigNumber,
-    /// Never before this age.
+    /// A task is not stuck before this age.
     pub floor: ConfigDuration,
 }
 
@@ -131,5 +134,23 @@ impl<'de> Deserialize<'de> for CountSinceConfig {
                 .map(|time: jiff::Timestamp| Self::Time(Timestamp::from_millis(time.as_millisecond())))
                 .map_err(|_| de::Error::custom("expected first_start, always or a time such as 2026-11-21T00:00:00Z")),
         }
+    }
+}
+
+impl JsonSchema for CountSinceConfig {
+    fn schema_name() -> Cow<'static, str> {
+        "CountSince".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "anyOf": [
+                { "const": "first_start", "description": "The time when the state was created." },
+                { "const": "always", "description": "All tasks are counted." },
+                { "pattern": TIME_PATTERN, "description": "A time (RFC 3339)." },
+            ],
+            "examples": ["first_start", "always", "2026-11-21T00:00:00Z"],
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::authorization::AuthorizationConfig;
@@ -21,6 +22,7 @@ use super::pricing::PriceList;
 use super::problem::Problems;
 use super::request::{RequestConfig, ResponseConfig};
 use super::scalars::Text;
+use super::schema_parts::words;
 use super::sources::{FileSdConfig, FileSourceSettings, StaticSourceSettings, TargetGroup};
 use super::tasks::StuckConfig;
 use super::webhook::{Webhook, WebhookConfig};
@@ -30,15 +32,16 @@ use crate::files;
 use crate::http::{Client, Credentials, Proxy};
 use crate::provider::{self, Dialect, Provider};
 
-/// An entry as written.
-#[derive(Debug, Clone, Deserialize)]
+/// A gateway or provider whose tasks are polled.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
     /// The `upstream` label; unique.
     pub name: Text,
-    /// The provider, which sets the dialect.
+    /// The provider, which decides how requests and answers look.
+    #[schemars(schema_with = "providers")]
     pub provider: Text,
-    /// Base URL; defaults to the provider's.
+    /// Base URL: the root, without /v1 (ark: with /api/v3). Without it, the provider's own.
     #[serde(default)]
     pub base_url: Option<Text>,
     /// The key for its API.
@@ -59,7 +62,7 @@ pub struct UpstreamConfig {
     /// How responses are read, and the classes of error codes.
     #[serde(default)]
     pub response: Option<ResponseConfig>,
-    /// The path for the provider's callbacks.
+    /// How callbacks of the provider are accepted.
     #[serde(default)]
     pub webhook: Option<WebhookConfig>,
     /// TLS settings.
@@ -74,33 +77,37 @@ pub struct UpstreamConfig {
     /// User and password of the proxy.
     #[serde(default)]
     pub proxy_authorization: Option<BasicAuthConfig>,
-    /// Overrides of `polling:`.
+    /// Overrides of `polling:` for this upstream.
     #[serde(default)]
     pub polling: PollingConfig,
-    /// Lists of task ids.
+    /// Task ids in this file.
     #[serde(default)]
     pub static_configs: Vec<TargetGroup>,
     /// Files of task ids.
     #[serde(default)]
     pub file_sd_configs: Vec<FileSdConfig>,
-    /// Servers of task ids.
+    /// Servers that return task ids.
     #[serde(default)]
     pub http_sd_configs: Vec<HttpSdConfig>,
-    /// The upstream's own list of tasks.
+    /// The provider's own lists of tasks.
     #[serde(default)]
     pub list_configs: Vec<ListConfig>,
-    /// Databases of task ids.
+    /// Databases with task ids.
     #[serde(default)]
     pub sql_sd_configs: Vec<SqlSdConfig>,
-    /// Overrides of `tasks:`.
+    /// Overrides of `tasks:` for this upstream.
     #[serde(default)]
     pub tasks: UpstreamTasksConfig,
-    /// How many of the gateway's units are one unit of money.
+    /// How many of a new-api gateway's units are one unit of money: `auto`, or a value and a currency.
     #[serde(default)]
     pub quota_per_unit: Option<QuotaPerUnitConfig>,
     /// How the balance of the account is read.
     #[serde(default)]
     pub balance: Option<BalanceConfig>,
+}
+
+fn providers(_: &mut SchemaGenerator) -> Schema {
+    words(provider::PROVIDERS.iter().map(|provider| provider.name))
 }
 
 /// A checked upstream.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::http::{ClientConfig, TlsConfig};
@@ -14,21 +15,21 @@ use crate::http::{Client, KeySet, Proxy};
 use crate::provider::{self, CallbackSignature, Dialect};
 use crate::secret::SecretSource;
 
-/// `webhook:`.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// How callbacks of a provider are accepted.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookConfig {
-    /// A file that contains the secret in the callback path.
+    /// A file that contains the secret in the path of callbacks.
     pub secret_file: Option<Text>,
-    /// An environment variable that contains this secret.
+    /// An environment variable that contains the secret in the path of callbacks.
     pub secret_env: Option<Text>,
-    /// A credential of systemd that contains this secret.
+    /// A credential of systemd that contains the secret in the path of callbacks.
     pub secret_credential: Option<Text>,
     /// A file that contains the secret with which the provider signs callbacks.
     pub signing_secret_file: Option<Text>,
-    /// An environment variable that contains it.
+    /// An environment variable that contains the secret with which the provider signs callbacks.
     pub signing_secret_env: Option<Text>,
-    /// A credential of systemd that contains it.
+    /// A credential of systemd that contains the secret with which the provider signs callbacks.
     pub signing_secret_credential: Option<Text>,
     /// Where the provider publishes the keys with which it signs callbacks; defaults to the provider's address.
     pub jwks_url: Option<Text>,

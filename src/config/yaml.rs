@@ -9,6 +9,8 @@ use figment::value::{Dict, Empty, Map, Value};
 use granit_parser::{Event, Parser, ScalarStyle, Span as Marker};
 use serde::de::DeserializeOwned;
 
+use super::strict;
+
 /// Most memory that the values of a document need, in bytes, as far as we can tell. A million task ids need a quarter of it.
 const MAX_MEMORY: usize = 512 << 20;
 
@@ -62,7 +64,7 @@ pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
         None => error.message,
     })?;
     let value = document.value.unwrap_or_else(|| Value::from(Vec::<Value>::new()));
-    value.deserialize().map_err(|error| {
+    strict::from_value(&value).map_err(|error| {
         let path = error.path.join(".");
         let at = document.positions.get(&path).map(|(line, column)| format!("{line}:{column}: ")).unwrap_or_default();
         let key = if path.is_empty() { String::new() } else { format!("{path}: ") };

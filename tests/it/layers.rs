@@ -41,6 +41,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("listenfd", &["server"]),
     ("figment", &["config"]),
     ("granit_parser", &["config"]),
+    ("schemars", &["config"]),
     ("prometheus", &["metrics"]),
     ("axum", &["server", "simulate"]),
     ("hyper", &["server"]),

@@ -16,6 +16,7 @@ mod certificates;
 mod client_auth;
 mod clients;
 mod config;
+mod config_schema;
 mod costs;
 mod custom;
 mod demo;
