@@ -93,15 +93,10 @@ def prometheus_query(port: int, query: str) -> list:
 
 
 class Containers:
-    """podman as it works without cgroups of its own, as in another container."""
+    """Containers of a test; removed at its end."""
 
-    def __init__(self, folder: str):
-        config = pathlib.Path(folder) / "containers.conf"
-        config.write_text(
-            '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
-            '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
-        )
-        os.environ["CONTAINERS_CONF"] = str(config)
+    def __init__(self):
+        os.environ["CONTAINERS_CONF"] = str(PACKAGING / "containers.conf")
         self.started = []
 
     def podman(self, *arguments, **options):
