@@ -36,6 +36,7 @@ mod incident;
 mod kill;
 mod known;
 mod layers;
+mod links;
 mod lists;
 mod operating;
 mod pages;
