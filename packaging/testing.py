@@ -21,9 +21,7 @@ PATIENCE = 120
 
 def target() -> pathlib.Path:
     """The folder of packaging/build."""
-    command = ["cargo", "metadata", "--locked", "--no-deps", "--format-version=1"]
-    folder = json.loads(subprocess.check_output(command, cwd=ROOT))["target_directory"]
-    return pathlib.Path(os.environ.get("OUT", pathlib.Path(folder) / "packages"))
+    return pathlib.Path(subprocess.check_output([PACKAGING / "out"], text=True).strip())
 
 
 def tool(name: str) -> str:

@@ -1,12 +1,15 @@
 //! What `check` says of the port: who may read, and how Prometheus scrapes it then.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use super::failure::{Failure, print_line};
 use super::options::Options;
 use super::web_files::WebFiles;
 use crate::config::{ApiKey, Config, Scope};
+use crate::secret::credentials_directory;
 use crate::server::{WebConfig, is_readable_by_all, warnings_of_address};
 
 /// The report.
@@ -19,12 +22,26 @@ pub struct AccessReport {
 impl AccessReport {
     /// Reads the files of `--web.config.file`.
     pub fn new(options: &Options, config: &Config) -> Result<Self, Failure> {
-        let files = WebFiles::load(&options.web_config_files, &options.listen_addresses)?;
+        let files = match WebFiles::load(&options.web_config_files, options.addresses()) {
+            Err(Failure::Input(error)) if is_about_hidden_credential(&error) => {
+                let warning = format!(
+                    "--web.config.file: not checked, for systemd hides a credential from this command: {error}"
+                );
+                return Ok(Self { warnings: vec![warning], lines: Vec::new() });
+            }
+            loaded => loaded?,
+        };
         let mut warnings: Vec<String> =
             files.warnings().into_iter().map(|warning| format!("--web.config.file: {warning}")).collect();
         let mut lines = Vec::new();
         let mut scrapes = String::new();
-        for address in &options.listen_addresses {
+        if options.systemd_socket {
+            let web = files.of("").current();
+            let protocol = if web.tls.is_some() { "HTTPS" } else { "HTTP" };
+            lines
+                .push(format!("listens on the sockets of systemd: {protocol}, read by {}", readers(&web, &config.api)));
+        }
+        for address in options.addresses() {
             let web = files.of(address).current();
             let found = warnings_of_address(&web, &config.api).filter(|_| !is_local(address));
             warnings.extend(found.map(|warning| format!("--web.listen-address: {address}: {warning}")));
@@ -50,6 +67,14 @@ impl AccessReport {
 /// A line break in one text would be printed as an escape.
 fn print_line_by_line(text: &str) -> Result<(), Failure> {
     text.lines().try_for_each(print_line)
+}
+
+/// Whether an error is about a file in the folder of systemd's credentials, which this process may not see.
+fn is_about_hidden_credential(error: &str) -> bool {
+    let is_hidden =
+        |folder: &PathBuf| folder.read_dir().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    let folder = credentials_directory().filter(is_hidden);
+    folder.is_some_and(|folder| error.contains(&*folder.to_string_lossy()))
 }
 
 /// Whether only programs of this machine reach an address.

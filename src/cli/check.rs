@@ -49,19 +49,7 @@ fn print_prices(config: &Config, upstream: &Upstream) -> Result<(), Failure> {
 /// Checks the file and the files it names.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let path = &options.config_file;
-    let config = match config::load(path) {
-        Err(error) if error.is_only_hidden_credentials() => {
-            print_line(format_args!(
-                "{}: the configuration is valid, as far as it can be checked here",
-                path.display()
-            ))?;
-            return error
-                .0
-                .iter()
-                .try_for_each(|problem| print_line(format_args!("warning: {}: {}", problem.key, problem.message)));
-        }
-        loaded => loaded?,
-    };
+    let config = config::load_to_check(path)?;
     let access = AccessReport::new(options, &config)?;
     let mut total = 0;
     let mut problems = Vec::new();

@@ -11,6 +11,11 @@ use crate::http::{OwnPort, ask_own_port};
 
 /// Asks `/-/healthy` at the best of the addresses.
 pub fn run(options: &Options) -> Result<(), Failure> {
+    if options.systemd_socket {
+        let message =
+            "--web.systemd-socket says no address; name that of the socket unit with --web.listen-address instead";
+        return Err(Failure::Input(message.to_owned()));
+    }
     let files = WebFiles::load(&options.web_config_files, &options.listen_addresses)?;
     let open = options.listen_addresses.iter().filter(|address| !files.of(address).current().client_certs.are_required);
     let Some(address) = open.min_by_key(|address| preference(address)) else {

@@ -69,6 +69,11 @@ enum Format {
 }
 
 impl Options {
+    /// The addresses to listen on; none with the sockets of systemd, whose addresses only its unit has.
+    pub fn addresses(&self) -> &[String] {
+        if self.systemd_socket { &[] } else { &self.listen_addresses }
+    }
+
     /// The options of the HTTP server.
     pub fn web(&self) -> WebOptions {
         let external_path = self.external_url.as_ref().map(|url| url.path.clone());

@@ -55,9 +55,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 /// The listening sockets, each with its web configuration.
 async fn listen(options: &Options) -> Result<Vec<(Listener, Arc<WebSource>)>, Failure> {
     // The files are checked before a socket is made.
-    // Sockets of systemd have no address that an option could name.
-    let addresses = if options.systemd_socket { &[] } else { options.listen_addresses.as_slice() };
-    let files = WebFiles::load(&options.web_config_files, addresses)?;
+    let files = WebFiles::load(&options.web_config_files, options.addresses())?;
     for warning in files.warnings() {
         tracing::warn!("web configuration: {warning}");
     }

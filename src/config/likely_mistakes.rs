@@ -11,7 +11,7 @@ pub(super) struct UpstreamParts<'a> {
     pub base_url: Option<&'a str>,
     /// `request.path`, if it is set.
     pub path: Option<&'a str>,
-    /// Whether requests carry a key, or headers of the configuration, which may be one.
+    /// Whether requests carry a key, or connections a client certificate.
     pub has_key: bool,
 }
 
@@ -23,7 +23,7 @@ impl UpstreamParts<'_> {
         let url = self.base_url.or(provider.base_url).unwrap_or_default();
         if !self.has_key && !provider.is_custom() && !is_local_url(url) {
             let message = format!(
-                "there is none, and provider {} wants a key: polls will fail as unauthorized; set credentials_file or credentials_env",
+                "there is none, and provider {} wants a key: polls will probably fail as unauthorized; set credentials_file or credentials_env",
                 provider.name
             );
             problems.warn(format!("{at}.authorization"), message);
@@ -75,6 +75,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.yml");
         std::fs::write(folder.path().join("ids.json"), "[]").unwrap();
+        let signed = rcgen::generate_simple_self_signed(vec!["client".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("crt.pem"), signed.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), signed.signing_key.serialize_pem()).unwrap();
         let warnings = |entry: &str| parse(&format!("upstreams: [{{name: gw, {entry}}}]"), &path).unwrap().warnings;
         let key = "authorization: {credentials_env: HOME}";
         for (entry, key, word) in [
@@ -114,6 +117,7 @@ mod tests {
             "provider: tokenhot, base_url: 'http://[::1]:10480'",
             "provider: tokenhot, base_url: 'http://localhost'",
             "provider: tokenhot, basic_auth: {username: x, password_env: HOME}",
+            "provider: tokenhot, tls_config: {cert_file: crt.pem, key_file: key.pem}",
             &format!("provider: tokenhot, {key}, file_sd_configs: [{{files: ['*.json']}}]"),
         ] {
             assert_eq!(warnings(entry), [""; 0], "{entry}");

@@ -14,7 +14,6 @@ use super::problem::{Origin, Problem, Problems, describe};
 use super::yaml::{self, Document};
 use super::{ApiKey, Config, File, PriceList, State, upstream};
 use crate::files;
-use crate::secret::HIDDEN_CREDENTIALS;
 
 /// Prefix of override variables. It differs from the program's name: Kubernetes sets `VIDEOGEN_EXPORTER_PORT` for a
 /// Service of that name.
@@ -43,11 +42,6 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
-    /// Whether all of it is that credentials of systemd cannot be seen, which is no mistake in the configuration.
-    pub fn is_only_hidden_credentials(&self) -> bool {
-        self.0.iter().all(|problem| problem.message == HIDDEN_CREDENTIALS)
-    }
-
     /// One problem of a whole file.
     pub fn of_file(path: &Path, message: String) -> Self {
         Self(vec![Problem { origin: Origin::File(path.to_owned(), None), key: String::new(), message }])
@@ -60,6 +54,14 @@ impl ConfigError {
 /// With every problem that was found.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     parse(&read(path)?, path)
+}
+
+/// Like [`load`], for a check that sends nothing: credentials that systemd hides from this process are warnings.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_to_check(path: &Path) -> Result<Config, ConfigError> {
+    parse_with(&read(path)?, path, Problems::with_hidden_credentials_allowed())
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -92,11 +94,14 @@ pub fn load_state(path: &Path) -> Result<State, ConfigError> {
 /// # Errors
 /// With every problem that was found.
 pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    parse_with(text, path, Problems::default())
+}
+
+fn parse_with(text: &str, path: &Path, mut check_problems: Problems) -> Result<Config, ConfigError> {
     let input = ConfigInput::parse(text, path)?;
     let mut problems = Problems::default();
     let (file, removed) = input.extract(&mut problems);
     let folder = folder_of(path);
-    let mut check_problems = Problems::default();
     let Checked { upstreams, api, state, pricing } = file.check(folder, &mut check_problems);
     problems.extend(check_problems, |key| removed.original_key(key));
     if file.upstreams.is_empty() && !problems.has_at_or_below("upstreams") && !problems.has_at_or_below("") {

@@ -41,7 +41,7 @@ pub use api::{ApiKey, Scope};
 pub use billing::{Balance, CustomBalance, QuotaPerUnit, UpstreamBilling};
 pub use discovery::{HttpSourceSettings, SqlSourceSettings};
 pub use list::ListSourceSettings;
-pub use load::{ConfigError, load, load_state, parse};
+pub use load::{ConfigError, load, load_state, load_to_check, parse};
 pub use metrics::{MetricsConfig, PerTask, TaskStatusForm};
 pub use polling::{ByList, Polling};
 pub use pricing::{PriceList, rules_of_model};

@@ -44,9 +44,20 @@ impl fmt::Display for Problem {
 pub struct Problems {
     found: Vec<(String, String)>,
     warnings: Vec<(String, String)>,
+    allows_hidden_credentials: bool,
 }
 
 impl Problems {
+    /// For a check that sends nothing: a credential that systemd hides from this process is a warning.
+    pub fn with_hidden_credentials_allowed() -> Self {
+        Self { allows_hidden_credentials: true, ..Self::default() }
+    }
+
+    /// Whether such a credential is a warning.
+    pub const fn allows_hidden_credentials(&self) -> bool {
+        self.allows_hidden_credentials
+    }
+
     /// Adds a problem.
     pub fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.found.push((key.into(), message.into()));

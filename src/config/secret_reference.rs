@@ -5,7 +5,7 @@ use std::path::Path;
 use super::problem::Problems;
 use super::scalars::Text;
 use crate::files;
-use crate::secret::SecretSource;
+use crate::secret::{SecretError, SecretSource};
 
 /// Shortest secret that others send to us.
 const MIN_OWN_SECRET: usize = 16;
@@ -85,7 +85,17 @@ impl<'a> SecretReference<'a> {
             Kind::Env => SecretSource::from_env(value),
             Kind::Credential => SecretSource::from_credential(value),
         };
-        source.map_err(|error| problems.add(format!("{at}.{}", self.key()), error.to_string())).ok()
+        match source {
+            Ok(source) => Some(source),
+            Err(error @ SecretError::HiddenCredentials) if problems.allows_hidden_credentials() => {
+                problems.warn(format!("{at}.{}", self.key()), error.to_string());
+                Some(SecretSource::unread())
+            }
+            Err(error) => {
+                problems.add(format!("{at}.{}", self.key()), error.to_string());
+                None
+            }
+        }
     }
 
     /// Like [`Self::load`], for a secret that others send to us: it must be long enough that nobody guesses it.

@@ -73,6 +73,12 @@ impl StateConfig {
                 let sqlite = sqlite.clone().unwrap_or_default();
                 let state_folder = state_directory();
                 let path = state_folder.as_deref().unwrap_or(folder).join(&sqlite.path.0);
+                let before = folder.join(&sqlite.path.0);
+                if path != before && !path.exists() && before.is_file() {
+                    let message = "there is a state beside the configuration, and it is not used: a relative path is relative to \
+                                   $STATE_DIRECTORY; move it there, or write its whole path";
+                    problems.warn("state.sqlite.path", message);
+                }
                 if sqlite.path.0.is_empty() || path.is_dir() {
                     problems.add("state.sqlite.path", "must be the name of a file");
                 } else if !path.parent().is_some_and(|parent| parent.as_os_str().is_empty() || parent.is_dir()) {

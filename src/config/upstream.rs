@@ -317,7 +317,7 @@ impl UpstreamConfig {
             provider,
             base_url: self.base_url.as_ref().map(|url| url.0.as_str()),
             path: request.and_then(|request| request.path.as_ref()).map(|path| path.0.as_str()),
-            has_key: has_auth || request.is_some_and(|request| !request.headers.is_empty()),
+            has_key: has_auth || self.tls_config.as_ref().is_some_and(|tls| tls.cert_file.is_some()),
         }
     }
 

@@ -59,7 +59,10 @@ pub fn escape_invisible(text: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if is_escaped(c) {
-            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+            // As JSON escapes: characters beyond the first 65,536 as two.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
         } else {
             escaped.push(c);
         }
@@ -216,9 +219,9 @@ mod tests {
 
     #[test]
     fn invisible_characters_are_escaped_and_others_are_not() {
-        let text = "a\u{1b}[2J\u{9b}1m\u{202e}b\u{200d}\u{ad}\u{61c}\u{2066}\n\tü模型";
+        let text = "a\u{1b}[2J\u{9b}1m\u{202e}b\u{200d}\u{ad}\u{61c}\u{2066}\u{e0041}\n\tü模型";
         let escaped = escape_invisible(text);
-        assert_eq!(escaped, "a\\u001b[2J\\u009b1m\\u202eb\\u200d\\u00ad\\u061c\\u2066\n\tü模型");
+        assert_eq!(escaped, "a\\u001b[2J\\u009b1m\\u202eb\\u200d\\u00ad\\u061c\\u2066\\udb40\\udc41\n\tü模型");
         let json = serde_json::to_string(text).unwrap();
         assert_eq!(serde_json::from_str::<String>(&escape_invisible(&json)).unwrap(), text);
     }

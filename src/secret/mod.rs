@@ -51,9 +51,10 @@ impl Secret {
     }
 }
 
-/// The message of [`SecretError::HiddenCredentials`].
-pub const HIDDEN_CREDENTIALS: &str =
-    "systemd hides the credential from this command (ExecReload= before systemd 254); it is not checked";
+/// Where systemd puts the credentials of this service.
+pub fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
 
 /// Why a secret cannot be used; never contains the secret.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +71,9 @@ pub enum SecretError {
     )]
     NoCredentials(String),
     /// systemd does not let this process see the credentials of its service.
-    #[error("{HIDDEN_CREDENTIALS}")]
+    #[error(
+        "systemd hides the credential from this command, as from ExecReload= before systemd 254; it is not checked"
+    )]
     HiddenCredentials,
     /// Not a name of a credential.
     #[error("a credential's name is the name of a file, without a folder")]
@@ -138,13 +141,16 @@ impl SecretSource {
         if matches!(name, "" | "." | "..") || name.contains('/') {
             return Err(SecretError::CredentialName);
         }
-        let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
-        let folder = folder.ok_or_else(|| SecretError::NoCredentials(name.to_owned()))?;
-        let folder = Path::new(&folder);
+        let folder = credentials_directory().ok_or_else(|| SecretError::NoCredentials(name.to_owned()))?;
         match folder.read_dir() {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(SecretError::HiddenCredentials),
             _ => Self::from_file(&folder.join(name)),
         }
+    }
+
+    /// In the place of a secret that cannot be read, for a check that sends nothing.
+    pub fn unread() -> Self {
+        Self::new(None, Secret("a secret that was not read".into()))
     }
 
     /// The file that it is read from.

@@ -34,7 +34,9 @@ pub async fn authenticate(State(handle): State<Arc<Handle>>, request: Request, n
     let (mut parts, body) = request.into_parts();
     let none = || Arc::new(WebConfig::none());
     let web = parts.extensions.get::<Arc<WebConfig>>().cloned().unwrap_or_else(none);
-    if web.limiter.as_ref().is_some_and(|limiter| limiter.check().is_err()) {
+    // Who floods the port must not make it look unhealthy: then it would be restarted.
+    let limiter = web.limiter.as_ref().filter(|_| !is_probe(parts.uri.path()));
+    if limiter.is_some_and(|limiter| limiter.check().is_err()) {
         let message = "too many requests: rate_limit of the web configuration is reached";
         return HttpError::new(StatusCode::TOO_MANY_REQUESTS, message).with_retry_after(1).into_response();
     }
@@ -65,6 +67,11 @@ fn challenge(mut response: Response, web: &WebConfig, keys: &[ApiKey]) -> Respon
     response
 }
 
+/// Whether a path is for probes, which have neither a login nor a limit.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/-/healthy" | "/-/ready")
+}
+
 async fn find_viewer(
     handle: &Handle,
     web: &WebConfig,
@@ -74,7 +81,7 @@ async fn find_viewer(
     let path = uri.path();
     let needs_login = !web.users.is_empty();
     let needs_key = keys.iter().any(|key| key.may(Scope::Read));
-    let is_open = matches!(path, "/-/healthy" | "/-/ready") || path.starts_with("/webhooks/");
+    let is_open = is_probe(path) || path.starts_with("/webhooks/");
     // The script has nothing to hide, and a reload is allowed by an option of its own.
     let is_harmless = matches!(path, SCRIPT_PATH | RELOAD_PATH);
     if is_open || !needs_login && (!needs_key || is_harmless) {

@@ -59,7 +59,10 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// There is none.
-    #[error("there is no state at {0}: the exporter has not run with this configuration")]
+    #[error(
+        "there is no state at {0}: the exporter has not run with this configuration and this $STATE_DIRECTORY, which a relative path \
+         of the state begins with"
+    )]
     Missing(PathBuf),
     /// It cannot be read.
     #[error(transparent)]
@@ -67,6 +70,9 @@ pub enum BackupError {
     /// The copy cannot be written.
     #[error("the copy {0} cannot be written: {1}")]
     Target(PathBuf, String),
+    /// There is the state of an exporter at its place.
+    #[error("{0} is the state of an exporter, for it has files beside it, and is not replaced; name another file")]
+    InUse(PathBuf),
     /// There is something else at its place.
     #[error("{0} is no backup of a state, and is not replaced; name another file")]
     Foreign(PathBuf),

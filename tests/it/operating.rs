@@ -1,6 +1,8 @@
 //! What operators run beside the exporter: health checks, backups, completions, man pages; and what it tells systemd.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,15 @@ fn config(folder: &Path, state: &str) -> PathBuf {
     let upstreams = "upstreams: [{name: a, provider: new_api, base_url: 'http://127.0.0.1:9'}]";
     fs::write(&file, format!("state: {state}\n{upstreams}\n")).unwrap();
     file
+}
+
+/// The HTTP status of a GET request.
+fn status_of(address: SocketAddr, path: &str) -> u16 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 fn exporter(folder: &Path, options: &[String]) -> Running {
@@ -57,11 +68,26 @@ fn health_asks_the_running_exporter_in_every_setting() {
             let output = health(&[format!("--web.listen-address=127.0.0.1:{port}")]);
             assert_eq!(output.status.code(), Some(1), "without {options:?}: {}", stdout(&output));
         }
-        drop(running);
-        let output = health(&[format!("--web.listen-address=127.0.0.1:{port}")]);
-        let said = stderr(&output);
-        assert!(output.status.code() == Some(1) && said.contains("no answer: Connection refused"), "{said}");
     }
+    // Nobody listens on port 1.
+    let output = health(&["--web.listen-address=127.0.0.1:1".to_owned()]);
+    let said = stderr(&output);
+    assert!(output.status.code() == Some(1) && said.contains("no answer: Connection refused"), "{said}");
+    let output = health(&["--web.systemd-socket".to_owned()]);
+    assert_eq!(output.status.code(), Some(2), "an option of the exporter alone: {}", stderr(&output));
+    let output = program().args(["--web.systemd-socket", "health"]).output().unwrap();
+    assert!(output.status.code() == Some(1) && stderr(&output).contains("says no address"), "{}", stderr(&output));
+    // Who floods the port does not make it unhealthy.
+    fs::write(at("limited.yml"), "rate_limit: {interval: 1h, burst: 1}\n").unwrap();
+    let limited = format!("--web.config.file={}", at("limited.yml"));
+    let running = exporter(folder.path(), &["--web.listen-address=127.0.0.1:0".to_owned(), limited]);
+    let metrics = || status_of(running.address, "/metrics");
+    assert_eq!([metrics(), metrics()], [200, 429]);
+    for _ in 0..3 {
+        let output = health(&[format!("--web.listen-address={}", running.address)]);
+        assert!(is_healthy(&output), "{}", stderr(&output));
+    }
+    drop(running);
     // An address that wants a client certificate cannot be asked, whichever others there are.
     let address = "127.0.0.1:0";
     let options = [
@@ -83,6 +109,10 @@ fn health_asks_the_running_exporter_in_every_setting() {
     assert!(output.status.code() == Some(1) && stderr(&output).contains("no answer: "), "{}", stderr(&output));
 }
 
+fn backup(config: &Path, to: &Path) -> Output {
+    program().arg("backup").arg(format!("--config.file={}", config.display())).arg(to).output().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_a_running_exporter_is_complete_and_starts() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,9 +132,6 @@ async fn a_backup_of_a_running_exporter_is_complete_and_starts() {
     let start = |file: &Path| {
         let file = format!("--config.file={}", file.display());
         Running::spawn(program().args([&file, "--web.listen-address=127.0.0.1:0"]).env("VGX_TEST_KEY", "sk-test-key"))
-    };
-    let backup = |config: &Path, to: &Path| {
-        program().arg("backup").arg(format!("--config.file={}", config.display())).arg(to).output().unwrap()
     };
     let finished = |page: &str| {
         let succeeded = page.lines().filter(|line| line.starts_with("videogen_tasks_finished_total{"));
@@ -167,6 +194,24 @@ async fn a_backup_of_a_running_exporter_is_complete_and_starts() {
         name.contains("partial") || name == "running.db-wal" || name == "running.db-shm"
     };
     assert_eq!(left.iter().filter(is_rest).count(), 0, "{left:?}");
+}
+
+#[test]
+fn a_backup_replaces_only_backups() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let start = |name: &str| {
+        let file = config(folder.path(), &format!("{{sqlite: {{path: {name}.db}}}}"));
+        let own = at(&format!("{name}.yml"));
+        fs::rename(file, &own).unwrap();
+        (
+            Running::spawn(
+                program().args([&format!("--config.file={}", own.display()), "--web.listen-address=127.0.0.1:0"]),
+            ),
+            own,
+        )
+    };
+    let (_running, file) = start("running");
     // What is no backup is not replaced.
     fs::write(at("precious"), "data").unwrap();
     fs::write(at("empty"), "").unwrap();
@@ -174,12 +219,22 @@ async fn a_backup_of_a_running_exporter_is_complete_and_starts() {
         ("precious", "is no backup of a state, and is not replaced"),
         ("empty", "is no backup of a state, and is not replaced"),
         ("running.db", "is no backup of a state, and is not replaced"),
-        ("none/x.db", "x.db."),
+        ("none/x.db", "x.db cannot be written: No such file"),
     ] {
-        let output = backup(&at("c.yml"), &at(to));
+        let output = backup(&file, &at(to));
         assert!(output.status.code() == Some(1) && stderr(&output).contains(why), "{to}: {}", stderr(&output));
     }
     assert_eq!(fs::read_to_string(at("precious")).unwrap(), "data");
+    // The state of another exporter, whether it runs or was killed, is no backup.
+    let (mut other, _) = start("other");
+    for signal in ["CONT", "KILL"] {
+        other.signal(signal);
+        let output = backup(&file, &at("other.db"));
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(1) && said.contains("is the state of an exporter"), "{signal}: {said}");
+    }
+    other.child.wait().unwrap();
+    drop(start("other"));
     for (state, why) in [
         ("{memory: {}}", "state: it is in memory"),
         ("{sqlite: {path: none.db}}", "there is no state at "),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -307,6 +308,23 @@ fn folders_of_systemd_are_known() {
         &credentials,
     ));
     assert!(shown.contains("credentials_credential: the secret has less than 16 characters"), "{shown}");
+    // systemd before 254 hides the folder from ExecReload=. Only root reads it nevertheless.
+    let hidden = folder.path().join("hidden");
+    fs::create_dir(&hidden).unwrap();
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read_dir(&hidden).is_err() {
+        let config = upstream("provider: tokenhot, authorization: {credentials_credential: gateway}");
+        let output = check(&config, &[("CREDENTIALS_DIRECTORY", hidden.display().to_string())]);
+        let shown = stdout(&output);
+        let warning = "warning: upstreams.0.authorization.credentials_credential: systemd hides the credential";
+        assert!(output.status.success() && shown.contains(warning) && shown.contains("upstream gw:"), "{shown}");
+    } else {
+        eprintln!("SKIPPED: root reads every folder; packaging/systemd/test shows a hidden credential");
+    }
+    // A state beside the configuration is not silently left behind.
+    write("videogen-exporter.db", "a state");
+    let shown = stdout(&check(upstreams, &[("STATE_DIRECTORY", at("state"))]));
+    assert!(shown.contains("warning: state.sqlite.path: there is a state beside the configuration"), "{shown}");
     let both = upstream("provider: ark, authorization: {credentials_credential: gateway, credentials_env: HOME}");
     let shown = stderr(&check(&both, &credentials));
     assert!(shown.contains("set exactly one of credentials_file, credentials_env and credentials_cred"), "{shown}");

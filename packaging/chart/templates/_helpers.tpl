@@ -17,8 +17,8 @@
 {{- end }}
 
 {{- define "videogen-exporter.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "videogen-exporter.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "videogen-exporter.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "videogen-exporter.labels" -}}

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::open::{inspect, open_error};
 use crate::store::error::BackupError;
@@ -26,9 +26,14 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), BackupError> {
     if to.exists() && (is_same(from, to) || size(to) == 0 || inspect(to).is_err()) {
         return Err(BackupError::Foreign(to.to_owned()));
     }
-    let partial = beside(to);
-    let copied = copy(from, &partial)
-        .and_then(|()| finish(&partial, to).map_err(|error| BackupError::Target(to.to_owned(), error.to_string())));
+    // The state of an exporter has files beside it, a backup has none.
+    if ["-wal", "-shm", ".lock"].iter().any(|suffix| beside(to, suffix).exists()) {
+        return Err(BackupError::InUse(to.to_owned()));
+    }
+    let partial = beside(to, &format!(".{}.partial", std::process::id()));
+    let target = |why: String| BackupError::Target(to.to_owned(), why);
+    let copied =
+        copy(from, &partial, target).and_then(|()| finish(&partial, to).map_err(|error| target(error.to_string())));
     if copied.is_err() {
         let _ = std::fs::remove_file(&partial);
     }
@@ -41,20 +46,23 @@ fn is_same(from: &Path, to: &Path) -> bool {
     id(from).is_some() && id(from) == id(to)
 }
 
-/// The name of the unfinished copy.
-fn beside(to: &Path) -> PathBuf {
-    let mut name = to.as_os_str().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
+/// The path with this suffix.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
     PathBuf::from(name)
 }
 
-fn copy(from: &Path, partial: &Path) -> Result<(), BackupError> {
-    let target = |why: String| BackupError::Target(partial.to_owned(), why);
+/// Copies to `partial`; `target` makes an error about the copy.
+fn copy(from: &Path, partial: &Path, target: impl Fn(String) -> BackupError) -> Result<(), BackupError> {
     // SQLite accepts an empty file; made here, nobody else can ever read it.
     let made = File::options().write(true).create_new(true).mode(0o600).open(partial);
     made.map_err(|error| target(error.to_string()))?;
     let name = partial.to_str().ok_or_else(|| target("its path is not UTF-8".to_owned()))?;
-    let failed = |error: rusqlite::Error| BackupError::State(open_error(from, &error));
+    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => target("its disk is full".to_owned()),
+        _ => BackupError::State(open_error(from, &error)),
+    };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(from, flags).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
