@@ -23,7 +23,7 @@ impl AccessReport {
     /// Reads the files of `--web.config.file`.
     pub fn new(options: &Options, config: &Config) -> Result<Self, Failure> {
         let files = match WebFiles::load(&options.web_config_files, options.addresses()) {
-            Err(Failure::Input(error)) if is_about_hidden_credential(&error) => {
+            Err(Failure::Input(error)) if is_about_hidden_credentials(&error) => {
                 let warning = format!(
                     "--web.config.file: not checked, for systemd hides a credential from this command: {error}"
                 );
@@ -69,12 +69,13 @@ fn print_line_by_line(text: &str) -> Result<(), Failure> {
     text.lines().try_for_each(print_line)
 }
 
-/// Whether an error is about a file in the folder of systemd's credentials, which this process may not see.
-fn is_about_hidden_credential(error: &str) -> bool {
+/// Whether every problem is about a file in the folder of systemd's credentials, which this process may not see.
+fn is_about_hidden_credentials(error: &str) -> bool {
     let is_hidden =
         |folder: &PathBuf| folder.read_dir().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
     let folder = credentials_directory().filter(is_hidden);
-    folder.is_some_and(|folder| error.contains(&*folder.to_string_lossy()))
+    // The first line is a heading.
+    folder.is_some_and(|folder| error.lines().skip(1).all(|problem| problem.contains(&*folder.to_string_lossy())))
 }
 
 /// Whether only programs of this machine reach an address.
