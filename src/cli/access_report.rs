@@ -1,15 +1,13 @@
 //! What `check` says of the port: who may read, and how Prometheus scrapes it then.
 
 use std::fmt::Write as _;
-use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use super::failure::{Failure, print_line};
 use super::options::Options;
 use super::web_files::WebFiles;
 use crate::config::{ApiKey, Config, Scope};
-use crate::secret::credentials_directory;
+use crate::secret::hidden_credentials_directory;
 use crate::server::{WebConfig, is_readable_by_all, warnings_of_address};
 
 /// The report.
@@ -71,9 +69,7 @@ fn print_line_by_line(text: &str) -> Result<(), Failure> {
 
 /// Whether every problem is about a file in the folder of systemd's credentials, which this process may not see.
 fn is_about_hidden_credentials(error: &str) -> bool {
-    let is_hidden =
-        |folder: &PathBuf| folder.read_dir().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
-    let folder = credentials_directory().filter(is_hidden);
+    let folder = hidden_credentials_directory();
     // The first line is a heading.
     folder.is_some_and(|folder| error.lines().skip(1).all(|problem| problem.contains(&*folder.to_string_lossy())))
 }

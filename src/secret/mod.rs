@@ -52,8 +52,15 @@ impl Secret {
 }
 
 /// Where systemd puts the credentials of this service.
-pub fn credentials_directory() -> Option<PathBuf> {
+fn credentials_directory() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
+/// That folder, if this process may not see what is in it.
+pub fn hidden_credentials_directory() -> Option<PathBuf> {
+    let is_hidden =
+        |folder: &PathBuf| folder.read_dir().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    credentials_directory().filter(is_hidden)
 }
 
 /// Why a secret cannot be used; never contains the secret.
@@ -142,10 +149,10 @@ impl SecretSource {
             return Err(SecretError::CredentialName);
         }
         let folder = credentials_directory().ok_or_else(|| SecretError::NoCredentials(name.to_owned()))?;
-        match folder.read_dir() {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(SecretError::HiddenCredentials),
-            _ => Self::from_file(&folder.join(name)),
+        if hidden_credentials_directory().is_some() {
+            return Err(SecretError::HiddenCredentials);
         }
+        Self::from_file(&folder.join(name))
     }
 
     /// In the place of a secret that cannot be read, for a check that sends nothing.
