@@ -19,10 +19,15 @@ pub struct Backup {
 impl Backup {
     /// Copies the state.
     pub fn run(&self, config: &Path) -> Result<(), Failure> {
-        let State::Sqlite(from) = config::load_state(config)? else {
+        let (state, warnings) = config::load_state(config)?;
+        for warning in warnings {
+            print_line(format_args!("warning: {warning}"))?;
+        }
+        let State::Sqlite(from) = state else {
             return Err(Failure::Input("state: it is in memory, and cannot be copied".to_owned()));
         };
         store::backup(&from, &self.to).map_err(|error| Failure::Input(error.to_string()))?;
+        let from = from.canonicalize().unwrap_or(from);
         print_line(format_args!("{} is copied to {}", from.display(), self.to.display()))
     }
 }

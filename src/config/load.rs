@@ -74,11 +74,11 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
 
-/// Reads where the state lies. Other sections are not checked: the files and variables that they name may be those of a service.
+/// Reads where the state lies, and warnings about that. Other sections are not checked: the files and variables that they name may be those of a service.
 ///
 /// # Errors
 /// When the file cannot be read, or `state` is not valid.
-pub fn load_state(path: &Path) -> Result<State, ConfigError> {
+pub fn load_state(path: &Path) -> Result<(State, Vec<String>), ConfigError> {
     let input = ConfigInput::parse(&read(path)?, path)?;
     let mut problems = Problems::default();
     let (file, _) = input.extract(&mut problems);
@@ -86,7 +86,7 @@ pub fn load_state(path: &Path) -> Result<State, ConfigError> {
     if problems.has_at_or_below("state") || problems.has_at_or_below("") {
         return Err(ConfigError(problems.with_origins(|key| input.origin_of(key))));
     }
-    Ok(state)
+    Ok((state, problems.warnings()))
 }
 
 /// Like [`load`], for a text; `path` is for messages and relative paths.
