@@ -90,17 +90,17 @@ async fn a_state_of_every_schema_version_opens_with_all_its_data() {
 async fn real_sqlite3_repairs_a_state_with_the_documented_commands() {
     let folder = tempfile::tempdir().unwrap();
     let docs = project("docs/state.md");
-    let command = docs.split("```").find(|block| block.contains("mended.db")).unwrap().strip_prefix("sh\n").unwrap();
+    let command = docs.split("```").find(|block| block.contains("repaired.db")).unwrap().strip_prefix("sh\n").unwrap();
     for schema in 1..=newest(folder.path()) {
         fs::rename(restored(folder.path(), schema), folder.path().join("state.db")).unwrap();
         let before = recorded(&Connection::open(folder.path().join("state.db")).unwrap());
         let ran = Command::new("bash").args(["-euc", command]).current_dir(folder.path()).output().unwrap();
         assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
-        let mended = folder.path().join("mended.db");
+        let repaired = folder.path().join("repaired.db");
         let (store, _ended) =
-            Store::open(&Location::File(mended.clone()), &Clock::starting_at(Timestamp::from_secs(9)), |_| {}).unwrap();
+            Store::open(&Location::File(repaired.clone()), &Clock::starting_at(Timestamp::from_secs(9)), |_| {}).unwrap();
         assert_eq!(loaded(&store).await, before, "schema {schema}");
         drop(store);
-        fs::remove_file(mended).unwrap();
+        fs::remove_file(repaired).unwrap();
     }
 }
