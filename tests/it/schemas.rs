@@ -98,7 +98,8 @@ async fn real_sqlite3_repairs_a_state_with_the_documented_commands() {
         assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
         let repaired = folder.path().join("repaired.db");
         let (store, _ended) =
-            Store::open(&Location::File(repaired.clone()), &Clock::starting_at(Timestamp::from_secs(9)), |_| {}).unwrap();
+            Store::open(&Location::File(repaired.clone()), &Clock::starting_at(Timestamp::from_secs(9)), |_| {})
+                .unwrap();
         assert_eq!(loaded(&store).await, before, "schema {schema}");
         drop(store);
         fs::remove_file(repaired).unwrap();
