@@ -62,9 +62,10 @@ impl ClientAuth<'_> {
             (Some(auth), _, _) => serde_json::to_string(auth).unwrap_or_default(),
             (_, Some(basic), _) => json!({ "basic_auth": basic }).to_string(),
             (_, _, Some(oauth2)) => {
-                let OAuth2Config { client_id, client_secret_file, client_secret_env, token_url, .. } = oauth2;
+                let secret = oauth2.secret();
+                let secret = (secret.key(), secret.value());
                 let access = (&oauth2.scopes, &oauth2.endpoint_params);
-                json!({ "oauth2": [client_id, client_secret_file, client_secret_env, token_url, access] }).to_string()
+                json!({ "oauth2": [oauth2.client_id, secret, oauth2.token_url, access] }).to_string()
             }
             _ => String::new(),
         }
@@ -73,7 +74,28 @@ impl ClientAuth<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::parse;
+    use super::*;
+    use crate::config::{from_text, parse};
+
+    #[test]
+    fn clients_with_different_secrets_or_scopes_are_different() {
+        let oauth2 = |rest: &str| {
+            let config: OAuth2Config = from_text(&format!("{{client_id: me, token_url: u, {rest}}}")).unwrap();
+            ClientAuth { authorization: None, basic_auth: None, oauth2: Some(&config) }.reference()
+        };
+        let references = [
+            "client_secret_file: a",
+            "client_secret_file: b",
+            "client_secret_env: a",
+            "client_secret_credential: a",
+            "client_secret_credential: b",
+            "client_secret_credential: a, scopes: [s]",
+            "client_secret_credential: a, endpoint_params: {x: y}",
+        ]
+        .map(oauth2);
+        let distinct: std::collections::BTreeSet<_> = references.iter().collect();
+        assert_eq!(distinct.len(), references.len(), "{references:?}");
+    }
 
     const BASIC: &str = "basic_auth: {username: u, password_file: pass}";
 

@@ -44,9 +44,9 @@ fn overlap<'a>(base_url: &'a str, path: &str) -> Option<&'a str> {
     let base = base_url.trim_end_matches('/');
     let after_scheme = base.find("://").map_or(0, |at| at + 3);
     let starts = base.match_indices('/').map(|(at, _)| at).filter(|at| *at >= after_scheme);
-    let ends = starts.map(|at| &base[at..]);
+    let mut ends = starts.map(|at| &base[at..]);
     let is_start = |end: &&str| path.strip_prefix(*end).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    ends.into_iter().find(is_start)
+    ends.find(is_start)
 }
 
 #[cfg(test)]

@@ -70,6 +70,14 @@ const OWN_PARAMS: [(&str, &str); 4] = [
 ];
 
 impl OAuth2Config {
+    /// Where the client's secret is.
+    pub(super) fn secret(&self) -> SecretReference<'_> {
+        SecretReference::new(
+            "client_secret",
+            [&self.client_secret_file, &self.client_secret_env, &self.client_secret_credential],
+        )
+    }
+
     pub(super) fn check(&self, at: &str, folder: &Path, problems: &mut Problems) -> Option<Arc<TokenClient>> {
         if self.client_id.0.is_empty() {
             problems.add(format!("{at}.client_id"), "must not be empty");
@@ -88,11 +96,7 @@ impl OAuth2Config {
                 );
             }
         }
-        let secret = SecretReference::new(
-            "client_secret",
-            [&self.client_secret_file, &self.client_secret_env, &self.client_secret_credential],
-        );
-        let secret = secret.load(at, folder, problems);
+        let secret = self.secret().load(at, folder, problems);
         let proxy = ProxyConfig {
             url: self.proxy_url.as_ref(),
             no_proxy: self.no_proxy.as_ref(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 
+use super::pool::root_cause;
+
 /// How long it may take. Longer than a busy program needs, and shorter than those wait who ask.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -37,9 +39,4 @@ pub async fn ask_own_port(port: &OwnPort, is_tls: bool, path: &str) -> Result<(u
         Ok((response.status().as_u16(), response.text().await?))
     };
     asked.await.map_err(|error: reqwest::Error| root_cause(&error))
-}
-
-/// The text of an error's root cause.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), root_cause)
 }

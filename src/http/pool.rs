@@ -192,7 +192,7 @@ impl Resolve for FixedHostResolver {
 }
 
 /// The text of an error's root cause; the error itself would contain the URL.
-fn root_cause(error: &reqwest::Error) -> String {
+pub fn root_cause(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -271,7 +271,7 @@ fn folders_of_systemd_are_known() {
         ("", Some(format!("{}:/elsewhere", state.1)), at("state/videogen-exporter.db")),
         ("", Some(String::new()), at("videogen-exporter.db")),
         ("state: {sqlite: {path: x.db}}\n", Some(state.1.clone()), at("state/x.db")),
-        ("state: {sqlite: {path: /tmp/x.db}}\n", Some(state.1.clone()), "/tmp/x.db".to_owned()),
+        ("state: {sqlite: {path: /srv/x.db}}\n", Some(state.1.clone()), "/srv/x.db".to_owned()),
     ] {
         let variables: Vec<_> = state.iter().map(|folder| ("STATE_DIRECTORY", folder.clone())).collect();
         let output = check(&format!("{config}{upstreams}"), &variables);
